@@ -1,0 +1,70 @@
+# Every target sets up what it needs in VENV: a fresh clone, python3 (3.11 or newer) and pip are enough.
+#   make demo     the whole way on the small world; the last line is the report's path
+#   make test     the test suite
+#   make check    lint, format, types, docs freshness, tests: what must hold before a commit
+#   make docs     rewrite the generated pages under docs/reference/
+# Choose another interpreter or place with:  make test PYTHON=python3.12 VENV=/tmp/venv
+
+PYTHON ?= python3
+VENV ?= .venv
+PYTEST_ARGS ?=
+DEMO_ARGS ?=
+
+BIN := $(VENV)/bin
+MAKEFLAGS += --no-print-directory
+SOURCES := src tests tools benchmarks
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint format-check format types docs docs-check clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+demo: $(VENV)/.runtime
+	@$(BIN)/maquette demo $(DEMO_ARGS)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: lint format-check types docs-check test
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check $(SOURCES)
+
+format-check: $(VENV)/.dev
+	$(BIN)/ruff format --check $(SOURCES)
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+docs: $(VENV)/.dev
+	$(BIN)/python tools/make_docs.py
+
+docs-check: $(VENV)/.dev
+	$(BIN)/python tools/make_docs.py --check
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist demo-output
+	find src tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Some systems split ensurepip from python3; there the venv borrows the system's pip for its first step.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Maquette needs Python 3.11 or newer, this is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12")'
+	@echo "Setting up $(VENV) (once; a few minutes, most of it PyTorch)" >&2
+	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { \
+		$(PYTHON) -m venv --clear --without-pip $(VENV) && \
+		$(PYTHON) -m pip --python $(BIN)/python install --quiet pip; }
+
+$(VENV)/.runtime: pyproject.toml | $(BIN)/python
+	@$(PIP_INSTALL) --editable .
+	@touch $@
+
+# One resolution for both, so that `make test` in a fresh clone does not resolve the runtime twice.
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	@$(PIP_INSTALL) --editable '.[dev]'
+	@touch $(VENV)/.runtime $@

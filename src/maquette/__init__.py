@@ -1,0 +1,19 @@
+"""Maquette: from a folder of pictures to a proven LoRA."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from maquette.api import evaluate, train
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "evaluate", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the stages when they are first asked for: `import maquette` itself stays free of heavy libraries."""
+    if name in ("train", "evaluate"):
+        return getattr(importlib.import_module("maquette.api"), name)
+    raise AttributeError(f"module 'maquette' has no attribute '{name}'")

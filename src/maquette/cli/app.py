@@ -1,0 +1,63 @@
+"""The root command: names and summaries only, so that `maquette --help` answers at once."""
+
+from __future__ import annotations
+
+import importlib
+import time
+
+import click
+
+from maquette import __version__
+
+# When the process began to run our code: `start_to_first_step_s` counts from here.
+STARTED = time.perf_counter()
+
+COMMANDS = {
+    "demo": "Run the whole way on the small world and end with a report.",
+    "init": "Make a project folder from pictures and a base model.",
+    "train": "Train a LoRA from a project or from flags alone; resume; --smoke proves the device.",
+    "evaluate": "Draw with every checkpoint of a run and write its report.",
+    "deploy": "Install a run's LoRA into ComfyUI with a workflow and a prompt template.",
+    "models": "Look at base models.",
+    "lora": "Look at LoRA files.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports `maquette.cli.<name>` when its command is asked for."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"maquette.cli.{name}").command
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Refuse an unknown command with the nearest known one."""
+        from maquette.errors import did_you_mean
+
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            context.fail(f"No command '{args[0]}'. {did_you_mean(args[0], COMMANDS)}")
+        return super().resolve_command(context, args)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="maquette")
+def maquette() -> None:
+    """Turn a folder of pictures into a proven LoRA.
+
+    Start with `maquette demo`, or with your own pictures:
+
+    \b
+      maquette init my-project --images pictures/ --base model.safetensors --trigger myword
+      maquette train my-project
+    """

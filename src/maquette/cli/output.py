@@ -1,0 +1,177 @@
+"""What every command shares: `--json`, one-line errors, exit codes, and the terminal's view of events.
+
+Human text goes to standard error; standard output carries results alone, and with --json its last line is one object.
+Exit codes: 0 done, 1 a failed judgement or run, 2 unusable input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from maquette.errors import MaquetteError, Problem
+from maquette.events import Artifact, Event, Finished, Message, Progress, Started
+
+INTERRUPTED = 130
+
+
+def result_command(*parameters: Callable[..., Any], **attributes: Any) -> Callable[[Callable[..., Any]], click.Command]:
+    """Make a function that returns a JSON-ready dict into a command with `--json`, errors and exit codes done one way.
+
+    A result may carry the key `exit_code`, which is taken out and used.
+    """
+
+    def make(function: Callable[..., Any]) -> click.Command:
+        @functools.wraps(function)
+        def run(**arguments: Any) -> None:
+            as_json = arguments.pop("as_json")
+            sys.exit(_guarded(function, arguments, as_json))
+
+        decorated: Any = run
+        for parameter in reversed(parameters):
+            decorated = parameter(decorated)
+        option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of standard output.")
+        return click.command(**attributes)(option(decorated))
+
+    return make
+
+
+def _guarded(function: Callable[..., Any], arguments: dict[str, Any], as_json: bool) -> int:
+    try:
+        result = dict(function(**arguments) or {})
+    except MaquetteError as error:
+        for problem in error.problems:
+            say(f"error: {problem}")
+        if as_json:
+            _print_json({"error": [vars(problem) for problem in error.problems]})
+        return error.exit_code
+    except KeyboardInterrupt:
+        say("interrupted; nothing finished was lost")
+        if as_json:
+            _print_json({"error": [vars(_interrupted())]})
+        return INTERRUPTED
+    except Exception as error:
+        log = _write_crash_log()
+        say(f"error: {type(error).__name__}: {error} (the full trace is in {log})")
+        if as_json:
+            _print_json({"error": [{"where": type(error).__name__, "given": str(error), "required": "", "remedy": str(log)}]})
+        return 1
+    code = int(result.pop("exit_code", 0))
+    lines = result.pop("lines", ())
+    if as_json:
+        _print_json(result)
+    else:
+        for line in lines:
+            click.echo(line)
+    return code
+
+
+def say(text: str) -> None:
+    """Say something to the person at the terminal (standard error)."""
+    click.echo(text, err=True)
+
+
+def follow(events: Iterable[Event]) -> Any:
+    """Show `events` on the terminal as they come; return the result of the last Finished."""
+    view = _TerminalView()
+    result = None
+    try:
+        for event in events:
+            view.show(event)
+            if isinstance(event, Finished):
+                result = event.result
+    finally:
+        view.end_line()
+    return result
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def _interrupted() -> Problem:
+    return Problem("interrupted", "stopped by the user", "", "")
+
+
+def _write_crash_log() -> Path:
+    """Write the traceback where the person can find it; a run's own failures are in its run.log already."""
+    import tempfile
+
+    path = Path(tempfile.gettempdir()) / f"maquette-crash-{time.strftime('%Y%m%d-%H%M%S')}.log"
+    path.write_text(traceback.format_exc(), encoding="utf-8")
+    return path
+
+
+class _TerminalView:
+    """One live line on a terminal; on a pipe, a line every few seconds."""
+
+    PIPE_INTERVAL_S = 10.0
+    TERMINAL_INTERVAL_S = 0.1
+
+    def __init__(self) -> None:
+        self._live = sys.stderr.isatty()
+        self._line_open = False
+        self._last_shown = 0.0
+        self._began: dict[str, tuple[float, int]] = {}
+
+    def show(self, event: Event) -> None:
+        if isinstance(event, Started):
+            self._began[event.stage] = (time.perf_counter(), 0)
+            self._say(event.stage if event.total is None else f"{event.stage}: {event.total} {event.unit}s")
+        elif isinstance(event, Progress):
+            self._progress(event)
+        elif isinstance(event, Message):
+            self._say(("warning: " if event.level == "warning" else "") + event.text)
+        elif isinstance(event, Artifact):
+            self._say(f"{event.kind}: {event.path}")
+
+    def end_line(self) -> None:
+        if self._line_open:
+            click.echo("", err=True)
+            self._line_open = False
+
+    def _say(self, text: str) -> None:
+        self.end_line()
+        say(text)
+
+    def _progress(self, event: Progress) -> None:
+        moment = time.perf_counter()
+        began, first = self._began.setdefault(event.stage, (moment, event.done))
+        if first == 0 and event.done > 0:
+            # The first unit carries warm-up (and a resumed run starts late): time is measured from it on.
+            self._began[event.stage] = began, first = moment, event.done
+        last = event.total is not None and event.done >= event.total
+        interval = self.TERMINAL_INTERVAL_S if self._live else self.PIPE_INTERVAL_S
+        if moment - self._last_shown < interval and not last:
+            return
+        self._last_shown = moment
+        self._write(_progress_line(event, moment - began, event.done - first))
+
+    def _write(self, line: str) -> None:
+        if not self._live:
+            say(line)
+            return
+        click.echo(f"\r\x1b[K{line}", nl=False, err=True)
+        self._line_open = True
+
+
+def _progress_line(event: Progress, elapsed_s: float, counted: int) -> str:
+    parts = [f"{event.stage} {event.done}" + (f"/{event.total}" if event.total is not None else "")]
+    parts += [f"{name} {value if isinstance(value, str) else f'{value:.4g}'}" for name, value in event.values.items()]
+    if counted > 0 and event.total is not None and elapsed_s > 0:
+        parts.append(f"{_duration((event.total - event.done) * elapsed_s / counted)} left")
+    return "  ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

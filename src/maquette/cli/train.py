@@ -1,0 +1,82 @@
+"""`maquette train`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from maquette.cli.app import STARTED
+from maquette.cli.options import settings_options
+from maquette.cli.output import follow, result_command
+
+
+@result_command(
+    click.argument("target", required=False, type=click.Path()),
+    click.option("--resume", "resume", type=click.Path(), metavar="RUN", help="Go on with an interrupted run, with its own settings."),
+    click.option("--smoke", is_flag=True, help="Take a few steps and keep nothing: proves device, memory, speed."),
+    *settings_options(),
+    name="train",
+)
+def command(target: str | None, resume: str | None, smoke: bool, **settings: Any) -> dict[str, Any]:
+    """Train a LoRA.
+
+    TARGET is a project folder (made by `maquette init`), a folder of pictures with captions beside them, a kohya folder
+    (10_name/ folders), or a kohya dataset TOML. Every setting of maquette.toml is a flag, and flags win.
+
+    \b
+      maquette train my-project
+      maquette train pictures/ --base model.safetensors --trigger myword --steps 800
+      maquette train --resume my-project/runs/myword-001
+    """
+    from maquette.api import train_events
+
+    result = follow(train_events(target, resume=resume, smoke=smoke, settings=settings, started=STARTED))
+    return smoke_report(result) if smoke else train_report(result)
+
+
+def train_report(result: Any) -> dict[str, Any]:
+    """Return what `train --json` prints, with the lines a person reads."""
+    return {
+        "run": str(result.run),
+        "lora": str(result.lora),
+        "steps": result.steps,
+        "final_loss": result.final_loss,
+        "device": result.device,
+        "seconds_per_step": round(result.seconds_per_step, 4),
+        "start_to_first_step_s": round(result.start_to_first_step_s, 3),
+        "peak_memory_bytes": result.peak_memory_bytes,
+        "lines": [
+            f"{result.steps} steps, loss {result.final_loss:.4f}, {result.seconds_per_step:.3g} s/step on {result.device}",
+            f"Run:  {result.run}",
+            f"LoRA: {result.lora}",
+            f"Next: maquette evaluate {result.run}",
+        ],
+    }
+
+
+def smoke_report(result: Any) -> dict[str, Any]:
+    """Return what `train --smoke --json` prints: the proof of the device and the estimate for the whole."""
+    schedule = result.record.schedule
+    whole_s = result.start_to_first_step_s + result.seconds_per_step * (schedule["steps"] - 1)
+    return {
+        "smoke": True,
+        "device": result.device,
+        "forward_device": result.record.device.get("forward_device"),
+        "precision": result.record.device.get("precision"),
+        "steps": result.steps,
+        "final_loss": result.final_loss,
+        "loss_finite": True,
+        "seconds_per_step": round(result.seconds_per_step, 4),
+        "start_to_first_step_s": round(result.start_to_first_step_s, 3),
+        "peak_memory_bytes": result.peak_memory_bytes,
+        "planned_steps": schedule["steps"],
+        "estimated_seconds": round(whole_s, 1),
+        "lines": [
+            f"The forward pass ran on {result.record.device.get('forward_device')} in precision {result.record.device.get('precision')}.",
+            f"{result.steps} steps, every loss finite (mean {result.final_loss:.4f}), {result.seconds_per_step:.3g} s/step, "
+            f"peak memory {result.peak_memory_bytes / 2**30:.2f} GiB.",
+            f"The whole run: {schedule['sum']}, about {whole_s / 60:.0f} min without drawing samples.",
+            "Nothing was kept. Run the same command without --smoke to train.",
+        ],
+    }

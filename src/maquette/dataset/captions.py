@@ -1,0 +1,164 @@
+"""Caption files and the caption of one showing, with sd-scripts' definitions.
+
+A caption is a line of text; its parts are what stands between separators. Where nothing asks for shuffling or
+dropping, the text is trained as it was written.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from maquette.dataset.config import SubsetOptions
+from maquette.dataset.records import Item
+
+UTF8_MARK = "\ufeff"
+MARKS = (
+    (b"\xff\xfe\x00\x00", "UTF-32"),
+    (b"\x00\x00\xfe\xff", "UTF-32"),
+    (b"\xff\xfe", "UTF-16"),
+    (b"\xfe\xff", "UTF-16"),
+)
+
+
+@dataclass(frozen=True)
+class CaptionText:
+    """A caption file's text and what a person should know about how it was read."""
+
+    text: str
+    lines_left_out: int = 0
+    had_mark: bool = False
+
+
+def compose_caption(
+    text: str,
+    keep_tokens: int = 0,
+    shuffle: bool = False,
+    separator: str = ",",
+    rng: random.Random | None = None,
+    *,
+    keep_tokens_separator: str = "",
+    tag_dropout_rate: float = 0.0,
+) -> str:
+    """Return `text` with its movable parts shuffled and dropped; without either, exactly `text`.
+
+    The first `keep_tokens` parts stay in front. Where `keep_tokens_separator` occurs, what stands before it stays in
+    front instead, and what stands after its second occurrence stays at the end. Parts are stripped and joined by ", ".
+    """
+    if not shuffle and tag_dropout_rate <= 0:
+        return text
+    rng = rng or random.Random(0)
+    front, movable, end = _parts(text, keep_tokens, separator, keep_tokens_separator)
+    if shuffle:
+        rng.shuffle(movable)
+    if tag_dropout_rate > 0:
+        movable = [part for part in movable if rng.random() >= tag_dropout_rate]
+    return ", ".join(front + movable + end)
+
+
+def item_caption(item: Item, seed: int, epoch: int) -> str:
+    """Return the caption of one showing in one epoch (counted from 0): the same for the same arguments, always."""
+    return showing_caption(item.picture.caption, item.picture.subset.options, epoch, caption_rng(seed, epoch, item.index))
+
+
+def caption_rng(seed: int, epoch: int, item_index: int) -> random.Random:
+    """Return the source of a showing's caption choices. An item's index stands for its picture and repeat."""
+    return random.Random(f"maquette caption {seed} {epoch} {item_index}")
+
+
+def showing_caption(text: str, options: SubsetOptions, epoch: int, rng: random.Random) -> str:
+    """Return the caption after prefix and suffix, dropout, wildcards, shuffling and the secondary separator."""
+    text = " ".join(part for part in (options.caption_prefix, text, options.caption_suffix) if part or part is text)
+    if _is_dropped(options, epoch, rng):
+        return ""
+    text = _fill_wildcards(text, rng) if options.enable_wildcard else text.split("\n")[0]
+    text = compose_caption(
+        text,
+        options.keep_tokens,
+        options.shuffle_caption,
+        options.caption_separator,
+        rng,
+        keep_tokens_separator=options.keep_tokens_separator,
+        tag_dropout_rate=options.caption_tag_dropout_rate,
+    )
+    if options.secondary_separator:
+        text = text.replace(options.secondary_separator, options.caption_separator)
+    return text
+
+
+def decode_caption(data: bytes, *, all_lines: bool = False) -> CaptionText:
+    """Return a caption file's first line, or all its lines that are not blank, stripped.
+
+    Raises UnicodeDecodeError for anything but UTF-8 text.
+    """
+    text = data.decode("utf-8")
+    if "\x00" in text:  # UTF-16 without a mark is formally UTF-8 as long as it is plain English
+        raise UnicodeDecodeError("utf-8", data, 0, 1, "NUL characters")
+    had_mark = text.startswith(UTF8_MARK)
+    lines = [line.strip() for line in re.split(r"\r\n|\n|\r", text.removeprefix(UTF8_MARK))]
+    written = [line for line in lines if line]
+    if all_lines:
+        return CaptionText("\n".join(written), 0, had_mark)
+    return CaptionText(lines[0], len(written) - bool(lines[0]), had_mark)
+
+
+def guess_encoding(data: bytes) -> str:
+    """Return the name of the encoding that bytes which are not UTF-8 most likely have."""
+    for mark, name in MARKS:
+        if data.startswith(mark):
+            return name
+    if b"\x00" in data:
+        return "UTF-16" if data.count(b"\x00") < len(data) * 0.6 else "binary data"
+    foreign = sum(byte >= 0x80 for byte in data)
+    # Lone high bytes among ASCII are accents; runs of them are a double-byte script.
+    if re.search(rb"[\x80-\xff]{2}", data) is None or foreign < len(data) * 0.15:
+        return "Windows-1252"
+    for codec, name in (("cp932", "Shift JIS"), ("euc_kr", "EUC-KR"), ("gb18030", "GB 18030")):
+        try:
+            data.decode(codec)
+        except UnicodeDecodeError:
+            continue
+        return name
+    return "Windows-1252"
+
+
+def caption_candidates(picture: Path, extension: str) -> list[Path]:
+    """Return the files that may hold a picture's caption, first choice first.
+
+    A name with four trailing numbers or words (name_x_y_w_h, as face detection writes it) may share `name`'s caption.
+    """
+    names = [picture.stem]
+    parts = picture.stem.split("_")
+    if len(parts) >= 5:
+        names.append("_".join(parts[:-4]))
+    return [picture.with_name(name + extension) for name in names]
+
+
+def _parts(text: str, keep_tokens: int, separator: str, keep_separator: str) -> tuple[list[str], list[str], list[str]]:
+    """Return the parts that stay in front, may move, and stay at the end."""
+    if keep_separator and keep_separator in text:
+        front, _, rest = text.partition(keep_separator)
+        movable, _, end = rest.partition(keep_separator)
+        kept, moving, last = ([p.strip() for p in part.split(separator) if p.strip()] for part in (front, movable, end))
+        return kept, moving, last
+    parts = [part.strip() for part in text.strip().split(separator)]
+    return parts[:keep_tokens], parts[keep_tokens:], []
+
+
+def _is_dropped(options: SubsetOptions, epoch: int, rng: random.Random) -> bool:
+    if options.caption_dropout_rate > 0 and rng.random() < options.caption_dropout_rate:
+        return True
+    every = options.caption_dropout_every_n_epochs
+    return every > 0 and (epoch + 1) % every == 0
+
+
+def _fill_wildcards(text: str, rng: random.Random) -> str:
+    """Return one line of `text` with one alternative of each {a|b}; doubled braces are single braces of the text."""
+    line = rng.choice(text.split("\n"))
+    pieces = re.split(r"(\{\{|\}\})", line)
+    # Doubled braces are hidden as private-use characters, which no caption contains, while alternatives are replaced.
+    hidden = "".join({"{{": "\ue000", "}}": "\ue001"}.get(piece, piece) for piece in pieces)
+    filled = re.sub(r"\{([^}]+)\}", lambda match: rng.choice(match[1].split("|")), hidden)
+    return filled.replace("\ue000", "{").replace("\ue001", "}")

@@ -1,0 +1,218 @@
+"""What a dataset is made of: where pictures lie, how often they are shown, how their captions are composed.
+
+Records only; nothing here touches a disk. Sizes are pixels as (width, height); `px` lengths are one side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from maquette.errors import ConfigError, Problem
+from maquette.events import Message
+
+PICTURE_EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
+FOLDER_CAPTION_EXTENSION = ".txt"
+TOML_CAPTION_EXTENSION = ".caption"  # sd-scripts' default, which ignores the .txt files most people have
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubsetOptions:
+    """How one folder's pictures are shown and captioned; the caller's values stand behind a TOML's."""
+
+    num_repeats: int = 1
+    """How often an epoch shows each picture. A folder named N_name carries its own."""
+    caption_extension: str | None = None
+    """Ending of caption files. None: `.txt` for folders, `.caption` for a kohya TOML (sd-scripts' default there)."""
+    shuffle_caption: bool = False
+    """Shuffle a caption's parts every time the picture is shown."""
+    keep_tokens: int = 0
+    """Leading caption parts that shuffling and dropping leave in place."""
+    keep_tokens_separator: str = ""
+    """Text that ends the kept part (and, given twice, begins a kept ending); overrules keep_tokens where it occurs."""
+    caption_separator: str = ","
+    """What separates a caption's parts."""
+    secondary_separator: str = ""
+    """Replaced by caption_separator after shuffling: parts that must stay together."""
+    enable_wildcard: bool = False
+    """Choose one line of the caption and one word of each {a|b}."""
+    caption_prefix: str = ""
+    """Put before every caption, with a space."""
+    caption_suffix: str = ""
+    """Put after every caption, with a space."""
+    caption_dropout_rate: float = 0.0
+    """Share of showings with an empty caption."""
+    caption_dropout_every_n_epochs: int = 0
+    """Every n-th epoch has empty captions; 0 never."""
+    caption_tag_dropout_rate: float = 0.0
+    """Share of a caption's movable parts that are left out."""
+    flip_aug: bool = False
+    """Mirror half of the showings. Wrong for a subject with a left and a right."""
+    resize_interpolation: str | None = None
+    """lanczos, nearest, bilinear, bicubic, area or box. None: area when shrinking, Lanczos when enlarging."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubsetSource:
+    """One folder of pictures, not searched below, with everything that holds for all of them."""
+
+    path: Path
+    num_repeats: int = 1
+    is_regularization: bool = False
+    class_tokens: str | None = None
+    """Caption of pictures without one: TOML `class_tokens`, or a folder's name where the caller asked for it."""
+    caption_extension: str = FOLDER_CAPTION_EXTENSION
+    options: SubsetOptions = field(default_factory=SubsetOptions)
+    dataset: int = 0
+    """Which [[datasets]] table it belongs to; 0 for plain folders."""
+
+    @property
+    def name(self) -> str:
+        """The folder's own name, as metadata and messages show it."""
+        return self.path.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class BucketSettings:
+    """Which sizes pictures are trained at. `resolution_wh` fixes the area; buckets share it in other shapes."""
+
+    resolution_wh: tuple[int, int] = (512, 512)
+    enabled: bool = True
+    """Off: every picture is cropped to resolution_wh."""
+    min_bucket_px: int = 256
+    max_bucket_px: int = 1024
+    step_px: int = 64
+    no_upscale: bool = False
+    """Never enlarge: a picture's own size, cut to steps, is its bucket; min and max do not apply."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSource:
+    """One [[datasets]] table, or all plain folders. None leaves the value to the caller's settings."""
+
+    resolution_wh: tuple[int, int] | None = None
+    batch_size: int | None = None
+    enable_bucket: bool | None = None
+    min_bucket_px: int | None = None
+    max_bucket_px: int | None = None
+    step_px: int | None = None
+    no_upscale: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetPlan:
+    """Where every picture is to be found, before any file is opened."""
+
+    datasets: tuple[DatasetSource, ...]
+    subsets: tuple[SubsetSource, ...]
+    warnings: tuple[Message, ...] = ()
+
+
+def bucket_settings(
+    resolution_wh: tuple[int, int],
+    *,
+    source: DatasetSource | None = None,
+    enabled: bool = True,
+    min_bucket_px: int | None = None,
+    max_bucket_px: int | None = None,
+    step_px: int = 64,
+    no_upscale: bool = False,
+    grid_px: int = 8,
+) -> tuple[BucketSettings, tuple[Message, ...]]:
+    """Return complete bucket settings, the values of `source` (a [[datasets]] table) before the caller's.
+
+    Defaults: shortest side 256 or half the resolution if smaller, longest 1024 or twice the resolution if larger.
+    As in sd-scripts a shortest side is rounded down to steps and a longest side up, each said in a message.
+    `grid_px` is what the model needs sides to be a multiple of. Raises ConfigError with every problem.
+    """
+    source = source or DatasetSource()
+    step_px = _given(source.step_px, step_px)
+    resolution_wh = source.resolution_wh or resolution_wh
+    settings = BucketSettings(
+        resolution_wh=resolution_wh,
+        enabled=_given(source.enable_bucket, enabled),
+        min_bucket_px=_given(source.min_bucket_px, min_bucket_px, min(256, max(step_px, min(resolution_wh) // 2))),
+        max_bucket_px=_given(source.max_bucket_px, max_bucket_px, max(1024, 2 * max(resolution_wh))),
+        step_px=step_px,
+        no_upscale=_given(source.no_upscale, no_upscale),
+    )
+    problems = _bucket_problems(settings, grid_px)
+    if problems:
+        raise ConfigError(problems)
+    return _rounded_to_steps(settings, by_user=bool(source.min_bucket_px or source.max_bucket_px or min_bucket_px or max_bucket_px))
+
+
+def _given(*values: T | None) -> T:
+    return next(value for value in values if value is not None)
+
+
+def _bucket_problems(settings: BucketSettings, grid_px: int) -> list[Problem]:
+    """Return what makes the settings impossible, each with its way out."""
+    width, height = settings.resolution_wh
+    size = f"resolution {width}x{height}"
+    problems = []
+    if not settings.enabled:
+        if width % grid_px or height % grid_px:
+            nearby = f"{max(grid_px, round(width / grid_px) * grid_px)},{max(grid_px, round(height / grid_px) * grid_px)}"
+            problems.append(
+                Problem(size, "used without buckets", f"sides that are multiples of {grid_px}", f"Use {nearby}, or turn buckets on.")
+            )
+        return problems
+    if settings.step_px < 1 or settings.step_px % grid_px:
+        problems.append(
+            Problem(f"bucket step {settings.step_px}", "not usable by this model", f"a multiple of {grid_px}", "Use 64.")
+        )
+    if settings.no_upscale:
+        return problems
+    if min(width, height) < settings.min_bucket_px:
+        problems.append(
+            Problem(
+                f"shortest bucket side {settings.min_bucket_px}",
+                f"longer than {size}",
+                f"at most {min(width, height)}",
+                "Make it smaller or raise the resolution.",
+            )
+        )
+    if max(width, height) > settings.max_bucket_px:
+        problems.append(
+            Problem(
+                f"longest bucket side {settings.max_bucket_px}",
+                f"shorter than {size}",
+                f"at least {max(width, height)}",
+                "Make it larger or lower the resolution.",
+            )
+        )
+    if not problems and settings.min_bucket_px < settings.step_px:
+        problems.append(
+            Problem(
+                f"shortest bucket side {settings.min_bucket_px}",
+                f"shorter than one bucket step of {settings.step_px}",
+                f"at least {settings.step_px}",
+                "Raise it, or make the bucket step smaller.",
+            )
+        )
+    return problems
+
+
+def _rounded_to_steps(settings: BucketSettings, by_user: bool) -> tuple[BucketSettings, tuple[Message, ...]]:
+    if not settings.enabled or settings.no_upscale:
+        return settings, ()
+    step = settings.step_px
+    shortest = settings.min_bucket_px // step * step
+    longest = -(-settings.max_bucket_px // step) * step
+    rounded = BucketSettings(
+        resolution_wh=settings.resolution_wh,
+        min_bucket_px=shortest,
+        max_bucket_px=longest,
+        step_px=step,
+    )
+    pairs = [("shortest", settings.min_bucket_px, shortest), ("longest", settings.max_bucket_px, longest)]
+    messages = tuple(
+        Message(f"The {which} bucket side {given} became {used}, a multiple of the bucket step {step}.", "warning")
+        for which, given, used in pairs
+        if given != used and by_user
+    )
+    return rounded, messages

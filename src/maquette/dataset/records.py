@@ -1,0 +1,93 @@
+"""What is known of a dataset once its files were read: pictures, and the items that one epoch shows.
+
+Sizes are pixels as (width, height).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from maquette.dataset.config import DatasetSource, SubsetSource
+from maquette.events import Message
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A picture that was decoded whole, with the caption it is trained on."""
+
+    path: Path
+    width_px: int
+    height_px: int
+    caption: str
+    """As read: one line, or several where wildcards are enabled; not yet prefixed, shuffled or dropped."""
+    caption_path: Path | None
+    """None when the caption is a fallback."""
+    subset: SubsetSource
+    sha256: str
+    """Of the picture file's bytes."""
+    caption_sha256: str | None
+    """Of the caption file's bytes."""
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        return self.width_px, self.height_px
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Every picture that will be trained on, and what a person should know about them."""
+
+    pictures: tuple[Picture, ...]
+    datasets: tuple[DatasetSource, ...]
+    subsets: tuple[SubsetSource, ...]
+    """Those that hold pictures, in order."""
+    warnings: tuple[Message, ...] = ()
+
+
+class Bucket(NamedTuple):
+    """One training size of one dataset; pictures of different buckets never share a batch."""
+
+    dataset: int
+    width_px: int
+    height_px: int
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a picture comes to its bucket: resized to `resized_wh`, then cropped to `bucket_wh`."""
+
+    bucket_wh: tuple[int, int]
+    resized_wh: tuple[int, int]
+    aspect_error: float
+    """Bucket width/height minus the picture's."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One showing of a picture in an epoch. `index` numbers an epoch's items and never changes."""
+
+    index: int
+    picture: Picture
+    repeat: int
+    fit: Fit | None = None
+
+    @property
+    def is_regularization(self) -> bool:
+        return self.picture.subset.is_regularization
+
+    @property
+    def bucket(self) -> Bucket:
+        """The item's bucket; buckets must have been assigned."""
+        assert self.fit is not None, "assign_buckets comes before batches"
+        return Bucket(self.picture.subset.dataset, *self.fit.bucket_wh)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Items of one bucket that are trained together; `flipped[i]` says that item i is shown mirrored."""
+
+    bucket: Bucket
+    items: tuple[Item, ...]
+    flipped: tuple[bool, ...]

@@ -1,0 +1,43 @@
+"""The neural networks: diffusers' U-Net and VAE, transformers' CLIP text models, built empty from their configuration."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from maquette.families.common.weights import build_empty
+
+os.environ.setdefault("USE_TF", "0")  # transformers would otherwise probe for other frameworks
+os.environ.setdefault("USE_FLAX", "0")
+
+
+def empty_unet(config: Mapping[str, Any]) -> nn.Module:
+    """Return a U-Net on the meta device."""
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+    return build_empty(lambda: UNet2DConditionModel.from_config(dict(config)))
+
+
+def empty_vae(config: Mapping[str, Any]) -> nn.Module:
+    """Return a VAE on the meta device."""
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
+    return build_empty(lambda: AutoencoderKL.from_config(dict(config)))
+
+
+def empty_text_encoder(config: Mapping[str, Any], *, projection: bool) -> nn.Module:
+    """Return a CLIP text model on the meta device, with a pooled projection if asked."""
+    from transformers.models.clip.configuration_clip import CLIPTextConfig
+    from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
+
+    kind = CLIPTextModelWithProjection if projection else CLIPTextModel
+    known = {key: value for key, value in config.items() if key not in {"architectures", "torch_dtype", "dtype"}}
+    return build_empty(lambda: kind(CLIPTextConfig(**known)))
+
+
+def text_root(encoder: nn.Module) -> nn.Module:
+    """Return the module that holds embeddings, layers and the final norm: its place differs between versions."""
+    return getattr(encoder, "text_model", encoder)

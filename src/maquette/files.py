@@ -1,0 +1,87 @@
+"""Files that are never half written: each appears whole beside its target, then takes its name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from maquette.errors import OutputError, Problem
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it replaces `path`, on failure it is removed.
+
+    Raises OutputError when the folder cannot be written or the disk is full; what stood at `path` stays.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        os.close(handle)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        _settle(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomic(path: Path, content: bytes | str) -> Path:
+    """Write `content` (text as UTF-8) to `path` whole or not at all; return `path`."""
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+    return Path(path)
+
+
+def write_json(path: Path, value: Any) -> Path:
+    """Write `value` as indented JSON, whole or not at all; return `path`."""
+    return write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def sha256_file(path: Path) -> str:
+    """Return the hex SHA-256 of a file's bytes."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def require_writable_folder(folder: Path) -> None:
+    """Create `folder` if needed and prove that a file can be written in it, or raise OutputError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
+
+
+def _settle(temporary: Path) -> None:
+    """Give the file ordinary permissions (mkstemp makes it private) and push it to the disk before it is renamed."""
+    umask = os.umask(0)
+    os.umask(umask)
+    temporary.chmod(0o666 & ~umask)
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _cannot_write(path: Path, error: OSError) -> OutputError:
+    return OutputError(
+        Problem(
+            str(path),
+            f"cannot be written ({error.strerror or error})",
+            "a writable place with free space",
+            "Choose another output folder, or free space or permissions there.",
+        )
+    )

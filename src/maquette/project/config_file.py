@@ -1,0 +1,158 @@
+"""Settings from `maquette.toml`, from flags, or from both; every problem is reported at once."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from maquette.errors import ConfigError, Problem, did_you_mean
+from maquette.project.settings import PATHS, SECTION_OF, SECTIONS, Settings
+
+CONFIG_NAME = "maquette.toml"
+
+
+def load_settings(config: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Return the settings of `config` (a project folder or a TOML file, or None) with flat `overrides` on top.
+
+    Relative paths in a file are relative to that file; relative paths in `overrides` to the working folder.
+    Raises ConfigError with every problem found.
+    """
+    path = config_path(config) if config is not None else None
+    tables = _read_tables(path) if path else {}
+    where = str(path) if path else "command line"
+    problems = _unknown_names(tables, where)
+    tables = {section: dict(table) for section, table in tables.items() if section in SECTIONS}
+    if path:
+        _resolve_paths(tables, path.parent)
+    flags = {name: value for name, value in (overrides or {}).items() if value is not None}
+    problems += [
+        Problem("command line", f"unknown setting '{name}'", "a known setting", did_you_mean(name, SECTION_OF))
+        for name in flags
+        if name not in SECTION_OF
+    ]
+    for name, value in flags.items():
+        if name in SECTION_OF:
+            _override(tables, name, value)
+    settings, invalid = _validate(_known_only(tables), where, flags)
+    if problems or invalid or settings is None:
+        raise ConfigError(problems + invalid)
+    return settings
+
+
+def config_path(config: Path) -> Path:
+    """Return the TOML file that `config` (a project folder or the file itself) means."""
+    path = config / CONFIG_NAME if config.is_dir() else config
+    if not path.is_file():
+        raise ConfigError(
+            Problem(
+                str(path),
+                "no such file",
+                f"a project folder with a {CONFIG_NAME}",
+                "Make one: maquette init PROJECT --images DIR --base FILE --trigger WORD",
+            )
+        )
+    return path
+
+
+def dump_settings(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Return `settings` as plain JSON values, section by section."""
+    return settings.model_dump(mode="json")
+
+
+def _read_tables(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise ConfigError(Problem(str(path), "not UTF-8 text", "a UTF-8 TOML file", "Save it as UTF-8.")) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(
+            Problem(str(path), f"not valid TOML ({error})", "a TOML file", "Repair the line it names; texts need quotes.")
+        ) from error
+
+
+def _unknown_names(tables: Mapping[str, Any], where: str) -> list[Problem]:
+    problems = []
+    for section, table in tables.items():
+        if section not in SECTIONS:
+            problems.append(_misplaced(section, where) or _unknown(f"[{section}]", section, SECTIONS, where))
+        elif not isinstance(table, Mapping):
+            problems.append(
+                Problem(f"{where} [{section}]", f"{table!r}", "a table", f"Write [{section}] on a line of its own, keys below.")
+            )
+        else:
+            known = SECTIONS[section].model_fields
+            problems += [
+                _misplaced(key, where, section) or _unknown(f"[{section}] {key}", key, known, where)
+                for key in table
+                if key not in known
+            ]
+    return problems
+
+
+def _misplaced(key: str, where: str, section: str = "") -> Problem | None:
+    """A known key in the wrong table is worth a better hint than 'unknown'."""
+    home = SECTION_OF.get(key)
+    if home is None:
+        return None
+    place = f"[{section}]" if section else "the top of the file"
+    return Problem(f"{where} {key}", f"stands in {place}", f"it belongs to [{home}]", f"Move it below [{home}].")
+
+
+def _unknown(place: str, name: str, choices: Any, where: str) -> Problem:
+    return Problem(f"{where} {place}", f"unknown key '{name}'", "a known key", did_you_mean(name, choices))
+
+
+def _known_only(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Unknown keys are reported already, with better words than the validator has."""
+    return {
+        section: {key: value for key, value in table.items() if key in SECTIONS[section].model_fields}
+        for section, table in tables.items()
+        if isinstance(table, Mapping)
+    }
+
+
+def _resolve_paths(tables: dict[str, dict[str, Any]], folder: Path) -> None:
+    for table in tables.values():
+        for name in PATHS & table.keys():
+            if isinstance(table[name], str):
+                table[name] = str(folder / Path(table[name]).expanduser())
+    base = tables.get("model", {}).get("base")
+    if isinstance(base, str) and (folder / Path(base).expanduser()).exists():
+        tables["model"]["base"] = str(folder / Path(base).expanduser())
+    tables.setdefault("dataset", {}).setdefault("images", str(folder / "images"))
+    tables.setdefault("saving", {}).setdefault("output", str(folder / "runs"))
+
+
+def _override(tables: dict[str, dict[str, Any]], name: str, value: Any) -> None:
+    """`--steps` must win over a file's `epochs`, and the reverse: they answer the same question."""
+    rivals = {"steps": "epochs", "epochs": "steps"}
+    table = tables.setdefault(SECTION_OF[name], {})
+    if name in rivals:
+        table.pop(rivals[name], None)
+    table[name] = value
+
+
+def _validate(
+    tables: Mapping[str, Any], where: str, flags: Mapping[str, Any]
+) -> tuple[Settings | None, list[Problem]]:
+    try:
+        return Settings.model_validate(tables), []
+    except ValidationError as error:
+        return None, [_problem(detail, where, flags) for detail in error.errors()]
+
+
+def _problem(detail: Any, where: str, flags: Mapping[str, Any]) -> Problem:
+    section, *rest = [str(part) for part in detail["loc"]]
+    name = rest[0] if rest else section
+    place = f"--{name.replace('_', '-')}" if name in flags or where == "command line" else f"{where} [{section}] {name}"
+    if detail["type"] == "missing":
+        key = "base" if name == "model" else name
+        place = f"--{key}" if where == "command line" else f"{where} [model] {key}"
+        return Problem(place, "not given", "required", SECTIONS["model"].model_fields["base"].description or "")
+    required = detail["msg"].removeprefix("Value error, ")
+    help_text = SECTIONS[section].model_fields[name].description if rest and section in SECTIONS else ""
+    return Problem(place, f"{detail['input']!r}", required[0].lower() + required[1:], help_text or "")

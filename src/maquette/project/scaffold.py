@@ -1,0 +1,118 @@
+"""A new project folder: its `maquette.toml`, written for a person to read and change."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from maquette.errors import OutputError, Problem
+from maquette.files import require_writable_folder, write_atomic
+from maquette.project.config_file import CONFIG_NAME
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewProject:
+    """What is known when a project begins. `base` is a path or a hub name; sizes are pixels."""
+
+    folder: Path
+    images: Path
+    base: str
+    trigger: str
+    class_word: str = ""
+    resolution_px: int = 512
+    bucket_step_px: int = 64
+    clip_skip: int = 1
+    num_pictures: int = 0
+    steps: int = 1000
+    regularization: Path | None = None
+    sampler: str = "euler_ancestral"
+    guidance: float = 7.0
+
+
+def write_project(project: NewProject) -> Path:
+    """Write PROJECT/maquette.toml and return its path. Raises OutputError when one is there already."""
+    path = project.folder / CONFIG_NAME
+    if path.exists():
+        raise OutputError(
+            Problem(str(path), "exists already", "a folder without a project", "Edit it, or choose another folder.")
+        )
+    require_writable_folder(project.folder)
+    return write_atomic(path, project_toml(project))
+
+
+def proposed_steps(num_pictures: int) -> int:
+    """Return a step count for a character of this many pictures: 800 to 1,200 for 15 to 25, more for larger sets."""
+    return min(4000, max(600, 600 + round(num_pictures * 20 / 100) * 100)) if num_pictures <= 30 else min(4000, 1200 + 4 * num_pictures)
+
+
+def project_toml(project: NewProject) -> str:
+    """Return the text of a new `maquette.toml`."""
+    every = max(1, project.steps // 5)
+    subject = project.class_word or "the subject"
+    return f"""# A Maquette project. Train it with:  maquette train {_shell(project.folder)}
+# Every key that can stand here: maquette train --help
+
+[subject]
+trigger = {_text(project.trigger)}          # the invented word that will mean {subject}
+class_word = {_text(project.class_word)}        # the ordinary word for it: man, dog, anime character
+
+[model]
+base = {_text(_readable(project.base, project.folder))}
+clip_skip = {project.clip_skip}
+
+[dataset]
+images = {_text(_relative(project.images, project.folder))}
+{f"regularization = {_text(_relative(project.regularization, project.folder))}" if project.regularization else '# regularization = "regularization"   # pictures of the class, if it must not drift'}
+resolution = {project.resolution_px}
+bucket_step_px = {project.bucket_step_px}
+keep_tokens = 1           # the trigger stays in front if captions are shuffled
+
+[lora]
+rank = 16
+alpha = 8
+
+[training]
+steps = {project.steps}
+learning_rate = 1e-4
+lr_scheduler = "cosine"
+min_snr_gamma = 5
+seed = 42
+
+[saving]
+name = {_text(_file_name(project.trigger))}
+save_every_steps = {every}
+
+[samples]
+sample_prompts = ["{{trigger}}", {_text("{trigger}, " + (project.class_word or "portrait") + ", outdoors")}]
+guidance = {project.guidance}
+sampler = {_text(project.sampler)}
+"""
+
+
+def _text(value: str) -> str:
+    """Return a TOML basic string; JSON's escapes are a subset of TOML's."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _file_name(trigger: str) -> str:
+    cleaned = "".join(letter if letter.isalnum() or letter in "-_.+" else "_" for letter in trigger).strip("._-")
+    return cleaned or "lora"
+
+
+def _relative(path: Path, folder: Path) -> str:
+    """Return `path` relative to the project where it lies within or beside it, so that both can move together."""
+    absolute, home = path.expanduser().resolve(), folder.resolve()
+    if absolute.is_relative_to(home.parent):
+        return Path(os.path.relpath(absolute, home)).as_posix()
+    return absolute.as_posix()
+
+
+def _readable(base: str, folder: Path) -> str:
+    return _relative(Path(base), folder) if Path(base).expanduser().exists() else base
+
+
+def _shell(path: Path) -> str:
+    text = str(path)
+    return f'"{text}"' if " " in text else text

@@ -1,0 +1,61 @@
+"""What one trial trains with: the settings that may differ between adapters that share a base and its pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from maquette.project.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialSettings:
+    """One adapter's size, rates, schedule, loss and seed."""
+
+    rank: int = 16
+    alpha: float = 8.0
+    conv_rank: int | None = None
+    conv_alpha: float | None = None
+    dropout: float = 0.0
+    unet_lr: float = 1e-4
+    text_encoder_lr: float = 5e-5
+    schedule_lr: float = 1e-4
+    weight_decay: float = 0.01
+    lr_scheduler: str = "cosine"
+    warmup_steps: int = 0
+    lr_cycles: int = 1
+    lr_power: float = 1.0
+    max_grad_norm: float = 1.0
+    min_snr_gamma: float | None = None
+    noise_offset: float = 0.0
+    prior_loss_weight: float = 1.0
+    seed: int = 42
+
+
+def trial_of(settings: Settings) -> TrialSettings:
+    """Return the one trial that ordinary training runs."""
+    lora, training = settings.lora, settings.training
+    conv_alpha = lora.conv_alpha if lora.conv_alpha is not None else (lora.conv_rank or 0) / 2
+    return TrialSettings(
+        rank=lora.rank,
+        alpha=lora.alpha if lora.alpha is not None else lora.rank / 2,
+        conv_rank=lora.conv_rank,
+        conv_alpha=conv_alpha if lora.conv_rank else None,
+        dropout=lora.dropout,
+        unet_lr=_first(training.unet_lr, training.learning_rate),
+        text_encoder_lr=_first(training.text_encoder_lr, training.learning_rate / 2),
+        schedule_lr=training.learning_rate,
+        weight_decay=training.weight_decay,
+        lr_scheduler=training.lr_scheduler,
+        warmup_steps=training.warmup_steps,
+        lr_cycles=training.lr_cycles,
+        lr_power=training.lr_power,
+        max_grad_norm=training.max_grad_norm,
+        min_snr_gamma=training.min_snr_gamma,
+        noise_offset=training.noise_offset,
+        prior_loss_weight=training.prior_loss_weight,
+        seed=training.seed,
+    )
+
+
+def _first(given: float | None, otherwise: float) -> float:
+    return otherwise if given is None else given

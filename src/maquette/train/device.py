@@ -1,0 +1,88 @@
+"""Which device and arithmetic a run uses, chosen through Accelerate, and what it has used."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """A resolved device and precision with the Accelerator that serves them."""
+
+    accelerator: Accelerator
+    device: torch.device
+    precision: str
+
+    @property
+    def weight_dtype(self) -> torch.dtype:
+        """The dtype of the frozen base."""
+        return DTYPES[self.precision]
+
+
+def resolve_device(device: str) -> str:
+    """Return the device that `auto` means here; other names come back as they are."""
+    if device != "auto":
+        return device
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def resolve_precision(precision: str, device: str) -> str:
+    """Return the precision that `auto` means on `device`: bf16 where CUDA computes in it, else float32."""
+    if precision != "auto":
+        return precision
+    return "bf16" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "no"
+
+
+def place(device: str, precision: str) -> Placement:
+    """Return the placement for a resolved `device` and `precision`."""
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    # Accelerate keeps one state a process; a second run with another precision must not inherit the first's.
+    AcceleratorState._reset_state(reset_partial_state=True)
+    os.environ["ACCELERATE_TORCH_DEVICE"] = device
+    accelerator = Accelerator(mixed_precision=precision, cpu=device == "cpu")
+    return Placement(accelerator=accelerator, device=accelerator.device, precision=precision)
+
+
+def device_name(device: torch.device) -> str:
+    """Return a name that a person recognises: the card's, or the device type."""
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return str(device)
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Return the most memory used so far: the card's on CUDA, the process's resident set elsewhere."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_reserved(device))
+    if device.type == "mps":
+        return int(torch.mps.driver_allocated_memory())
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done what it was given, so that clocks tell the truth."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

@@ -1,0 +1,145 @@
+"""One optimizer step, for one trial or many: the model, its adapter and the optimizers at work on batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from maquette.errors import Problem, TrainingError
+from maquette.train.batches import MicroBatch
+from maquette.train.config import TrialSettings
+from maquette.train.objective import Rows, trial_losses
+from maquette.train.optimize import TrialOptimizer
+from maquette.train.randomness import draw_noise, generator_at
+
+if TYPE_CHECKING:
+    from maquette.families.protocol import BaseModel, Conditioning
+    from maquette.lora.adapter import LoraAdapter
+    from maquette.train.device import Placement
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one optimizer step measured: a loss, a gradient norm and learning rates for each trial."""
+
+    losses: tuple[float, ...]
+    gradient_norms: tuple[float, ...]
+    learning_rates: tuple[tuple[float, ...], ...]
+
+
+class Engine:
+    """Holds what a step needs and takes steps; it knows nothing of files, records or terminals."""
+
+    def __init__(
+        self,
+        model: BaseModel,
+        adapter: LoraAdapter,
+        trials: Sequence[TrialSettings],
+        placement: Placement,
+        *,
+        optimizer: str,
+        total_steps: int,
+        clip_skip: int,
+        max_token_length: int,
+    ) -> None:
+        self.model = model
+        self.adapter = adapter
+        self.trials = tuple(trials)
+        self.placement = placement
+        self.clip_skip = clip_skip
+        self.max_token_length = max_token_length
+        self.trains_text = any(adapter.parameters_of(index, "text_encoder") for index in range(len(trials)))
+        self.optimizers = [
+            TrialOptimizer(
+                optimizer,
+                trial,
+                adapter.parameters_of(index, "text_encoder"),
+                adapter.parameters_of(index, "denoiser"),
+                total_steps,
+            )
+            for index, trial in enumerate(trials)
+        ]
+        self.scaler = torch.amp.GradScaler(placement.device.type) if placement.precision == "fp16" else None
+        self._text_cache: dict[str, Conditioning] = {}
+
+    def step(self, step: int, micro_steps: Sequence[tuple[int, Callable[[], MicroBatch]]], accumulation: int) -> StepResult:
+        """Take optimizer step `step` (0-based) over `micro_steps`: (index over the whole run, batch loader) each.
+
+        Losses are divided by the full `accumulation` even where an epoch's last group is shorter, as in sd-scripts.
+        Raises TrainingError before any weight changes when a loss is no finite number.
+        """
+        self.adapter.train(True)
+        losses = torch.stack([self._micro_step(index, load(), accumulation) for index, load in micro_steps])
+        measured = losses.mean(dim=0).tolist()
+        self._require_finite(step, measured)
+        norms = tuple(optimizer.update(step, self.scaler) for optimizer in self.optimizers)
+        if self.scaler is not None:
+            self.scaler.update()
+        rates = tuple(tuple(optimizer.learning_rates(step)) for optimizer in self.optimizers)
+        return StepResult(tuple(measured), norms, rates)
+
+    def _micro_step(self, index: int, batch: MicroBatch, accumulation: int) -> torch.Tensor:
+        """Run forward and backward of one batch; return each trial's loss, float32 [P] on the CPU."""
+        self.adapter.set_step(index)
+        rows = self._rows(index, batch)
+        with self.placement.accelerator.autocast():
+            losses_P = trial_losses(self.model, self.trials, rows)
+        # Trials share no parameter, so the sum's gradient is each trial's own.
+        total = losses_P.sum() / accumulation
+        (self.scaler.scale(total) if self.scaler is not None else total).backward()
+        return losses_P.detach().float().cpu()
+
+    def _rows(self, index: int, batch: MicroBatch) -> Rows:
+        """Repeat `batch` for every trial and draw each trial's own noise."""
+        device, count = self.placement.device, len(self.trials)
+        draws = [
+            draw_noise(
+                tuple(batch.clean_BCHW.shape),
+                self.model.objective,
+                trial.noise_offset,
+                generator_at(trial.seed, "noise", index),
+            )
+            for trial in self.trials
+        ]
+        return Rows(
+            clean_RCHW=batch.clean_BCHW.to(device).repeat(count, 1, 1, 1),
+            noise_RCHW=torch.cat([draw.noise_BCHW for draw in draws]).to(device),
+            timesteps_R=torch.cat([draw.timesteps_B for draw in draws]).to(device),
+            conditioning=self._conditioning(list(batch.captions) * count),
+            sizes=list(batch.sizes) * count,
+            regularization_R=batch.regularization_B.to(device).repeat(count),
+        )
+
+    def _conditioning(self, captions: Sequence[str]) -> Conditioning:
+        """Encode `captions`; while no text encoder trains, each distinct caption is encoded once a run."""
+        if self.trains_text:
+            return self._encode(captions)
+        from maquette.families.protocol import Conditioning
+
+        with torch.no_grad():
+            for caption in dict.fromkeys(captions):
+                if caption not in self._text_cache:
+                    self._text_cache[caption] = self._encode([caption])
+        return Conditioning.cat([self._text_cache[caption] for caption in captions])
+
+    def _encode(self, captions: Sequence[str]) -> Conditioning:
+        tokens = self.model.tokenize(captions, max_tokens=self.max_token_length)
+        with self.placement.accelerator.autocast():
+            return self.model.encode_text(tokens, clip_skip=self.clip_skip)
+
+    def _require_finite(self, step: int, losses: Sequence[float]) -> None:
+        if all(torch.isfinite(torch.tensor(losses))):
+            return
+        precision = self.placement.precision
+        remedy = "Train with --precision bf16 or no." if precision == "fp16" else "Lower the learning rate; check the base model's file."
+        raise TrainingError(
+            Problem(
+                f"step {step + 1}",
+                f"the loss is {losses}",
+                "a finite number",
+                f"{remedy} Checkpoints up to here are kept and the run can be resumed.",
+            )
+        )

@@ -1,0 +1,84 @@
+"""The step-by-step log of a run: `metrics.jsonl` for people and programs, TensorBoard events beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from maquette.files import write_atomic
+
+
+class MetricsLog:
+    """Appends one JSON line a step, at once on disk, and the same values as TensorBoard scalars."""
+
+    def __init__(self, path: Path, events: Path, *, resume_step: int = 0) -> None:
+        """Open `path`; lines after `resume_step` are dropped, since those steps are about to be made again."""
+        if path.exists():
+            kept = [json.dumps(row) for row in read_metrics(path) if row["step"] <= resume_step]
+            write_atomic(path, "".join(line + "\n" for line in kept))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("a", encoding="utf-8")
+        self._events = _EventFile(events, resume_step)
+
+    def write(self, step: int, values: Mapping[str, Any]) -> None:
+        """Append the values of optimizer step `step` (1-based: the number of steps done)."""
+        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        self._file.flush()
+        self._events.scalars(step, {key: value for key, value in values.items() if isinstance(value, int | float)})
+
+    def close(self) -> None:
+        """Flush everything to the disk."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self._events.close()
+
+    def __enter__(self) -> MetricsLog:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of `metrics.jsonl` in order; a last line cut off by a crash is left out."""
+    rows = []
+    if not path.exists():
+        return rows
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
+class _EventFile:
+    """TensorBoard's own record writer without torch.utils.tensorboard, whose import costs seconds."""
+
+    def __init__(self, folder: Path, resume_step: int) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+        self._writer = EventFileWriter(str(folder))
+        if resume_step:
+            # Tells TensorBoard to forget what it showed after this step.
+            self._writer.add_event(
+                Event(step=resume_step + 1, session_log=SessionLog(status=SessionLog.START))
+            )
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        import time
+
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        entries = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
+        self._writer.add_event(Event(wall_time=time.time(), step=step, summary=Summary(value=entries)))
+
+    def close(self) -> None:
+        self._writer.close()

@@ -1,0 +1,67 @@
+"""The loss of one micro-step, for any family and any number of trials.
+
+B pictures in a batch, P trials over one base; R = P * B rows, trial by trial: row p * B + b is picture b for trial p.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional
+
+from maquette.train.config import TrialSettings
+
+if TYPE_CHECKING:
+    from maquette.families.protocol import BaseModel, Conditioning, PictureSize
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """What the denoiser sees in one micro-step. clean, noise: RCHW; timesteps: R; conditioning and sizes: R rows."""
+
+    clean_RCHW: torch.Tensor
+    noise_RCHW: torch.Tensor
+    timesteps_R: torch.Tensor
+    conditioning: Conditioning
+    sizes: Sequence[PictureSize]
+    regularization_R: torch.Tensor
+
+
+def trial_losses(model: BaseModel, trials: Sequence[TrialSettings], rows: Rows) -> torch.Tensor:
+    """Return the loss of each trial, float32 [P]: the mean over its pictures of weighted squared errors."""
+    return per_row_losses(model, trials, rows).view(len(trials), -1).mean(dim=1)
+
+
+def per_row_losses(model: BaseModel, trials: Sequence[TrialSettings], rows: Rows) -> torch.Tensor:
+    """Return the weighted squared error of each row, float32 [R].
+
+    Order of the products as in sd-scripts: mean over the latent, times the picture's weight, times the timestep's.
+    """
+    objective = model.objective
+    noisy = objective.add_noise(rows.clean_RCHW, rows.noise_RCHW, rows.timesteps_R)
+    prediction = model.predict(noisy, rows.timesteps_R, rows.conditioning, rows.sizes)
+    target = objective.target(rows.clean_RCHW, rows.noise_RCHW, rows.timesteps_R)
+    error_RCHW = functional.mse_loss(prediction.float(), target.float(), reduction="none")
+    loss_R = error_RCHW.mean(dim=[1, 2, 3])
+    return loss_R * picture_weights(trials, rows.regularization_R) * timestep_weights(model, trials, rows.timesteps_R)
+
+
+def picture_weights(trials: Sequence[TrialSettings], regularization_R: torch.Tensor) -> torch.Tensor:
+    """Return each row's weight, float32 [R]: its trial's prior_loss_weight for regularization pictures, else 1."""
+    priors_P = torch.tensor([trial.prior_loss_weight for trial in trials], device=regularization_R.device)
+    priors_R = priors_P.repeat_interleave(len(regularization_R) // len(trials))
+    return torch.where(regularization_R, priors_R, torch.ones_like(priors_R))
+
+
+def timestep_weights(model: BaseModel, trials: Sequence[TrialSettings], timesteps_R: torch.Tensor) -> torch.Tensor:
+    """Return each row's weight for its timestep under its trial's min-SNR gamma, float32 [R]."""
+    groups = timesteps_R.view(len(trials), -1)
+    return torch.cat(
+        [
+            model.objective.loss_weights(timesteps_B, min_snr_gamma=trial.min_snr_gamma)
+            for trial, timesteps_B in zip(trials, groups, strict=True)
+        ]
+    )

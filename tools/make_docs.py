@@ -1,0 +1,174 @@
+"""Writes the pages of docs/reference/: the commands from their --help, the settings from their records.
+
+    python tools/make_docs.py            write the pages
+    python tools/make_docs.py --check    write nothing; exit 1 and name the pages that are stale
+
+Pages depend on the code alone: the width is fixed, and nothing of the machine or the moment enters.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from pydantic import BaseModel
+
+from maquette.cli import main as cli
+from maquette.project.settings import SECTIONS
+
+REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
+WIDTH_CHARS = 100
+NOTICE = "<!-- Written by tools/make_docs.py from the code. Change the code, then run `make docs`. -->\n"
+UNITS = {"_px": "pixels", "steps": "steps", "epochs": "epochs", "_s": "seconds", "_bytes": "bytes"}
+BOUNDS = {
+    "minimum": "≥ {}",
+    "exclusiveMinimum": "> {}",
+    "maximum": "≤ {}",
+    "exclusiveMaximum": "< {}",
+    "multipleOf": "multiple of {}",
+}
+TYPES = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}
+NUMERIC = ("integer", "number")
+
+
+def main() -> int:
+    """Write or check every page; return the exit code."""
+    parser = argparse.ArgumentParser(description="Write the generated pages of docs/reference/.")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a page is stale")
+    check_only = parser.parse_args().check
+    stale = stale_pages()
+    if not check_only:
+        REFERENCE.mkdir(parents=True, exist_ok=True)
+        for path, text in stale.items():
+            path.write_text(text, encoding="utf-8")
+    for path in stale:
+        print(f"{'stale' if check_only else 'written'}: {path.relative_to(REFERENCE.parent.parent)}")
+    if stale and check_only:
+        print("Run: make docs")
+    return 1 if stale and check_only else 0
+
+
+def stale_pages() -> dict[Path, str]:
+    """Return every page whose file is missing or differs from the code, with the text it should have."""
+    pages = {REFERENCE / "cli.md": cli_page(cli), REFERENCE / "settings.md": settings_page(SECTIONS)}
+    return {
+        path: text
+        for path, text in pages.items()
+        if not path.is_file() or path.read_text(encoding="utf-8") != text
+    }
+
+
+def cli_page(root: click.Command) -> str:
+    """Return the page of all commands: a heading and the help of each, in the order that --help lists."""
+    parts = [
+        NOTICE,
+        "# Commands\n",
+        "The help of every command, as `--help` prints it. "
+        "What scripts may rely on: [scripts](../scripts.md). "
+        "What each setting means: [settings](settings.md).\n",
+    ]
+    for context in walk_commands(root):
+        parts += [f"## `{context.command_path}`\n", f"```text\n{help_text(context)}\n```\n"]
+    return "\n".join(parts)
+
+
+def walk_commands(command: click.Command, parent: click.Context | None = None) -> Iterator[click.Context]:
+    """Yield a context for `command` and, depth first, for everything below it that --help shows."""
+    name = command.name if parent else "maquette"
+    context = click.Context(
+        command, info_name=name, parent=parent, terminal_width=WIDTH_CHARS, max_content_width=WIDTH_CHARS
+    )
+    yield context
+    if isinstance(command, click.Group):
+        for child_name in command.list_commands(context):
+            child = command.get_command(context, child_name)
+            if child is not None and not child.hidden:
+                yield from walk_commands(child, context)
+
+
+def help_text(context: click.Context) -> str:
+    """Return the help of a command without trailing spaces."""
+    return "\n".join(line.rstrip() for line in context.get_help().strip().splitlines())
+
+
+def settings_page(sections: Mapping[str, type[BaseModel]]) -> str:
+    """Return the page of all settings: one table for each section of maquette.toml."""
+    parts = [
+        NOTICE,
+        "# Settings\n",
+        "Every key of `maquette.toml`, by table. A key's name is also its flag: `learning_rate` is "
+        "`--learning-rate`; a flag wins over the file. Unknown keys are errors.\n",
+    ]
+    for name, record in sections.items():
+        parts += [f"## `[{name}]`\n", section_intro(record), section_table(record)]
+    return "\n".join(parts)
+
+
+def section_intro(record: type[BaseModel]) -> str:
+    """Return the record's docstring as a sentence, without the table's name: the heading gives that."""
+    text = " ".join((record.__doc__ or "").split())
+    text = text.partition(": ")[2] if text.startswith("`[") else text
+    return f"{text[:1].upper()}{text[1:]}\n"
+
+
+def section_table(record: type[BaseModel]) -> str:
+    """Return a Markdown table of the record's fields."""
+    properties = record.model_json_schema()["properties"]
+    rows = ["| key | value | default | meaning |", "| --- | --- | --- | --- |"]
+    for name, field in record.model_fields.items():
+        schema = properties[name]
+        default = "**required**" if field.is_required() else default_text(schema.get("default"))
+        cells = (f"`{name}`", value_text(name, schema), default, field.description or "")
+        rows.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
+    return "\n".join(rows) + "\n"
+
+
+def default_text(value: Any) -> str:
+    """Return a default as TOML spells it; a dash where the meaning says what happens without one."""
+    if value is None or value == "" or value == []:
+        return "—"
+    return f"`{json.dumps(value, ensure_ascii=False)}`"
+
+
+def value_text(name: str, schema: Mapping[str, Any]) -> str:
+    """Return what may be written: the type with its unit, or the choices, and the bounds."""
+    options = [option for option in schema.get("anyOf", [schema]) if option.get("type") != "null"]
+    unit = next((unit for ending, unit in UNITS.items() if name.endswith(ending)), "")
+    return " or ".join(option_text(option, unit) for option in options)
+
+
+def option_text(option: Mapping[str, Any], unit: str) -> str:
+    """Return one alternative of a value."""
+    if "const" in option:
+        return f"`{json.dumps(option['const'])}`"
+    if "enum" in option:
+        return ", ".join(f"`{json.dumps(choice)}`" for choice in option["enum"])
+    if option.get("format") == "path":
+        return "path"
+    if option.get("type") == "array":
+        return array_text(option)
+    kind = option.get("type", "value")
+    noun = f"{TYPES.get(kind, kind)} of {unit}" if unit and kind in NUMERIC else TYPES.get(kind, kind)
+    bounds = (form.format(plain(option[key])) for key, form in BOUNDS.items() if key in option)
+    return ", ".join([noun, *bounds])
+
+
+def plain(number: float) -> str:
+    """Return a bound without a needless fraction: 8, 0.5, 4294967296."""
+    return str(int(number)) if number == int(number) else str(number)
+
+
+def array_text(option: Mapping[str, Any]) -> str:
+    """Return the wording of a list: a fixed number of items, or any number."""
+    items = option.get("prefixItems") or [option.get("items", {})]
+    noun = TYPES.get(items[0].get("type", ""), "value")
+    return f"{len(items)} × {noun}" if "prefixItems" in option else f"list of {noun}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
