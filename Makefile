@@ -11,7 +11,6 @@ PYTEST_ARGS ?=
 DEMO_ARGS ?=
 
 BIN := $(VENV)/bin
-MAKEFLAGS += --no-print-directory
 SOURCES := src tests tools benchmarks
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,6 +101,55 @@ def settings_of_run(run: Path, target: str | Path | None = None, settings: Mappi
             )
         )
     return Settings.model_validate(json.loads(json.dumps(read_record(run).settings)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewProjectResult:
+    """A project folder that was made."""
+
+    config: Path
+    pictures: int
+    family: str
+    steps: int
+
+
+def init(
+    project: str | Path,
+    *,
+    images: str | Path,
+    base: str,
+    trigger: str,
+    class_word: str = "",
+    regularization: str | Path | None = None,
+) -> NewProjectResult:
+    """Make a project folder with a maquette.toml made for these pictures and this base; pictures stay where they are.
+
+    Raises MaquetteError when the base or the pictures cannot be used, or a project is there already.
+    """
+    from maquette import families
+    from maquette.dataset.scan import scan_dataset
+    from maquette.project.scaffold import NewProject, proposed_steps, write_project
+
+    info = families.inspect(base)
+    spec = families.FAMILIES[info.family].spec
+    dataset = scan_dataset(Path(images), fallback_caption=trigger)
+    pictures = sum(not picture.subset.is_regularization for picture in dataset.pictures)
+    new = NewProject(
+        folder=Path(project),
+        images=Path(images),
+        base=str(base),
+        trigger=trigger,
+        class_word=class_word,
+        resolution_px=info.resolution,
+        bucket_step_px=min(spec.bucket_step_px, info.resolution),
+        clip_skip=spec.default_clip_skip,
+        num_pictures=pictures,
+        steps=proposed_steps(pictures),
+        regularization=Path(regularization) if regularization else None,
+        sampler=spec.default_sampler,
+        guidance=spec.default_guidance,
+    )
+    return NewProjectResult(config=write_project(new), pictures=pictures, family=info.family, steps=new.steps)
 
 
 def evaluate(

@@ -1,8 +1,8 @@
 """Aspect buckets: which size a picture is trained at, and the batches of an epoch.
 
-The definitions are sd-scripts'. Bucket sizes share one area: sides are multiples of a step, and each picture takes
-the size whose aspect ratio is nearest. Batches of an epoch are a pure function of (seed, epoch), so that a resumed
-run needs no saved state. Sizes are pixels as (width, height).
+The definitions are sd-scripts'. Bucket sizes share one area: sides are multiples of a step, and each picture
+takes the size whose aspect ratio is nearest. Batches of an epoch are a pure function of (seed, epoch), so
+that a resumed run needs no saved state. Sizes are pixels as (width, height).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def bucket_resolutions(
 
 
 def fit_picture(size_wh: tuple[int, int], settings: BucketSettings) -> Fit:
-    """Return the bucket of a picture of this size. Raises DatasetError when it is smaller than one bucket step."""
+    """Return the bucket of a picture of this size. Raises DatasetError when it is smaller than one step."""
     if not settings.enabled:
         return _fit_listed(size_wh, [settings.resolution_wh])
     if settings.no_upscale:
@@ -46,7 +46,7 @@ def fit_picture(size_wh: tuple[int, int], settings: BucketSettings) -> Fit:
 def assign_buckets(
     items: Sequence[Item], settings: BucketSettings | Sequence[BucketSettings]
 ) -> tuple[Item, ...]:
-    """Return the items with their buckets; `settings` may differ per dataset. Raises DatasetError naming each misfit."""
+    """Return the items with their buckets; `settings` may differ per dataset. DatasetError names misfits."""
     per_dataset = [settings] if isinstance(settings, BucketSettings) else list(settings)
     fits: dict[tuple[int, tuple[int, int]], Fit] = {}
     problems: dict[str, Problem] = {}
@@ -55,7 +55,9 @@ def assign_buckets(
         dataset = item.picture.subset.dataset if len(per_dataset) > 1 else 0
         key = (dataset, item.picture.size_wh)
         try:
-            fit = fits[key] if key in fits else fits.setdefault(key, fit_picture(key[1], per_dataset[dataset]))
+            fit = (
+                fits[key] if key in fits else fits.setdefault(key, fit_picture(key[1], per_dataset[dataset]))
+            )
         except DatasetError as error:
             where = str(item.picture.path)
             problems[where] = replace(error.problems[0], where=where)
@@ -69,10 +71,11 @@ def assign_buckets(
 def epoch_batches(
     items: Sequence[Item], batch_size: int | Sequence[int], seed: int, epoch: int
 ) -> list[Batch]:
-    """Return the batches of one epoch (counted from 0): every item once, one bucket a batch, in shuffled order.
+    """Return the batches of one epoch (counted from 0): every item once, one bucket a batch, in shuffled
+    order.
 
-    Which items meet in a batch and the order of batches both change from epoch to epoch. `batch_size` may differ
-    per dataset. A bucket's last batch may be smaller.
+    Which items meet in a batch and the order of batches both change from epoch to epoch. `batch_size` may
+    differ per dataset. A bucket's last batch may be smaller.
     """
     shuffler = random.Random(f"maquette batches {seed} {epoch}")
     batches = []
@@ -139,14 +142,14 @@ def _fit_without_upscaling(size_wh: tuple[int, int], settings: BucketSettings) -
                 f"picture of {size_wh[0]}x{size_wh[1]}",
                 f"a side is shorter than one bucket step of {step}, and enlarging is off",
                 f"both sides at least {step} after shrinking to the resolution",
-                "Allow enlarging (bucket_no_upscale off), take a smaller bucket step, or replace the picture.",
+                "Turn bucket_no_upscale off, take a smaller bucket step, or replace the picture.",
             )
         )
     return Fit(bucket, resized, bucket[0] / bucket[1] - size_wh[0] / size_wh[1])
 
 
 def _shrunk_to_area(size_wh: tuple[int, int], max_area: int, step: int) -> tuple[int, int]:
-    """Return the size with one side a multiple of `step`, chosen so that the other's cut changes the aspect least."""
+    """Return the size with that side a multiple of `step` which changes the aspect ratio least."""
     width, height = size_wh
     if width * height <= max_area:
         return size_wh

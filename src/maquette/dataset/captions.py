@@ -44,8 +44,9 @@ def compose_caption(
 ) -> str:
     """Return `text` with its movable parts shuffled and dropped; without either, exactly `text`.
 
-    The first `keep_tokens` parts stay in front. Where `keep_tokens_separator` occurs, what stands before it stays in
-    front instead, and what stands after its second occurrence stays at the end. Parts are stripped and joined by ", ".
+    The first `keep_tokens` parts stay in front. Where `keep_tokens_separator` occurs, what stands before it
+    stays in front instead, and what stands after its second occurrence stays at the end. Parts are stripped
+    and joined by ", ".
     """
     if not shuffle and tag_dropout_rate <= 0:
         return text
@@ -59,8 +60,10 @@ def compose_caption(
 
 
 def item_caption(item: Item, seed: int, epoch: int) -> str:
-    """Return the caption of one showing in one epoch (counted from 0): the same for the same arguments, always."""
-    return showing_caption(item.picture.caption, item.picture.subset.options, epoch, caption_rng(seed, epoch, item.index))
+    """Return the caption of one showing in one epoch (counted from 0), the same for the same arguments."""
+    return showing_caption(
+        item.picture.caption, item.picture.subset.options, epoch, caption_rng(seed, epoch, item.index)
+    )
 
 
 def caption_rng(seed: int, epoch: int, item_index: int) -> random.Random:
@@ -69,8 +72,9 @@ def caption_rng(seed: int, epoch: int, item_index: int) -> random.Random:
 
 
 def showing_caption(text: str, options: SubsetOptions, epoch: int, rng: random.Random) -> str:
-    """Return the caption after prefix and suffix, dropout, wildcards, shuffling and the secondary separator."""
-    text = " ".join(part for part in (options.caption_prefix, text, options.caption_suffix) if part or part is text)
+    """Return the caption after prefix, suffix, dropout, wildcards, shuffling and secondary separator."""
+    text = f"{options.caption_prefix} {text}" if options.caption_prefix else text
+    text = f"{text} {options.caption_suffix}" if options.caption_suffix else text
     if _is_dropped(options, epoch, rng):
         return ""
     text = _fill_wildcards(text, rng) if options.enable_wildcard else text.split("\n")[0]
@@ -127,7 +131,8 @@ def guess_encoding(data: bytes) -> str:
 def caption_candidates(picture: Path, extension: str) -> list[Path]:
     """Return the files that may hold a picture's caption, first choice first.
 
-    A name with four trailing numbers or words (name_x_y_w_h, as face detection writes it) may share `name`'s caption.
+    A name with four trailing numbers or words (name_x_y_w_h, as face detection writes it) may share `name`'s
+    caption.
     """
     names = [picture.stem]
     parts = picture.stem.split("_")
@@ -136,12 +141,16 @@ def caption_candidates(picture: Path, extension: str) -> list[Path]:
     return [picture.with_name(name + extension) for name in names]
 
 
-def _parts(text: str, keep_tokens: int, separator: str, keep_separator: str) -> tuple[list[str], list[str], list[str]]:
+def _parts(
+    text: str, keep_tokens: int, separator: str, keep_separator: str
+) -> tuple[list[str], list[str], list[str]]:
     """Return the parts that stay in front, may move, and stay at the end."""
     if keep_separator and keep_separator in text:
         front, _, rest = text.partition(keep_separator)
         movable, _, end = rest.partition(keep_separator)
-        kept, moving, last = ([p.strip() for p in part.split(separator) if p.strip()] for part in (front, movable, end))
+        kept, moving, last = (
+            [p.strip() for p in part.split(separator) if p.strip()] for part in (front, movable, end)
+        )
         return kept, moving, last
     parts = [part.strip() for part in text.strip().split(separator)]
     return parts[:keep_tokens], parts[keep_tokens:], []
@@ -155,10 +164,10 @@ def _is_dropped(options: SubsetOptions, epoch: int, rng: random.Random) -> bool:
 
 
 def _fill_wildcards(text: str, rng: random.Random) -> str:
-    """Return one line of `text` with one alternative of each {a|b}; doubled braces are single braces of the text."""
+    """Return one line of `text` with one alternative of each {a|b}; {{ and }} stand for { and }."""
     line = rng.choice(text.split("\n"))
-    pieces = re.split(r"(\{\{|\}\})", line)
-    # Doubled braces are hidden as private-use characters, which no caption contains, while alternatives are replaced.
-    hidden = "".join({"{{": "\ue000", "}}": "\ue001"}.get(piece, piece) for piece in pieces)
+    # Doubled braces are hidden as private-use characters, which no caption contains, while alternatives are
+    # replaced.
+    hidden = line.replace("{{", "\ue000").replace("}}", "\ue001")
     filled = re.sub(r"\{([^}]+)\}", lambda match: rng.choice(match[1].split("|")), hidden)
     return filled.replace("\ue000", "{").replace("\ue001", "}")

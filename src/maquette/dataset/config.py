@@ -26,13 +26,13 @@ class SubsetOptions:
     num_repeats: int = 1
     """How often an epoch shows each picture. A folder named N_name carries its own."""
     caption_extension: str | None = None
-    """Ending of caption files. None: `.txt` for folders, `.caption` for a kohya TOML (sd-scripts' default there)."""
+    """Ending of caption files. None: `.txt` for folders, `.caption` for a kohya TOML, as in sd-scripts."""
     shuffle_caption: bool = False
     """Shuffle a caption's parts every time the picture is shown."""
     keep_tokens: int = 0
     """Leading caption parts that shuffling and dropping leave in place."""
     keep_tokens_separator: str = ""
-    """Text that ends the kept part (and, given twice, begins a kept ending); overrules keep_tokens where it occurs."""
+    """Text that ends the kept part (a second one begins a kept ending); overrules keep_tokens."""
     caption_separator: str = ","
     """What separates a caption's parts."""
     secondary_separator: str = ""
@@ -63,7 +63,7 @@ class SubsetSource:
     num_repeats: int = 1
     is_regularization: bool = False
     class_tokens: str | None = None
-    """Caption of pictures without one: TOML `class_tokens`, or a folder's name where the caller asked for it."""
+    """Caption of pictures without one: TOML `class_tokens`, or a folder's name where asked for."""
     caption_extension: str = FOLDER_CAPTION_EXTENSION
     options: SubsetOptions = field(default_factory=SubsetOptions)
     dataset: int = 0
@@ -77,7 +77,7 @@ class SubsetSource:
 
 @dataclass(frozen=True, kw_only=True)
 class BucketSettings:
-    """Which sizes pictures are trained at. `resolution_wh` fixes the area; buckets share it in other shapes."""
+    """Which sizes pictures are trained at: `resolution_wh` fixes the area, buckets share it."""
 
     resolution_wh: tuple[int, int] = (512, 512)
     enabled: bool = True
@@ -124,9 +124,10 @@ def bucket_settings(
 ) -> tuple[BucketSettings, tuple[Message, ...]]:
     """Return complete bucket settings, the values of `source` (a [[datasets]] table) before the caller's.
 
-    Defaults: shortest side 256 or half the resolution if smaller, longest 1024 or twice the resolution if larger.
-    As in sd-scripts a shortest side is rounded down to steps and a longest side up, each said in a message.
-    `grid_px` is what the model needs sides to be a multiple of. Raises ConfigError with every problem.
+    Defaults: shortest side 256 or half the resolution if smaller, longest 1024 or twice the resolution if
+    larger. As in sd-scripts a shortest side is rounded down to steps and a longest side up, each said in a
+    message. `grid_px` is what the model needs sides to be a multiple of. Raises ConfigError with every
+    problem.
     """
     source = source or DatasetSource()
     step_px = _given(source.step_px, step_px)
@@ -134,7 +135,9 @@ def bucket_settings(
     settings = BucketSettings(
         resolution_wh=resolution_wh,
         enabled=_given(source.enable_bucket, enabled),
-        min_bucket_px=_given(source.min_bucket_px, min_bucket_px, min(256, max(step_px, min(resolution_wh) // 2))),
+        min_bucket_px=_given(
+            source.min_bucket_px, min_bucket_px, min(256, max(step_px, min(resolution_wh) // 2))
+        ),
         max_bucket_px=_given(source.max_bucket_px, max_bucket_px, max(1024, 2 * max(resolution_wh))),
         step_px=step_px,
         no_upscale=_given(source.no_upscale, no_upscale),
@@ -142,7 +145,9 @@ def bucket_settings(
     problems = _bucket_problems(settings, grid_px)
     if problems:
         raise ConfigError(problems)
-    return _rounded_to_steps(settings, by_user=bool(source.min_bucket_px or source.max_bucket_px or min_bucket_px or max_bucket_px))
+    return _rounded_to_steps(
+        settings, by_user=bool(source.min_bucket_px or source.max_bucket_px or min_bucket_px or max_bucket_px)
+    )
 
 
 def _given(*values: T | None) -> T:
@@ -156,14 +161,24 @@ def _bucket_problems(settings: BucketSettings, grid_px: int) -> list[Problem]:
     problems = []
     if not settings.enabled:
         if width % grid_px or height % grid_px:
-            nearby = f"{max(grid_px, round(width / grid_px) * grid_px)},{max(grid_px, round(height / grid_px) * grid_px)}"
+            nearby = ",".join(str(max(grid_px, round(side / grid_px) * grid_px)) for side in (width, height))
             problems.append(
-                Problem(size, "used without buckets", f"sides that are multiples of {grid_px}", f"Use {nearby}, or turn buckets on.")
+                Problem(
+                    size,
+                    "used without buckets",
+                    f"sides that are multiples of {grid_px}",
+                    f"Use {nearby}, or turn buckets on.",
+                )
             )
         return problems
     if settings.step_px < 1 or settings.step_px % grid_px:
         problems.append(
-            Problem(f"bucket step {settings.step_px}", "not usable by this model", f"a multiple of {grid_px}", "Use 64.")
+            Problem(
+                f"bucket step {settings.step_px}",
+                "not usable by this model",
+                f"a multiple of {grid_px}",
+                "Use 64.",
+            )
         )
     if settings.no_upscale:
         return problems
@@ -211,7 +226,9 @@ def _rounded_to_steps(settings: BucketSettings, by_user: bool) -> tuple[BucketSe
     )
     pairs = [("shortest", settings.min_bucket_px, shortest), ("longest", settings.max_bucket_px, longest)]
     messages = tuple(
-        Message(f"The {which} bucket side {given} became {used}, a multiple of the bucket step {step}.", "warning")
+        Message(
+            f"The {which} bucket side {given} became {used}, a multiple of the bucket step {step}.", "warning"
+        )
         for which, given, used in pairs
         if given != used and by_user
     )

@@ -1,8 +1,8 @@
 """How pictures become items and items become steps, with sd-scripts' meaning of repeats and regularization.
 
-An epoch shows each training picture `num_repeats` times. Regularization pictures are then topped up to the number
-of training items, and those beyond it are left out: a regularization set doubles an epoch, whatever its size.
-Repeats never multiply: a folder's N_ prefix and a TOML's `num_repeats` are never both in force.
+An epoch shows each training picture `num_repeats` times. Regularization pictures are then topped up to the
+number of training items, and those beyond it are left out: a regularization set doubles an epoch, whatever
+its size. Repeats never multiply: a folder's N_ prefix and a TOML's `num_repeats` are never both in force.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def plan_items(pictures: Sequence[Picture]) -> tuple[Item, ...]:
 def top_up(regularization: Sequence[Picture], num_train_items: int) -> list[tuple[Picture, int]]:
     """Return the regularization pictures that are used and how often, to balance `num_train_items`.
 
-    The first round gives each picture its own repeats, later rounds one more each, and all stops as soon as the
-    number is reached. So the first round may overshoot, and pictures it does not reach are not used.
+    The first round gives each picture its own repeats, later rounds one more each, and all stops as soon as
+    the number is reached. So the first round may overshoot, and pictures it does not reach are not used.
     """
     repeats: dict[Path, int] = {}
     missing = num_train_items
@@ -53,7 +53,7 @@ class Schedule:
     """From items to optimizer steps. `explain()` writes the sum out."""
 
     terms: tuple[tuple[int, int], ...]
-    """(pictures, repeats) of the training folders, in order; one term for each number of repeats within a folder."""
+    """(pictures, repeats) of the training folders, in order."""
     train_items: int
     regularization_items: int
     batch_sizes: tuple[int, ...]
@@ -78,7 +78,9 @@ class Schedule:
         if self.num_buckets > 1 and max(self.batch_sizes) > 1:
             text += f" in {self.num_buckets} buckets"
         if self.accumulation > 1:
-            text += f" = {_plural(self.batches_per_epoch, 'batch', 'batches')} / accumulation {self.accumulation}"
+            text += (
+                f" = {_plural(self.batches_per_epoch, 'batch', 'batches')} / accumulation {self.accumulation}"
+            )
         text += f" = {_plural(self.steps_per_epoch, 'step', 'steps')}"
         if self.by_steps:
             share = self.steps / self.steps_per_epoch
@@ -103,8 +105,8 @@ def make_schedule(
 ) -> Schedule:
     """Return the arithmetic of a run over `items` (with buckets), for a number of epochs or of steps.
 
-    An accumulation group that an epoch's end cuts short still makes a step. Raises ConfigError when both or neither
-    of `epochs` and `steps` are given, or a number is below 1.
+    An accumulation group that an epoch's end cuts short still makes a step. Raises ConfigError when both or
+    neither of `epochs` and `steps` are given, or a number is below 1.
     """
     sizes = (batch_size,) if isinstance(batch_size, int) else tuple(batch_size)
     _require_numbers(sizes, accumulation, epochs, steps)
@@ -129,17 +131,25 @@ def make_schedule(
 
 def _terms(items: Sequence[Item]) -> tuple[tuple[int, int], ...]:
     """Return (pictures, repeats) per training folder, in order of appearance."""
-    repeats_of = Counter((item.picture.subset.dataset, item.picture.subset.path, item.picture.path) for item in items if not item.is_regularization)
+    repeats_of = Counter(
+        (item.picture.subset.dataset, item.picture.subset.path, item.picture.path)
+        for item in items
+        if not item.is_regularization
+    )
     terms = Counter((dataset, folder, repeats) for (dataset, folder, _), repeats in repeats_of.items())
     return tuple((pictures, repeats) for (_, _, repeats), pictures in terms.items())
 
 
-def _require_numbers(sizes: tuple[int, ...], accumulation: int, epochs: int | None, steps: int | None) -> None:
+def _require_numbers(
+    sizes: tuple[int, ...], accumulation: int, epochs: int | None, steps: int | None
+) -> None:
     problems = []
     if (epochs is None) == (steps is None):
         given = "both" if steps is not None else "neither"
-        problems.append(Problem("steps and epochs", f"{given} given", "exactly one of them", "Give steps or epochs."))
-    named = [("batch_size", size) for size in sizes]
+        problems.append(
+            Problem("steps and epochs", f"{given} given", "exactly one of them", "Give steps or epochs.")
+        )
+    named: list[tuple[str, int | None]] = [("batch_size", size) for size in sizes]
     named += [("accumulation", accumulation), ("epochs", epochs), ("steps", steps)]
     problems += [
         Problem(name, str(number), "a whole number from 1", "Raise it to at least 1.")

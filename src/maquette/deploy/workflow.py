@@ -22,6 +22,7 @@ _SPELLINGS: Mapping[str, str] = {
     "dpm++_sde": "dpmpp_sde",
     "dpm_2_a": "dpm_2_ancestral",
     "unipc": "uni_pc",
+    "dpmpp_2m_karras": "dpmpp_2m",
 }
 _SAMPLING = {"epsilon": "eps", "v": "v_prediction"}
 
@@ -74,6 +75,11 @@ def sampler_name(name: str) -> str:
             Problem(f"sampler '{name}'", "is unknown to ComfyUI", "a sampler's name", did_you_mean(plain, SAMPLERS))
         )
     return plain
+
+
+def scheduler_name(recipe: Recipe) -> str:
+    """Return ComfyUI's scheduler: the recipe's own, or the one that its sampler's name contains."""
+    return "karras" if recipe.sampler.lower().endswith("karras") else recipe.scheduler
 
 
 def check_recipe(recipe: Recipe) -> None:
@@ -137,7 +143,7 @@ def build_workflow(recipe: Recipe, lora_name: str, *, prefix: str) -> dict[str, 
     drawn = add(
         "KSampler", "Draw", model=model, positive=[positive, 0], negative=[negative, 0], latent_image=[latent, 0],
         seed=recipe.seed, steps=recipe.steps, cfg=recipe.guidance, sampler_name=sampler_name(recipe.sampler),
-        scheduler=recipe.scheduler, denoise=1.0,
+        scheduler=scheduler_name(recipe), denoise=1.0,
     )  # fmt: skip
     decoded = add("VAEDecode", "Decode", samples=[drawn, 0], vae=[base, 2])
     add("SaveImage", "Save", images=[decoded, 0], filename_prefix=prefix)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from maquette.evaluate.page import Markup, el
 
-WIDTH, HEIGHT = 720, 300
+WIDTH = 720
 LEFT, RIGHT, TOP, BOTTOM = 62, 16, 14, 46
 _MOST_POINTS = 480
 
@@ -49,6 +48,14 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
     return [index * step for index in range(first, last + 1)]
 
 
+def short(value: float) -> str:
+    """Return a tick's number in few characters: 0.25, 1200, 5e-4."""
+    if value and abs(value) < 0.01:
+        mantissa, _, exponent = f"{value:.2e}".partition("e")
+        return f"{float(mantissa):g}e{int(exponent)}"
+    return f"{value:.6g}"
+
+
 def smoothed(points: Sequence[Point], share: float = 0.05) -> list[Point]:
     """Return the exponential moving average over about `share` of the points; values that are not finite are left out."""
     finite = [(x, y) for x, y in points if math.isfinite(y)]
@@ -76,10 +83,17 @@ def thinned(points: Sequence[Point], most: int = _MOST_POINTS) -> list[Point]:
 
 
 def line_chart(
-    series: Sequence[Series], *, title: str, description: str, x: Axis, y: Axis, rules: Sequence[tuple[str, float]] = ()
+    series: Sequence[Series],
+    *,
+    title: str,
+    description: str,
+    x: Axis,
+    y: Axis,
+    rules: Sequence[tuple[str, float]] = (),
+    height: int = 300,
 ) -> Markup:
     """Return the chart. `rules` are named horizontal lines. `description` is what a screen reader says."""
-    frame = _Frame.around(series, x, y, [value for _, value in rules])
+    frame = _Frame.around(series, x, y, [value for _, value in rules], height)
     parts = [el("title", title), el("desc", description), *frame.grid(x.label, y.label)]
     parts += [_band(frame, entry) for entry in series if entry.band]
     for name, value in rules:
@@ -89,7 +103,7 @@ def line_chart(
     for entry in series:
         parts += _line(frame, entry)
     legend = _legend(series)
-    chart = el("svg", *parts, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", class_="chart", aria_label=title)
+    chart = el("svg", *parts, viewBox=f"0 0 {WIDTH} {height}", role="img", class_="chart", aria_label=title)
     return el("figure", chart, legend, class_="plot")
 
 
@@ -101,16 +115,17 @@ class _Frame:
     x_high: float
     y_low: float
     y_high: float
+    height: int
 
     @classmethod
-    def around(cls, series: Sequence[Series], x: Axis, y: Axis, rules: list[float]) -> _Frame:
+    def around(cls, series: Sequence[Series], x: Axis, y: Axis, rules: list[float], height: int) -> _Frame:
         xs = [point[0] for entry in series for point in entry.points] or [0.0, 1.0]
         ys = [point[1] for entry in series for point in entry.points if math.isfinite(point[1])] + rules
         ys += [value for entry in series for _, *ends in entry.band for value in ends]
         ys = ys or [0.0, 1.0]
         x_low, x_high = _limits(min(xs), max(xs), x, margin=0.0)
         y_low, y_high = _limits(min(ys), max(ys), y, margin=0.06)
-        return cls(x_low, x_high, y_low, y_high)
+        return cls(x_low, x_high, y_low, y_high, height)
 
     def x(self, value: float) -> float:
         share = (value - self.x_low) / (self.x_high - self.x_low)
@@ -118,23 +133,23 @@ class _Frame:
 
     def y(self, value: float) -> float:
         share = (value - self.y_low) / (self.y_high - self.y_low)
-        return round(HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM), 1)
+        return round(self.height - BOTTOM - share * (self.height - TOP - BOTTOM), 1)
 
     def grid(self, x_label: str, y_label: str) -> list[Markup]:
         parts = []
         for value in ticks(self.y_low, self.y_high):
             at = self.y(value)
             parts.append(el("line", x1=LEFT, x2=WIDTH - RIGHT, y1=at, y2=at, class_="grid"))
-            parts.append(el("text", f"{value:.6g}", x=LEFT - 8, y=at + 4, text_anchor="end"))
+            parts.append(el("text", short(value), x=LEFT - 8, y=at + 4, text_anchor="end"))
         for value in ticks(self.x_low, self.x_high, 8):
             at = self.x(value)
-            parts.append(el("line", x1=at, x2=at, y1=HEIGHT - BOTTOM, y2=HEIGHT - BOTTOM + 5, class_="axis"))
-            parts.append(el("text", f"{value:,.6g}", x=at, y=HEIGHT - BOTTOM + 19, text_anchor="middle"))
-        base = HEIGHT - BOTTOM
+            parts.append(el("line", x1=at, x2=at, y1=self.height - BOTTOM, y2=self.height - BOTTOM + 5, class_="axis"))
+            parts.append(el("text", f"{value:,.6g}", x=at, y=self.height - BOTTOM + 19, text_anchor="middle"))
+        base = self.height - BOTTOM
         middle = (TOP + base) / 2
         parts.append(el("line", x1=LEFT, x2=WIDTH - RIGHT, y1=base, y2=base, class_="axis"))
         parts.append(
-            el("text", x_label, x=(LEFT + WIDTH - RIGHT) / 2, y=HEIGHT - 6, text_anchor="middle", class_="label")
+            el("text", x_label, x=(LEFT + WIDTH - RIGHT) / 2, y=self.height - 6, text_anchor="middle", class_="label")
         )
         turned = f"rotate(-90 14 {middle})"
         parts.append(el("text", y_label, x=14, y=middle, text_anchor="middle", transform=turned, class_="label"))
@@ -182,7 +197,3 @@ def _legend(series: Sequence[Series]) -> Markup:
     entries = [el("span", el("i", class_=f"swatch {entry.style}"), entry.name) for entry in series]
     return el("figcaption", *entries, class_="legend")
 
-
-def is_flat(points: Sequence[Point]) -> bool:
-    """Whether a curve never moves."""
-    return all(a[1] == b[1] for a, b in pairwise(points))

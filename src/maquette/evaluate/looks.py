@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -194,7 +194,3 @@ def choose(look: FirstLook, *, measure: str, role: str = "bare") -> Choice | Non
     ]
     return Choice(checkpoint=best, role=role, measure=measure, undecided=tuple(undecided))
 
-
-def paths_of(look: FirstLook, looks: Sequence[Look]) -> list[Path]:
-    """Return where the pictures lie."""
-    return [look.folder / entry.path for entry in looks]

@@ -22,7 +22,7 @@ class Markup(str):
 Child = str | Markup | int | float | None
 
 
-def el(name: str, *children: Child, **attributes: Any) -> Markup:
+def el(name: str, /, *children: Child, **attributes: Any) -> Markup:
     """Return an element. Children that are not Markup are escaped; `class_` and `data_x` become class and data-x.
 
     Attributes of None or False are left out, True gives the bare attribute.

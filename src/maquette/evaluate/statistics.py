@@ -3,10 +3,11 @@
 Pictures of one prompt resemble each other, and so do pictures of one seed: treating all of them as independent would
 claim far more certainty than there is. With p prompts and s seeds (both random, crossed),
 
-    mean = mean of all cells,    variance(mean) = V_prompts / p + V_seeds / s − V_rest / (p · s)
+    variance(mean) = V_prompts / p + V_seeds / s − V_rest / (p · s)
 
-where V_prompts and V_seeds are the variances of the row and column means times their weight, estimated from the
-table. Degrees of freedom follow Satterthwaite. One prompt leaves Student's interval over seeds, and the reverse.
+where V_prompts and V_seeds are the variances of the prompts' and the seeds' means and V_rest is the variance that
+neither explains (it is in both of the others). Degrees of freedom follow Satterthwaite. One prompt leaves Student's
+interval over seeds, and the reverse.
 """
 
 from __future__ import annotations

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from maquette.errors import ConfigError, Problem
+from maquette.families.protocol import LayerKind, LoraPart
 
-Part = Literal["text_encoder", "denoiser"]
-PARTS: tuple[Part, ...] = ("text_encoder", "denoiser")
+PARTS: tuple[LoraPart, ...] = ("text_encoder", "denoiser")
 """The parts of a model that can carry a LoRA, in the order of parameter groups and of keys in a file."""
-
-Kind = Literal["linear", "conv1x1", "conv3x3"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +30,7 @@ class TrialSpec:
     """Chance in [0, 1) that an element between down and up is dropped while training."""
     seed: int = 0
     """Seed of the first weights and of dropout."""
-    parts: tuple[Part, ...] = PARTS
+    parts: tuple[LoraPart, ...] = PARTS
     """Parts of the model that carry this LoRA."""
 
     def __post_init__(self) -> None:
@@ -41,7 +38,7 @@ class TrialSpec:
         if problems:
             raise ConfigError(problems)
 
-    def rank_of(self, kind: Kind, *, default: bool = True) -> int | None:
+    def rank_of(self, kind: LayerKind, *, default: bool = True) -> int | None:
         """Return the rank of a target of `kind`, or None when this trial leaves it alone.
 
         `default` is False for targets of the residual and resampling blocks, which only `conv_rank` adds;
@@ -51,7 +48,7 @@ class TrialSpec:
             return None
         return self.conv_rank if kind == "conv3x3" else self.rank
 
-    def alpha_of(self, kind: Kind) -> float:
+    def alpha_of(self, kind: LayerKind) -> float:
         """Return the scale numerator of a target of `kind` (the rank itself where 0 was asked for)."""
         if kind != "conv3x3":
             return float(self.alpha or self.rank)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from maquette.errors import Problem
+
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
@@ -36,6 +38,20 @@ def resolve_device(device: str) -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def device_problem(device: str) -> Problem | None:
+    """Return what keeps `device` from being used here, None when nothing does."""
+    if device.startswith("cuda"):
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        index = int(device.partition(":")[2] or 0)
+        if index < count:
+            return None
+        found = f"{count} CUDA device{'s' if count != 1 else ''}"
+        return Problem("device", f"{device}, but {found} found", "a device of this machine", "Use --device auto.")
+    if device == "mps" and not torch.backends.mps.is_available():
+        return Problem("device", "mps, which this machine does not have", "a device of this machine", "Use --device auto.")
+    return None
 
 
 def resolve_precision(precision: str, device: str) -> str:

@@ -13,12 +13,20 @@ from maquette.train.batches import MicroBatch
 from maquette.train.config import TrialSettings
 from maquette.train.objective import Rows, trial_losses
 from maquette.train.optimize import TrialOptimizer
-from maquette.train.randomness import draw_noise, generator_at
+from maquette.train.randomness import NoiseDraw, draw_noise, generator_at
 
 if TYPE_CHECKING:
-    from maquette.families.protocol import BaseModel, Conditioning
+    from maquette.families.protocol import BaseModel, Conditioning, Objective
     from maquette.lora.adapter import LoraAdapter
     from maquette.train.device import Placement
+
+NoiseSource = Callable[[TrialSettings, int, tuple[int, ...], "Objective"], NoiseDraw]
+"""Noise and timesteps for a trial, a micro-step's index, a latent shape (B, C, H, W) and an objective."""
+
+
+def seeded_noise(trial: TrialSettings, index: int, shape: tuple[int, ...], objective: Objective) -> NoiseDraw:
+    """Return the noise that follows from the trial's seed and the micro-step's index alone."""
+    return draw_noise(shape, objective, trial.noise_offset, generator_at(trial.seed, "noise", index))
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,7 @@ class Engine:
         total_steps: int,
         clip_skip: int,
         max_token_length: int,
+        noise: NoiseSource = seeded_noise,
     ) -> None:
         self.model = model
         self.adapter = adapter
@@ -51,6 +60,7 @@ class Engine:
         self.placement = placement
         self.clip_skip = clip_skip
         self.max_token_length = max_token_length
+        self.noise = noise
         self.trains_text = any(adapter.parameters_of(index, "text_encoder") for index in range(len(trials)))
         self.optimizers = [
             TrialOptimizer(
@@ -63,6 +73,7 @@ class Engine:
             for index, trial in enumerate(trials)
         ]
         self.scaler = torch.amp.GradScaler(placement.device.type) if placement.precision == "fp16" else None
+        self.forward_device = ""
         self._text_cache: dict[str, Conditioning] = {}
 
     def step(self, step: int, micro_steps: Sequence[tuple[int, Callable[[], MicroBatch]]], accumulation: int) -> StepResult:
@@ -87,6 +98,7 @@ class Engine:
         rows = self._rows(index, batch)
         with self.placement.accelerator.autocast():
             losses_P = trial_losses(self.model, self.trials, rows)
+        self.forward_device = str(losses_P.device)
         # Trials share no parameter, so the sum's gradient is each trial's own.
         total = losses_P.sum() / accumulation
         (self.scaler.scale(total) if self.scaler is not None else total).backward()
@@ -95,15 +107,8 @@ class Engine:
     def _rows(self, index: int, batch: MicroBatch) -> Rows:
         """Repeat `batch` for every trial and draw each trial's own noise."""
         device, count = self.placement.device, len(self.trials)
-        draws = [
-            draw_noise(
-                tuple(batch.clean_BCHW.shape),
-                self.model.objective,
-                trial.noise_offset,
-                generator_at(trial.seed, "noise", index),
-            )
-            for trial in self.trials
-        ]
+        shape = tuple(batch.clean_BCHW.shape)
+        draws = [self.noise(trial, index, shape, self.model.objective) for trial in self.trials]
         return Rows(
             clean_RCHW=batch.clean_BCHW.to(device).repeat(count, 1, 1, 1),
             noise_RCHW=torch.cat([draw.noise_BCHW for draw in draws]).to(device),

@@ -116,7 +116,7 @@ class _Run:
         from maquette import families
         from maquette.train.device import DTYPES
 
-        model = families.load(self.job.info, dtype=DTYPES[self.job.precision], device=self.job.device)
+        model = families.load(self.job.settings.model.base, dtype=DTYPES[self.job.precision], device=self.job.device)
         if self.job.settings.training.gradient_checkpointing:
             model.set_gradient_checkpointing(True)
         return model
@@ -250,6 +250,7 @@ class _Run:
         assert self.base_hash is not None
         self._note(
             base={**self.record.base, "sha256": self.base_hash.result()},
+            device={**self.record.device, "forward_device": engine.forward_device},
             state="finished" if job.smoke_steps is None else "prepared",
             final_loss=final_loss(job.folder.metrics, job.schedule.steps_per_epoch),
             peak_memory_bytes=self._memory(),

@@ -15,7 +15,10 @@ POLYNOMIAL_END_LR = 1e-7
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleShape:
-    """What a schedule needs to know. `base_lr` matters to polynomial alone, whose end is an absolute rate."""
+    """What a schedule needs to know.
+
+    `base_lr` is the optimizer's own rate. It matters to polynomial alone, which ends at 1e-7 for a group with that rate.
+    """
 
     total_steps: int
     warmup_steps: int = 0

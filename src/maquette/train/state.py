@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,7 +53,7 @@ def save_state(
     """Write the state after `step` optimizer steps; older ones beyond the newest two are removed afterwards."""
     tensors: dict[str, torch.Tensor] = {}
     for index, optimizer in enumerate(optimizers):
-        for name, parameter in adapter.named_parameters_of(index):
+        for name, parameter in _named_parameters(adapter, index):
             tensors[f"{index}.lora.{name}"] = parameter.detach().cpu().contiguous()
         for number, moments in optimizer.torch_optimizer.state_dict()["state"].items():
             for name, value in moments.items():
@@ -95,11 +95,17 @@ def restore_state(
     """Put `state` back into adapter, optimizers and scaler, bit for bit."""
     with torch.no_grad():
         for index, optimizer in enumerate(optimizers):
-            for name, parameter in adapter.named_parameters_of(index):
+            for name, parameter in _named_parameters(adapter, index):
                 parameter.copy_(state.tensors[f"{index}.lora.{name}"])
             optimizer.torch_optimizer.load_state_dict(_optimizer_state(state, index, optimizer.torch_optimizer))
     if scaler is not None and state.scaler:
         scaler.load_state_dict(state.scaler)
+
+
+def _named_parameters(adapter: LoraAdapter, trial: int) -> Iterator[tuple[str, torch.nn.Parameter]]:
+    for key, layer in adapter.layers.items():
+        for name, parameter in zip(("down", "up"), layer.weights(trial) or (), strict=False):
+            yield f"{key}.{name}", parameter
 
 
 def _optimizer_state(state: SavedState, trial: int, optimizer: torch.optim.Optimizer) -> dict[str, Any]:

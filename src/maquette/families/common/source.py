@@ -41,6 +41,10 @@ class DiffusersFolder:
     origin: Literal["diffusers", "hub"] = "diffusers"
     hub_name: str = ""
 
+    def has_weights(self, part: str) -> bool:
+        """Whether the part's safetensors files are here."""
+        return any(path.is_file() for path in weight_files(self.path / part))
+
     def tensors(self, part: str) -> dict[str, TensorEntry]:
         """Return the tensors of one part, whether in one file or several."""
         folder = self.path / part

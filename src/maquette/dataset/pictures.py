@@ -1,0 +1,176 @@
+"""Is a file a picture that can be trained on? Each is read once, hashed, and decoded to its last pixel."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from maquette.errors import Problem
+
+MAX_PICTURE_PIXELS = (
+    178_956_970  # Pillow's own limit against decompression bombs, so that the trainer's reads agree
+)
+EXIF_ORIENTATION = 0x0112
+EIGHT_BIT_MODES = frozenset(
+    {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"}
+)
+STILL_FORMATS = frozenset({"MPO"})  # a camera's JPEG with a preview as second frame
+OTHER_PICTURE_EXTENSIONS = frozenset(
+    {
+        *(
+            ".gif",
+            ".tif",
+            ".tiff",
+            ".heic",
+            ".heif",
+            ".avif",
+            ".jxl",
+            ".jfif",
+            ".jp2",
+            ".ico",
+            ".tga",
+            ".svg",
+        ),
+        *(".psd", ".exr", ".raw", ".cr2", ".nef", ".dng", ".mp4", ".webm", ".mov"),
+    }
+)
+SIGNS_OF_TEXT = (
+    (b"version https://git-lfs", "a Git LFS pointer", "Fetch the real file: git lfs pull"),
+    (b"<!doctype html", "a web page", "Download the picture itself."),
+    (b"<html", "a web page", "Download the picture itself."),
+    (b"%pdf", "a PDF", "Export the page as PNG."),
+)
+
+
+@dataclass(frozen=True)
+class PictureFacts:
+    """What a whole, decodable picture is."""
+
+    width_px: int
+    height_px: int
+    sha256: str
+    is_rotated: bool
+    """Its EXIF data ask viewers to turn or mirror it; training takes the pixels as stored."""
+    is_transparent: bool
+    """Some of its pixels are not opaque; training takes the colour stored behind."""
+
+
+def check_pictures(paths: Sequence[Path]) -> list[PictureFacts | Problem]:
+    """Return for each path its facts or what is wrong with it, in order. Decodes on several threads."""
+    workers = min(8, os.cpu_count() or 1)
+    with warnings.catch_warnings():  # set around the pool: the filter is global, not per thread
+        warnings.simplefilter("ignore")
+        with ThreadPoolExecutor(workers) as pool:
+            return list(pool.map(check_picture, paths))
+
+
+def check_picture(path: Path) -> PictureFacts | Problem:
+    """Return the facts of one picture file, or the problem that keeps it from being trained on."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return Problem(
+            str(path), "a link that leads nowhere", "a picture file", "Restore its target or remove the link."
+        )
+    except OSError as error:
+        return Problem(
+            str(path),
+            f"cannot be read ({error.strerror})",
+            "a readable picture",
+            "Check its permissions and the disk.",
+        )
+    if not data:
+        return Problem(
+            str(path),
+            "an empty file",
+            "a picture",
+            "Copy it again from its source, or remove it and its caption.",
+        )
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return _unsuitable(path, image) or _facts(image, data)
+    except UnidentifiedImageError:
+        return _not_a_picture(path, data)
+    except Image.DecompressionBombError as error:
+        return _too_large(path, str(error))
+    # Decoders fail in many ways on damaged data (OSError, SyntaxError, struct.error, zlib.error, EOFError,
+    # ...).
+    except Exception as error:
+        return Problem(
+            str(path),
+            f"damaged or cut short ({error})",
+            "a picture that decodes to the end",
+            "Copy it again from its source, or remove it and its caption.",
+        )
+
+
+def _facts(image: Image.Image, data: bytes) -> PictureFacts:
+    orientation = _orientation(image)
+    image.load()
+    has_alpha = "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info
+    return PictureFacts(
+        width_px=image.width,
+        height_px=image.height,
+        sha256=hashlib.sha256(data).hexdigest(),
+        is_rotated=orientation != 1,
+        is_transparent=has_alpha and image.convert("RGBA").getchannel("A").histogram()[255] < image.width * image.height,
+    )
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(EXIF_ORIENTATION, 1))
+    except Exception:  # damaged EXIF data do not harm the picture, whose pixels are taken as stored
+        return 1
+
+
+def _unsuitable(path: Path, image: Image.Image) -> Problem | None:
+    """Return what makes a sound file unfit for training, before it is decoded."""
+    if image.width * image.height > MAX_PICTURE_PIXELS:
+        return _too_large(path, f"{image.width * image.height} pixels")
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format not in STILL_FORMATS:
+        return Problem(
+            str(path),
+            f"an animation of {frames} frames",
+            "a still picture",
+            "Save the frame you want as PNG.",
+        )
+    if image.mode not in EIGHT_BIT_MODES:
+        return Problem(
+            str(path),
+            f"more than 8 bits a pixel channel (mode {image.mode})",
+            "8 bits a channel",
+            "Save it as an 8-bit PNG: brightness would be cut off.",
+        )
+    return None
+
+
+def _too_large(path: Path, said: str) -> Problem:
+    pixels = re.search(r"(\d+) pixels", said)
+    given = f"{int(pixels[1]):,} pixels" if pixels else "more pixels than can be decoded safely"
+    return Problem(
+        str(path), given, f"at most {MAX_PICTURE_PIXELS:,} pixels", "Scale it down; training needs far fewer."
+    )
+
+
+def _not_a_picture(path: Path, data: bytes) -> Problem:
+    start = data[:64].lstrip().lower()
+    for sign, given, remedy in SIGNS_OF_TEXT:
+        if start.startswith(sign):
+            return Problem(str(path), given, "a picture", remedy)
+    return Problem(
+        str(path),
+        "not a picture, whatever its name says",
+        "a PNG, JPEG, WebP or BMP file",
+        "Replace it, or remove it and its caption.",
+    )

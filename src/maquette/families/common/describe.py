@@ -1,0 +1,130 @@
+"""ModelInfo of a recognised Stable Diffusion model, from one file or a diffusers folder, without reading weights."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from maquette.errors import ModelError, Problem
+from maquette.families.common.header import TensorEntry
+from maquette.families.common.layout import read_unet_layout, read_vae_layout
+from maquette.families.common.source import DiffusersFolder, SingleFile, Source
+from maquette.families.protocol import FamilySpec, ModelInfo, Prediction
+
+UNET, VAE = "model.diffusion_model.", "first_stage_model."
+UNET_PROOF = f"{UNET}input_blocks.0.0.weight"
+DTYPE_NAMES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32"}
+PREDICTIONS: dict[str, Prediction] = {
+    "epsilon": "epsilon", "eps": "epsilon", "v": "v", "v_prediction": "v", "v-prediction": "v", "vpred": "v",
+}  # fmt: skip
+SPECIAL_INPUTS = {9: "an inpainting model", 8: "an instruct-pix2pix model"}
+
+
+def file_info(spec: FamilySpec, source: SingleFile, *, text_encoders: int) -> ModelInfo:
+    """Return the description of a single file of the family `spec`; ModelError when it cannot be trained."""
+    where, shapes, metadata = str(source.path), source.shapes(), source.header.metadata
+    unet, vae = read_unet_layout(shapes, UNET, where), read_vae_layout(shapes, VAE, where)
+    _check_channels(source, unet.in_channels, vae.latent_channels)
+    own_title = metadata.get("modelspec.title", "").strip()
+    return ModelInfo(
+        family=spec.name,
+        title=f"{spec.title}: {own_title}" if own_title else spec.title,
+        prediction=_file_prediction(source),
+        dtype=_stored_dtype(source, source.header.tensors, UNET),
+        resolution=_file_resolution(metadata, spec.native_resolution_px),
+        source="single-file",
+        layout="single-file",
+        path=where,
+        text_encoders=text_encoders,
+        latent_channels=vae.latent_channels,
+        vae_factor=vae.factor,
+        zero_terminal_snr="ztsnr" in source.header.tensors,
+    )
+
+
+def folder_info(spec: FamilySpec, source: DiffusersFolder, *, text_encoders: int) -> ModelInfo:
+    """Return the description of a diffusers folder of the family `spec`; ModelError when it cannot be trained."""
+    unet, vae = source.configs["unet"], source.configs["vae"]
+    latent_channels = int(vae.get("latent_channels", 4))
+    factor = 2 ** (len(vae.get("block_out_channels", (0, 0, 0, 0))) - 1)
+    scheduler = source.configs.get("scheduler", {})
+    _check_channels(source, int(unet.get("in_channels", 4)), latent_channels)
+    return ModelInfo(
+        family=spec.name,
+        title=f"{spec.title}: {source.hub_name}" if source.hub_name else spec.title,
+        prediction=_prediction(source, str(scheduler.get("prediction_type", "epsilon"))),
+        dtype=_folder_dtype(source),
+        resolution=int(unet["sample_size"]) * factor if unet.get("sample_size") else spec.native_resolution_px,
+        source=source.origin,
+        layout="diffusers",
+        path=source.hub_name or str(source.path),
+        text_encoders=text_encoders,
+        latent_channels=latent_channels,
+        vae_factor=factor,
+        zero_terminal_snr=bool(scheduler.get("rescale_betas_zero_snr", False)),
+    )
+
+
+def _stored_dtype(source: Source, entries: Mapping[str, TensorEntry], prefix: str) -> str:
+    """Return the precision of most bytes below `prefix`; ModelError when it is not one of the three usable ones."""
+    sizes = Counter[str]()
+    for name, entry in entries.items():
+        if name.startswith(prefix):
+            sizes[entry.dtype] += entry.num_bytes
+    most = sizes.most_common(1)[0][0]
+    if most not in DTYPE_NAMES:
+        raise ModelError(
+            Problem(
+                str(source.path),
+                f"its weights are stored as {most}",
+                "float16, bfloat16 or float32",
+                "Use the fp16, bf16 or fp32 version: a base for training must not be quantized.",
+            )
+        )
+    return DTYPE_NAMES[most]
+
+
+def _folder_dtype(source: DiffusersFolder) -> str:
+    """Return the precision of the U-Net's files; of a hub model that is not downloaded, what its configuration says."""
+    if not source.has_weights("unet") and source.origin == "hub":
+        return str(source.configs["unet"].get("torch_dtype", "float32"))
+    return _stored_dtype(source, source.tensors("unet"), "")
+
+
+def _file_prediction(source: SingleFile) -> Prediction:
+    """Return what the model in a single file predicts, by its marker tensor or metadata."""
+    if "v_pred" in source.header.tensors:
+        return "v"
+    return _prediction(source, source.header.metadata.get("modelspec.prediction_type", "epsilon"))
+
+
+def _prediction(source: Source, stated: str) -> Prediction:
+    known = PREDICTIONS.get(stated.strip().lower())
+    if known is None:
+        raise ModelError(
+            Problem(str(source.path), f"it says that it predicts '{stated}'", "epsilon or v", "Use another base model.")
+        )
+    return known
+
+
+def _file_resolution(metadata: Mapping[str, Any], default_px: int) -> int:
+    """Return the native edge in pixels: what the metadata says (`512x512`, `64`), else the family's."""
+    numbers = re.findall(r"\d+", str(metadata.get("modelspec.resolution", "")))
+    return max(int(number) for number in numbers[:2]) if numbers else default_px
+
+
+def _check_channels(source: Source, in_channels: int, latent_channels: int) -> None:
+    """Refuse inpainting and instruction models, whose U-Net takes more than the noisy latent."""
+    if in_channels == latent_channels:
+        return
+    kind = SPECIAL_INPUTS.get(in_channels, "a model with extra inputs")
+    raise ModelError(
+        Problem(
+            str(source.path),
+            f"it is {kind}: its U-Net takes {in_channels} channels, its latents have {latent_channels}",
+            "a text-to-image base model",
+            "Use the ordinary version of this model.",
+        )
+    )

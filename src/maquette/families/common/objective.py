@@ -1,0 +1,90 @@
+"""The discrete diffusion objective of Stable Diffusion: noise schedule, target and loss weights.
+
+Legend: clean x0, noise eps, noisy x_t = sqrt(abar_t) x0 + sqrt(1 - abar_t) eps, snr = abar / (1 - abar).
+Operations and their order are those of diffusers' DDPMScheduler, so results agree to the last bit.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from maquette.families.protocol import Prediction
+
+BETA_START, BETA_END, NUM_TIMESTEPS = 0.00085, 0.012, 1000
+MAX_SNR = 1000.0
+"""Ceiling of the SNR in debiased weights, as in the reference trainer."""
+
+
+class DiscreteDiffusion:
+    """Epsilon or v prediction over 1000 timesteps with scaled-linear betas.
+
+    `zero_terminal_snr` rescales the schedule so that the last timestep is pure noise (arXiv:2305.08891, algorithm 1).
+    The SNR table is made after that; the reference trainer keeps the one from before it, which weights the last
+    timesteps as if they still held signal (0.0047 instead of 0 at t = 999).
+    """
+
+    num_timesteps = NUM_TIMESTEPS
+
+    def __init__(self, prediction: Prediction = "epsilon", *, zero_terminal_snr: bool = False) -> None:
+        self.prediction = prediction
+        self.zero_terminal_snr = zero_terminal_snr
+        betas = torch.linspace(BETA_START**0.5, BETA_END**0.5, NUM_TIMESTEPS, dtype=torch.float32) ** 2
+        if zero_terminal_snr:
+            betas = _rescale_to_zero_terminal_snr(betas)
+        self.alphas_cumprod = torch.cumprod(1.0 - betas, dim=0)
+        self.snr = (torch.sqrt(self.alphas_cumprod) / torch.sqrt(1.0 - self.alphas_cumprod)) ** 2
+
+    def sample_timesteps(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+        """Return int64 timesteps_B on the CPU, uniform in [0, 1000)."""
+        return torch.randint(0, NUM_TIMESTEPS, (count,), generator=generator, dtype=torch.int64)
+
+    def add_noise(self, clean_BCHW: Tensor, noise_BCHW: Tensor, timesteps_B: Tensor) -> Tensor:
+        """Return noisy_BCHW."""
+        signal, spread = self._scales(clean_BCHW, timesteps_B)
+        return signal * clean_BCHW + spread * noise_BCHW
+
+    def target(self, clean_BCHW: Tensor, noise_BCHW: Tensor, timesteps_B: Tensor) -> Tensor:
+        """Return the noise, or the velocity v = sqrt(abar) eps - sqrt(1 - abar) x0 (arXiv:2202.00512)."""
+        if self.prediction == "epsilon":
+            return noise_BCHW
+        signal, spread = self._scales(clean_BCHW, timesteps_B)
+        return signal * noise_BCHW - spread * clean_BCHW
+
+    def loss_weights(
+        self, timesteps_B: Tensor, *, min_snr_gamma: float | None = None, debiased: bool = False
+    ) -> Tensor:
+        """Return float32 weights_B on the timesteps' device.
+
+        min-SNR (arXiv:2303.09556): min(snr, gamma) / snr for epsilon, / (snr + 1) for v.
+        Debiased (arXiv:2310.08442): 1 / sqrt(snr) for epsilon, 1 / (snr + 1) for v. Both given: their product.
+        """
+        snr = self.snr.to(timesteps_B.device)[timesteps_B]
+        weights = torch.ones_like(snr)
+        if min_snr_gamma is not None:
+            weights = weights * self._min_snr(snr, min_snr_gamma)
+        if debiased:
+            snr = torch.clamp(snr, max=MAX_SNR)
+            weights = weights * (1 / (snr + 1) if self.prediction == "v" else 1 / torch.sqrt(snr))
+        return weights
+
+    def _min_snr(self, snr: Tensor, gamma: float) -> Tensor:
+        least = torch.clamp(snr, max=gamma)
+        if self.prediction == "v":
+            return torch.div(least, snr + 1)
+        return torch.where(snr > 0, torch.div(least, snr), 1.0)  # the limit of min(snr, gamma) / snr at snr = 0
+
+    def _scales(self, like: Tensor, timesteps_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Return sqrt(abar) and sqrt(1 - abar) as [B, 1, 1, 1], in the latent's dtype and on its device."""
+        table = self.alphas_cumprod.to(device=like.device, dtype=like.dtype)
+        abar = table[timesteps_B.to(like.device)].reshape(-1, *[1] * (like.dim() - 1))
+        return abar**0.5, (1 - abar) ** 0.5
+
+
+def _rescale_to_zero_terminal_snr(betas: Tensor) -> Tensor:
+    """Return betas whose sqrt(abar) runs linearly from its old first value to zero."""
+    root = torch.cumprod(1.0 - betas, dim=0).sqrt()
+    first, last = root[0].clone(), root[-1].clone()
+    root = (root - last) * (first / (first - last))
+    abar = root**2
+    return 1 - torch.cat([abar[0:1], abar[1:] / abar[:-1]])

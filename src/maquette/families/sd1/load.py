@@ -1,0 +1,72 @@
+"""Loading Stable Diffusion 1.x from a single file or a diffusers folder."""
+
+from __future__ import annotations
+
+import torch
+
+from maquette.families.common.assemble import (
+    Part,
+    fill_part,
+    text_from_folder,
+    unet_from_file,
+    unet_from_folder,
+    unused_notes,
+    vae_from_file,
+    vae_from_folder,
+)
+from maquette.families.common.layout import read_hf_text_layout, text_config
+from maquette.families.common.model import FamilySteps, LatentDiffusionModel
+from maquette.families.common.modules import empty_text_encoder
+from maquette.families.common.source import DiffusersFolder, SingleFile, Source
+from maquette.families.common.text_keys import hf_bindings
+from maquette.families.common.tokenizer import ClipTokenizer
+from maquette.families.common.tokenizers import file_tokenizer, folder_tokenizer
+from maquette.families.protocol import ModelInfo
+from maquette.families.sd1.encode import encode_text
+from maquette.families.sd1.keys import lora_targets, text_prefix
+from maquette.families.sd1.predict import predict
+from maquette.families.sd1.spec import ACTIVATION, NUM_HEADS, SPEC
+
+STEPS = FamilySteps(encode_text, predict, lora_targets)
+
+
+def load(info: ModelInfo, source: Source, *, dtype: torch.dtype, device: torch.device | str) -> LatentDiffusionModel:
+    """Return the model with weights in `dtype` on `device`. Raises ModelError when tensors are missing or do not fit."""
+    if isinstance(source, SingleFile):
+        unet, text, vae, tokenizer, scale = _file_parts(source)
+    else:
+        unet, text, vae, tokenizer, scale = _folder_parts(source)
+    filled = [fill_part(part, dtype=dtype, device=device) for part in (unet, text, vae)]
+    (denoiser, _), (encoder, _), (picture_coder, _) = filled
+    used = set().union(*(names for _, names in filled))
+    notes = unused_notes(source.header.tensors, used) if isinstance(source, SingleFile) else ()
+    return LatentDiffusionModel(
+        info=info,
+        spec=SPEC,
+        steps=STEPS,
+        denoiser=denoiser,
+        text_encoders=(encoder,),
+        vae=picture_coder,
+        tokenizers=(tokenizer,),
+        latent_scale=scale,
+        notes=notes,
+    )
+
+
+def _file_parts(source: SingleFile) -> tuple[Part, Part, Part, ClipTokenizer, float]:
+    tokenizer = file_tokenizer(source)
+    unet = unet_from_file(source, None, lambda channels: NUM_HEADS)
+    return unet, _text_from_file(source, tokenizer.end_id), vae_from_file(source, SPEC.latent_scale), tokenizer, SPEC.latent_scale
+
+
+def _text_from_file(source: SingleFile, end_token: int) -> Part:
+    prefix = text_prefix(source)
+    layout = read_hf_text_layout(source.shapes(), prefix, str(source.path))
+    module = empty_text_encoder(text_config(layout, ACTIVATION, end_token=end_token), projection=False)
+    return Part(module, hf_bindings(module.state_dict(), prefix), source.header.tensors, str(source.path))
+
+
+def _folder_parts(source: DiffusersFolder) -> tuple[Part, Part, Part, ClipTokenizer, float]:
+    text = text_from_folder(source, "text_encoder", projection=False)
+    scale = float(source.configs["vae"].get("scaling_factor", SPEC.latent_scale))
+    return unet_from_folder(source), text, vae_from_folder(source), folder_tokenizer(source, "tokenizer"), scale

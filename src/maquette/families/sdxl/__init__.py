@@ -1,0 +1,43 @@
+"""Stable Diffusion XL (base): two text encoders, a pooled text, picture sizes; a VAE that overflows in float16."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from maquette.families.common.describe import UNET_PROOF, file_info, folder_info
+from maquette.families.common.source import SingleFile, Source
+from maquette.families.protocol import BaseModel, FamilySpec, ModelInfo
+from maquette.families.sdxl.keys import TEXT_1, TEXT_2
+from maquette.families.sdxl.spec import PIPELINES, SPEC
+
+if TYPE_CHECKING:
+    import torch
+
+
+class StableDiffusionXL:
+    """The family's row in the table. See protocol.Family."""
+
+    spec: FamilySpec = SPEC
+    name: str = SPEC.name
+
+    def detect(self, source: Source) -> ModelInfo | None:
+        """Return what `source` is when it is SDXL; ModelError when it is one that cannot be trained."""
+        if isinstance(source, SingleFile):
+            names = source.header.tensors
+            mine = UNET_PROOF in names and all(
+                any(name.startswith(prefix) for name in names) for prefix in (TEXT_1, TEXT_2)
+            )
+            return file_info(SPEC, source, text_encoders=2) if mine else None
+        parts = source.configs
+        mine = (
+            source.index.get("_class_name") in PIPELINES
+            and {"unet", "vae", "text_encoder", "text_encoder_2"} <= set(parts)
+            and parts["unet"].get("addition_embed_type") == "text_time"
+        )
+        return folder_info(SPEC, source, text_encoders=2) if mine else None
+
+    def load(self, info: ModelInfo, source: Source, *, dtype: torch.dtype, device: torch.device | str) -> BaseModel:
+        """Return the model with weights in `dtype` on `device`."""
+        from maquette.families.sdxl.load import load
+
+        return load(info, source, dtype=dtype, device=device)

@@ -1,0 +1,41 @@
+"""Text of Stable Diffusion XL: the last-but-one hidden states of two encoders side by side, and a pooled text.
+
+Legend: B captions, T tokens, D widths (768 + 1280 in the full model).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from maquette.errors import ConfigError, Problem
+from maquette.families.common.model import LatentDiffusionModel
+from maquette.families.common.text import end_positions, join_chunks, run_text_encoder, split_chunks
+from maquette.families.protocol import Conditioning, Tokens
+from maquette.families.sdxl.spec import SPEC
+
+
+def encode_text(model: LatentDiffusionModel, tokens: Tokens, clip_skip: int) -> Conditioning:
+    """Return text_BTD and pooled_BD; a long caption is pooled from its first chunk, as the reference trainer does."""
+    if clip_skip != SPEC.default_clip_skip:
+        raise ConfigError(
+            Problem(
+                "clip_skip",
+                str(clip_skip),
+                f"{SPEC.default_clip_skip}: SDXL always takes the last but one layer of both text encoders",
+                "Leave it out.",
+            )
+        )
+    captions, (first, second) = tokens.ids[0].shape[0], model.text_encoders
+    ids_1, ids_2 = (split_chunks(ids.to(model.device), model.chunk_length) for ids in tokens.ids)
+    hidden_1, _ = run_text_encoder(first, ids_1)
+    hidden_2, last_2 = run_text_encoder(second, ids_2)
+    text = torch.cat([join_chunks(hidden_1[-2], captions), join_chunks(hidden_2[-2], captions)], dim=-1)
+    pooled = pooled_text(second, last_2, ids_2, model.tokenizers[1].end_id)
+    return Conditioning(text, pooled[:: ids_2.shape[0] // captions])
+
+
+def pooled_text(encoder: nn.Module, last_BTD: Tensor, ids_BT: Tensor, end_id: int) -> Tensor:
+    """Return pooled_BD: the final hidden state at the first end token, projected."""
+    rows = torch.arange(last_BTD.shape[0], device=last_BTD.device)
+    return encoder.text_projection(last_BTD[rows, end_positions(ids_BT, end_id)])  # type: ignore[operator]

@@ -1,0 +1,272 @@
+"""Stands LoRA layers in a base model, and takes them out again without a trace.
+
+    adapter = LoraAdapter.attach(model, [TrialSpec(rank=16, alpha=8, seed=1)])
+    optimizer = torch.optim.AdamW(adapter.parameters_of(0, "denoiser"), lr=1e-4)
+    …  adapter.set_step(micro_step); loss.backward(); optimizer.step()  …
+    state = adapter.state_dict(0)
+    adapter.detach()
+
+With P trials the rows of every batch are P equal contiguous groups, trial 0 first. A trial is a TrialSpec (fresh
+weights), a LoRA's tensors by kohya key (to draw with it or train on), or None (the base itself).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from maquette.errors import LoraError, Problem
+from maquette.families.protocol import BaseModel, LoraPart, LoraTarget
+from maquette.lora.config import PARTS, TrialSpec
+from maquette.lora.layer import LayerTrial, LoraLayer
+from maquette.lora.state import ALPHA, DOWN, UP, ModuleWeights, State, match_problems, modules_of
+
+Trial = TrialSpec | State | None
+
+
+class LoraAdapter:
+    """P LoRAs over one frozen base model. Make it with `attach`."""
+
+    def __init__(self, pairs: Sequence[tuple[LoraTarget, LoraLayer]], num_trials: int) -> None:
+        self._targets = {target.key: target for target, _ in pairs}
+        self.module = nn.ModuleDict({target.key: layer for target, layer in pairs})
+        self.layers: dict[str, LoraLayer] = {target.key: layer for target, layer in pairs}
+        """Layers by kohya key, in the order of keys in a file; `module` is the same as one nn.Module."""
+        self.num_trials = num_trials
+        self._attached = False
+        self._frozen: list[nn.Parameter] = []
+        self._unmerged: dict[str, Tensor] = {}
+
+    # --- attaching ---------------------------------------------------------------------------------------
+
+    @classmethod
+    def attach(
+        cls, model: BaseModel, trials: Sequence[Trial], *, parts: Sequence[LoraPart] = PARTS
+    ) -> LoraAdapter:
+        """Return an adapter whose layers stand in `model`; the base's parameters no longer take gradients.
+
+        `parts` limits all trials to the text encoders or to the denoiser. Raises LoraError when a trial's tensors
+        do not fit the model, when no module is left to adapt, or when another adapter stands there already.
+        """
+        if not trials:
+            raise ValueError("at least one trial is needed")
+        targets = model.lora_targets()
+        _require_free(targets)
+        contents = [_contents(index, trial, targets) for index, trial in enumerate(trials)]
+        pairs = []
+        for target in targets:
+            specs = [_layer_trial(trial, content, target) for trial, content in zip(trials, contents, strict=True)]
+            if target.part in parts and any(specs):
+                pairs.append((target, LoraLayer(target.key, target.module, specs)))
+        if not pairs and any(trial is not None for trial in trials):
+            given = f"no module of parts {', '.join(parts)}"
+            raise LoraError(Problem("LoRA", given, "at least one module to adapt", "Choose other parts."))
+        adapter = cls(pairs, len(trials))
+        adapter._fill(contents)
+        adapter._stand_in(model)
+        return adapter
+
+    def _fill(self, contents: Sequence[Mapping[str, ModuleWeights]]) -> None:
+        for index, modules in enumerate(contents):
+            for key, weights in modules.items():
+                if key in self.layers:
+                    _copy_in(self.layers[key], index, weights)
+
+    def _stand_in(self, model: BaseModel) -> None:
+        for module in (model.denoiser, *model.text_encoders, model.vae):
+            self._frozen += [parameter for parameter in module.parameters() if parameter.requires_grad]
+        for parameter in self._frozen:
+            parameter.requires_grad_(False)
+        for key, layer in self.layers.items():
+            # An instance attribute shadows the class's forward: names and weights of the base stay as they are.
+            self._targets[key].module.forward = layer.forward  # type: ignore[method-assign]
+        self._attached = True
+
+    def detach(self) -> None:
+        """Take the layers out: the base is again what it was, bit for bit. The adapter keeps its weights."""
+        if not self._attached:
+            return
+        self.unmerge()
+        for target in self._targets.values():
+            del target.module.__dict__["forward"]
+        for parameter in self._frozen:
+            parameter.requires_grad_(True)
+        self._frozen = []
+        self._attached = False
+
+    # --- training ----------------------------------------------------------------------------------------
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Yield every leaf parameter of every trial."""
+        return self.module.parameters()
+
+    def parameters_of(self, trial: int, part: LoraPart | None = None) -> list[nn.Parameter]:
+        """Return the leaf parameters of one trial (of one part of the model), down and up of each module in turn."""
+        found = []
+        for key, layer in self.layers.items():
+            if part in (None, self._targets[key].part):
+                found += layer.weights(trial) or ()
+        return found
+
+    def set_step(self, micro_step: int) -> None:
+        """Say which micro-step comes next: dropout's masks follow from it and the trial's seed."""
+        for layer in self.layers.values():
+            layer.micro_step = micro_step
+
+    def train(self, mode: bool = True) -> LoraAdapter:
+        """Switch dropout on (or off)."""
+        self.module.train(mode)
+        return self
+
+    def eval(self) -> LoraAdapter:
+        """Switch dropout off."""
+        return self.train(False)
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> LoraAdapter:
+        """Move the LoRA weights; the base is moved by itself."""
+        self.module.to(device=device, dtype=dtype)
+        return self
+
+    # --- drawing -----------------------------------------------------------------------------------------
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the LoRAs take part; False draws with the base alone, at the base's speed."""
+        return self._enabled
+
+    @enabled.setter
+    def enabled(self, value: bool) -> None:
+        self._enabled = value
+        self._switch()
+
+    _enabled = True
+
+    def _switch(self) -> None:
+        for layer in self.layers.values():
+            layer.enabled = self._enabled and not self._unmerged
+
+    def set_multiplier(
+        self, multiplier: float, trial: int | None = None, part: LoraPart | None = None
+    ) -> None:
+        """Set the strength of one trial or all, in one part or both: 1 is as trained, 0 is the base."""
+        for key, layer in self.layers.items():
+            if part in (None, self._targets[key].part):
+                for index in range(self.num_trials) if trial is None else (trial,):
+                    layer.set_multiplier(index, multiplier)
+
+    # --- merging -----------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def merge(self, trial: int = 0) -> None:
+        """Add one trial's delta into the base weights, at the base's precision; `unmerge` undoes it exactly.
+
+        Until then the layers stand aside. Needs memory for a copy of the adapted base weights.
+        """
+        if self._unmerged:
+            raise LoraError(Problem("merge", "a LoRA is merged already", "one at a time", "Unmerge it first."))
+        for key, layer in self.layers.items():
+            if layer.weights(trial):
+                weight = self._targets[key].module.weight
+                assert isinstance(weight, Tensor)
+                self._unmerged[key] = weight.detach().clone()
+                weight.copy_((weight.float() + layer.delta(trial).to(weight.device)).to(weight.dtype))
+        self._switch()
+
+    @torch.no_grad()
+    def unmerge(self) -> None:
+        """Put the base weights back, bit for bit; nothing happens when nothing is merged."""
+        for key, saved in self._unmerged.items():
+            self._targets[key].module.weight.copy_(saved)  # type: ignore[operator]
+        self._unmerged = {}
+        self._switch()
+
+    @contextmanager
+    def merged(self, trial: int = 0) -> Iterator[None]:
+        """Within, the base weights hold `trial`, so that drawing costs nothing more."""
+        self.merge(trial)
+        try:
+            yield
+        finally:
+            self.unmerge()
+
+    # --- state -------------------------------------------------------------------------------------------
+
+    def state_dict(self, trial: int = 0) -> dict[str, Tensor]:
+        """Return copies of one trial's tensors on the CPU by kohya key, in the order of a file."""
+        state: dict[str, Tensor] = {}
+        for key, layer in self.layers.items():
+            weights = layer.weights(trial)
+            if weights:
+                state[f"{key}.{ALPHA}"] = torch.tensor(layer.alphas[trial])
+                for name, weight in zip((DOWN, UP), weights, strict=True):
+                    state[f"{key}.{name}"] = weight.detach().cpu().clone(memory_format=torch.contiguous_format)
+        return state
+
+    def load_state(self, trial: int, state: State) -> None:
+        """Copy `state` into one trial's parameters, in place; its modules and ranks must be the trial's own.
+
+        Raises LoraError naming every module that is missing, unknown or of another shape. A LoRA of other ranks is
+        attached anew: `LoraAdapter.attach(model, [state])`.
+        """
+        where = f"trial {trial}"
+        modules = modules_of(state, where)
+        own = {key: layer for key, layer in self.layers.items() if layer.weights(trial)}
+        problems = match_problems(modules, {key: self._targets[key].module for key in own}, where)
+        for key, layer in own.items():
+            problems += _load_problems(f"{where}: {key}", layer.trials[trial], modules.get(key))
+        if problems:
+            raise LoraError(problems)
+        for key, layer in own.items():
+            _copy_in(layer, trial, modules[key])
+
+
+def _require_free(targets: Iterable[LoraTarget]) -> None:
+    if any("forward" in target.module.__dict__ for target in targets):
+        remedy = "Detach the other adapter first."
+        raise LoraError(Problem("attach", "the model carries an adapter already", "one at a time", remedy))
+
+
+def _contents(index: int, trial: Trial, targets: Sequence[LoraTarget]) -> dict[str, ModuleWeights]:
+    """Return the modules of a trial that is given as tensors; {} for the others."""
+    if trial is None or isinstance(trial, TrialSpec):
+        return {}
+    where = f"trial {index}"
+    modules = modules_of(trial, where)
+    problems = match_problems(modules, {target.key: target.module for target in targets}, where)
+    if problems or not modules:
+        raise LoraError(problems or [Problem(where, "holds no module", "a LoRA", "Choose another file.")])
+    return modules
+
+
+def _layer_trial(
+    trial: Trial, content: Mapping[str, ModuleWeights], target: LoraTarget
+) -> LayerTrial | None:
+    if isinstance(trial, TrialSpec):
+        rank = trial.rank_of(target.kind, default=target.default)
+        if rank is None or target.part not in trial.parts:
+            return None
+        return LayerTrial(rank=rank, alpha=trial.alpha_of(target.kind), dropout=trial.dropout, seed=trial.seed)
+    weights = content.get(target.key)
+    return LayerTrial(rank=weights.rank, alpha=weights.alpha) if weights else None
+
+
+def _load_problems(where: str, spec: LayerTrial | None, weights: ModuleWeights | None) -> list[Problem]:
+    assert spec is not None
+    if weights is None:
+        return [Problem(where, "is missing", "every module of the trial", "Use a file of the same settings.")]
+    if weights.rank != spec.rank:
+        remedy = "Use a file of the same rank, or attach this one anew."
+        return [Problem(where, f"rank {weights.rank}", f"rank {spec.rank}", remedy)]
+    return []
+
+
+@torch.no_grad()
+def _copy_in(layer: LoraLayer, trial: int, weights: ModuleWeights) -> None:
+    own = layer.weights(trial)
+    assert own is not None
+    for leaf, given in zip(own, (weights.down, weights.up), strict=True):
+        leaf.copy_(given.reshape(leaf.shape))
+    layer.set_alpha(trial, weights.alpha)

@@ -1,0 +1,22 @@
+"""What one micro-step is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+    from maquette.families.protocol import PictureSize
+
+
+@dataclass(frozen=True, kw_only=True)
+class MicroBatch:
+    """B pictures of one bucket: clean latents (scaled, float32, on the CPU), captions, sizes, kinds and names."""
+
+    clean_BCHW: torch.Tensor
+    captions: tuple[str, ...]
+    sizes: tuple[PictureSize, ...]
+    regularization_B: torch.Tensor
+    names: tuple[str, ...]

@@ -1,0 +1,102 @@
+"""Pictures on their way to the denoiser: encoded once (or at every step), grouped into each step's batches.
+
+Which items meet in which batch, their captions and mirroring are pure functions of seed, epoch and position; so any step of a
+run can be fed without having fed those before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING
+
+import torch
+
+from maquette.dataset.buckets import epoch_batches
+from maquette.dataset.cache import LatentCache
+from maquette.dataset.captions import item_caption
+from maquette.dataset.preprocess import crop_box, prepare_item, to_float_CHW
+from maquette.dataset.records import Batch, Item
+from maquette.events import Event
+from maquette.families.protocol import PictureSize
+from maquette.train.batches import MicroBatch
+from maquette.train.randomness import generator_at
+
+if TYPE_CHECKING:
+    from maquette.families.protocol import BaseModel
+    from maquette.train.prepare import TrainingDataset
+
+
+class TrainingPictures:
+    """A run's pictures behind one question: what does optimizer step N train on?"""
+
+    def __init__(self, dataset: TrainingDataset, model: BaseModel, *, keep_vae: bool) -> None:
+        self.dataset = dataset
+        self.model = model
+        self.keep_vae = keep_vae
+        self.cache = LatentCache(dataset.cache_folder, _encoder_name(model), dataset.seed) if dataset.cached else None
+        self._epoch_batches = lru_cache(maxsize=2)(
+            partial(epoch_batches, dataset.items, dataset.batch_size, dataset.seed)
+        )
+
+    def encode_all(self) -> Iterator[Event]:
+        """Encode every picture once where latents are cached; afterwards the VAE's memory is free unless it is kept."""
+        if self.cache is None:
+            return
+        yield from self.cache.fill(self.dataset.items, self._encode)
+        if not self.keep_vae:
+            # On the meta device it keeps its shape and costs nothing.
+            self.model.vae.to("meta")
+
+    def micro_steps(self, step: int) -> list[tuple[int, Callable[[], MicroBatch]]]:
+        """Return the micro-steps of 0-based optimizer step `step`: index over the whole run, and a loader of its batch."""
+        schedule = self.dataset.schedule
+        epoch, group = divmod(step, schedule.steps_per_epoch)
+        batches = self._epoch_batches(epoch)
+        first = group * schedule.accumulation
+        chosen = batches[first : first + schedule.accumulation]
+        offset = epoch * schedule.batches_per_epoch + first
+        return [
+            (offset + place, partial(self._load, batch, epoch, offset + place)) for place, batch in enumerate(chosen)
+        ]
+
+    def _load(self, batch: Batch, epoch: int, index: int) -> MicroBatch:
+        latents = [
+            self._latent(item, flipped, index, row)
+            for row, (item, flipped) in enumerate(zip(batch.items, batch.flipped, strict=True))
+        ]
+        return MicroBatch(
+            clean_BCHW=torch.stack(latents),
+            captions=tuple(item_caption(item, self.dataset.seed, epoch) for item in batch.items),
+            sizes=tuple(
+                picture_size(item, flipped) for item, flipped in zip(batch.items, batch.flipped, strict=True)
+            ),
+            regularization_B=torch.tensor([item.is_regularization for item in batch.items]),
+            names=tuple(item.picture.path.name for item in batch.items),
+        )
+
+    def _latent(self, item: Item, flipped: bool, index: int, row: int) -> torch.Tensor:
+        if self.cache is not None:
+            return self.cache.latent(item, flipped)
+        pixels_CHW = to_float_CHW(prepare_item(item, flipped=flipped).pixels_HWC)
+        generator = generator_at(self.dataset.seed, "latent", index, row)
+        return self._encode(torch.from_numpy(pixels_CHW).unsqueeze(0), generator)[0]
+
+    def _encode(self, pixels_BCHW: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        return self.model.encode_pictures(pixels_BCHW, generator=generator).float().cpu()
+
+
+def picture_size(item: Item, flipped: bool) -> PictureSize:
+    """Return what SDXL is told about a showing: original size, crop as sd-scripts counts it, size as trained."""
+    assert item.fit is not None, "buckets are assigned before batches are made"
+    width, height = item.fit.bucket_wh
+    left, top, right, _ = crop_box(item.fit.bucket_wh, item.picture.size_wh)
+    return PictureSize(
+        original_hw=(item.picture.height_px, item.picture.width_px),
+        crop_top_left=(int(top), int(width - right if flipped else left)),
+        target_hw=(height, width),
+    )
+
+
+def _encoder_name(model: BaseModel) -> str:
+    return f"{model.vae_fingerprint()} {model.vae_dtype} {model.latent_scale}"

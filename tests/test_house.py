@@ -1,0 +1,193 @@
+"""Laws of the house, read from the source: what may import what, who may print, how large things grow."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import maquette
+from maquette.families import FAMILIES
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "src" / "maquette"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+# From the top down: a room may import the rooms after it. The modules at the package's root come last.
+ROOMS = (
+    "cli",
+    "api",
+    "demo",
+    "deploy",
+    "evaluate",
+    "train",
+    "lora",
+    "world",
+    "families",
+    "dataset",
+    "project",
+    "findings",
+)
+FOUNDATION = ("files", "events", "errors")
+# The small world is a base model like any other: it may not lean on how LoRAs are trained or drawn.
+ONLY_LEANS_ON = {"world": ("families",), "lora": ("families",)}
+
+HEAVY = ("torch", "diffusers", "transformers", "accelerate", "numpy", "PIL", "cv2", "tensorboard")
+UNPICKLERS = ("pickle", "cPickle", "dill", "joblib", "shelve", "marshal", "cloudpickle")
+WRITERS = ("print", "click.echo", "click.secho", "sys.stdout.write", "sys.stderr.write", "pprint.pprint")
+MAX_FILE_LINES = 600
+MAX_FUNCTION_LINES = 100
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def room_of(path: Path) -> str:
+    """Return the room of a source file: its folder below the package, or its own name at the root."""
+    parts = path.relative_to(PACKAGE).parts
+    return parts[0] if len(parts) > 1 else path.stem
+
+
+def imported_modules(path: Path) -> Iterator[tuple[str, int]]:
+    """Yield every absolute module name that a file imports, anywhere in it, with the line."""
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: imports are absolute in this house"
+            yield from ((f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
+
+
+def imported_rooms(path: Path) -> Iterator[tuple[str, int]]:
+    """Yield each of our own rooms that a file imports, with the line."""
+    for name, line in imported_modules(path):
+        parts = name.split(".")
+        if parts[0] == "maquette" and len(parts) > 1 and parts[1] in {*ROOMS, *FOUNDATION}:
+            yield parts[1], line
+
+
+def places(offences: list[tuple[Path, int, str]]) -> str:
+    return "\n".join(f"{path.relative_to(ROOT)}:{line}: {what}" for path, line, what in offences)
+
+
+def test_every_module_belongs_to_a_room() -> None:
+    known = {*ROOMS, *FOUNDATION, "__init__", "__main__"}
+    assert {room_of(path) for path in SOURCES} <= known
+
+
+def test_imports_point_downward_only() -> None:
+    rank = {room: depth for depth, room in enumerate((*ROOMS, *FOUNDATION))}
+    offences = []
+    for path in SOURCES:
+        room = room_of(path)
+        if room not in rank:
+            continue
+        for other, line in imported_rooms(path):
+            upward = rank[other] < rank[room]
+            too_much = room in ONLY_LEANS_ON and other not in (room, *ONLY_LEANS_ON[room], *FOUNDATION)
+            if upward or too_much:
+                offences.append((path, line, f"{room} may not import {other}"))
+    assert not offences, places(offences)
+
+
+@pytest.mark.parametrize(
+    ("code", "forbidden"),
+    [
+        ("import maquette", (*HEAVY, "pydantic", "click")),
+        ("from maquette.cli import main; sys.argv = ['maquette', '--help']; main()", (*HEAVY, "pydantic")),
+        ("from maquette.cli import main; sys.argv = ['maquette', '--version']; main()", (*HEAVY, "pydantic")),
+        ("from maquette.cli import main; sys.argv = ['maquette', 'train', '--help']; main()", HEAVY),
+    ],
+    ids=["import", "--help", "--version", "train --help"],
+)
+def test_the_door_is_light(code: str, forbidden: tuple[str, ...]) -> None:
+    """Counted in modules, not in seconds: what is not imported costs nothing on any machine."""
+    program = (
+        f"import sys\ntry:\n    exec({code!r})\nexcept SystemExit as end:\n    assert not end.code\n"
+        "print('loaded:', *sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert not loaded & set(forbidden)
+
+
+def test_nothing_outside_families_names_a_family() -> None:
+    offences = [
+        (path, node.lineno, f"names the family {node.value!r}")
+        for path in SOURCES
+        if room_of(path) != "families"
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Constant) and node.value in tuple(FAMILIES)
+    ]
+    assert not offences, places(offences)
+
+
+def test_only_the_terminal_helper_writes_to_the_terminal() -> None:
+    offences = []
+    for path in SOURCES:
+        if path == PACKAGE / "cli" / "output.py":
+            continue
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in WRITERS:
+                offences.append((path, node.lineno, f"calls {ast.unparse(node.func)}"))
+    assert not offences, places(offences)
+
+
+def test_nothing_is_ever_unpickled() -> None:
+    offences = []
+    for path in SOURCES:
+        offences += [
+            (path, line, f"imports {name}")
+            for name, line in imported_modules(path)
+            if name.partition(".")[0] in UNPICKLERS
+        ]
+        offences += [
+            (path, node.lineno, f"calls {ast.unparse(node.func)}")
+            for node in ast.walk(tree_of(path))
+            if isinstance(node, ast.Call)
+            and (
+                ast.unparse(node.func) == "torch.load"
+                or any(keyword.arg == "allow_pickle" for keyword in node.keywords)
+            )
+        ]
+    assert not offences, places(offences)
+
+
+def test_files_stay_readable_in_one_sitting() -> None:
+    folders = ("src", "tests", "tools", "benchmarks")
+    lengths = {
+        path: len(path.read_text(encoding="utf-8").splitlines())
+        for folder in folders
+        for path in (ROOT / folder).rglob("*.py")
+    }
+    offences = [(path, count, f"{count} lines") for path, count in lengths.items() if count > MAX_FILE_LINES]
+    assert not offences, places(offences)
+
+
+def test_functions_stay_readable_on_a_screen_or_two() -> None:
+    offences = []
+    for path in SOURCES:
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                count = (node.end_lineno or node.lineno) - node.lineno + 1
+                if count > MAX_FUNCTION_LINES:
+                    offences.append((path, node.lineno, f"{node.name} has {count} lines"))
+    assert not offences, places(offences)
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    silent = [path for path in SOURCES if tree_of(path).body and not ast.get_docstring(tree_of(path))]
+    assert not silent, places([(path, 1, "has no docstring") for path in silent])
+
+
+def test_the_changelog_has_an_entry_for_this_version() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(rf"^## \[{re.escape(maquette.__version__)}\]", changelog, re.MULTILINE)

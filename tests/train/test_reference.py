@@ -1,0 +1,217 @@
+"""Agreement with the reference trainer: losses, gradients, one optimizer step, whole trajectories.
+
+Tolerances. Loss, prediction and gradients come from the same torch operations in the same order, so they are held to a few
+units of float32's last place: 1e-6 relative for losses, and for gradients 1e-5 relative to each tensor's largest entry, since
+matmuls split over threads add in another order. After ten steps AdamW has divided gradients by their own size, so an entry whose
+gradient is all rounding error can move by a fraction of the learning rate: final weights are held to 2e-6 absolute (the
+learning rate is 1e-4).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from maquette import families
+from maquette.families.protocol import PictureSize, Tokens
+from maquette.lora.adapter import LoraAdapter
+from maquette.lora.config import TrialSpec
+from maquette.train.batches import MicroBatch
+from maquette.train.config import TrialSettings
+from maquette.train.device import place
+from maquette.train.engine import Engine
+from maquette.train.objective import Rows, per_row_losses
+from maquette.train.optimize import TrialOptimizer
+
+from .reference import (
+    ReferenceNoise,
+    formula_lora,
+    golden_json,
+    golden_tensors,
+    reference_generator,
+    trajectory_inputs,
+    write_tiny_base,
+)
+
+LOSS_TOLERANCE = 1e-6
+GRADIENT_TOLERANCE = 1e-5
+WEIGHT_TOLERANCE = 2e-6
+FIXED = golden_json("fixed_tiny.json")
+SIZES = [PictureSize((128, 128), (0, 0), (128, 128))] * 2
+
+
+@pytest.fixture(scope="module")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_base(tmp_path_factory.mktemp("base") / "tiny.safetensors")
+
+
+@pytest.fixture
+def model(tiny_base: Path):
+    return families.load(tiny_base, dtype=torch.float32)
+
+
+def _fixed_adapter(model, multiplier: float = 1.0) -> LoraAdapter:
+    """Return the golden LoRA (rank 4, alpha 2) standing in `model`."""
+    adapter = LoraAdapter.attach(model, [TrialSpec(rank=FIXED["dim"], alpha=FIXED["alpha"])])
+    shapes = {key: tuple(value.shape) for key, value in adapter.state_dict(0).items()}
+    adapter.load_state(0, formula_lora(shapes, FIXED["alpha"]))
+    adapter.set_multiplier(multiplier)
+    return adapter
+
+
+def _fixed_losses(model, clip_skip: int, trial: TrialSettings) -> torch.Tensor:
+    inputs = golden_tensors("fixed_inputs.safetensors")
+    ids = inputs["input_ids"].reshape(2, 77)
+    conditioning = model.encode_text(Tokens((ids,), (0, 0)), clip_skip=clip_skip)
+    rows = Rows(
+        clean_RCHW=inputs["latents"],
+        noise_RCHW=inputs["noise"],
+        timesteps_R=inputs["timesteps"],
+        conditioning=conditioning,
+        sizes=SIZES,
+        regularization_R=torch.tensor([False, trial.prior_loss_weight != 1.0]),
+    )
+    return per_row_losses(model, [trial], rows)
+
+
+VARIANTS = {
+    "base": (2, 1.0, TrialSettings()),
+    "clip_skip_none": (1, 1.0, TrialSettings()),
+    "snr5": (2, 1.0, TrialSettings(min_snr_gamma=5.0)),
+    "prior0.5_on_second": (2, 1.0, TrialSettings(prior_loss_weight=0.5)),
+    "multiplier0": (2, 0.0, TrialSettings()),
+    "step": (2, 1.0, TrialSettings()),
+}
+
+
+@pytest.mark.parametrize("variant", FIXED["variants"])
+def test_losses_and_gradients_of_the_fixed_batch(model, variant: str) -> None:
+    clip_skip, multiplier, trial = VARIANTS[variant]
+    expected = FIXED["variants"][variant]
+    adapter = _fixed_adapter(model, multiplier)
+    losses = _fixed_losses(model, clip_skip, trial)
+    losses.mean().backward()
+
+    assert losses.tolist() == pytest.approx(expected["per_sample_weighted"], rel=LOSS_TOLERANCE)
+    assert losses.mean().item() == pytest.approx(expected["loss"], rel=LOSS_TOLERANCE)
+    gradients = _gradients(adapter)
+    assert {key for key, value in gradients.items() if value is None} == set(expected["no_grad_params"])
+    for key, norm in expected["grad_norms"].items():
+        gradient = gradients[key]
+        found = 0.0 if gradient is None else gradient.norm().item()
+        assert found == pytest.approx(norm, rel=GRADIENT_TOLERANCE, abs=1e-9), key
+    total = torch.stack([value.norm() for value in gradients.values() if value is not None]).norm().item()
+    assert total == pytest.approx(expected["total_grad_norm"], rel=GRADIENT_TOLERANCE, abs=1e-9)
+
+
+def test_every_gradient_and_the_text_of_the_fixed_batch(model) -> None:
+    adapter = _fixed_adapter(model)
+    _fixed_losses(model, 2, TrialSettings()).mean().backward()
+    golden = golden_tensors("fixed_tiny.safetensors")
+    stored = {key.removeprefix("grad."): value for key, value in golden.items() if key.startswith("grad.")}
+    assert stored, sorted({key.split(".")[0] for key in golden})
+    gradients = _gradients(adapter)
+    for key, expected in stored.items():
+        found = gradients[key].reshape(expected.shape)
+        assert (found - expected).abs().max() <= GRADIENT_TOLERANCE * expected.abs().max() + 1e-12, key
+
+
+def test_one_optimizer_step_moves_the_weights_as_the_reference_s(model) -> None:
+    adapter = _fixed_adapter(model)
+    trial = TrialSettings(unet_lr=1e-4, text_encoder_lr=5e-5, lr_scheduler="constant", max_grad_norm=1.0)
+    optimizer = TrialOptimizer(
+        "adamw", trial, adapter.parameters_of(0, "text_encoder"), adapter.parameters_of(0, "denoiser"), 1
+    )
+    _fixed_losses(model, 2, trial).mean().backward()
+    norm = optimizer.update(0)
+    assert norm == pytest.approx(FIXED["variants"]["step"]["clip_total_norm"], rel=GRADIENT_TOLERANCE)
+    golden = golden_tensors("fixed_tiny.safetensors")
+    after = {key.removeprefix("after_step."): value for key, value in golden.items() if key.startswith("after_step.")}
+    state = adapter.state_dict(0)
+    moved = 0.0
+    for key, expected in after.items():
+        moved = max(moved, (state[key].reshape(expected.shape) - expected).abs().max().item())
+    assert moved <= WEIGHT_TOLERANCE
+
+
+TRAJECTORIES = {
+    "g10": (TrialSettings(), 1),
+    "g10_snr": (TrialSettings(min_snr_gamma=5.0), 1),
+    "g10_noff": (TrialSettings(noise_offset=0.05), 1),
+    "g10_acc2": (TrialSettings(lr_scheduler="cosine", warmup_steps=2), 2),
+}
+
+
+def test_the_reference_s_noise_is_found_in_its_generator() -> None:
+    generator = reference_generator()
+    for inputs in trajectory_inputs():
+        assert torch.equal(torch.randn(inputs["noise"].shape, generator=generator), inputs["noise"])
+        assert torch.equal(torch.randint(0, 1000, (1,), generator=generator), inputs["timesteps"])
+
+
+@pytest.mark.parametrize("name", TRAJECTORIES)
+def test_ten_steps_go_the_reference_s_way(model, name: str) -> None:
+    trial, accumulation = TRAJECTORIES[name]
+    expected = golden_json("tiny10/trajectories.json")[name]["steps"]
+    engine = _engine(model, trial, total_steps=len(expected) // accumulation)
+    batches = [_batch(step["captions"], inputs) for step, inputs in zip(expected, trajectory_inputs(), strict=True)]
+    found = []
+    for step in range(len(expected) // accumulation):
+        indices = range(step * accumulation, (step + 1) * accumulation)
+        losses_before = len(found)
+        result = engine.step(step, [(index, lambda index=index: batches[index]) for index in indices], accumulation)
+        found += [result.losses[0]]
+        group = [expected[index] for index in indices]
+        assert len(found) == losses_before + 1
+        assert result.losses[0] == pytest.approx(sum(entry["loss"] for entry in group) / accumulation, rel=LOSS_TOLERANCE)
+        assert list(result.learning_rates[0]) == pytest.approx(group[-1]["lr"], rel=1e-12)
+        assert result.gradient_norms[0] == pytest.approx(group[-1]["grad_norm_preclip"], rel=GRADIENT_TOLERANCE)
+    if name == "g10":
+        final = golden_tensors("tiny10/lora_final.safetensors")
+        state = engine.adapter.state_dict(0)
+        worst = max((state[key].reshape(value.shape) - value).abs().max().item() for key, value in final.items())
+        assert set(final) == set(state)
+        assert worst <= WEIGHT_TOLERANCE
+
+
+def test_token_ids_of_the_trajectory_are_our_tokenizer_s(model) -> None:
+    steps = golden_json("tiny10/trajectories.json")["g10"]["steps"]
+    for step, inputs in zip(steps, trajectory_inputs(), strict=True):
+        assert torch.equal(model.tokenize(step["captions"]).ids[0], inputs["input_ids"].reshape(1, 77))
+
+
+def _engine(model, trial: TrialSettings, total_steps: int) -> Engine:
+    adapter = LoraAdapter.attach(model, [TrialSpec(rank=4, alpha=2)])
+    adapter.load_state(0, golden_tensors("tiny10/lora_init.safetensors"))
+    return Engine(
+        model,
+        adapter,
+        [trial],
+        place("cpu", "no"),
+        optimizer="adamw",
+        total_steps=total_steps,
+        clip_skip=2,
+        max_token_length=75,
+        noise=ReferenceNoise(),
+    )
+
+
+def _batch(captions: list[str], inputs: dict[str, torch.Tensor]) -> MicroBatch:
+    return MicroBatch(
+        clean_BCHW=inputs["latents"],
+        captions=tuple(captions),
+        sizes=(SIZES[0],),
+        regularization_B=torch.tensor([False]),
+        names=("golden",),
+    )
+
+
+def _gradients(adapter: LoraAdapter) -> dict[str, torch.Tensor | None]:
+    gradients = {}
+    for key, layer in adapter.layers.items():
+        down, up = layer.weights(0)
+        gradients[f"{key}.lora_down.weight"] = down.grad
+        gradients[f"{key}.lora_up.weight"] = up.grad
+    return gradients
