@@ -26,7 +26,7 @@ ROOMS = (
     "demo",
     "deploy",
     "evaluate",
-    "train",
+    "training",
     "lora",
     "world",
     "families",

@@ -6,14 +6,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from maquette.api import evaluate, train
+    from maquette.api import train
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "evaluate", "train"]
+__all__ = ["__version__", "train"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the stages when they are first asked for: `import maquette` itself stays free of heavy libraries."""
-    if name in ("train", "evaluate"):
-        return getattr(importlib.import_module("maquette.api"), name)
+    """Import `train` when it is first asked for: `import maquette` itself stays free of heavy libraries."""
+    if name == "train":
+        return importlib.import_module("maquette.api").train
     raise AttributeError(f"module 'maquette' has no attribute '{name}'")

@@ -20,7 +20,8 @@ from maquette.project.records import RunFolder, read_record
 from maquette.project.settings import Settings
 
 if TYPE_CHECKING:
-    from maquette.train.loop import TrainResult
+    from maquette.deploy.comfyui import Installed
+    from maquette.training.loop import TrainResult
 
 DEFAULT_SMOKE_STEPS = 3
 
@@ -54,7 +55,7 @@ def train_events(
     started: float | None = None,
 ) -> Iterator[Event]:
     """Yield the events of `train`; the last is Finished("train", TrainResult). Input is checked before the first."""
-    from maquette.train.prepare import prepare
+    from maquette.training.prepare import prepare
 
     smoke_steps = DEFAULT_SMOKE_STEPS if smoke else None
     if resume is not None:
@@ -66,7 +67,7 @@ def train_events(
 
 def _train(job: Any, started: float | None) -> Iterator[Event]:
     from maquette.evaluate.samples import draw_samples
-    from maquette.train.loop import run_job
+    from maquette.training.loop import run_job
 
     with job:
         yield from run_job(job, draw=draw_samples, started=started)
@@ -180,3 +181,38 @@ def _result(events: Iterable[Event], on_event: Callable[[Event], None] | None) -
         if isinstance(event, Finished):
             result = event.result
     return result
+
+
+def deploy(
+    run: str | Path,
+    *,
+    comfyui: str | Path | None = None,
+    webui: str | Path | None = None,
+    checkpoint: str | None = None,
+    name: str | None = None,
+    base_name: str | None = None,
+    strength: float = 1.0,
+    create: bool = False,
+) -> list[Installed]:
+    """Install a checkpoint of `run` into a ComfyUI and/or AUTOMATIC1111 folder; return what was installed.
+
+    checkpoint: its name; the final one when None. name: the release's name; the run's when None. base_name: the base
+    model's name in the drawing program. create: make the folders where no such program is.
+    """
+    from maquette.deploy import comfyui as comfyui_folder
+    from maquette.deploy import webui as webui_folder
+    from maquette.deploy.run import checkpoint_of, recipe_of
+
+    if comfyui is None and webui is None:
+        raise ConfigError(Problem("deploy", "no place given", "a drawing program's folder", "Add --comfyui DIR or --webui DIR."))
+    folder = RunFolder(Path(run))
+    record = read_record(folder.path)
+    chosen = checkpoint_of(record, checkpoint)
+    recipe = recipe_of(record, base_checkpoint=base_name, strength=strength)
+    preview = next((folder.path / entry["path"] for entry in reversed(record.samples) if entry["step"] == chosen.step), None)
+    places = [(comfyui_folder.install, comfyui), (webui_folder.install, webui)]
+    return [
+        install(folder.path / chosen.path, Path(place), name=name or record.run, recipe=recipe, preview=preview, create=create)
+        for install, place in places
+        if place is not None
+    ]

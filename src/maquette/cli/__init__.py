@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
+import sys
+
 
 def main() -> None:
-    """Run the command line and exit with its code."""
+    """Run the command line and exit with its code. With --json even a wrong flag ends in one JSON object."""
+    import click
+
     from maquette.cli.app import maquette
 
-    maquette()
+    try:
+        code = maquette.main(standalone_mode=False)
+    except click.exceptions.Exit as end:
+        sys.exit(end.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        if "--json" in sys.argv[1:]:
+            import json
+
+            problem = {"where": "command line", "given": error.format_message(), "required": "", "remedy": ""}
+            click.echo(json.dumps({"error": [problem]}, ensure_ascii=False))
+        sys.exit(error.exit_code)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -88,6 +88,11 @@ def folder_subsets(
             return []
         chosen = [(root, int(own[1]) if own else options.num_repeats, own[2] if own else "")]
     _warn_of_folders_left_out([path for path, prefix in prefixed if prefix is None], notes)
+    if options.num_repeats != 1 and any(name for _, _, name in chosen):
+        notes.warn(
+            f"{root}: repeats come from folder names like {chosen[0][0].name}, "
+            f"so the {options.num_repeats} repeats given have no effect."
+        )
     for path, repeats, _ in chosen:
         if repeats > SURPRISING_REPEATS:
             notes.warn(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import chain, count
 from typing import Any
 
 from maquette.dataset.buckets import items_by_bucket
@@ -25,11 +26,15 @@ def tag_frequency(dataset: Dataset, index: int = 0) -> dict[str, dict[str, int]]
 
 
 def dataset_dirs(dataset: Dataset) -> dict[str, dict[str, int]]:
-    """Return repeats and number of pictures by folder name."""
-    return {
-        subset.name: {"n_repeats": subset.num_repeats, "img_count": _num_pictures(dataset, subset)}
-        for subset in dataset.subsets
-    }
+    """Return repeats and number of pictures by training folder; a name that occurs again gets a number."""
+    table: dict[str, dict[str, int]] = {}
+    for subset in dataset.subsets:
+        if subset.is_regularization:
+            continue
+        names = chain([subset.name], (f"{subset.name} ({number})" for number in count(2)))
+        name = next(name for name in names if name not in table)
+        table[name] = {"n_repeats": subset.num_repeats, "img_count": _num_pictures(dataset, subset)}
+    return table
 
 
 def bucket_info(items: Sequence[Item], index: int = 0) -> dict[str, Any]:
@@ -37,8 +42,8 @@ def bucket_info(items: Sequence[Item], index: int = 0) -> dict[str, Any]:
     members = [item for item in items if item.picture.subset.dataset == index]
     errors = [abs(item.fit.aspect_error) for item in members if item.repeat == 0 and item.fit is not None]
     buckets = {
-        str(number): {"resolution": [bucket.width_px, bucket.height_px], "count": len(shown)}
-        for number, (bucket, shown) in enumerate(items_by_bucket(members).items())
+        str(number): {"resolution": [bucket.width_px, bucket.height_px], "count": len(group)}
+        for number, (bucket, group) in enumerate(items_by_bucket(members).items())
     }
     return {"buckets": buckets, "mean_img_ar_error": sum(errors) / len(errors) if errors else 0}
 
@@ -50,22 +55,22 @@ def dataset_entries(
     batch_size: int | Sequence[int],
 ) -> list[dict[str, Any]]:
     """Return the entries of `ss_datasets`, one for each dataset."""
-    count = len(dataset.datasets)
-    bucketing = [settings] * count if isinstance(settings, BucketSettings) else list(settings)
-    sizes = [batch_size] * count if isinstance(batch_size, int) else list(batch_size)
-    return [_entry(dataset, items, index, bucketing[index], sizes[index]) for index in range(count)]
+    number = len(dataset.datasets)
+    bucketing = [settings] * number if isinstance(settings, BucketSettings) else list(settings)
+    sizes = [batch_size] * number if isinstance(batch_size, int) else list(batch_size)
+    return [_entry(dataset, items, index, bucketing[index], sizes[index]) for index in range(number)]
 
 
 def _entry(
     dataset: Dataset, items: Sequence[Item], index: int, bucketing: BucketSettings, batch_size: int
 ) -> dict[str, Any]:
     subsets = [subset for subset in dataset.subsets if subset.dataset == index]
-    counts = {subset: subset.num_repeats * _num_pictures(dataset, subset) for subset in subsets}
+    shown = {subset: subset.num_repeats * _num_pictures(dataset, subset) for subset in subsets}
     return {
         "is_dreambooth": True,
         "batch_size_per_device": batch_size,
-        "num_train_images": sum(count for subset, count in counts.items() if not subset.is_regularization),
-        "num_reg_images": sum(count for subset, count in counts.items() if subset.is_regularization),
+        "num_train_images": sum(number for subset, number in shown.items() if not subset.is_regularization),
+        "num_reg_images": sum(number for subset, number in shown.items() if subset.is_regularization),
         "resolution": list(bucketing.resolution_wh),
         "enable_bucket": bucketing.enabled,
         "min_bucket_reso": bucketing.min_bucket_px if bucketing.enabled else None,

@@ -1,9 +1,9 @@
 """Install a LoRA into a ComfyUI folder, with sidecars, an API workflow and a prompt template.
 
-    COMFYUI/
-      models/loras/NAME.safetensors  NAME.json  NAME.png
-      maquette/NAME.workflow.json    open or drop it in ComfyUI, or POST {"prompt": …} to /prompt
-      maquette/NAME.prompts.txt
+COMFYUI/
+  models/loras/NAME.safetensors  NAME.json  NAME.png
+  maquette/NAME.workflow.json    open or drop it in ComfyUI, or POST {"prompt": …} to /prompt
+  maquette/NAME.prompts.txt
 """
 
 from __future__ import annotations
@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from maquette.deploy.nodes import check_workflow
-from maquette.deploy.release import Placed, place_lora, release_stem, require_lora, write_beside, write_sidecars
+from maquette.deploy.release import (
+    Placed,
+    place_lora,
+    release_stem,
+    require_lora,
+    write_beside,
+    write_sidecars,
+)
 from maquette.deploy.workflow import Recipe, build_workflow, check_recipe, prompt_template
 from maquette.errors import OutputError, Problem, nearest
 
@@ -48,13 +55,21 @@ class Installed:
 
 
 def install(
-    lora: Path, comfy_dir: Path, *, name: str, recipe: Recipe, preview: Path | None = None, create: bool = False
+    lora: Path,
+    comfy_dir: Path,
+    *,
+    name: str,
+    recipe: Recipe,
+    preview: Path | None = None,
+    create: bool = False,
 ) -> Installed:
-    """Install the LoRA file into the ComfyUI at `comfy_dir` as a release of its own; nothing there is overwritten.
+    """Install the LoRA file into the ComfyUI at `comfy_dir` as a release of its own; nothing there is
+    overwritten.
 
-    `name` becomes NAME.safetensors, or NAME-v2… when another LoRA holds it. `preview` is a picture drawn with the
-    LoRA. `create` makes the folders where no ComfyUI is. Raises OutputError when `comfy_dir` is no ComfyUI or cannot
-    be written, LoraError for an unusable LoRA, ConfigError for an unusable recipe or name; then nothing was installed.
+    `name` becomes NAME.safetensors, or NAME-v2… when another LoRA holds it. `preview` is a picture drawn with
+    the LoRA. `create` makes the folders where no ComfyUI is. Raises OutputError when `comfy_dir` is no
+    ComfyUI or cannot be written, LoraError for an unusable LoRA, ConfigError for an unusable recipe or name;
+    then nothing was installed.
     """
     check_recipe(recipe)
     release_stem(name)
@@ -73,14 +88,21 @@ def install(
     workflow_path, prompts_path = write_beside(root / "maquette", stem, texts)
     sidecars = write_sidecars(placed, recipe, preview, {"prompt": json.dumps(workflow)})
     return Installed(
-        program="ComfyUI", lora=placed.path, lora_name=lora_name, sha256=placed.sha256,
-        already_installed=placed.already_installed, sidecar=sidecars["sidecar"], preview=sidecars.get("preview"),
-        workflow=workflow_path, prompts=prompts_path, notes=tuple(_notes(root, recipe, placed)),
-    )  # fmt: skip
+        program="ComfyUI",
+        lora=placed.path,
+        lora_name=lora_name,
+        sha256=placed.sha256,
+        already_installed=placed.already_installed,
+        sidecar=sidecars["sidecar"],
+        preview=sidecars.get("preview"),
+        workflow=workflow_path,
+        prompts=prompts_path,
+        notes=tuple(_notes(root, recipe, placed)),
+    )
 
 
 def comfy_root(folder: Path, *, create: bool = False) -> Path:
-    """Return the folder that holds ComfyUI's models/loras: `folder`, or the ComfyUI inside a portable build."""
+    """Return the folder that holds models/loras: `folder`, or the ComfyUI inside a portable build."""
     folder = Path(folder).expanduser()
     for root in (folder, folder / "ComfyUI"):
         if (root / LORAS).is_dir():
@@ -92,9 +114,11 @@ def comfy_root(folder: Path, *, create: bool = False) -> Path:
             except OSError as error:
                 raise OutputError(
                     Problem(
-                        str(folder / part), f"cannot be made ({error.strerror or error})", "a writable folder",
+                        str(folder / part),
+                        f"cannot be made ({error.strerror or error})",
+                        "a writable folder",
                         "Choose another place.",
-                    )  # fmt: skip
+                    )
                 ) from error
         return folder
     raise OutputError(

@@ -1,8 +1,8 @@
 """ComfyUI's nodes as this program uses them, and a check of workflows against such a table.
 
-The table has the shape of a server's `/object_info` answer (`input.required`, `output`, `output_node`), so the
-same check runs against the built-in table and against a live server. ComfyUI answers "success" to much that does
-nothing; the check finds what it would refuse, and dangling parts that it would ignore.
+The table has the shape of a server's `/object_info` answer (`input.required`, `output`, `output_node`), so
+the same check runs against the built-in table and against a live server. ComfyUI answers "success" to much
+that does nothing; the check finds what it would refuse, and dangling parts that it would ignore.
 """
 
 from __future__ import annotations
@@ -16,10 +16,26 @@ Workflow = Mapping[str, Mapping[str, Any]]
 NodeTable = Mapping[str, Mapping[str, Any]]
 
 SAMPLERS = (
-    "euler", "euler_ancestral", "heun", "dpm_2", "dpm_2_ancestral", "lms", "dpm_fast", "dpm_adaptive",
-    "dpmpp_2s_ancestral", "dpmpp_sde", "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_3m_sde", "ddpm", "lcm", "deis",
-    "ddim", "uni_pc", "uni_pc_bh2",
-)  # fmt: skip
+    "euler",
+    "euler_ancestral",
+    "heun",
+    "dpm_2",
+    "dpm_2_ancestral",
+    "lms",
+    "dpm_fast",
+    "dpm_adaptive",
+    "dpmpp_2s_ancestral",
+    "dpmpp_sde",
+    "dpmpp_2m",
+    "dpmpp_2m_sde",
+    "dpmpp_3m_sde",
+    "ddpm",
+    "lcm",
+    "deis",
+    "ddim",
+    "uni_pc",
+    "uni_pc_bh2",
+)
 SCHEDULERS = ("normal", "karras", "exponential", "sgm_uniform", "simple", "ddim_uniform", "beta")
 MAX_SEED = 2**64 - 1
 MAX_SIZE_PX = 16384
@@ -60,7 +76,8 @@ NODES: NodeTable = {
     ),
     "CLIPTextEncode": _node({"text": ("STRING", {"multiline": True}), "clip": ("CLIP",)}, ("CONDITIONING",)),
     "EmptyLatentImage": _node(
-        {"width": _size(512), "height": _size(512), "batch_size": ("INT", {"min": 1, "max": 4096})}, ("LATENT",)
+        {"width": _size(512), "height": _size(512), "batch_size": ("INT", {"min": 1, "max": 4096})},
+        ("LATENT",),
     ),
     "KSampler": _node(
         {
@@ -83,7 +100,9 @@ NODES: NodeTable = {
 
 
 def check_workflow(workflow: Workflow, nodes: NodeTable = NODES) -> tuple[Problem, ...]:
-    """Return everything that ComfyUI would refuse or quietly ignore in an API-format workflow; empty when sound."""
+    """Return everything that ComfyUI would refuse or quietly ignore in an API-format workflow; empty when
+    sound.
+    """
     if not isinstance(workflow, Mapping) or "nodes" in workflow:
         return (
             Problem(
@@ -96,22 +115,31 @@ def check_workflow(workflow: Workflow, nodes: NodeTable = NODES) -> tuple[Proble
     problems = [problem for node_id in workflow for problem in _check_node(node_id, workflow, nodes)]
     if problems:
         return tuple(problems)
-    return tuple([*_check_cycles(workflow), *_check_reach(workflow, nodes)])
+    return (*_check_cycles(workflow), *_check_reach(workflow, nodes))
 
 
 def _check_node(node_id: str, workflow: Workflow, nodes: NodeTable) -> Iterator[Problem]:
     node = workflow[node_id]
-    if not isinstance(node_id, str) or not isinstance(node, Mapping) or not isinstance(node.get("inputs"), Mapping):
+    if (
+        not isinstance(node_id, str)
+        or not isinstance(node, Mapping)
+        or not isinstance(node.get("inputs"), Mapping)
+    ):
         yield Problem(
-            f"node {node_id!r}", "is malformed", "a text id with 'class_type' and 'inputs'", "Repair the workflow."
+            f"node {node_id!r}",
+            "is malformed",
+            "a text id with 'class_type' and 'inputs'",
+            "Repair the workflow.",
         )
         return
-    class_type = node.get("class_type")
+    class_type = str(node.get("class_type"))
     if class_type not in nodes:
         yield Problem(
-            f"node {node_id}", f"class_type {class_type!r} is unknown", "an installed node",
-            did_you_mean(str(class_type), nodes),
-        )  # fmt: skip
+            f"node {node_id}",
+            f"class_type {class_type!r} is unknown",
+            "an installed node",
+            did_you_mean(class_type, nodes),
+        )
         return
     required = nodes[class_type].get("input", {}).get("required", {})
     optional = nodes[class_type].get("input", {}).get("optional", {})
@@ -123,9 +151,11 @@ def _check_node(node_id: str, workflow: Workflow, nodes: NodeTable) -> Iterator[
         declared = required.get(name) or optional.get(name)
         if declared is None:
             yield Problem(
-                where, f"input '{name}' does not exist", f"one of {', '.join(required)}",
+                where,
+                f"input '{name}' does not exist",
+                f"one of {', '.join(required)}",
                 did_you_mean(name, [*required, *optional]),
-            )  # fmt: skip
+            )
         else:
             yield from _check_input(f"{where} input '{name}'", value, declared, workflow, nodes)
 
@@ -154,7 +184,9 @@ def _check_input(
     elif kind in _WIDGETS:
         yield from _check_value(where, value, kind, declared)
     else:
-        yield Problem(where, f"is the value {value!r}", f"a link to a {kind}", 'Write ["node id", output index].')
+        yield Problem(
+            where, f"is the value {value!r}", f"a link to a {kind}", 'Write ["node id", output index].'
+        )
 
 
 def _check_link(
@@ -165,19 +197,26 @@ def _check_link(
         return
     source = workflow.get(link[0])
     if source is None:
-        yield Problem(where, f"links to node {link[0]}", "a node of this workflow", "Link to an existing node.")
+        yield Problem(
+            where, f"links to node {link[0]}", "a node of this workflow", "Link to an existing node."
+        )
         return
     outputs = nodes.get(str(source.get("class_type")), {}).get("output")
     if outputs is None:
         return  # the source's unknown class is reported with the source
     if not 0 <= link[1] < len(outputs):
         yield Problem(
-            where, f"links to output {link[1]} of node {link[0]}", f"an output below {len(outputs)}",
+            where,
+            f"links to output {link[1]} of node {link[0]}",
+            f"an output below {len(outputs)}",
             "Choose an existing output.",
-        )  # fmt: skip
+        )
     elif outputs[link[1]] != kind:
         yield Problem(
-            where, f"receives a {outputs[link[1]]} from node {link[0]}", f"a {kind}", "Link the matching output."
+            where,
+            f"receives a {outputs[link[1]]} from node {link[0]}",
+            f"a {kind}",
+            "Link the matching output.",
         )
 
 
@@ -191,15 +230,19 @@ _WIDGETS: Mapping[str, tuple[type, ...]] = {
 
 
 def _check_value(where: str, value: Any, kind: str, declared: Any) -> Iterator[Problem]:
-    if not isinstance(value, _WIDGETS[kind]) or (isinstance(value, bool) and kind in ("INT", "FLOAT", "STRING")):
+    if not isinstance(value, _WIDGETS[kind]) or (
+        isinstance(value, bool) and kind in ("INT", "FLOAT", "STRING")
+    ):
         yield Problem(where, f"is {value!r}", f"a {kind}", "Give a value of that type.")
         return
     choices = _choices(declared)
     if choices is not None and value not in choices:
         yield Problem(
-            where, f"{value!r} is not in the list", "one of the listed names",
+            where,
+            f"{value!r} is not in the list",
+            "one of the listed names",
             did_you_mean(str(value), [str(choice) for choice in choices]),
-        )  # fmt: skip
+        )
     limits = declared[1] if len(declared) > 1 and isinstance(declared[1], Mapping) else {}
     if kind in ("INT", "FLOAT"):
         low, high = limits.get("min", value), limits.get("max", value)
@@ -220,13 +263,17 @@ def _check_cycles(workflow: Workflow) -> Iterator[Problem]:
             del waiting[node_id]
     if waiting:
         yield Problem(
-            f"nodes {', '.join(sorted(waiting))}", "feed each other in a circle", "a workflow without circles",
+            f"nodes {', '.join(sorted(waiting))}",
+            "feed each other in a circle",
+            "a workflow without circles",
             "Remove one of the links.",
-        )  # fmt: skip
+        )
 
 
 def _check_reach(workflow: Workflow, nodes: NodeTable) -> Iterator[Problem]:
-    """Report a workflow that saves nothing, and nodes that reach no output: a server ignores them without a word."""
+    """Report a workflow that saves nothing, and nodes that reach no output: a server ignores them without a
+    word.
+    """
     front = [node_id for node_id, node in workflow.items() if nodes[node["class_type"]].get("output_node")]
     if not front:
         yield Problem("the workflow", "saves no picture", "an output node such as SaveImage", "Add one.")
@@ -239,6 +286,8 @@ def _check_reach(workflow: Workflow, nodes: NodeTable) -> Iterator[Problem]:
                 front.append(source)
     for node_id in workflow.keys() - reached:
         yield Problem(
-            f"node {node_id} ({workflow[node_id]['class_type']})", "reaches no output and would be ignored",
-            "a link towards an output node", "Connect or remove it.",
-        )  # fmt: skip
+            f"node {node_id} ({workflow[node_id]['class_type']})",
+            "reaches no output and would be ignored",
+            "a link towards an output node",
+            "Connect or remove it.",
+        )

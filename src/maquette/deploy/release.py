@@ -1,8 +1,8 @@
 """Placing a LoRA file in a folder that a running program may be reading.
 
-Overwriting a LoRA in place kills a server that has it mapped into memory (SIGBUS), and even an atomic replacement
-leaves the old weights in its cache. So every release gets a name of its own: the file is copied to a hidden name
-beside, compared with its source, and then linked to a name that nobody holds.
+Overwriting a LoRA in place kills a server that has it mapped into memory (SIGBUS), and even an atomic
+replacement leaves the old weights in its cache. So every release gets a name of its own: the file is copied
+to a hidden name beside, compared with its source, and then linked to a name that nobody holds.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ class Placed:
 
 
 def place_lora(source: Path, folder: Path, name: str) -> Placed:
-    """Copy the LoRA `source` into `folder` as NAME.safetensors, or NAME-v2, NAME-v3… when that holds another LoRA.
+    """Copy the LoRA `source` into `folder` as NAME.safetensors, or NAME-v2, NAME-v3… when that holds another
+    LoRA.
 
-    A file with the same content that was released under this name before is found and kept. Nothing that exists
-    is ever changed. Raises LoraError for an unusable source, ConfigError for an unusable name.
+    A file with the same content that was released under this name before is found and kept. Nothing that
+    exists is ever changed. Raises LoraError for an unusable source, ConfigError for an unusable name.
     """
     require_lora(source)
     stem = release_stem(name)
@@ -47,12 +48,16 @@ def place_lora(source: Path, folder: Path, name: str) -> Placed:
         elif _copy_to_free_name(source, target, digest):
             return Placed(path=target, sha256=digest, already_installed=False)
     raise OutputError(
-        Problem(str(folder), f"holds thousands of releases of '{name}'", "a free name", "Choose another name.")
+        Problem(
+            str(folder), f"holds thousands of releases of '{name}'", "a free name", "Choose another name."
+        )
     )
 
 
 def release_stem(name: str) -> str:
-    """Return `name` as a relative path without suffix; raises ConfigError when some drawing program would choke on it."""
+    """Return `name` as a relative path without suffix; raises ConfigError when some drawing program would
+    choke on it.
+    """
     stem = name.strip().replace("\\", "/").removesuffix(".safetensors")
     parts = stem.split("/")
     bad = (
@@ -78,7 +83,12 @@ def require_lora(source: Path) -> None:
 
     if not source.is_file():
         raise LoraError(
-            Problem(str(source), "does not exist", "a LoRA file (.safetensors)", "Give the path of a trained LoRA.")
+            Problem(
+                str(source),
+                "does not exist",
+                "a LoRA file (.safetensors)",
+                "Give the path of a trained LoRA.",
+            )
         )
     inspect_lora(source)
 
@@ -110,7 +120,7 @@ def _copy_to_free_name(source: Path, target: Path, digest: str) -> bool:
 
 
 def _take_name(part: Path, target: Path) -> bool:
-    """Give `part` the name `target` unless someone holds it. A hard link cannot replace a file, a rename can."""
+    """Give `part` the name `target` unless it is taken: unlike a rename, a hard link replaces nothing."""
     try:
         os.link(part, target)
         return True
@@ -123,10 +133,13 @@ def _take_name(part: Path, target: Path) -> bool:
         return True
 
 
-def write_sidecars(placed: Placed, recipe: Recipe, preview: Path | None, chunks: dict[str, str]) -> dict[str, Path]:
+def write_sidecars(
+    placed: Placed, recipe: Recipe, preview: Path | None, chunks: dict[str, str]
+) -> dict[str, Path]:
     """Write NAME.json and NAME.png beside the LoRA and return them; existing ones are a person's, and kept.
 
-    `chunks` are the preview's PNG text chunks: dropping the picture on a drawing program restores the settings.
+    `chunks` are the preview's PNG text chunks: dropping the picture on a drawing program restores the
+    settings.
     """
     written: dict[str, Path] = {}
     sidecar = placed.path.with_suffix(".json")
@@ -160,11 +173,17 @@ def _write_preview(source: Path, target: Path, chunks: dict[str, str]) -> None:
         with Image.open(source) as opened:
             picture = opened.convert("RGB")
             info = PngImagePlugin.PngInfo()
-            for key, text in {**{k: v for k, v in opened.info.items() if isinstance(v, str)}, **chunks}.items():
-                info.add_itxt(key, text) if not text.isascii() else info.add_text(key, text)
+            own = {str(key): text for key, text in opened.info.items() if isinstance(text, str)}
+            for key, text in (own | chunks).items():
+                info.add_text(key, text) if text.isascii() else info.add_itxt(key, text)
     except (OSError, UnidentifiedImageError) as error:
         raise OutputError(
-            Problem(str(source), f"cannot be read as a picture ({error})", "a preview picture", "Give another one.")
+            Problem(
+                str(source),
+                f"cannot be read as a picture ({error})",
+                "a preview picture",
+                "Give another one.",
+            )
         ) from error
     with replacing(target) as temporary:
         picture.save(temporary, format="PNG", pnginfo=info)

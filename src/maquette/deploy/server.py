@@ -59,7 +59,9 @@ def _not_listed(node_id: str, name: str, loras: list[Any]) -> Problem:
         f"node {node_id} (LoraLoader) LoRA '{name}'",
         "is not listed by the server",
         "a file in a folder that this server reads",
-        did_you_mean(name, [str(lora) for lora in loras]) if loras else "Its LoRA folder is empty: is it this one?",
+        did_you_mean(name, [str(lora) for lora in loras])
+        if loras
+        else "Its LoRA folder is empty: is it this one?",
     )
 
 
@@ -71,7 +73,12 @@ def _address(url: str) -> str:
     parts = urlsplit(url if "://" in url else f"http://{url}")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigError(
-            Problem(f"ComfyUI address '{url}'", "is no web address", "http://HOST:PORT", "Try http://127.0.0.1:8188")
+            Problem(
+                f"ComfyUI address '{url}'",
+                "is no web address",
+                "http://HOST:PORT",
+                "Try http://127.0.0.1:8188",
+            )
         )
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 

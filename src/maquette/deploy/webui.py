@@ -13,11 +13,19 @@ LORAS = Path("models/Lora")
 
 
 def install(
-    lora: Path, webui_dir: Path, *, name: str, recipe: Recipe, preview: Path | None = None, create: bool = False
+    lora: Path,
+    webui_dir: Path,
+    *,
+    name: str,
+    recipe: Recipe,
+    preview: Path | None = None,
+    create: bool = False,
 ) -> Installed:
-    """Install the LoRA file into the web UI at `webui_dir` as a release of its own; nothing there is overwritten.
+    """Install the LoRA file into the web UI at `webui_dir` as a release of its own; nothing there is
+    overwritten.
 
-    The laws and errors are those of `comfyui.install`; there is no workflow, the sidecar and the prompt do its work.
+    The laws and errors are those of `comfyui.install`; there is no workflow, the sidecar and the prompt do
+    its work.
     """
     check_recipe(recipe)
     release_stem(name)
@@ -25,14 +33,22 @@ def install(
     root = webui_root(webui_dir, create=create)
     placed = place_lora(lora, root / LORAS, name)
     lora_name = str(placed.path.relative_to(root / LORAS))
-    [prompts] = write_beside(placed.path.parent, placed.path.stem, {".prompts.txt": prompt_template(recipe, lora_name)})
+    [prompts] = write_beside(
+        placed.path.parent, placed.path.stem, {".prompts.txt": prompt_template(recipe, lora_name)}
+    )
     sidecars = write_sidecars(placed, recipe, preview, {})
     return Installed(
-        program="AUTOMATIC1111 / Forge", lora=placed.path, lora_name=lora_name, sha256=placed.sha256,
-        already_installed=placed.already_installed, sidecar=sidecars["sidecar"], preview=sidecars.get("preview"),
-        workflow=None, prompts=prompts,
+        program="AUTOMATIC1111 / Forge",
+        lora=placed.path,
+        lora_name=lora_name,
+        sha256=placed.sha256,
+        already_installed=placed.already_installed,
+        sidecar=sidecars["sidecar"],
+        preview=sidecars.get("preview"),
+        workflow=None,
+        prompts=prompts,
         notes=("Press Refresh on the Lora tab; the trigger and the weight come from the sidecar.",),
-    )  # fmt: skip
+    )
 
 
 def webui_root(folder: Path, *, create: bool = False) -> Path:

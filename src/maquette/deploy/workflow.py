@@ -1,4 +1,6 @@
-"""The drawing workflow of a LoRA in ComfyUI's API format, and the record that says how the LoRA is meant to be drawn."""
+"""The drawing workflow of a LoRA in ComfyUI's API format, and the record that says how the LoRA is meant to
+be drawn.
+"""
 
 from __future__ import annotations
 
@@ -67,12 +69,19 @@ def sd_version(base_model_version: str) -> str:
 
 
 def sampler_name(name: str) -> str:
-    """Return ComfyUI's name of a sampler, whatever common spelling was given; raises ConfigError for an unknown one."""
+    """Return ComfyUI's name of a sampler, whatever common spelling was given; raises ConfigError for an
+    unknown one.
+    """
     plain = name.strip().lower().replace(" ", "_").replace("-", "_")
     plain = _SPELLINGS.get(plain, plain)
     if plain not in SAMPLERS:
         raise ConfigError(
-            Problem(f"sampler '{name}'", "is unknown to ComfyUI", "a sampler's name", did_you_mean(plain, SAMPLERS))
+            Problem(
+                f"sampler '{name}'",
+                "is unknown to ComfyUI",
+                "a sampler's name",
+                did_you_mean(plain, SAMPLERS),
+            )
         )
     return plain
 
@@ -93,13 +102,20 @@ def check_recipe(recipe: Recipe) -> None:
         (not 1 <= recipe.steps <= 10000, "steps", recipe.steps, "1 to 10000"),
         (not 0 <= recipe.guidance <= 100, "guidance", recipe.guidance, "0 to 100"),
         (not abs(recipe.strength) <= 100, "strength", recipe.strength, "-100 to 100"),
-        (recipe.scheduler not in SCHEDULERS, "scheduler", recipe.scheduler, f"one of {', '.join(SCHEDULERS)}"),
+        (
+            recipe.scheduler not in SCHEDULERS,
+            "scheduler",
+            recipe.scheduler,
+            f"one of {', '.join(SCHEDULERS)}",
+        ),
         (recipe.prediction not in _SAMPLING, "prediction", recipe.prediction, "'epsilon' or 'v'"),
         (_bad_size(recipe.width_px), "width_px", recipe.width_px, "a multiple of 8 from 16 to 16384"),
         (_bad_size(recipe.height_px), "height_px", recipe.height_px, "a multiple of 8 from 16 to 16384"),
     )
     problems = [
-        Problem(f"recipe.{name}", repr(value), required, "Change it.") for bad, name, value, required in rules if bad
+        Problem(f"recipe.{name}", repr(value), required, "Change it.")
+        for bad, name, value, required in rules
+        if bad
     ]
     try:
         sampler_name(recipe.sampler)
@@ -128,9 +144,14 @@ def build_workflow(recipe: Recipe, lora_name: str, *, prefix: str) -> dict[str, 
 
     base = add("CheckpointLoaderSimple", "Base model", ckpt_name=_listed(recipe.base_checkpoint))
     lora = add(
-        "LoraLoader", f"LoRA: {recipe.trigger}", model=[base, 0], clip=[base, 1], lora_name=_listed(lora_name),
-        strength_model=recipe.strength, strength_clip=recipe.strength,
-    )  # fmt: skip
+        "LoraLoader",
+        f"LoRA: {recipe.trigger}",
+        model=[base, 0],
+        clip=[base, 1],
+        lora_name=_listed(lora_name),
+        strength_model=recipe.strength,
+        strength_clip=recipe.strength,
+    )
     model = [lora, 0]
     if recipe.prediction != "epsilon" or recipe.zero_terminal_snr:
         sampling = _SAMPLING[recipe.prediction]
@@ -141,10 +162,19 @@ def build_workflow(recipe: Recipe, lora_name: str, *, prefix: str) -> dict[str, 
     negative = add("CLIPTextEncode", "Negative prompt", text=recipe.negative, clip=clip)
     latent = add("EmptyLatentImage", "Size", width=recipe.width_px, height=recipe.height_px, batch_size=1)
     drawn = add(
-        "KSampler", "Draw", model=model, positive=[positive, 0], negative=[negative, 0], latent_image=[latent, 0],
-        seed=recipe.seed, steps=recipe.steps, cfg=recipe.guidance, sampler_name=sampler_name(recipe.sampler),
-        scheduler=scheduler_name(recipe), denoise=1.0,
-    )  # fmt: skip
+        "KSampler",
+        "Draw",
+        model=model,
+        positive=[positive, 0],
+        negative=[negative, 0],
+        latent_image=[latent, 0],
+        seed=recipe.seed,
+        steps=recipe.steps,
+        cfg=recipe.guidance,
+        sampler_name=sampler_name(recipe.sampler),
+        scheduler=scheduler_name(recipe),
+        denoise=1.0,
+    )
     decoded = add("VAEDecode", "Decode", samples=[drawn, 0], vae=[base, 2])
     add("SaveImage", "Save", images=[decoded, 0], filename_prefix=prefix)
     return workflow
@@ -152,7 +182,7 @@ def build_workflow(recipe: Recipe, lora_name: str, *, prefix: str) -> dict[str, 
 
 def _listed(name: str) -> str:
     """Return a relative file name with the separator that this system's ComfyUI lists it with."""
-    return os.sep.join(PurePath(name.replace("\\", "/")).parts)
+    return name.replace("\\", "/").replace("/", os.sep)
 
 
 def prompt_template(recipe: Recipe, lora_name: str) -> str:

@@ -57,7 +57,9 @@ def short(value: float) -> str:
 
 
 def smoothed(points: Sequence[Point], share: float = 0.05) -> list[Point]:
-    """Return the exponential moving average over about `share` of the points; values that are not finite are left out."""
+    """Return the exponential moving average over about `share` of the points; values that are not finite are
+    left out.
+    """
     finite = [(x, y) for x, y in points if math.isfinite(y)]
     keep = 1 - 1 / max(2.0, share * len(finite))
     total, weight, line = 0.0, 0.0, []
@@ -143,16 +145,27 @@ class _Frame:
             parts.append(el("text", short(value), x=LEFT - 8, y=at + 4, text_anchor="end"))
         for value in ticks(self.x_low, self.x_high, 8):
             at = self.x(value)
-            parts.append(el("line", x1=at, x2=at, y1=self.height - BOTTOM, y2=self.height - BOTTOM + 5, class_="axis"))
+            parts.append(
+                el("line", x1=at, x2=at, y1=self.height - BOTTOM, y2=self.height - BOTTOM + 5, class_="axis")
+            )
             parts.append(el("text", f"{value:,.6g}", x=at, y=self.height - BOTTOM + 19, text_anchor="middle"))
         base = self.height - BOTTOM
         middle = (TOP + base) / 2
         parts.append(el("line", x1=LEFT, x2=WIDTH - RIGHT, y1=base, y2=base, class_="axis"))
         parts.append(
-            el("text", x_label, x=(LEFT + WIDTH - RIGHT) / 2, y=self.height - 6, text_anchor="middle", class_="label")
+            el(
+                "text",
+                x_label,
+                x=(LEFT + WIDTH - RIGHT) / 2,
+                y=self.height - 6,
+                text_anchor="middle",
+                class_="label",
+            )
         )
         turned = f"rotate(-90 14 {middle})"
-        parts.append(el("text", y_label, x=14, y=middle, text_anchor="middle", transform=turned, class_="label"))
+        parts.append(
+            el("text", y_label, x=14, y=middle, text_anchor="middle", transform=turned, class_="label")
+        )
         return parts
 
 
@@ -183,7 +196,9 @@ def _line(frame: _Frame, series: Series) -> list[Markup]:
         for x, y in series.points:
             if math.isfinite(y):
                 tip = el("title", f"{series.name}: {y:.3g} at {x:,.6g}")
-                drawn.append(el("circle", tip, cx=frame.x(x), cy=frame.y(y), r=4, class_=f"dot {series.style}"))
+                drawn.append(
+                    el("circle", tip, cx=frame.x(x), cy=frame.y(y), r=4, class_=f"dot {series.style}")
+                )
     return drawn
 
 
@@ -196,4 +211,3 @@ def _band(frame: _Frame, series: Series) -> Markup:
 def _legend(series: Sequence[Series]) -> Markup:
     entries = [el("span", el("i", class_=f"swatch {entry.style}"), entry.name) for entry in series]
     return el("figcaption", *entries, class_="legend")
-

@@ -1,11 +1,11 @@
 """Draws pictures from requests, with any number of LoRAs in one batch.
 
-A picture follows from its request alone: its noise, and the noise that ancestral samplers add on the way, come from a
-CPU generator with the request's seed. So companions in the batch, other LoRAs on the trial axis and the device change a
-picture by rounding at most.
+A picture follows from its request alone: its noise, and the noise that ancestral samplers add on the way,
+come from a CPU generator with the request's seed. So companions in the batch, other LoRAs on the trial axis
+and the device change a picture by rounding at most.
 
-Legend: P trials, b pictures of one trial in a batch, R = P · 2 · b rows (without and with the prompt), B = P · b pictures,
-C latent channels, H W latent height and width.
+Legend: P trials, b pictures of one trial in a batch, R = P · 2 · b rows (without and with the prompt), B = P
+· b pictures, C latent channels, H W latent height and width.
 """
 
 from __future__ import annotations
@@ -72,11 +72,12 @@ def drawing(
     clip_skip: int | None = None,
     batch: int = 4,
 ) -> Iterator[Event]:
-    """Draw `requests` and yield events; the last is Finished("draw", list of pictures in the requests' order).
+    """Draw `requests` and yield events; the last is Finished("draw", list of pictures in the requests'
+    order).
 
-    `adapter` is the one that stands in `model`, if any; its trials share the batches. `clip_skip` of None is the family's.
-    `batch` is the most pictures that are drawn together; where there are more trials than that, one of each is.
-    Raises ConfigError naming every request that cannot be drawn.
+    `adapter` is the one that stands in `model`, if any; its trials share the batches. `clip_skip` of None is
+    the family's. `batch` is the most pictures that are drawn together; where there are more trials than that,
+    one of each is. Raises ConfigError naming every request that cannot be drawn.
     """
     trials = adapter.num_trials if adapter else 1
     check_requests(model, requests, trials)
@@ -89,7 +90,9 @@ def drawing(
     yield Started("draw", len(requests), "picture")
     for pack in packs:
         rows = [requests[index] for index in pack.rows]
-        process = _Drawing(model, rows, trials, clip_skip or model.spec.default_clip_skip, chunks[pack.rows[0]][0])
+        process = _Drawing(
+            model, rows, trials, clip_skip or model.spec.default_clip_skip, chunks[pack.rows[0]][0]
+        )
         with _quiet(adapter):
             for step in process.denoise():
                 yield Progress("draw", done, len(requests), "picture", {"step": f"{step}/{rows[0].steps}"})
@@ -127,18 +130,25 @@ def check_requests(model: BaseModel, requests: Sequence[DrawRequest], num_trials
 
 
 def _chunks_of(model: BaseModel, request: DrawRequest) -> tuple[int, str | None]:
-    """Return how many 75-token chunks the request's texts need, and a warning when even the most cut something."""
+    """Return how many 75-token chunks the request's texts need, and a warning when even the most cut
+    something.
+    """
     texts = [request.prompt, request.negative]
     words = model.tokenize([""]).ids[0].shape[1] - 2
     for count in range(1, _MOST_CHUNKS + 1):
         dropped = model.tokenize(texts, max_tokens=words * count).dropped
         if not any(dropped):
             return count, None
-    return _MOST_CHUNKS, f"The prompt “{request.prompt[:40]}…” is too long: its last {max(dropped)} tokens are not read."
+    return (
+        _MOST_CHUNKS,
+        f"The prompt “{request.prompt[:40]}…” is too long: its last {max(dropped)} tokens are not read.",
+    )
 
 
 def _group_key(request: DrawRequest, chunks: int) -> tuple[Any, ...]:
-    """Return what pictures of one batch must share. Texts of more chunks would lengthen, and so change, the others."""
+    """Return what pictures of one batch must share. Texts of more chunks would lengthen, and so change, the
+    others.
+    """
     guided = request.guidance != 1.0
     return request.width_px, request.height_px, request.steps, request.sampler, chunks, guided
 
@@ -147,8 +157,8 @@ def _group_key(request: DrawRequest, chunks: int) -> tuple[Any, ...]:
 def _quiet(adapter: LoraAdapter | None) -> Iterator[None]:
     """Within, dropout is off and no gradient is recorded; afterwards all is as before.
 
-    A generator's caller runs between its steps, so this never spans a `yield` that the caller's own mode would meet:
-    gradients are switched off step by step inside `_Drawing`.
+    A generator's caller runs between its steps, so this never spans a `yield` that the caller's own mode
+    would meet: gradients are switched off step by step inside `_Drawing`.
     """
     was_training = adapter is not None and adapter.module.training
     if adapter is not None:
@@ -218,7 +228,9 @@ class _Drawing:
 
     def _predict(self, scaled_BCHW: Tensor, timestep: Tensor) -> Tensor:
         if not self.guided:
-            return self.model.predict(scaled_BCHW, timestep.expand(len(self.rows)), self.conditioning, self.sizes)
+            return self.model.predict(
+                scaled_BCHW, timestep.expand(len(self.rows)), self.conditioning, self.sizes
+            )
         grouped = scaled_BCHW.unflatten(0, (self.trials, -1))
         rows_RCHW = torch.stack([grouped, grouped], dim=1).flatten(0, 2)
         prediction_RCHW = self.model.predict(
@@ -241,5 +253,3 @@ def to_pictures(pixels_BCHW: Tensor) -> list[Image.Image]:
     """Return pixels in [-1, 1] as RGB pictures; values outside are cut off."""
     bytes_BHWC = ((pixels_BCHW.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
     return [Image.fromarray(array) for array in bytes_BHWC.cpu().contiguous().numpy()]
-
-

@@ -76,7 +76,7 @@ class Verdict:
 
 
 def verdict_of(facts: ReportFacts, *, role: str = "bare") -> Verdict:
-    """Return what the facts say about the LoRA, from the first measure of the first look where there is one."""
+    """Return what the facts say about the LoRA, by the first look's first measure where there is one."""
     if facts.record.state != "finished":
         return _unfinished(facts)
     look = facts.look
@@ -116,9 +116,15 @@ def _judged(
         sentences.append(f"{_listing(undecided)} cannot be told apart from it with these pictures.")
     sentences.append(f"{measure.title}: {measure.definition}")
     return Verdict(
-        outcome=outcome, headline=headline, sentences=tuple(sentences), checkpoint=best.checkpoint,
-        measure=measure.name, floor=floor.score, score=best.score, change=change,
-    )  # fmt: skip
+        outcome=outcome,
+        headline=headline,
+        sentences=tuple(sentences),
+        checkpoint=best.checkpoint,
+        measure=measure.name,
+        floor=floor.score,
+        score=best.score,
+        change=change,
+    )
 
 
 def _unjudged(facts: ReportFacts) -> Verdict:

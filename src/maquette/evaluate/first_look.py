@@ -1,7 +1,7 @@
 """The first look: what the base alone and every checkpoint draw from the same prompts and seeds.
 
-All checkpoints stand on the trial axis of one adapter, the base alone as a trial without weights, so that one pass
-over the frozen base draws with all of them.
+All checkpoints stand on the trial axis of one adapter, the base alone as a trial without weights, so that one
+pass over the frozen base draws with all of them.
 
     FOLDER/first_look.json  grid.png  pictures/COLUMN/PROMPT-SEED.png
 """
@@ -60,9 +60,13 @@ class LookPlan:
             if not given
         ]
         doubled = sorted({p.text for p in self.prompts if [q.text for q in self.prompts].count(p.text) > 1})
-        problems += [Problem("prompts", f"'{text}' twice", "different prompts", "Remove one.") for text in doubled]
+        problems += [
+            Problem("prompts", f"'{text}' twice", "different prompts", "Remove one.") for text in doubled
+        ]
         if len(set(self.seeds)) < len(self.seeds):
-            problems.append(Problem("seeds", str(list(self.seeds)), "different seeds", "Remove the repeated ones."))
+            problems.append(
+                Problem("seeds", str(list(self.seeds)), "different seeds", "Remove the repeated ones.")
+            )
         if problems:
             raise ConfigError(problems)
 
@@ -80,16 +84,19 @@ def first_look(
     judge: Judge | None = None,
     measures: tuple[Measure, ...] = (),
 ) -> Iterator[Event]:
-    """Draw, judge and write the first look of `checkpoints` into `folder`; the last event is Finished with a FirstLook.
+    """Draw, judge and write the first look of `checkpoints` into `folder`; the last event is Finished with a
+    FirstLook.
 
-    `model` must carry no adapter. `judge` scores each picture for every one of `measures`. Raises LoraError for a
-    checkpoint that does not fit the model, before anything is drawn.
+    `model` must carry no adapter. `judge` scores each picture for every one of `measures`. Raises LoraError
+    for a checkpoint that does not fit the model, before anything is drawn.
     """
     from maquette.lora.files import read_lora
 
     labels = [FLOOR, *(entry.label for entry in checkpoints)]
     if len(set(labels)) < len(labels):
-        raise ConfigError(Problem("checkpoints", str(labels), "different labels", "Name each checkpoint once."))
+        raise ConfigError(
+            Problem("checkpoints", str(labels), "different labels", "Name each checkpoint once.")
+        )
     states = [None, *(read_lora(entry.path).state for entry in checkpoints)]
     steps = [None, *(entry.step for entry in checkpoints)]
     total = len(labels) * len(plan.cells())
@@ -114,24 +121,37 @@ def first_look(
             _save(folder / place, picture, _request(plan, prompt, seed, 0), plan, model, lora)
             looks.append(
                 Look(
-                    checkpoint=labels[column], step=steps[column], prompt=prompt.text, role=prompt.role, seed=seed,
-                    path=place, scores=dict(score),
-                )  # fmt: skip
+                    checkpoint=labels[column],
+                    step=steps[column],
+                    prompt=prompt.text,
+                    role=prompt.role,
+                    seed=seed,
+                    path=place,
+                    scores=dict(score),
+                )
             )
-    look = FirstLook(folder=folder, looks=tuple(looks), measures=measures, drawing=_drawing_facts(plan), grid="grid.png")
+    look = FirstLook(
+        folder=folder, looks=tuple(looks), measures=measures, drawing=_drawing_facts(plan), grid="grid.png"
+    )
     yield Artifact("grid", write_grid(look, folder / "grid.png"))
     yield Artifact("first look", look.write())
     yield Finished("first look", look)
 
 
 def _draw_columns(model: BaseModel, states: Sequence[Any], plan: LookPlan) -> Iterator[Event]:
-    """Draw all cells with each of `states` (None is the base alone), column after column, and leave the model as it was."""
+    """Draw all cells with each of `states` (None is the base alone), column after column, and leave the model
+    as it was.
+    """
     from maquette.lora.adapter import LoraAdapter
 
     adapter = LoraAdapter.attach(model, states)
     adapter.to(model.device)
     try:
-        requests = [_request(plan, prompt, seed, trial) for trial in range(len(states)) for prompt, seed in plan.cells()]
+        requests = [
+            _request(plan, prompt, seed, trial)
+            for trial in range(len(states))
+            for prompt, seed in plan.cells()
+        ]
         yield from drawing(model, requests, adapter=adapter, clip_skip=plan.clip_skip, batch=plan.batch)
     finally:
         adapter.detach()
@@ -139,9 +159,16 @@ def _draw_columns(model: BaseModel, states: Sequence[Any], plan: LookPlan) -> It
 
 def _request(plan: LookPlan, prompt: LookPrompt, seed: int, trial: int) -> DrawRequest:
     return DrawRequest(
-        prompt=prompt.text, negative=plan.negative, seed=seed, width_px=plan.width_px, height_px=plan.height_px,
-        steps=plan.steps, guidance=plan.guidance, sampler=plan.sampler, trial=trial,
-    )  # fmt: skip
+        prompt=prompt.text,
+        negative=plan.negative,
+        seed=seed,
+        width_px=plan.width_px,
+        height_px=plan.height_px,
+        steps=plan.steps,
+        guidance=plan.guidance,
+        sampler=plan.sampler,
+        trial=trial,
+    )
 
 
 def _place(label: str, prompt_index: int, seed: int) -> str:

@@ -52,7 +52,9 @@ def _font(size_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _cell_size(size: tuple[int, int]) -> tuple[int, int]:
-    """Return a readable cell of the picture's shape: small pictures are enlarged whole times, large ones reduced."""
+    """Return a readable cell of the picture's shape: small pictures are enlarged whole times, large ones
+    reduced.
+    """
     longest = max(size)
     if longest < _CELL_PX:
         factor = -(-_CELL_PX // longest)

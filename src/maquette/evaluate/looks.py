@@ -1,4 +1,6 @@
-"""The records of a first look: which picture was drawn with what, its scores, their summaries, and the choice."""
+"""The records of a first look: which picture was drawn with what, its scores, their summaries, and the
+choice.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ class Look:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """One measure of one checkpoint over all prompts of one role: mean, 95 % interval, and the change to the floor."""
+    """One measure of one checkpoint over all prompts of one role: mean, 95 % interval, and the change to the
+    floor.
+    """
 
     checkpoint: str
     step: int | None
@@ -117,7 +121,12 @@ class FirstLook:
         return tuple(found)
 
     def _summary(
-        self, checkpoint: str, role: str, measure: Measure, scores: list[list[float]], floor: list[list[float]]
+        self,
+        checkpoint: str,
+        role: str,
+        measure: Measure,
+        scores: list[list[float]],
+        floor: list[list[float]],
     ) -> Summary:
         change = difference(scores, floor) if floor and checkpoint != FLOOR else None
         score = estimate(scores, limits=(measure.low, measure.high))
@@ -182,7 +191,9 @@ def choose(look: FirstLook, *, measure: str, role: str = "bare") -> Choice | Non
     `undecided` names the checkpoints whose paired difference to it includes zero.
     """
     tables = {
-        name: scores for name in look.checkpoints() if name != FLOOR and (scores := look.scores(name, role, measure))
+        name: scores
+        for name in look.checkpoints()
+        if name != FLOOR and (scores := look.scores(name, role, measure))
     }
     if not tables:
         return None
@@ -193,4 +204,3 @@ def choose(look: FirstLook, *, measure: str, role: str = "bare") -> Choice | Non
         if name != best and not difference(tables[best], scores).shows_difference_from(0.0)
     ]
     return Choice(checkpoint=best, role=role, measure=measure, undecided=tuple(undecided))
-

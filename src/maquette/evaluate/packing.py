@@ -9,7 +9,7 @@ from math import ceil
 
 @dataclass(frozen=True)
 class Pack:
-    """One batch. `rows` are indices of requests, trial by trial in equal groups; fillers have `wanted` False."""
+    """One batch. `rows` are indices of requests in equal groups by trial; fillers have `wanted` False."""
 
     rows: tuple[int, ...]
     wanted: tuple[bool, ...]
@@ -20,8 +20,9 @@ def pack_rows(
 ) -> Iterator[Pack]:
     """Yield batches in which every request is wanted exactly once.
 
-    Requests share a batch when their `keys` agree. Rows are `num_trials` contiguous groups of equal size, at most `batch`
-    rows in all unless that is less than one a trial. A trial with fewer pictures is filled with repeats.
+    Requests share a batch when their `keys` agree. Rows are `num_trials` contiguous groups of equal size, at
+    most `batch` rows in all unless that is less than one a trial. A trial with fewer pictures is filled with
+    repeats.
     """
     for key in dict.fromkeys(keys):
         group = [index for index, own in enumerate(keys) if own == key]

@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ Child = str | Markup | int | float | None
 
 
 def el(name: str, /, *children: Child, **attributes: Any) -> Markup:
-    """Return an element. Children that are not Markup are escaped; `class_` and `data_x` become class and data-x.
+    """Return an element. Children that are not Markup are escaped; `class_` and `data_x` become class and
+    data-x.
 
     Attributes of None or False are left out, True gives the bare attribute.
     """
@@ -32,7 +34,9 @@ def el(name: str, /, *children: Child, **attributes: Any) -> Markup:
         if value is None or value is False:
             continue
         spelled = key.rstrip("_").replace("_", "-")
-        written.append(f" {spelled}" if value is True else f' {spelled}="{html.escape(str(value), quote=True)}"')
+        written.append(
+            f" {spelled}" if value is True else f' {spelled}="{html.escape(str(value), quote=True)}"'
+        )
     opening = f"<{name}{''.join(written)}>"
     if name in _VOID:
         return Markup(opening)
@@ -60,7 +64,7 @@ def json_block(element_id: str, value: Any) -> Markup:
     return Markup(f'<script type="application/json" id="{html.escape(element_id)}">{safe}</script>')
 
 
-def table(rows: list[tuple[Child, Child]], *, head: tuple[str, str] | None = None) -> Markup:
+def table(rows: Sequence[tuple[Child, Child]], *, head: tuple[str, str] | None = None) -> Markup:
     """Return a table of names and values."""
     body = [el("tr", el("th", name, scope="row"), el("td", value)) for name, value in rows]
     header = el("thead", el("tr", *(el("th", text, scope="col") for text in head))) if head else None
@@ -68,7 +72,9 @@ def table(rows: list[tuple[Child, Child]], *, head: tuple[str, str] | None = Non
 
 
 def picture_uri(path: Path) -> tuple[str, int, int]:
-    """Return (data URI, width, height) of a picture file; large ones are reduced, small ones kept to the pixel."""
+    """Return (data URI, width, height) of a picture file; large ones are reduced, small ones kept to the
+    pixel.
+    """
     from PIL import Image, ImageOps
 
     with Image.open(path) as opened:
@@ -86,7 +92,7 @@ def picture_uri(path: Path) -> tuple[str, int, int]:
 
 
 def figure_picture(path: Path, alt: str, *, class_: str = "pic") -> Markup:
-    """Return an embedded picture that a click enlarges, or a plain note when the file is gone or unreadable."""
+    """Return an embedded picture that a click enlarges, or a note when the file is gone or unreadable."""
     try:
         uri, width_px, height_px = picture_uri(path)
     except OSError:

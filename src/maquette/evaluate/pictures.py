@@ -28,7 +28,9 @@ SAMPLER_TITLES = {
 def parameters_text(
     request: DrawRequest, *, clip_skip: int, model: str = "", lora: str | None = None, strength: float = 1.0
 ) -> str:
-    """Return the text that AUTOMATIC1111 writes under "parameters", so that dropping the picture there restores all."""
+    """Return the text that AUTOMATIC1111 writes under "parameters", so that dropping the picture there
+    restores all.
+    """
     prompt = f"{request.prompt} <lora:{lora}:{strength:g}>" if lora else request.prompt
     facts = {
         "Steps": request.steps,

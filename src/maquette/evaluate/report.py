@@ -1,7 +1,7 @@
 """The report: everything about a run as one self-contained HTML page, readable without a network or a server.
 
-The page embeds its pictures, draws its charts as SVG, follows the reader's light or dark setting, prints, and carries
-the same facts as JSON in `<script type="application/json" id="maquette-report">`.
+The page embeds its pictures, draws its charts as SVG, follows the reader's light or dark setting, prints, and
+carries the same facts as JSON in `<script type="application/json" id="maquette-report">`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from maquette import __version__
 from maquette.errors import OutputError, Problem
-from maquette.evaluate import sections
+from maquette.evaluate import drawn_sections, run_sections
 from maquette.evaluate.facts import ReportFacts, facts_json, verdict_of
 from maquette.evaluate.page import Markup, el, join, json_block, raw
 from maquette.files import write_atomic
@@ -30,16 +30,16 @@ def render_report(facts: ReportFacts) -> str:
     """Return the report's HTML."""
     verdict = verdict_of(facts)
     body = [
-        sections.headline(facts, verdict),
-        sections.before_after(facts, verdict),
-        sections.measures(facts, verdict),
-        sections.grid(facts, verdict),
-        sections.use(facts),
-        sections.curves(facts),
-        sections.training_pictures(facts),
-        sections.arithmetic(facts),
-        sections.settings(facts),
-        sections.surroundings(facts),
+        drawn_sections.headline(facts, verdict),
+        drawn_sections.before_after(facts, verdict),
+        drawn_sections.measures(facts, verdict),
+        drawn_sections.grid(facts, verdict),
+        run_sections.use(facts),
+        run_sections.curves(facts),
+        run_sections.training_pictures(facts),
+        run_sections.arithmetic(facts),
+        run_sections.settings(facts),
+        run_sections.surroundings(facts),
     ]
     data = json_block(BLOCK_ID, _finite(facts_json(facts, verdict)))
     return str(join(raw("<!doctype html>\n"), _page(facts.title, [part for part in body if part], data)))
@@ -55,9 +55,20 @@ def _page(title: str, body: list[Markup], data: Markup) -> Markup:
         el("title", f"{title} · Maquette report"),
         el("style", raw(_asset("report.css"))),
     )
-    foot = el("footer", el("p", f"Written by Maquette {__version__}. This file is complete in itself: move it, mail it, archive it."))
+    foot = el(
+        "footer",
+        el(
+            "p",
+            f"Written by Maquette {__version__}. This file is complete in itself.",
+        ),
+    )
     dialog = el("dialog", el("img", alt=""), el("p"), id="enlarged", aria_label="Enlarged picture")
-    return el("html", head, el("body", el("main", *body), foot, dialog, data, el("script", raw(_asset("report.js")))), lang="en")
+    return el(
+        "html",
+        head,
+        el("body", el("main", *body), foot, dialog, data, el("script", raw(_asset("report.js")))),
+        lang="en",
+    )
 
 
 def _asset(name: str) -> str:
@@ -86,5 +97,7 @@ def read_block(path: Path) -> dict[str, Any]:
         return found
     except (OSError, UnicodeDecodeError, IndexError, ValueError) as error:
         raise OutputError(
-            Problem(str(path), "is no report of Maquette", "a report.html", "Give the path that the run printed.")
+            Problem(
+                str(path), "is no report of Maquette", "a report.html", "Give the path that the run printed."
+            )
         ) from error

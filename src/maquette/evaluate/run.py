@@ -39,17 +39,23 @@ def look_at_run(
     judge: Judge | None = None,
     measures: tuple[Measure, ...] = (),
 ) -> Iterator[Event]:
-    """Draw with no LoRA and with every checkpoint of the run, write RUN/report.html; the last event is Finished("evaluate").
+    """Draw with no LoRA and with every checkpoint of the run, write RUN/report.html; the last event is
+    Finished("evaluate").
 
-    `prompts` of None are the run's sample prompts, or the trigger alone and some of its captions. Raises OutputError
-    when the run has no checkpoint, ModelError when its base model is gone.
+    `prompts` of None are the run's sample prompts, or the trigger alone and some of its captions. Raises
+    OutputError when the run has no checkpoint, ModelError when its base model is gone.
     """
     record = read_record(folder.path)
     settings = Settings.model_validate(dict(record.settings))
     checkpoints = checkpoints_of(folder, record)
     if not checkpoints:
         raise OutputError(
-            Problem(str(folder.path), "has no checkpoint yet", "a run with LoRA files", "Train it further: maquette train --resume")
+            Problem(
+                str(folder.path),
+                "has no checkpoint yet",
+                "a run with LoRA files",
+                "Train it further: maquette train --resume",
+            )
         )
     began = time.perf_counter()
     model = load_base(settings)
@@ -61,18 +67,21 @@ def look_at_run(
         else:
             yield event
     assert look is not None
-    facts = facts_of_run(folder, record, settings, look=look, timings={"first_look_s": time.perf_counter() - began})
+    facts = facts_of_run(
+        folder, record, settings, look=look, timings={"first_look_s": time.perf_counter() - began}
+    )
     report = write_report(folder.path / "report.html", facts)
     yield Artifact("report", report)
     yield Finished(
-        "evaluate", Evaluation(report=report, look=look, pictures=len(look.looks), checkpoints=len(checkpoints))
+        "evaluate",
+        Evaluation(report=report, look=look, pictures=len(look.looks), checkpoints=len(checkpoints)),
     )
 
 
 def load_base(settings: Settings) -> Any:
     """Return the run's base model on the device and in the precision that it was trained with."""
     from maquette import families
-    from maquette.train.device import DTYPES, resolve_device, resolve_precision
+    from maquette.training.device import DTYPES, resolve_device, resolve_precision
 
     device = resolve_device(settings.training.device)
     precision = resolve_precision(settings.training.precision, device)
@@ -80,7 +89,9 @@ def load_base(settings: Settings) -> Any:
 
 
 def checkpoints_of(folder: RunFolder, record: RunRecord) -> list[LookCheckpoint]:
-    """Return the run's LoRA files in the order of steps, labelled for a person; files that are gone are left out."""
+    """Return the run's LoRA files in the order of steps, labelled for a person; files that are gone are left
+    out.
+    """
     found = []
     for entry in sorted(record.checkpoints, key=lambda entry: (entry.step, entry.final)):
         path = folder.path / entry.path
@@ -93,8 +104,12 @@ def _label(entry: Checkpoint) -> str:
     return f"final ({entry.step})" if entry.final else f"step {entry.step}"
 
 
-def look_prompts(settings: Settings, record: RunRecord, prompts: Sequence[str] | None) -> tuple[LookPrompt, ...]:
-    """Return what is drawn: the given prompts, else the sample prompts, else trigger and captions. The trigger alone leads."""
+def look_prompts(
+    settings: Settings, record: RunRecord, prompts: Sequence[str] | None
+) -> tuple[LookPrompt, ...]:
+    """Return what is drawn: the given prompts, else the sample prompts, else trigger and captions. The
+    trigger alone leads.
+    """
     trigger = settings.subject.trigger
     wanted = [prompt.replace("{trigger}", trigger) for prompt in prompts or settings.samples.sample_prompts]
     if prompts is None:
@@ -118,14 +133,23 @@ def plan_of(
     width_px, height_px = (side // factor * factor for side in settings.dataset.resolution)
     samples = settings.samples
     return LookPlan(
-        prompts=prompts, seeds=tuple(seeds), width_px=width_px, height_px=height_px, steps=samples.sample_steps,
-        guidance=samples.guidance, sampler=samples.sampler, negative=samples.negative_prompt,
-        clip_skip=settings.model.clip_skip or model.spec.default_clip_skip, batch=batch_for(width_px, height_px),
-    )  # fmt: skip
+        prompts=prompts,
+        seeds=tuple(seeds),
+        width_px=width_px,
+        height_px=height_px,
+        steps=samples.sample_steps,
+        guidance=samples.guidance,
+        sampler=samples.sampler,
+        negative=samples.negative_prompt,
+        clip_skip=settings.model.clip_skip or model.spec.default_clip_skip,
+        batch=batch_for(width_px, height_px),
+    )
 
 
 def batch_for(width_px: int, height_px: int) -> int:
-    """Return how many pictures are drawn together: four at 512 px, more of small ones, one by one from 1024 px."""
+    """Return how many pictures are drawn together: four at 512 px, more of small ones, one by one from 1024
+    px.
+    """
     return int(min(64, max(1, 4 * 512 * 512 // (width_px * height_px))))
 
 
@@ -143,9 +167,12 @@ def facts_of_run(
     notes: tuple[str, ...] = (),
 ) -> ReportFacts:
     """Return the report's facts of a run; `chosen` is the LoRA it speaks for, by default the last one."""
-    from maquette.train.metrics import read_metrics
+    from maquette.training.metrics import read_metrics
 
-    lora = chosen or folder.path / sorted(record.checkpoints, key=lambda entry: (entry.step, entry.final))[-1].path
+    lora = (
+        chosen
+        or folder.path / sorted(record.checkpoints, key=lambda entry: (entry.step, entry.final))[-1].path
+    )
     pictures = [
         (Path(entry["path"]), entry["caption"])
         for entry in record.dataset.get("pictures", ())
@@ -153,8 +180,18 @@ def facts_of_run(
     ]
     trigger = settings.subject.trigger
     return ReportFacts(
-        title=title or record.run, trigger=trigger, record=record, run=folder.path, lora=lora,
-        lora_sha256=sha256_file(lora), lora_bytes=lora.stat().st_size, metrics=read_metrics(folder.metrics), look=look,
-        pictures=pictures, deliveries=deliveries, timings=timings or {}, notes=notes,
+        title=title or record.run,
+        trigger=trigger,
+        record=record,
+        run=folder.path,
+        lora=lora,
+        lora_sha256=sha256_file(lora),
+        lora_bytes=lora.stat().st_size,
+        metrics=read_metrics(folder.metrics),
+        look=look,
+        pictures=pictures,
+        deliveries=deliveries,
+        timings=timings or {},
+        notes=notes,
         prompt_template=prompt_template or (f"{trigger}, [pose], [view], [scene]" if trigger else ""),
-    )  # fmt: skip
+    )

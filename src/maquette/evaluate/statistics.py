@@ -1,13 +1,13 @@
 """Means of scores that were measured for every prompt and every seed, with 95 % confidence intervals.
 
-Pictures of one prompt resemble each other, and so do pictures of one seed: treating all of them as independent would
-claim far more certainty than there is. With p prompts and s seeds (both random, crossed),
+Pictures of one prompt resemble each other, and so do pictures of one seed: treating all of them as
+independent would claim far more certainty than there is. With p prompts and s seeds (both random, crossed),
 
     variance(mean) = V_prompts / p + V_seeds / s − V_rest / (p · s)
 
-where V_prompts and V_seeds are the variances of the prompts' and the seeds' means and V_rest is the variance that
-neither explains (it is in both of the others). Degrees of freedom follow Satterthwaite. One prompt leaves Student's
-interval over seeds, and the reverse.
+where V_prompts and V_seeds are the variances of the prompts' and the seeds' means and V_rest is the variance
+that neither explains (it is in both of the others). Degrees of freedom follow Satterthwaite. One prompt
+leaves Student's interval over seeds, and the reverse.
 """
 
 from __future__ import annotations
@@ -19,14 +19,31 @@ from statistics import fmean, variance
 
 # Student's t, 97.5 %, by degrees of freedom; between the entries 1/df is interpolated.
 _T975 = {
-    1: 12.7062, 2: 4.3027, 3: 3.1824, 4: 2.7764, 5: 2.5706, 6: 2.4469, 7: 2.3646, 8: 2.3060, 9: 2.2622, 10: 2.2281,
-    12: 2.1788, 15: 2.1314, 20: 2.0860, 30: 2.0423, 60: 2.0003, 120: 1.9799, 10**9: 1.95996,
-}  # fmt: skip
+    1: 12.7062,
+    2: 4.3027,
+    3: 3.1824,
+    4: 2.7764,
+    5: 2.5706,
+    6: 2.4469,
+    7: 2.3646,
+    8: 2.3060,
+    9: 2.2622,
+    10: 2.2281,
+    12: 2.1788,
+    15: 2.1314,
+    20: 2.0860,
+    30: 2.0423,
+    60: 2.0003,
+    120: 1.9799,
+    10**9: 1.95996,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A mean with its 95 % interval [low, high]; the interval is None where one number leaves nothing to vary."""
+    """A mean with its 95 % interval [low, high]; the interval is None where one number leaves nothing to
+    vary.
+    """
 
     mean: float
     low: float | None
@@ -82,14 +99,14 @@ def _rest_variance(scores: Sequence[Sequence[float]], mean: float) -> float:
     rows = [fmean(row) for row in scores]
     columns = [fmean(column) for column in zip(*scores, strict=True)]
     total = sum(
-        (score - rows[i] - columns[j] + mean) ** 2 for i, row in enumerate(scores) for j, score in enumerate(row)
+        (score - rows[i] - columns[j] + mean) ** 2
+        for i, row in enumerate(scores)
+        for j, score in enumerate(row)
     )
     return total / ((len(rows) - 1) * (len(columns) - 1))
 
 
-def difference(
-    after: Sequence[Sequence[float]], before: Sequence[Sequence[float]]
-) -> Estimate:
+def difference(after: Sequence[Sequence[float]], before: Sequence[Sequence[float]]) -> Estimate:
     """Return the mean of `after − before`, paired by prompt and seed, with its 95 % interval."""
     pairs = zip(after, before, strict=True)
     return estimate([[a - b for a, b in zip(row_a, row_b, strict=True)] for row_a, row_b in pairs])

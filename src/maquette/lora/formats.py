@@ -17,8 +17,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
+from maquette.errors import LoraError, Problem
 from maquette.families.protocol import LoraTarget
 from maquette.lora.state import ALPHA, DOWN, UP, ModuleWeights, modules_of
 
@@ -77,22 +79,19 @@ def layout_of(names: Iterable[str]) -> Layout | None:
 def aliases(targets: Sequence[LoraTarget]) -> dict[str, str]:
     """Return every module name that means one of `targets`, mapped to its kohya key."""
     table: dict[str, str] = {}
-    bare = Counter(_without_component(target) for target in targets)
+    components = {(target.part, target.diffusers_key.partition(".")[0]) for target in targets}
+    num_components = Counter(part for part, _ in components)
     for target in targets:
         component, _, path = target.diffusers_key.partition(".")
         names = {target.key, target.diffusers_key, _flattened(target)}
         # transformers 5 drops `text_model.` from the text encoder's own paths.
         names |= {name.replace(".text_model.", ".") for name in names}
-        if bare[path] == 1:
+        if num_components[target.part] == 1:  # else a bare path could mean either text encoder
             names |= {path, path.removeprefix("text_model.")}
         if component == "unet":
             names.add(f"diffusion_model.{path}")
         table.update((name, target.key) for name in names if name not in table or name == target.key)
     return table
-
-
-def _without_component(target: LoraTarget) -> str:
-    return target.diffusers_key.partition(".")[2]
 
 
 def _flattened(target: LoraTarget) -> str:
@@ -132,7 +131,7 @@ def to_kohya(
             strangers[module] = None
         state[f"{key or module}.{tensor}"] = value
         if alphas and tensor == DOWN and module in alphas:
-            state[f"{key or module}.{ALPHA}"] = value.new_tensor(alphas[module]).float()
+            state.setdefault(f"{key or module}.{ALPHA}", torch.tensor(alphas[module]))
     return Renamed(state, tuple(strangers))
 
 
@@ -162,17 +161,26 @@ def alphas_beside(
     """
     if adapter_config:
         return {module: _alpha(module, rank, adapter_config) for module, rank in ranks.items()}
-    packed = json.loads(metadata.get(ADAPTER_METADATA, "{}"))
-    configs: dict[str, dict[str, Any]] = {}
-    for name, value in packed.items():
-        component, _, setting = name.partition(".")
-        configs.setdefault(component, {})[setting] = value
+    configs = _component_configs(metadata)
     found = {}
     for module, rank in ranks.items():
         component, _, path = plain_name(module).partition(".")
         if configs.get(component):
             found[module] = _alpha(path, rank, configs[component])
     return found
+
+
+def _component_configs(metadata: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Return each component's PEFT configuration from diffusers' metadata, where keys are `unet.lora_alpha` and so on."""
+    configs: dict[str, dict[str, Any]] = {}
+    try:
+        for name, value in json.loads(metadata.get(ADAPTER_METADATA, "{}")).items():
+            component, _, setting = name.partition(".")
+            configs.setdefault(component, {})[setting] = value
+    except (ValueError, AttributeError) as error:
+        given = f"metadata '{ADAPTER_METADATA}' is no table ({error})"
+        raise LoraError(Problem("LoRA", given, "JSON as diffusers writes it", "Save the LoRA again.")) from error
+    return configs
 
 
 def _alpha(path: str, rank: int, config: Mapping[str, Any]) -> float:

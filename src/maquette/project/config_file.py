@@ -34,9 +34,10 @@ def load_settings(config: Path | None = None, overrides: Mapping[str, Any] | Non
         for name in flags
         if name not in SECTION_OF
     ]
+    _drop_rivals(tables, flags)
     for name, value in flags.items():
         if name in SECTION_OF:
-            _override(tables, name, value)
+            tables.setdefault(SECTION_OF[name], {})[name] = value
     settings, invalid = _validate(_known_only(tables), where, flags)
     if problems or invalid or settings is None:
         raise ConfigError(problems + invalid)
@@ -127,13 +128,11 @@ def _resolve_paths(tables: dict[str, dict[str, Any]], folder: Path) -> None:
     tables.setdefault("saving", {}).setdefault("output", str(folder / "runs"))
 
 
-def _override(tables: dict[str, dict[str, Any]], name: str, value: Any) -> None:
-    """`--steps` must win over a file's `epochs`, and the reverse: they answer the same question."""
-    rivals = {"steps": "epochs", "epochs": "steps"}
-    table = tables.setdefault(SECTION_OF[name], {})
-    if name in rivals:
-        table.pop(rivals[name], None)
-    table[name] = value
+def _drop_rivals(tables: dict[str, dict[str, Any]], flags: Mapping[str, Any]) -> None:
+    """`--steps` wins over a file's `epochs`, and the reverse: they answer the same question. Both as flags is an error."""
+    for name, rival in (("steps", "epochs"), ("epochs", "steps")):
+        if name in flags:
+            tables.get("training", {}).pop(rival, None)
 
 
 def _validate(

@@ -140,8 +140,7 @@ class LatentDiffusionModel:
         unet: Any = self.denoiser
         (unet.enable_gradient_checkpointing if enabled else unet.disable_gradient_checkpointing)()
         for encoder in self.text_encoders:
-            text: Any = encoder
-            (text.gradient_checkpointing_enable if enabled else text.gradient_checkpointing_disable)()
+            _checkpoint_text(encoder, enabled)
 
     def vae_fingerprint(self) -> str:
         """Return a hash of the VAE's weights in their present precision."""
@@ -155,3 +154,10 @@ class LatentDiffusionModel:
 def vae_dtype_for(spec: FamilySpec, dtype: torch.dtype) -> torch.dtype:
     """Return the precision that the family's VAE runs in when the rest runs in `dtype`."""
     return torch.float32 if dtype == torch.float16 and not spec.half_precision_vae else dtype
+
+
+def _checkpoint_text(encoder: Any, enabled: bool) -> None:
+    """Switch a transformers model's checkpointing, under the name that the installed version calls it by."""
+    ending = "enable" if enabled else "disable"
+    switch = getattr(encoder, f"activation_checkpointing_{ending}", None)
+    (switch or getattr(encoder, f"gradient_checkpointing_{ending}"))()

@@ -138,3 +138,10 @@ def read_modules(path: Path, name: str, kind: str = "live") -> dict[str, torch.T
     with safe_open(path, framework="pt") as file:
         prefix = f"{kind}/{name}/"
         return {key.removeprefix(prefix): file.get_tensor(key) for key in file.keys() if key.startswith(prefix)}  # noqa: SIM118
+
+
+def recorded(path: Path) -> dict[str, float]:
+    """Return how many steps and seconds a loop's file has behind it."""
+    with safe_open(path, framework="pt") as file:
+        facts: dict[str, float] = json.loads(file.metadata()["facts"])
+    return facts

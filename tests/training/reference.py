@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from maquette.train.randomness import NoiseDraw, draw_noise
+from maquette.training.randomness import NoiseDraw, draw_noise
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 # How many 32-bit draws sd-scripts had taken from the generator of seed 42 when the first training step began. Found by

@@ -25,7 +25,7 @@ from maquette.files import replacing
 
 if TYPE_CHECKING:
     from maquette.lora.adapter import LoraAdapter
-    from maquette.train.optimize import TrialOptimizer
+    from maquette.training.optimize import TrialOptimizer
 
 STATE_NAME = re.compile(r"state-(\d{8})\.safetensors$")
 KEPT_STATES = 2

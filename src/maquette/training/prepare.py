@@ -27,15 +27,15 @@ from maquette.files import require_writable_folder
 from maquette.project.config_file import dump_settings
 from maquette.project.records import RunFolder, RunRecord, environment, now, read_record
 from maquette.project.settings import Settings
-from maquette.train.checks import settings_problems
-from maquette.train.checkpoints import PlannedCheckpoint, plan_checkpoints
-from maquette.train.config import TrialSettings, trial_of
+from maquette.training.checks import settings_problems
+from maquette.training.checkpoints import PlannedCheckpoint, plan_checkpoints
+from maquette.training.config import TrialSettings, trial_of
 
 if TYPE_CHECKING:
     from maquette.families.protocol import FamilySpec, ModelInfo
     from maquette.lora.config import Part, TrialSpec
-    from maquette.train.data import TrainingPictures
-    from maquette.train.state import SavedState
+    from maquette.training.data import TrainingPictures
+    from maquette.training.state import SavedState
 
 DEFAULT_STEPS = 1000
 
@@ -55,7 +55,7 @@ class TrainingDataset:
 
     def open(self, model: Any, *, keep_vae: bool) -> TrainingPictures:
         """Return the pictures ready to be encoded by `model`; without `keep_vae` its VAE is given up afterwards."""
-        from maquette.train.data import TrainingPictures
+        from maquette.training.data import TrainingPictures
 
         return TrainingPictures(self, model, keep_vae=keep_vae)
 
@@ -248,7 +248,7 @@ def _job(
     resume: Path | None,
     smoke_steps: int | None,
 ) -> Job:
-    from maquette.train.device import resolve_device, resolve_precision
+    from maquette.training.device import resolve_device, resolve_precision
 
     items, buckets, messages = bucketed
     training = settings.training
@@ -400,7 +400,7 @@ def _digest(settings: Settings, fingerprint: dict[str, Any], info: ModelInfo) ->
 def _record_and_state(folder: RunFolder, digest: str, resume: Path | None) -> tuple[RunRecord, SavedState | None]:
     if resume is None:
         return RunRecord(run="", created_at=now()), None
-    from maquette.train.state import latest_state
+    from maquette.training.state import latest_state
 
     record = read_record(folder.path)
     if record.state == "finished":

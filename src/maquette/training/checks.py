@@ -56,7 +56,7 @@ def _schedule_problems(settings: Settings) -> list[Problem]:
 
 def _device_problems(settings: Settings) -> list[Problem]:
     """fp16 needs CUDA's loss scaling and kernels; a device must be there."""
-    from maquette.train.device import device_problem, resolve_device
+    from maquette.training.device import device_problem, resolve_device
 
     training, problems = settings.training, []
     missing = device_problem(training.device)

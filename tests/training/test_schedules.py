@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from maquette.train.schedules import ScheduleShape, learning_rate_factor
+from maquette.training.schedules import ScheduleShape, learning_rate_factor
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "lr_tables.json").read_text())
 

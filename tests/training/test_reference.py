@@ -18,12 +18,12 @@ from maquette import families
 from maquette.families.protocol import PictureSize, Tokens
 from maquette.lora.adapter import LoraAdapter
 from maquette.lora.config import TrialSpec
-from maquette.train.batches import MicroBatch
-from maquette.train.config import TrialSettings
-from maquette.train.device import place
-from maquette.train.engine import Engine
-from maquette.train.objective import Rows, per_row_losses
-from maquette.train.optimize import TrialOptimizer
+from maquette.training.batches import MicroBatch
+from maquette.training.config import TrialSettings
+from maquette.training.device import place
+from maquette.training.engine import Engine
+from maquette.training.objective import Rows, per_row_losses
+from maquette.training.optimize import TrialOptimizer
 
 from .reference import (
     ReferenceNoise,
@@ -42,9 +42,6 @@ FIXED = golden_json("fixed_tiny.json")
 SIZES = [PictureSize((128, 128), (0, 0), (128, 128))] * 2
 
 
-@pytest.fixture(scope="module")
-def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_base(tmp_path_factory.mktemp("base") / "tiny.safetensors")
 
 
 @pytest.fixture

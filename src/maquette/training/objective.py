@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
-from maquette.train.config import TrialSettings
+from maquette.training.config import TrialSettings
 
 if TYPE_CHECKING:
     from maquette.families.protocol import BaseModel, Conditioning, PictureSize

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import torch
 
 from maquette.errors import Problem, TrainingError
-from maquette.train.batches import MicroBatch
-from maquette.train.config import TrialSettings
-from maquette.train.objective import Rows, trial_losses
-from maquette.train.optimize import TrialOptimizer
-from maquette.train.randomness import NoiseDraw, draw_noise, generator_at
+from maquette.training.batches import MicroBatch
+from maquette.training.config import TrialSettings
+from maquette.training.objective import Rows, trial_losses
+from maquette.training.optimize import TrialOptimizer
+from maquette.training.randomness import NoiseDraw, draw_noise, generator_at
 
 if TYPE_CHECKING:
     from maquette.families.protocol import BaseModel, Conditioning, Objective
     from maquette.lora.adapter import LoraAdapter
-    from maquette.train.device import Placement
+    from maquette.training.device import Placement
 
 NoiseSource = Callable[[TrialSettings, int, tuple[int, ...], "Objective"], NoiseDraw]
 """Noise and timesteps for a trial, a micro-step's index, a latent shape (B, C, H, W) and an objective."""

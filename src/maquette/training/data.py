@@ -19,12 +19,12 @@ from maquette.dataset.preprocess import crop_box, prepare_item, to_float_CHW
 from maquette.dataset.records import Batch, Item
 from maquette.events import Event
 from maquette.families.protocol import PictureSize
-from maquette.train.batches import MicroBatch
-from maquette.train.randomness import generator_at
+from maquette.training.batches import MicroBatch
+from maquette.training.randomness import generator_at
 
 if TYPE_CHECKING:
     from maquette.families.protocol import BaseModel
-    from maquette.train.prepare import TrainingDataset
+    from maquette.training.prepare import TrainingDataset
 
 
 class TrainingPictures:

@@ -17,15 +17,15 @@ from maquette.events import Artifact, Event, Finished, Message, Progress, Starte
 from maquette.files import sha256_file
 from maquette.project.records import Checkpoint, RunRecord, now
 from maquette.project.settings import Settings
-from maquette.train.checkpoints import PlannedCheckpoint, is_due
-from maquette.train.interrupt import StopRequest
-from maquette.train.metrics import MetricsLog, read_metrics
-from maquette.train.prepare import Job
+from maquette.training.checkpoints import PlannedCheckpoint, is_due
+from maquette.training.interrupt import StopRequest
+from maquette.training.metrics import MetricsLog, read_metrics
+from maquette.training.prepare import Job
 
 if TYPE_CHECKING:
     from maquette.families.protocol import BaseModel
     from maquette.lora.adapter import LoraAdapter
-    from maquette.train.engine import Engine, StepResult
+    from maquette.training.engine import Engine, StepResult
 
 SampleDrawer = Callable[["BaseModel", "LoraAdapter", Settings, int, Path], Sequence[dict[str, Any]]]
 """Draws the samples of a step into a folder; returns a record of each. Drawing lives above training, so it is handed in."""
@@ -106,7 +106,7 @@ class _Run:
         self._note(state=state, error=error, finished_at=now())
 
     def _place(self) -> Any:
-        from maquette.train.device import device_name, place
+        from maquette.training.device import device_name, place
 
         placement = place(self.job.device, self.job.precision)
         self._note(device={"device": device_name(placement.device), "precision": placement.precision})
@@ -114,7 +114,7 @@ class _Run:
 
     def _load(self) -> BaseModel:
         from maquette import families
-        from maquette.train.device import DTYPES
+        from maquette.training.device import DTYPES
 
         model = families.load(self.job.settings.model.base, dtype=DTYPES[self.job.precision], device=self.job.device)
         if self.job.settings.training.gradient_checkpointing:
@@ -123,8 +123,8 @@ class _Run:
 
     def _engine(self, model: BaseModel, placement: Any) -> Engine:
         from maquette.lora.adapter import LoraAdapter
-        from maquette.train.engine import Engine
-        from maquette.train.state import restore_state
+        from maquette.training.engine import Engine
+        from maquette.training.state import restore_state
 
         job = self.job
         adapter = LoraAdapter.attach(model, job.trial_specs(), parts=job.parts)
@@ -162,7 +162,7 @@ class _Run:
                     stop.requested = False
 
     def _clock(self, engine: Engine, seconds: float) -> None:
-        from maquette.train.device import synchronize
+        from maquette.training.device import synchronize
 
         if not self.step_seconds:
             synchronize(engine.placement.device)
@@ -202,7 +202,7 @@ class _Run:
             self._save_state(engine, step)
 
     def _save_checkpoint(self, engine: Engine, planned: PlannedCheckpoint) -> Iterator[Event]:
-        from maquette.train.export import save_checkpoint
+        from maquette.training.export import save_checkpoint
 
         assert self.base_hash is not None
         path = self.job.folder.checkpoints / planned.file_name
@@ -238,13 +238,13 @@ class _Run:
             yield Artifact("sample", self.job.folder.path / entry["path"])
 
     def _save_state(self, engine: Engine, step: int) -> None:
-        from maquette.train.state import save_state
+        from maquette.training.state import save_state
 
         save_state(self.job.folder.state, step, self.job.digest, engine.adapter, engine.optimizers, engine.scaler)
         self._note()
 
     def _result(self, engine: Engine) -> TrainResult:
-        from maquette.train.device import device_name
+        from maquette.training.device import device_name
 
         job = self.job
         assert self.base_hash is not None
@@ -272,7 +272,7 @@ class _Run:
     def _memory(self) -> int:
         import torch
 
-        from maquette.train.device import peak_memory_bytes
+        from maquette.training.device import peak_memory_bytes
 
         return peak_memory_bytes(torch.device(self.job.device))
 

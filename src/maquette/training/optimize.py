@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from maquette.train.config import TrialSettings
-from maquette.train.schedules import ScheduleShape, learning_rate_factor
+from maquette.training.config import TrialSettings
+from maquette.training.schedules import ScheduleShape, learning_rate_factor
 
 Group = dict[str, Any]
 

@@ -1,0 +1,34 @@
+"""`maquette deploy`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from maquette.cli.output import result_command
+
+
+@result_command(
+    click.argument("run", type=click.Path(path_type=Path)),
+    click.option("--comfyui", type=click.Path(path_type=Path), metavar="DIR", help="ComfyUI's folder (the one with models/)."),
+    click.option("--webui", type=click.Path(path_type=Path), metavar="DIR", help="AUTOMATIC1111's or Forge's folder."),
+    click.option("--checkpoint", metavar="NAME", help="Checkpoint to install. Default: the final one."),
+    click.option("--name", help="Name of the release. Default: the run's."),
+    click.option("--base-name", metavar="FILE", help="The base model's name in the drawing program. Default: the base's file name."),
+    click.option("--strength", default=1.0, show_default=True, type=click.FloatRange(-2, 2), help="Strength in the workflow."),
+    click.option("--create", is_flag=True, help="Make the folders where no such program is."),
+    name="deploy",
+)
+def command(run: Path, **options: Any) -> dict[str, Any]:
+    """Install a LoRA of RUN where it is drawn with: under a new name, with sidecars, workflow and prompt template."""
+    from maquette.api import deploy
+
+    installed = deploy(run, **options)
+    lines = []
+    for entry in installed:
+        lines += [f"{entry.program}: {entry.lora}", f"  prompts: {entry.prompts}"]
+        lines += [f"  workflow: {entry.workflow}"] if entry.workflow else []
+        lines += [f"  note: {note}" for note in entry.notes]
+    return {"installed": [entry.to_json() for entry in installed], "lines": lines}

@@ -1,0 +1,158 @@
+"""A checkpoint as a LoRA file: the trial's weights, and metadata that every reader of sd-scripts' files understands."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from maquette.dataset.records import Item
+from maquette.lora.files import SavedLora, save_lora
+from maquette.lora.metadata import (
+    DatasetFacts,
+    LoraMetadata,
+    ModelSpec,
+    SubsetFacts,
+    TrainingFacts,
+    count_tags,
+    legacy_model_hash,
+)
+
+if TYPE_CHECKING:
+    from maquette.lora.adapter import LoraAdapter
+    from maquette.project.records import RunRecord
+    from maquette.training.checkpoints import PlannedCheckpoint
+    from maquette.training.prepare import Job
+
+
+def save_checkpoint(
+    path: Path, adapter: LoraAdapter, job: Job, planned: PlannedCheckpoint, base_sha256: str, record: RunRecord
+) -> SavedLora:
+    """Write the first trial's weights to `path`, whole or not at all, with the metadata of the run so far."""
+    metadata = lora_metadata(job, planned, base_sha256, record).to_metadata()
+    return save_lora(path, adapter.state_dict(0), metadata, dtype=job.settings.saving.save_precision)
+
+
+def lora_metadata(job: Job, planned: PlannedCheckpoint, base_sha256: str, record: RunRecord) -> LoraMetadata:
+    """Return what the file says of itself."""
+    trial = job.trials[0]
+    dropped = {"conv_dim": str(trial.conv_rank), "conv_alpha": str(trial.conv_alpha)} if trial.conv_rank else None
+    is_toml = job.settings.dataset.images.is_file()
+    return LoraMetadata(
+        training=_training_facts(job, planned, base_sha256, record),
+        model=ModelSpec(
+            architecture=job.spec.modelspec_architecture,
+            title=Path(planned.file_name).stem,
+            resolution_px=(job.spec.native_resolution_px, job.spec.native_resolution_px),
+            prediction_type=job.info.prediction,
+            trigger_phrase=job.settings.subject.trigger or None,
+        ),
+        datasets=_dataset_facts(job, only_first=not is_toml),
+        from_config=is_toml,
+        bucket_no_upscale=job.settings.dataset.bucket_no_upscale,
+        network_args=dropped,
+    )
+
+
+def _training_facts(job: Job, planned: PlannedCheckpoint, base_sha256: str, record: RunRecord) -> TrainingFacts:
+    trial, training, schedule = job.trials[0], job.settings.training, job.schedule
+    started = datetime.fromisoformat(record.created_at).timestamp()
+    return TrainingFacts(
+        session_id=int(job.digest[:8], 16),
+        training_started_at=started,
+        training_finished_at=time.time(),
+        output_name=job.name,
+        learning_rate=training.learning_rate,
+        text_encoder_lr=trial.text_encoder_lr,
+        unet_lr=trial.unet_lr,
+        num_train_images=schedule.train_items,
+        num_reg_images=schedule.regularization_items,
+        num_batches_per_epoch=schedule.batches_per_epoch,
+        num_epochs=schedule.epochs,
+        steps=planned.step,
+        epoch=planned.epoch,
+        max_train_steps=schedule.steps,
+        gradient_checkpointing=training.gradient_checkpointing,
+        gradient_accumulation_steps=training.accumulation,
+        lr_warmup_steps=trial.warmup_steps,
+        lr_scheduler=trial.lr_scheduler,
+        network_dim=trial.rank,
+        network_alpha=trial.alpha,
+        network_dropout=trial.dropout or None,
+        mixed_precision=job.precision,
+        base_model_version=job.spec.ss_base_model_version,
+        clip_skip=job.clip_skip if job.settings.model.clip_skip else None,
+        max_token_length=_beyond(job.settings.dataset.max_token_length, 75),
+        cache_latents=job.settings.dataset.cache_latents,
+        seed=trial.seed,
+        noise_offset=trial.noise_offset or None,
+        zero_terminal_snr=job.info.zero_terminal_snr,
+        max_grad_norm=trial.max_grad_norm,
+        prior_loss_weight=trial.prior_loss_weight,
+        min_snr_gamma=trial.min_snr_gamma,
+        sd_model_name=Path(job.settings.model.base).name,
+        sd_model_hash=legacy_model_hash(job.base_file) if job.base_file else None,
+        new_sd_model_hash=base_sha256 or None,
+    )
+
+
+def _beyond(value: int, default: int) -> int | None:
+    return value if value != default else None
+
+
+def _dataset_facts(job: Job, *, only_first: bool) -> tuple[DatasetFacts, ...]:
+    training = job.dataset
+    facts = []
+    for index, buckets in enumerate(training.buckets):
+        items = [item for item in training.items if item.picture.subset.dataset == index]
+        facts.append(
+            DatasetFacts(
+                batch_size_per_device=training.batch_size[index],
+                num_train_images=sum(not item.is_regularization for item in items),
+                num_reg_images=sum(item.is_regularization for item in items),
+                resolution=buckets.resolution_wh,
+                enable_bucket=buckets.enabled,
+                min_bucket_reso=buckets.min_bucket_px if buckets.enabled else None,
+                max_bucket_reso=buckets.max_bucket_px if buckets.enabled else None,
+                tag_frequency=_tag_frequency(items),
+                bucket_info=_bucket_info(items) if buckets.enabled else None,
+                subsets=_subset_facts(job, index),
+            )
+        )
+    return tuple(facts[:1] if only_first else facts)
+
+
+def _tag_frequency(items: list[Item]) -> dict[str, dict[str, int]]:
+    captions: dict[str, list[str]] = {}
+    for item in items:
+        if item.repeat == 0 and not item.is_regularization:
+            captions.setdefault(item.picture.subset.name, []).append(item.picture.caption)
+    return {folder: count_tags(texts) for folder, texts in captions.items()}
+
+
+def _bucket_info(items: list[Item]) -> dict[str, Any]:
+    """Return sd-scripts' summary: pictures per bucket, and how far aspect ratios were from their buckets'."""
+    counts = Counter((item.bucket.width_px, item.bucket.height_px) for item in items)
+    errors = [abs(item.fit.aspect_error) for item in items if item.fit is not None and item.repeat == 0]
+    table = {str(i): {"resolution": list(size), "count": count} for i, (size, count) in enumerate(sorted(counts.items()))}
+    return {"buckets": table, "mean_img_ar_error": sum(errors) / len(errors) if errors else 0.0}
+
+
+def _subset_facts(job: Job, dataset: int) -> tuple[SubsetFacts, ...]:
+    counts = Counter(picture.subset for picture in job.dataset.dataset.pictures)
+    return tuple(
+        SubsetFacts(
+            img_count=count,
+            num_repeats=subset.num_repeats,
+            flip_aug=subset.options.flip_aug,
+            shuffle_caption=subset.options.shuffle_caption,
+            keep_tokens=subset.options.keep_tokens,
+            image_dir=subset.name,
+            class_tokens=subset.class_tokens,
+            is_reg=subset.is_regularization,
+        )
+        for subset, count in counts.items()
+        if subset.dataset == dataset
+    )

@@ -1,0 +1,328 @@
+"""A dataset is found in every form people have it, and everything wrong with it is said at once, with its remedy."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from maquette.dataset.config import SubsetOptions
+from maquette.dataset.scan import scan_dataset
+from maquette.errors import DatasetError
+from tests.conftest import shared_data
+from tests.dataset.making import captioned, picture, problems_of
+
+
+def warnings_of(images: Path, **options: object) -> str:
+    return " ".join(message.text for message in scan_dataset(images, **options).warnings)  # type: ignore[arg-type]
+
+
+# Forms
+
+
+def test_prefixed_folders_carry_their_repeats(tmp_path: Path) -> None:
+    captioned(tmp_path / "10_sks dog", 2)
+    captioned(tmp_path / "3_portrait", 1)
+    dataset = scan_dataset(tmp_path)
+    assert [(s.name, s.num_repeats) for s in dataset.subsets] == [("10_sks dog", 10), ("3_portrait", 3)]
+    assert len(dataset.pictures) == 3
+
+
+def test_a_prefixed_folder_may_be_given_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    captioned(tmp_path / "10_dog", 2)
+    assert scan_dataset(tmp_path / "10_dog").subsets[0].num_repeats == 10
+    monkeypatch.chdir(tmp_path / "10_dog")
+    assert scan_dataset(Path()).subsets[0].num_repeats == 10
+
+
+def test_a_flat_folder_takes_the_callers_repeats(tmp_path: Path) -> None:
+    captioned(tmp_path / "flat", 2)
+    assert scan_dataset(tmp_path / "flat").subsets[0].num_repeats == 1
+    assert scan_dataset(tmp_path / "flat", options=SubsetOptions(num_repeats=4)).subsets[0].num_repeats == 4
+
+
+def test_repeats_given_beside_prefixes_have_no_effect_and_that_is_said(tmp_path: Path) -> None:
+    captioned(tmp_path / "10_dog", 2)
+    dataset = scan_dataset(tmp_path, options=SubsetOptions(num_repeats=4))
+    assert dataset.subsets[0].num_repeats == 10
+    assert "the 4 repeats given have no effect" in dataset.warnings[0].text
+
+
+def test_pictures_beside_prefixed_folders_are_left_out_with_a_warning(tmp_path: Path) -> None:
+    captioned(tmp_path, 2)
+    captioned(tmp_path / "2_dog", 1)
+    captioned(tmp_path / "spare", 1)
+    captioned(tmp_path / "0_off", 1)
+    dataset = scan_dataset(tmp_path)
+    assert len(dataset.pictures) == 1
+    said = " ".join(message.text for message in dataset.warnings)
+    assert "2 pictures beside 2_dog are not used" in said
+    assert "spare: its 1 pictures are not used" in said
+    assert "0_off is not used" in said
+
+
+def test_a_year_in_a_folders_name_is_noticed(tmp_path: Path) -> None:
+    captioned(tmp_path / "2023_holiday", 1)
+    assert "show each picture 2,023 times" in warnings_of(tmp_path)
+
+
+def test_regularization_takes_its_folders_name_as_caption(tmp_path: Path) -> None:
+    captioned(tmp_path / "train", 2)
+    picture(tmp_path / "reg" / "1_dog" / "a.png")
+    dataset = scan_dataset(tmp_path / "train", regularization=tmp_path / "reg")
+    (regularization,) = [p for p in dataset.pictures if p.subset.is_regularization]
+    assert (regularization.caption, regularization.caption_path) == ("dog", None)
+    given = scan_dataset(tmp_path / "train", regularization=tmp_path / "reg", regularization_caption="a photo of a dog")
+    assert given.pictures[-1].caption == "a photo of a dog"
+
+
+def test_training_takes_its_folders_name_only_when_asked(tmp_path: Path) -> None:
+    picture(tmp_path / "5_sks dog" / "a.png")
+    assert "no captions" in problems_of(tmp_path)[0]
+    assert scan_dataset(tmp_path, folder_name_captions=True).pictures[0].caption == "sks dog"
+
+
+def test_a_fallback_captions_a_folder_in_which_nothing_has_one(tmp_path: Path) -> None:
+    picture(tmp_path / "d" / "a.png")
+    picture(tmp_path / "d" / "b.jpg")
+    dataset = scan_dataset(tmp_path / "d", fallback_caption="sks")
+    assert [p.caption for p in dataset.pictures] == ["sks", "sks"]
+    assert '2 pictures without caption trained on "sks"' in dataset.warnings[0].text
+
+
+def test_fingerprints_are_of_the_files_bytes(tmp_path: Path) -> None:
+    captioned(tmp_path / "d", 1)
+    (found,) = scan_dataset(tmp_path / "d").pictures
+    assert found.sha256 == hashlib.sha256(found.path.read_bytes()).hexdigest()
+    assert found.caption_path is not None
+    assert found.caption_sha256 == hashlib.sha256(found.caption_path.read_bytes()).hexdigest()
+    assert found.size_wh == (64, 64)
+
+
+def test_scanning_does_not_load_torch() -> None:
+    code = "import sys, maquette.dataset.scan, maquette.dataset.repeats; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_hidden_files_are_not_pictures(tmp_path: Path) -> None:
+    captioned(tmp_path / "d", 1)
+    (tmp_path / "d" / "._p000.png").write_bytes(b"resource fork")
+    (tmp_path / "d" / "._p000.txt").write_bytes(b"\x00\x05")
+    assert len(scan_dataset(tmp_path / "d").pictures) == 1
+
+
+def test_the_real_portraits_are_sound() -> None:
+    dataset = scan_dataset(shared_data("pixel_portraits"))
+    assert len(dataset.pictures) == 203
+    assert dataset.subsets[0].num_repeats == 10
+    assert all(p.caption.startswith("pixel art") for p in dataset.pictures)
+
+
+def test_real_photographs_have_no_captions_and_that_is_an_error_without_a_fallback() -> None:
+    assert "no captions: 5 pictures" in problems_of(shared_data("photos") / "cat")[0]
+    assert len(scan_dataset(shared_data("photos") / "cat", fallback_caption="a cat").pictures) == 5
+
+
+# Bad input
+
+
+def test_a_path_that_is_not_there(tmp_path: Path) -> None:
+    captioned(tmp_path / "images", 1)
+    (line,) = problems_of(tmp_path / "imagse")
+    assert "no such folder" in line and f"Did you mean '{tmp_path / 'images'}'" in line
+
+
+def test_a_picture_given_as_dataset(tmp_path: Path) -> None:
+    captioned(tmp_path / "d", 1)
+    assert f"Give its folder: {tmp_path / 'd'}" in problems_of(tmp_path / "d" / "p000.png")[0]
+
+
+def test_no_pictures(tmp_path: Path) -> None:
+    (line,) = problems_of(tmp_path)
+    assert "no pictures" in line and ".png" in line
+
+
+def test_no_pictures_but_some_one_folder_deeper(tmp_path: Path) -> None:
+    captioned(tmp_path / "d" / "inside", 1)
+    (line,) = problems_of(tmp_path / "d")
+    assert f"give {tmp_path / 'd' / 'inside'} itself" in line
+
+
+def test_no_pictures_of_a_kind_that_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "a.heic").write_bytes(b"x")
+    (tmp_path / "b.gif").write_bytes(b"x")
+    assert "a.heic, b.gif cannot be read. Convert to PNG" in problems_of(tmp_path)[0]
+
+
+def test_only_regularization_pictures(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    captioned(tmp_path / "reg", 1)
+    assert "only regularization pictures" in problems_of(tmp_path / "d", regularization=tmp_path / "reg")[0]
+
+
+def test_no_captions(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    picture(tmp_path / "b.png")
+    (line,) = problems_of(tmp_path)
+    assert str(tmp_path) in line and "no captions: 2 pictures" in line and "Write NAME.txt" in line
+
+
+def test_captions_of_another_ending_are_pointed_out(tmp_path: Path) -> None:
+    captioned(tmp_path, 2, ending=".caption")
+    assert 'set caption_extension = ".caption"' in problems_of(tmp_path)[0]
+
+
+def test_a_picture_without_caption_and_a_caption_without_picture(tmp_path: Path) -> None:
+    captioned(tmp_path, 3)
+    (tmp_path / "p001.txt").rename(tmp_path / "p0001.txt")
+    said = problems_of(tmp_path)
+    assert len(said) == 2
+    assert any(f"{tmp_path / 'p0001.txt'}: a caption without picture" in line and "meant for 'p00" in line for line in said)
+    assert any(f"{tmp_path / 'p001.png'}: a picture without caption" in line for line in said)
+    assert len(problems_of(tmp_path, fallback_caption="sks")) == 2, "a fallback does not paper over a mistake"
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def huge_png() -> bytes:
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+BAD_PICTURES = {
+    "zero.png": (lambda _: b"", "an empty file"),
+    "truncated.png": (lambda whole: whole[: len(whole) // 2], "damaged or cut short"),
+    "flipped_bits.png": (
+        lambda whole: whole[:200] + bytes(byte ^ 0xFF for byte in whole[200:260]) + whole[260:],
+        "damaged or cut short",
+    ),
+    "huge.png": (lambda _: huge_png(), "3,600,000,000 pixels — at most 178,956,970 pixels"),
+    "words.png": (lambda _: b"these are words", "not a picture"),
+    "page.jpg": (lambda _: b"<!DOCTYPE html><html></html>", "a web page"),
+    "pointer.webp": (lambda _: b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+}
+
+
+def test_every_bad_picture_is_named_in_one_go(tmp_path: Path) -> None:
+    captioned(tmp_path, 1, (128, 128))
+    whole = (tmp_path / "p000.png").read_bytes()
+    for name, (damage, _) in BAD_PICTURES.items():
+        (tmp_path / name).write_bytes(damage(whole))
+        (tmp_path / name).with_suffix(".txt").write_text("x")
+    said = problems_of(tmp_path)
+    assert len(said) == len(BAD_PICTURES)
+    for name, (_, sentence) in BAD_PICTURES.items():
+        assert any(str(tmp_path / name) in line and sentence in line for line in said), name
+
+
+@pytest.mark.parametrize("ending", ["jpg", "webp", "bmp"])
+def test_a_truncated_file_of_every_kind_is_found(tmp_path: Path, ending: str) -> None:
+    path = picture(tmp_path / f"a.{ending}", (200, 200))
+    path.write_bytes(path.read_bytes()[:-2000])
+    assert "damaged or cut short" in problems_of(tmp_path, fallback_caption="x")[0]
+
+
+def test_an_animation_is_refused(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (32, 32), colour) for colour in ("red", "blue", "green")]
+    frames[0].save(tmp_path / "a.webp", save_all=True, append_images=frames[1:])
+    assert "an animation of 3 frames" in problems_of(tmp_path, fallback_caption="x")[0]
+
+
+def test_sixteen_bit_pictures_are_refused(tmp_path: Path) -> None:
+    Image.new("I;16", (32, 32), 4000).save(tmp_path / "a.png")
+    assert "8 bits a channel" in problems_of(tmp_path, fallback_caption="x")[0]
+
+
+def test_a_dangling_link_is_named(tmp_path: Path) -> None:
+    captioned(tmp_path, 1)
+    (tmp_path / "a.png").symlink_to(tmp_path / "gone.png")
+    (tmp_path / "a.txt").write_text("x")
+    assert "a link that leads nowhere" in problems_of(tmp_path)[0]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_unreadable_files_and_folders_are_named(tmp_path: Path) -> None:
+    captioned(tmp_path / "d", 2)
+    (tmp_path / "d" / "p000.png").chmod(0)
+    (tmp_path / "d" / "p001.txt").chmod(0)
+    assert sum("Permission denied" in line for line in problems_of(tmp_path / "d")) == 2
+    (tmp_path / "d").chmod(0)
+    try:
+        assert "Permission denied" in problems_of(tmp_path / "d")[0]
+    finally:
+        (tmp_path / "d").chmod(0o755)
+
+
+def test_unreadable_captions_are_named_with_their_encoding(tmp_path: Path) -> None:
+    captioned(tmp_path, 4)
+    (tmp_path / "p000.txt").write_bytes("caf\u00e9, terrace".encode("cp1252"))
+    (tmp_path / "p001.txt").write_bytes("a dog".encode("utf-16"))
+    (tmp_path / "p002.txt").write_bytes(b"")
+    (tmp_path / "p003.txt").write_bytes(b"\na dog")
+    said = problems_of(tmp_path)
+    assert ["Windows-1252" in said[0], "UTF-16" in said[1], "an empty caption" in said[2]] == [True] * 3
+    assert "its first line is blank" in said[3]
+
+
+def test_problems_of_all_folders_come_together(tmp_path: Path) -> None:
+    captioned(tmp_path / "train" / "1_a", 1)
+    captioned(tmp_path / "train" / "1_b", 1)
+    (tmp_path / "train" / "1_a" / "p000.png").write_bytes(b"")
+    (tmp_path / "train" / "1_b" / "orphan.txt").write_text("x")
+    picture(tmp_path / "reg" / "a.png")
+    said = problems_of(tmp_path / "train", regularization=tmp_path / "reg")
+    assert len(said) == 3
+
+
+# Warnings
+
+
+def test_rotation_in_exif_is_not_applied_and_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (64, 32)).save(path, exif=exif)
+    dataset = scan_dataset(tmp_path, fallback_caption="x")
+    assert dataset.pictures[0].size_wh == (64, 32)
+    assert "a.jpg: EXIF data ask viewers to turn" in dataset.warnings[-1].text
+
+
+def test_transparency_is_said(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png", mode="RGBA")
+    Image.new("RGBA", (64, 64), (255, 0, 0, 255)).save(tmp_path / "opaque.png")
+    said = warnings_of(tmp_path, fallback_caption="x")
+    assert "a.png: transparent parts" in said and "opaque" not in said
+
+
+def test_longer_captions_shared_captions_and_marks_are_said(tmp_path: Path) -> None:
+    captioned(tmp_path, 2)
+    (tmp_path / "p000.txt").write_text("first\nsecond")
+    (tmp_path / "p001.txt").write_bytes(b"\xef\xbb\xbfmarked")
+    picture(tmp_path / "p001.jpg")
+    said = warnings_of(tmp_path)
+    assert "only the first line of p000.txt is read" in said
+    assert "byte order mark of p001.txt" in said
+    assert "p001.jpg, p001.png share the caption p001.txt" in said
+
+
+def test_the_same_folder_for_training_and_regularization_counts_once(tmp_path: Path) -> None:
+    captioned(tmp_path / "d", 1)
+    dataset = scan_dataset(tmp_path / "d", regularization=tmp_path / "d")
+    assert len(dataset.pictures) == 1
+    assert "listed twice" in dataset.warnings[0].text
+
+
+def test_a_regularization_file_is_refused(tmp_path: Path) -> None:
+    captioned(tmp_path / "d", 1)
+    (tmp_path / "reg.toml").write_text("")
+    with pytest.raises(DatasetError, match="is_reg = true"):
+        scan_dataset(tmp_path / "d", regularization=tmp_path / "reg.toml")
