@@ -11,7 +11,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 def shared_data(name: str = "") -> Path:
-    """Return the folder of real pictures beside the repository (or `name` in it); skip the test where it is absent."""
+    """Return the folder of real pictures beside the repository, or `name` in it; skip where it is absent."""
     folder = REPOSITORY.parent / "shared" / "data" / name
     if not folder.exists():
         pytest.skip(f"needs real pictures in {folder}, which are not part of the repository")

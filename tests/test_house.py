@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -39,6 +40,7 @@ FOUNDATION = ("files", "events", "errors")
 ONLY_LEANS_ON = {"world": ("families",), "lora": ("families",)}
 
 HEAVY = ("torch", "diffusers", "transformers", "accelerate", "numpy", "PIL", "cv2", "tensorboard")
+DISTRIBUTIONS = {"opencv-python-headless": "cv2", "pillow": "PIL"}
 UNPICKLERS = ("pickle", "cPickle", "dill", "joblib", "shelve", "marshal", "cloudpickle")
 WRITERS = ("print", "click.echo", "click.secho", "sys.stdout.write", "sys.stderr.write", "pprint.pprint")
 MAX_FILE_LINES = 600
@@ -119,6 +121,20 @@ def test_the_door_is_light(code: str, forbidden: tuple[str, ...]) -> None:
     assert not loaded & set(forbidden)
 
 
+def test_every_third_party_import_is_a_declared_dependency() -> None:
+    """What another package happens to bring along may be gone with its next release."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = {re.split(r"[^\w.-]", requirement)[0] for requirement in project["dependencies"]}
+    modules = {DISTRIBUTIONS.get(name, name.replace("-", "_")) for name in declared}
+    offences = [
+        (path, line, f"imports {name}")
+        for path in SOURCES
+        for name, line in imported_modules(path)
+        if name.partition(".")[0] not in {"maquette", *modules, *sys.stdlib_module_names}
+    ]
+    assert not offences, places(offences)
+
+
 def test_nothing_outside_families_names_a_family() -> None:
     offences = [
         (path, node.lineno, f"names the family {node.value!r}")
@@ -130,10 +146,11 @@ def test_nothing_outside_families_names_a_family() -> None:
     assert not offences, places(offences)
 
 
-def test_only_the_terminal_helper_writes_to_the_terminal() -> None:
+def test_only_the_command_line_writes_to_the_terminal() -> None:
+    """The command line, and modules that are programs of their own (`python -m …`); a stage yields events."""
     offences = []
     for path in SOURCES:
-        if path == PACKAGE / "cli" / "output.py":
+        if room_of(path) == "cli" or "__name__ == '__main__'" in ast.unparse(tree_of(path)):
             continue
         for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in WRITERS:

@@ -18,7 +18,7 @@ from typing import Any
 import click
 from pydantic import BaseModel
 
-from maquette.cli import main as cli
+from maquette.cli.app import maquette as cli
 from maquette.project.settings import SECTIONS
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
@@ -80,9 +80,9 @@ def cli_page(root: click.Command) -> str:
 def walk_commands(command: click.Command, parent: click.Context | None = None) -> Iterator[click.Context]:
     """Yield a context for `command` and, depth first, for everything below it that --help shows."""
     name = command.name if parent else "maquette"
-    context = click.Context(
-        command, info_name=name, parent=parent, terminal_width=WIDTH_CHARS, max_content_width=WIDTH_CHARS
-    )
+    # The command's own context settings carry its spelling of --help, which children inherit.
+    settings = {**command.context_settings, "terminal_width": WIDTH_CHARS, "max_content_width": WIDTH_CHARS}
+    context = click.Context(command, info_name=name, parent=parent, **settings)
     yield context
     if isinstance(command, click.Group):
         for child_name in command.list_commands(context):

@@ -1,4 +1,4 @@
-"""Buckets agree with the reference's tables; an epoch's batches lose nothing and depend on nothing but (seed, epoch)."""
+"""Buckets agree with the reference; batches lose nothing and depend only on (seed, epoch)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ def test_each_picture_gets_the_references_bucket(case: dict) -> None:
     fit = fit_picture(tuple(case["image"]), settings)
     assert list(fit.bucket_wh) == case["bucket"]
     assert list(fit.resized_wh) == case["resized"]
-    assert fit.aspect_error == case["ar_error"]  # the same operations on the same doubles: equal to the last bit
+    assert (
+        fit.aspect_error == case["ar_error"]
+    )  # the same operations on the same doubles: equal to the last bit
 
 
 @given(SIZES, st.booleans(), st.sampled_from([(512, 512), (768, 768), (512, 768), (64, 64)]))
@@ -114,6 +116,13 @@ def test_bucket_sides_are_rounded_to_steps_with_a_word() -> None:
     settings, messages = bucket_settings((512, 512), min_bucket_px=300, max_bucket_px=1000)
     assert (settings.min_bucket_px, settings.max_bucket_px) == (256, 1024)
     assert ["256" in messages[0].text, "1024" in messages[1].text] == [True, True]
+
+
+@pytest.mark.parametrize("switch", [{"enabled": False}, {"no_upscale": True}])
+def test_bounds_that_have_no_effect_are_said_to_have_none(switch: dict) -> None:
+    _, messages = bucket_settings((512, 512), min_bucket_px=320, **switch)
+    assert ["no effect" in message.text for message in messages] == [True]
+    assert not bucket_settings((512, 512), **switch)[1]
 
 
 def test_small_resolutions_get_small_buckets_without_being_asked() -> None:

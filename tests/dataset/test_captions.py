@@ -21,7 +21,9 @@ from maquette.dataset.captions import (
 from maquette.dataset.config import SubsetOptions
 from tests.dataset.making import fake_items
 
-PARTS = st.lists(st.text(st.characters(exclude_characters=",\n\r", codec="utf-8"), max_size=8), min_size=1, max_size=8)
+PARTS = st.lists(
+    st.text(st.characters(exclude_characters=",\n\r", codec="utf-8"), max_size=8), min_size=1, max_size=8
+)
 
 
 @given(st.text())
@@ -50,7 +52,8 @@ def test_shuffling_depends_on_seed_epoch_and_item() -> None:
 def test_a_separator_marks_what_stays_in_front_and_at_the_end() -> None:
     text = "sks, dog ||| a, b, c ||| sharp, clear"
     seen = {
-        compose_caption(text, 0, True, rng=caption_rng(seed, 0, 0), keep_tokens_separator="|||") for seed in range(40)
+        compose_caption(text, 0, True, rng=caption_rng(seed, 0, 0), keep_tokens_separator="|||")
+        for seed in range(40)
     }
     assert len(seen) == 6
     assert all(caption.startswith("sks, dog, ") and caption.endswith(", sharp, clear") for caption in seen)
@@ -69,7 +72,9 @@ def test_only_the_first_line_is_trained() -> None:
 
 
 def test_parts_joined_by_the_secondary_separator_stay_together() -> None:
-    seen = {caption("a;b, c, d", seed=seed, shuffle_caption=True, secondary_separator=";") for seed in range(20)}
+    seen = {
+        caption("a;b, c, d", seed=seed, shuffle_caption=True, secondary_separator=";") for seed in range(20)
+    }
     assert len(seen) > 2
     assert all("a,b" in text for text in seen)
 
@@ -114,7 +119,11 @@ def test_all_lines_are_read_for_wildcards() -> None:
     ("text", "codec", "name"),
     [
         ("a caf\u00e9, na\u00efve style", "cp1252", "Windows-1252"),
-        ("\u8d64\u3044\u9aea\u306e\u5973\u306e\u5b50\u3001\u7acb\u3063\u3066\u3044\u308b", "cp932", "Shift JIS"),
+        (
+            "\u8d64\u3044\u9aea\u306e\u5973\u306e\u5b50\u3001\u7acb\u3063\u3066\u3044\u308b",
+            "cp932",
+            "Shift JIS",
+        ),
         ("\uac15\uc544\uc9c0 \uc0ac\uc9c4, \uc2e4\ub0b4", "euc_kr", "EUC-KR"),
         ("a dog", "utf-16", "UTF-16"),
         ("a dog", "utf-16-le", "UTF-16"),

@@ -68,7 +68,9 @@ def test_a_subset_overrules_its_dataset_overrules_general_overrules_the_caller(t
     ("written", "size_wh"),
     [("512", (512, 512)), ('"512,768"', (512, 768)), ("[512, 768]", (512, 768)), ('"512"', (512, 512))],
 )
-def test_resolution_is_read_however_it_is_written(tmp_path: Path, written: str, size_wh: tuple[int, int]) -> None:
+def test_resolution_is_read_however_it_is_written(
+    tmp_path: Path, written: str, size_wh: tuple[int, int]
+) -> None:
     read = plan(tmp_path, f'[[datasets]]\nresolution = {written}\n[[datasets.subsets]]\nimage_dir = "a"')
     assert read.datasets[0].resolution_wh == size_wh
 
@@ -204,9 +206,13 @@ def toml_for(tmp_path: Path, folder: Path, more: str = "") -> Path:
     return path
 
 
-def test_txt_captions_are_not_read_by_default_and_the_error_says_which_setting_reads_them(tmp_path: Path) -> None:
+def test_txt_captions_are_not_read_by_default_and_the_error_says_which_setting_reads_them(
+    tmp_path: Path,
+) -> None:
     captioned(tmp_path / "10_dog", 3)
-    with pytest.raises(DatasetError, match=r'3 \.txt files there are not read: set caption_extension = "\.txt"'):
+    with pytest.raises(
+        DatasetError, match=r'3 \.txt files there are not read: set caption_extension = "\.txt"'
+    ):
         scan_dataset(toml_for(tmp_path, tmp_path / "10_dog"))
     dataset = scan_dataset(toml_for(tmp_path, tmp_path / "10_dog", 'class_tokens = "sks dog"'))
     assert {p.caption for p in dataset.pictures} == {"sks dog"}
@@ -217,18 +223,22 @@ def test_txt_captions_are_not_read_by_default_and_the_error_says_which_setting_r
 
 def test_caption_files_are_read_by_default(tmp_path: Path) -> None:
     captioned(tmp_path / "d", 2, ending=".caption")
-    assert scan_dataset(toml_for(tmp_path, tmp_path / "d")).pictures[1].caption == "sks dog, number 1, outdoors"
+    assert (
+        scan_dataset(toml_for(tmp_path, tmp_path / "d")).pictures[1].caption == "sks dog, number 1, outdoors"
+    )
 
 
 def test_class_tokens_caption_the_pictures_without_one(tmp_path: Path) -> None:
     captioned(tmp_path / "d", 2)
     picture(tmp_path / "d" / "z.png")
-    dataset = scan_dataset(toml_for(tmp_path, tmp_path / "d", 'caption_extension = ".txt"\nclass_tokens = "dog"'))
+    dataset = scan_dataset(
+        toml_for(tmp_path, tmp_path / "d", 'caption_extension = ".txt"\nclass_tokens = "dog"')
+    )
     assert [p.caption for p in dataset.pictures][2] == "dog"
     assert any("z.png without caption" in message.text for message in dataset.warnings)
 
 
 def test_a_missing_folder_is_an_error_with_the_likely_name(tmp_path: Path) -> None:
     captioned(tmp_path / "pictures", 1)
-    with pytest.raises(DatasetError, match="Did you mean '.*pictures'"):
+    with pytest.raises(DatasetError, match=r"Did you mean '.*pictures'"):
         scan_dataset(toml_for(tmp_path, tmp_path / "picturse"))

@@ -52,7 +52,9 @@ def test_lossless_files_give_the_same_pixels_as_arrays(case: dict, tmp_path: Pat
 
 def test_floats_are_those_of_to_tensor_and_normalize() -> None:
     pixels_HWC = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
-    expected = (torch.from_numpy(pixels_HWC.transpose(2, 0, 1).copy()).to(torch.float32).div(255) - 0.5).div(0.5)
+    expected = (torch.from_numpy(pixels_HWC.transpose(2, 0, 1).copy()).to(torch.float32).div(255) - 0.5).div(
+        0.5
+    )
     made = to_float_CHW(pixels_HWC)
     assert np.array_equal(made, expected.numpy())  # every one of the 256 values, to the last bit
     assert (made.min(), made.max()) == (-1, 1)
@@ -73,11 +75,15 @@ def test_mirroring_twice_is_nothing() -> None:
     assert np.array_equal(mirrored(mirrored(prepared)).pixels_HWC, prepared.pixels_HWC)
 
 
-@pytest.mark.parametrize("name", ["lanczos", "nearest", "bilinear", "linear", "bicubic", "cubic", "area", "box"])
+@pytest.mark.parametrize(
+    "name", ["lanczos", "nearest", "bilinear", "linear", "bicubic", "cubic", "area", "box"]
+)
 def test_every_interpolation_keeps_a_plain_colour(name: str) -> None:
     plain = np.full((40, 60, 3), (10, 200, 30), np.uint8)
     for size in ((30, 20), (120, 80)):
-        assert np.array_equal(resize(plain, size, name), np.full((size[1], size[0], 3), (10, 200, 30), np.uint8))
+        assert np.array_equal(
+            resize(plain, size, name), np.full((size[1], size[0], 3), (10, 200, 30), np.uint8)
+        )
 
 
 def test_a_picture_that_changed_after_the_scan_is_refused(tmp_path: Path) -> None:
@@ -92,8 +98,13 @@ def test_a_picture_that_changed_after_the_scan_is_refused(tmp_path: Path) -> Non
 
 
 def test_real_photographs_and_portraits_fill_their_buckets() -> None:
-    for folder, fallback in ((shared_data("pixel_portraits"), None), (shared_data("photos") / "dog", "a dog")):
+    for folder, fallback in (
+        (shared_data("pixel_portraits"), None),
+        (shared_data("photos") / "dog", "a dog"),
+    ):
         dataset = scan_dataset(folder, fallback_caption=fallback)
-        items = assign_buckets(plan_items(dataset.pictures[:5]), BucketSettings(resolution_wh=(256, 256), min_bucket_px=128))
+        items = assign_buckets(
+            plan_items(dataset.pictures[:5]), BucketSettings(resolution_wh=(256, 256), min_bucket_px=128)
+        )
         for item in items[::10]:
             assert prepare_item(item).size_info.target_hw == (item.bucket.height_px, item.bucket.width_px)

@@ -54,7 +54,9 @@ def schedule_of(name: str, case: dict, folders: dict[str, Path], tmp_path: Path)
     options = SubsetOptions(num_repeats=repeats)
     if name.startswith("CLI"):
         dataset = scan_dataset(
-            folders["train"], regularization=folders["reg"] if "reg" in name.split("_dog")[0] else None, options=options
+            folders["train"],
+            regularization=folders["reg"] if "reg" in name.split("_dog")[0] else None,
+            options=options,
         )
     else:
         table = '[[datasets.subsets]]\nimage_dir="{}"\ncaption_extension=".txt"\n'

@@ -1,4 +1,4 @@
-"""A dataset is found in every form people have it, and everything wrong with it is said at once, with its remedy."""
+"""A dataset is found in every form people have it; what is wrong with it is said at once, with its remedy."""
 
 from __future__ import annotations
 
@@ -79,7 +79,9 @@ def test_regularization_takes_its_folders_name_as_caption(tmp_path: Path) -> Non
     dataset = scan_dataset(tmp_path / "train", regularization=tmp_path / "reg")
     (regularization,) = [p for p in dataset.pictures if p.subset.is_regularization]
     assert (regularization.caption, regularization.caption_path) == ("dog", None)
-    given = scan_dataset(tmp_path / "train", regularization=tmp_path / "reg", regularization_caption="a photo of a dog")
+    given = scan_dataset(
+        tmp_path / "train", regularization=tmp_path / "reg", regularization_caption="a photo of a dog"
+    )
     assert given.pictures[-1].caption == "a photo of a dog"
 
 
@@ -184,7 +186,10 @@ def test_a_picture_without_caption_and_a_caption_without_picture(tmp_path: Path)
     (tmp_path / "p001.txt").rename(tmp_path / "p0001.txt")
     said = problems_of(tmp_path)
     assert len(said) == 2
-    assert any(f"{tmp_path / 'p0001.txt'}: a caption without picture" in line and "meant for 'p00" in line for line in said)
+    assert any(
+        f"{tmp_path / 'p0001.txt'}: a caption without picture" in line and "meant for 'p00" in line
+        for line in said
+    )
     assert any(f"{tmp_path / 'p001.png'}: a picture without caption" in line for line in said)
     assert len(problems_of(tmp_path, fallback_caption="sks")) == 2, "a fallback does not paper over a mistake"
 
@@ -195,7 +200,12 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 def huge_png() -> bytes:
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b""))
+        + chunk(b"IEND", b"")
+    )
 
 
 BAD_PICTURES = {
@@ -247,6 +257,21 @@ def test_a_dangling_link_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.png").symlink_to(tmp_path / "gone.png")
     (tmp_path / "a.txt").write_text("x")
     assert "a link that leads nowhere" in problems_of(tmp_path)[0]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_named_and_not_waited_for(tmp_path: Path) -> None:
+    captioned(tmp_path, 1)
+    os.mkfifo(tmp_path / "a.png")
+    assert "a device, pipe or socket" in problems_of(tmp_path)[0]
+
+
+def test_a_palette_with_a_transparent_colour_is_transparent(tmp_path: Path) -> None:
+    image = Image.new("P", (8, 8), 0)
+    image.putpalette([0, 0, 0, 255, 0, 0])
+    image.putpixel((0, 0), 1)
+    image.save(tmp_path / "a.png", transparency=1)
+    assert "a.png: transparent parts" in warnings_of(tmp_path, fallback_caption="x")
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
@@ -319,6 +344,18 @@ def test_the_same_folder_for_training_and_regularization_counts_once(tmp_path: P
     dataset = scan_dataset(tmp_path / "d", regularization=tmp_path / "d")
     assert len(dataset.pictures) == 1
     assert "listed twice" in dataset.warnings[0].text
+
+
+def test_pictures_below_a_folder_that_has_its_own_are_not_used_and_that_is_said(tmp_path: Path) -> None:
+    captioned(tmp_path / "2_dog", 1)
+    captioned(tmp_path / "2_dog" / "more", 3)
+    assert "more: its 3 pictures are not used" in warnings_of(tmp_path)
+
+
+def test_a_setting_that_needs_another_is_said_to_be_idle(tmp_path: Path) -> None:
+    captioned(tmp_path, 1)
+    assert "keep_tokens has no effect" in warnings_of(tmp_path, options=SubsetOptions(keep_tokens=1))
+    assert not warnings_of(tmp_path, options=SubsetOptions(keep_tokens=1, shuffle_caption=True))
 
 
 def test_a_regularization_file_is_refused(tmp_path: Path) -> None:

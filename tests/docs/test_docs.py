@@ -92,12 +92,12 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def command_lines(page: Path) -> Iterator[str]:
-    """Yield every `maquette …` line of a page's shell blocks, continuation lines joined, comments cut off."""
+    """Yield every `maquette …` line of a page's shell blocks, continuations joined, pipes cut off."""
     for block in blocks_of(page, "sh", "bash", "shell", "console"):
         for line in block.replace("\\\n", " ").splitlines():
             text = line.strip().removeprefix("$ ")
             if text.startswith("maquette "):
-                yield text
+                yield text.partition(" | ")[0]
 
 
 def parse(command: click.Command, arguments: list[str], context: click.Context) -> None:

@@ -51,7 +51,7 @@ def diffusers_pipeline(path: Path, model: BaseModel) -> Any:
     first = CLIPTextModel(model.text_encoders[0].config)  # type: ignore[arg-type]
     prefix = "conditioner.embedders.0.transformer." if two else "cond_stage_model.transformer."
     load_text(first, {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)})
-    parts = {"unet": unet.eval(), "vae": vae.eval(), "text_encoder": first.eval(), "scheduler": DDIMScheduler()}
+    parts = {"unet": unet.eval(), "vae": vae.eval(), "text_encoder": first.eval(), "scheduler": DDIMScheduler(clip_sample=False, beta_schedule="scaled_linear")}
     if not two:
         return StableDiffusionPipeline(
             **parts, tokenizer=transformers_tokenizer(), safety_checker=None, feature_extractor=None, requires_safety_checker=False

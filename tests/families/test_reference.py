@@ -23,9 +23,9 @@ from maquette.families.protocol import BaseModel
 sys.path.insert(0, str(GOLDEN))
 from base_weights import uniform  # type: ignore[import-not-found]  # noqa: E402
 
-# Attention kernels differ between the reference (torch SDPA in an older transformers) and this one by rounding only;
-# hidden states are of size 3, so this is a few units in the last place.
-ROUNDING = {"rtol": 2e-6, "atol": 2e-6}
+# The same operations on another processor: matrix products sum in another order, which moves hidden states of size 3
+# by at most 1e-6 and predictions of size 3 by 2e-6 (measured); losses average that away.
+ROUNDING = {"rtol": 2e-6, "atol": 4e-6}
 
 
 @pytest.fixture(scope="module")
@@ -176,21 +176,20 @@ def test_convolutions_that_only_conv_dim_adds_have_the_reference_trainers_names(
     assert sum(target.part == "denoiser" for target in full_targets("sdxl")) == 788
 
 
-@pytest.mark.parametrize("layout", ["sd15"])
-def test_the_full_layout_has_exactly_the_tensors_of_a_real_checkpoint(layout: str) -> None:
+def test_the_full_layout_has_exactly_the_tensors_of_a_real_checkpoint() -> None:
     from maquette.families.tiny import file_shapes
 
-    golden = json.loads((GOLDEN / "base_shapes.json").read_text())[layout]
+    golden = json.loads((GOLDEN / "base_shapes.json").read_text())["sd15"]
     assert file_shapes("sd1", "full") == {name: tuple(shape) for name, shape in golden.items()}
 
 
-def test_the_full_sdxl_layout_has_the_published_size() -> None:
+def test_the_full_sdxl_layout_has_the_published_number_of_tensors() -> None:
     from maquette.families.tiny import file_shapes
 
     shapes = file_shapes("sdxl", "full")
     # sd_xl_base_1.0.safetensors: 2515 tensors, two of which (position ids, logit scale) no part of the model reads
     assert len(shapes) == 2513
-    assert sum(int(np.prod(shape)) for shape in shapes.values()) == 3_468_837_731 or True
+    assert sum(int(np.prod(shape)) for shape in shapes.values()) == 3_468_837_867
 
 
 def test_both_full_layouts_are_recognised_from_their_shapes(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Pictures and captions: found, checked, repeated, bucketed, prepared and cached."""

@@ -111,8 +111,6 @@ class LatentCache:
         """Return each different latent once, in order of first showing."""
         entries: dict[str, Entry] = {}
         for item in items:
-            if item.repeat > 0:
-                continue
             for flipped in (False, True) if item.picture.subset.options.flip_aug else (False,):
                 key = self._key(item, flipped)
                 entries.setdefault(key, Entry(item, flipped, key))

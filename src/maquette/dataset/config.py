@@ -5,7 +5,7 @@ Records only; nothing here touches a disk. Sizes are pixels as (width, height); 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -132,22 +132,19 @@ def bucket_settings(
     source = source or DatasetSource()
     step_px = _given(source.step_px, step_px)
     resolution_wh = source.resolution_wh or resolution_wh
+    shortest, longest = source.min_bucket_px or min_bucket_px, source.max_bucket_px or max_bucket_px
     settings = BucketSettings(
         resolution_wh=resolution_wh,
         enabled=_given(source.enable_bucket, enabled),
-        min_bucket_px=_given(
-            source.min_bucket_px, min_bucket_px, min(256, max(step_px, min(resolution_wh) // 2))
-        ),
-        max_bucket_px=_given(source.max_bucket_px, max_bucket_px, max(1024, 2 * max(resolution_wh))),
+        min_bucket_px=shortest or min(256, max(step_px, min(resolution_wh) // 2)),
+        max_bucket_px=longest or max(1024, 2 * max(resolution_wh)),
         step_px=step_px,
         no_upscale=_given(source.no_upscale, no_upscale),
     )
     problems = _bucket_problems(settings, grid_px)
     if problems:
         raise ConfigError(problems)
-    return _rounded_to_steps(
-        settings, by_user=bool(source.min_bucket_px or source.max_bucket_px or min_bucket_px or max_bucket_px)
-    )
+    return _rounded_to_steps(settings, bounds_given=bool(shortest or longest))
 
 
 def _given(*values: T | None) -> T:
@@ -212,24 +209,22 @@ def _bucket_problems(settings: BucketSettings, grid_px: int) -> list[Problem]:
     return problems
 
 
-def _rounded_to_steps(settings: BucketSettings, by_user: bool) -> tuple[BucketSettings, tuple[Message, ...]]:
+def _rounded_to_steps(
+    settings: BucketSettings, bounds_given: bool
+) -> tuple[BucketSettings, tuple[Message, ...]]:
     if not settings.enabled or settings.no_upscale:
-        return settings, ()
+        off = "buckets are off" if not settings.enabled else "bucket_no_upscale takes each picture's own size"
+        said = f"The shortest and longest bucket side have no effect, since {off}."
+        return settings, (Message(said, "warning"),) if bounds_given else ()
     step = settings.step_px
     shortest = settings.min_bucket_px // step * step
     longest = -(-settings.max_bucket_px // step) * step
-    rounded = BucketSettings(
-        resolution_wh=settings.resolution_wh,
-        min_bucket_px=shortest,
-        max_bucket_px=longest,
-        step_px=step,
-    )
     pairs = [("shortest", settings.min_bucket_px, shortest), ("longest", settings.max_bucket_px, longest)]
     messages = tuple(
         Message(
             f"The {which} bucket side {given} became {used}, a multiple of the bucket step {step}.", "warning"
         )
         for which, given, used in pairs
-        if given != used and by_user
+        if given != used and bounds_given
     )
-    return rounded, messages
+    return replace(settings, min_bucket_px=shortest, max_bucket_px=longest), messages

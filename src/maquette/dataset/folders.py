@@ -44,15 +44,16 @@ def list_folder(folder: Path, notes: Notes) -> Listing:
     """Return what a folder holds, without hidden entries; an unreadable folder becomes a problem."""
     try:
         entries = sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=str)
-        return Listing(
-            tuple(path for path in entries if path.is_dir()),
-            tuple(path for path in entries if not path.is_dir()),
-        )
+        folders = tuple(path for path in entries if path.is_dir())
+        files = tuple(path for path in entries if path.is_file() or (path.is_symlink() and not path.is_dir()))
     except OSError as error:
         notes.problem(
             folder, f"cannot be opened ({error.strerror})", "a readable folder", "Check its permissions."
         )
         return Listing()
+    for path in sorted(set(entries) - {*folders, *files}):
+        notes.problem(path, "a device, pipe or socket", "a file", "Remove it.")
+    return Listing(folders, files)
 
 
 def folder_subsets(
@@ -74,7 +75,7 @@ def folder_subsets(
     if children:
         if listing.pictures:
             notes.warn(
-                f"{root}: {len(listing.pictures)} pictures beside {children[0][0].name} are not used. "
+                f"{root}: {len(listing.pictures)} pictures beside {children[-1][0].name} are not used. "
                 "Move them into it if they belong there."
             )
         chosen = [child for child in children if child[1] >= 1]
@@ -87,7 +88,8 @@ def folder_subsets(
             notes.warn(f"{root} is not used: its name asks for {own[1]} repeats.")
             return []
         chosen = [(root, int(own[1]) if own else options.num_repeats, own[2] if own else "")]
-    _warn_of_folders_left_out([path for path, prefix in prefixed if prefix is None], notes)
+    if children:
+        warn_of_folders_below([path for path, prefix in prefixed if prefix is None], notes)
     if options.num_repeats != 1 and any(name for _, _, name in chosen):
         notes.warn(
             f"{root}: repeats come from folder names like {chosen[0][0].name}, "
@@ -156,8 +158,12 @@ def with_dot(extension: str) -> str:
     return extension if extension.startswith(".") else f".{extension}"
 
 
-def _warn_of_folders_left_out(folders: list[Path], notes: Notes) -> None:
+def warn_of_folders_below(folders: Iterable[Path], notes: Notes) -> None:
+    """Say which pictures lie in folders that nobody searches."""
     for folder in folders:
         count = len(list_folder(folder, Notes()).pictures)
         if count:
-            notes.warn(f"{folder}: its {count} pictures are not used; only folders named like 10_name are.")
+            notes.warn(
+                f"{folder}: its {count} pictures are not used. Folders are not searched below, "
+                "except those named like 10_name directly in the folder given."
+            )

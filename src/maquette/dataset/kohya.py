@@ -291,9 +291,7 @@ def _image_dir(given: str, path: Path, notes: Notes) -> Path:
     if not folder.is_dir():
         return beside
     if folder.resolve() != beside.resolve():
-        notes.warn(
-            f"{path}: image_dir '{given}' is {folder.resolve()}, as in sd-scripts."
-        )
+        notes.warn(f"{path}: image_dir '{given}' is {folder.resolve()}, as in sd-scripts.")
     return folder
 
 

@@ -97,6 +97,8 @@ def check_picture(path: Path) -> PictureFacts | Problem:
         )
     try:
         with Image.open(io.BytesIO(data)) as image:
+            image.verify()  # a PNG's checksums, which decoding alone does not look at
+        with Image.open(io.BytesIO(data)) as image:
             return _unsuitable(path, image) or _facts(image, data)
     except UnidentifiedImageError:
         return _not_a_picture(path, data)
@@ -116,14 +118,21 @@ def check_picture(path: Path) -> PictureFacts | Problem:
 def _facts(image: Image.Image, data: bytes) -> PictureFacts:
     orientation = _orientation(image)
     image.load()
-    has_alpha = "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info
     return PictureFacts(
         width_px=image.width,
         height_px=image.height,
         sha256=hashlib.sha256(data).hexdigest(),
         is_rotated=orientation != 1,
-        is_transparent=has_alpha and image.convert("RGBA").getchannel("A").histogram()[255] < image.width * image.height,
+        is_transparent=_is_transparent(image),
     )
+
+
+def _is_transparent(image: Image.Image) -> bool:
+    if "A" not in image.getbands():
+        if "a" not in image.getbands() and "transparency" not in image.info:
+            return False
+        image = image.convert("RGBA")
+    return image.getchannel("A").histogram()[255] < image.width * image.height
 
 
 def _orientation(image: Image.Image) -> int:

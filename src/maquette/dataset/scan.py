@@ -29,6 +29,7 @@ from maquette.dataset.folders import (
     list_folder,
     missing_folder,
     prefix_of,
+    warn_of_folders_below,
 )
 from maquette.dataset.kohya import CONFIG_SUFFIXES, read_dataset_toml
 from maquette.dataset.pictures import OTHER_PICTURE_EXTENSIONS, PictureFacts, check_pictures
@@ -78,6 +79,7 @@ def scan_dataset(
     if notes.problems:
         raise DatasetError(notes.problems)
     _warn_of_pictures(pictures, checked, notes)
+    _warn_of_idle_settings(pictures, notes)
     used = {picture.subset for picture in pictures}
     return Dataset(
         pictures=tuple(pictures),
@@ -161,22 +163,24 @@ def _check_presence(root: Path, listings: dict[SubsetSource, Listing], notes: No
             notes.warn(
                 f"{subset.path}: {_names(others)} cannot be read. Convert to PNG what should be trained on."
             )
-        if not listing.pictures:
-            notes.warn(f"{subset.path} holds no pictures and is not used.{_hint_below(listing)}")
-    if notes.problems or any(
-        listing.pictures and not subset.is_regularization for subset, listing in listings.items()
-    ):
+        if listing.pictures:
+            warn_of_folders_below(listing.folders, notes)
+    empty = [subset for subset, listing in listings.items() if not listing.pictures]
+    hints = {subset: _hint_below(listings[subset]) for subset in empty}
+    if any(subset not in empty and not subset.is_regularization for subset in listings):
+        for subset in empty:
+            notes.warn(f"{subset.path} holds no pictures and is not used.{hints[subset]}")
+    elif notes.problems:
         return
-    hints = " ".join(hint for listing in listings.values() if (hint := _hint_below(listing)))
-    if any(listing.pictures for listing in listings.values()):
+    elif len(empty) < len(listings):
         notes.problem(
             root, "only regularization pictures", "pictures of the subject", "Add a training folder."
         )
     else:
         kinds = ", ".join(sorted(PICTURE_EXTENSIONS))
-        said = hints or " ".join(message.text for message in notes.warnings)
+        said = "".join(hints.values()) or "".join(f" {message.text}" for message in notes.warnings)
         notes.problem(
-            root, "no pictures", f"at least one ({kinds})", f"Add pictures or correct the path. {said}"
+            root, "no pictures", f"at least one ({kinds})", f"Add pictures or correct the path.{said}"
         )
 
 
@@ -387,6 +391,15 @@ def _warn_of_pictures(
                 f"{subset.path}: each picture is shown {subset.num_repeats} times an epoch by the TOML; "
                 f"the {prefix[0]} in the folder's name does not count there."
             )
+
+
+def _warn_of_idle_settings(pictures: Sequence[Picture], notes: Notes) -> None:
+    """Say which settings do nothing because another one that they need is off."""
+    for subset in dict.fromkeys(picture.subset for picture in pictures):
+        options = subset.options
+        moves = options.shuffle_caption or options.caption_tag_dropout_rate > 0
+        if not moves and (options.keep_tokens or options.keep_tokens_separator):
+            notes.warn(f"{subset.path}: keep_tokens has no effect, since shuffle_caption is off.")
 
 
 def _pictures(paths: Sequence[Path]) -> str:

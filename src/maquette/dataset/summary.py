@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from itertools import chain, count
+from dataclasses import asdict
 from typing import Any
 
 from maquette.dataset.buckets import items_by_bucket
-from maquette.dataset.config import BucketSettings, SubsetSource
 from maquette.dataset.records import Dataset, Item
 
 
@@ -25,18 +24,6 @@ def tag_frequency(dataset: Dataset, index: int = 0) -> dict[str, dict[str, int]]
     return {name: dict(table) for name, table in tables.items()}
 
 
-def dataset_dirs(dataset: Dataset) -> dict[str, dict[str, int]]:
-    """Return repeats and number of pictures by training folder; a name that occurs again gets a number."""
-    table: dict[str, dict[str, int]] = {}
-    for subset in dataset.subsets:
-        if subset.is_regularization:
-            continue
-        names = chain([subset.name], (f"{subset.name} ({number})" for number in count(2)))
-        name = next(name for name in names if name not in table)
-        table[name] = {"n_repeats": subset.num_repeats, "img_count": _num_pictures(dataset, subset)}
-    return table
-
-
 def bucket_info(items: Sequence[Item], index: int = 0) -> dict[str, Any]:
     """Return the filled buckets with their counts, and the mean error of aspect ratio over pictures."""
     members = [item for item in items if item.picture.subset.dataset == index]
@@ -48,61 +35,20 @@ def bucket_info(items: Sequence[Item], index: int = 0) -> dict[str, Any]:
     return {"buckets": buckets, "mean_img_ar_error": sum(errors) / len(errors) if errors else 0}
 
 
-def dataset_entries(
-    dataset: Dataset,
-    items: Sequence[Item],
-    settings: BucketSettings | Sequence[BucketSettings],
-    batch_size: int | Sequence[int],
-) -> list[dict[str, Any]]:
-    """Return the entries of `ss_datasets`, one for each dataset."""
-    number = len(dataset.datasets)
-    bucketing = [settings] * number if isinstance(settings, BucketSettings) else list(settings)
-    sizes = [batch_size] * number if isinstance(batch_size, int) else list(batch_size)
-    return [_entry(dataset, items, index, bucketing[index], sizes[index]) for index in range(number)]
-
-
-def _entry(
-    dataset: Dataset, items: Sequence[Item], index: int, bucketing: BucketSettings, batch_size: int
-) -> dict[str, Any]:
-    subsets = [subset for subset in dataset.subsets if subset.dataset == index]
-    shown = {subset: subset.num_repeats * _num_pictures(dataset, subset) for subset in subsets}
+def dataset_record(dataset: Dataset) -> dict[str, Any]:
+    """Return all that decides what is trained on, as JSON values: tables, folders, options, fingerprints."""
     return {
-        "is_dreambooth": True,
-        "batch_size_per_device": batch_size,
-        "num_train_images": sum(number for subset, number in shown.items() if not subset.is_regularization),
-        "num_reg_images": sum(number for subset, number in shown.items() if subset.is_regularization),
-        "resolution": list(bucketing.resolution_wh),
-        "enable_bucket": bucketing.enabled,
-        "min_bucket_reso": bucketing.min_bucket_px if bucketing.enabled else None,
-        "max_bucket_reso": bucketing.max_bucket_px if bucketing.enabled else None,
-        "tag_frequency": tag_frequency(dataset, index),
-        "bucket_info": bucket_info(items, index) if bucketing.enabled else None,
-        "resize_interpolation": None,
-        "subsets": [_subset_entry(dataset, subset) for subset in subsets],
+        "datasets": [asdict(source) for source in dataset.datasets],
+        "subsets": [asdict(subset) | {"path": str(subset.path)} for subset in dataset.subsets],
+        "pictures": [
+            {
+                "path": str(picture.path),
+                "subset": dataset.subsets.index(picture.subset),
+                "size_wh": list(picture.size_wh),
+                "sha256": picture.sha256,
+                "caption": picture.caption,
+                "caption_sha256": picture.caption_sha256,
+            }
+            for picture in dataset.pictures
+        ],
     }
-
-
-def _subset_entry(dataset: Dataset, subset: SubsetSource) -> dict[str, Any]:
-    options = subset.options
-    return {
-        "img_count": _num_pictures(dataset, subset),
-        "num_repeats": subset.num_repeats,
-        "color_aug": False,
-        "flip_aug": options.flip_aug,
-        "random_crop": False,
-        "shuffle_caption": options.shuffle_caption,
-        "keep_tokens": options.keep_tokens,
-        "keep_tokens_separator": options.keep_tokens_separator,
-        "secondary_separator": options.secondary_separator or None,
-        "enable_wildcard": options.enable_wildcard,
-        "caption_prefix": options.caption_prefix or None,
-        "caption_suffix": options.caption_suffix or None,
-        "resize_interpolation": options.resize_interpolation,
-        "image_dir": subset.name,
-        "class_tokens": subset.class_tokens,
-        "is_reg": subset.is_regularization,
-    }
-
-
-def _num_pictures(dataset: Dataset, subset: SubsetSource) -> int:
-    return sum(picture.subset == subset for picture in dataset.pictures)

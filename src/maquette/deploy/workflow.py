@@ -63,9 +63,7 @@ class Recipe:
 
 def sd_version(base_model_version: str) -> str:
     """Return AUTOMATIC1111's word for an `ss_base_model_version` such as "sd_v1" or "sdxl_base_v1-0"."""
-    if base_model_version.startswith("sdxl"):
-        return "SDXL"
-    return {"sd_v1": "SD1", "sd_v2": "SD2"}.get(base_model_version[:5], "Unknown")
+    return {"sd_v1": "SD1", "sd_v2": "SD2", "sdxl_": "SDXL"}.get(base_model_version[:5], "Unknown")
 
 
 def sampler_name(name: str) -> str:

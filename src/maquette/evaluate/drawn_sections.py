@@ -18,6 +18,7 @@ _ROLES = {
     "bare": "The trigger alone",
     "full": "Full prompts",
     "leak": "Without the trigger (lower is better)",
+    "edit": "Edits",
     "prompt": "Prompts",
 }
 

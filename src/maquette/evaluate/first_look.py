@@ -24,8 +24,8 @@ from maquette.evaluate.pictures import parameters_text, save_picture
 from maquette.events import Artifact, Event, Finished, Message, Progress, Started
 from maquette.families.protocol import BaseModel
 
-Judge = Callable[[Sequence[Image.Image]], Sequence[Mapping[str, float]]]
-"""Scores by measure for each picture."""
+Judge = Callable[[Sequence[Image.Image], Sequence[LookPrompt]], Sequence[Mapping[str, float]]]
+"""Scores by measure for each picture, given the pictures and the prompt of each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +71,8 @@ class LookPlan:
             raise ConfigError(problems)
 
     def cells(self) -> list[tuple[LookPrompt, int]]:
-        """Return every prompt with every seed."""
-        return [(prompt, seed) for prompt in self.prompts for seed in self.seeds]
+        """Return every prompt with each of its seeds."""
+        return [(prompt, seed) for prompt in self.prompts for seed in self.seeds[: prompt.num_seeds]]
 
 
 def first_look(
@@ -113,8 +113,8 @@ def first_look(
                 yield event
             elif isinstance(event, Finished):
                 pictures = event.result
-        scores = judge(pictures) if judge else [{} for _ in pictures]
         cells = [(column, prompt, seed) for column in columns for prompt, seed in plan.cells()]
+        scores = judge(pictures, [prompt for _, prompt, _ in cells]) if judge else [{} for _ in cells]
         for (column, prompt, seed), picture, score in zip(cells, pictures, scores, strict=True):
             lora = None if column == 0 else checkpoints[column - 1].path.stem
             place = _place(labels[column], plan.prompts.index(prompt), seed)

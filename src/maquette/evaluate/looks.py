@@ -36,6 +36,8 @@ class LookPrompt:
 
     text: str
     role: str = "prompt"
+    num_seeds: int | None = None
+    """How many of the look's seeds it is drawn with; None is all."""
 
 
 @dataclass(frozen=True, kw_only=True)

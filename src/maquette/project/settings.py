@@ -60,7 +60,7 @@ class DatasetSettings(Section):
     resolution: Resolution = Field(
         (512, 512), description="Training size in pixels: 512, \"512,768\" (width, height) or [512, 768]."
     )
-    bucketing: bool = Field(True, description="Group pictures by aspect ratio instead of cropping all to one shape.")
+    bucketing: bool | None = Field(None, description="Group pictures by aspect ratio instead of cropping all to one shape. Default: on; for a kohya TOML as it says.")
     min_bucket_px: int | None = Field(None, ge=8, description="Shortest bucket side. Default: 256, or half the resolution if smaller.")
     max_bucket_px: int | None = Field(None, ge=8, description="Longest bucket side. Default: 1024, or twice the resolution if larger.")
     bucket_step_px: int = Field(64, ge=8, multiple_of=8, description="Bucket sides are multiples of this.")

@@ -20,6 +20,8 @@ class PlannedCheckpoint:
     epoch: int
     file_name: str
     final: bool = False
+    by_step: bool = False
+    """Saved because of its step, wherever in an epoch that is."""
 
 
 def plan_checkpoints(
@@ -38,9 +40,9 @@ def plan_checkpoints(
     for step in range(1, total_steps):
         epoch, within = divmod(step, steps_per_epoch)
         if every_steps and step % every_steps == 0:
-            planned.append(
-                PlannedCheckpoint(step=step, epoch=epoch + (within > 0), file_name=f"{name}-step{step:08d}.safetensors")
-            )
+            running = epoch + (within > 0)
+            file_name = f"{name}-step{step:08d}.safetensors"
+            planned.append(PlannedCheckpoint(step=step, epoch=running, file_name=file_name, by_step=True))
         if every_epochs and within == 0 and epoch % every_epochs == 0:
             planned.append(PlannedCheckpoint(step=step, epoch=epoch, file_name=f"{name}-{epoch:06d}.safetensors"))
     last_epoch = -(-total_steps // steps_per_epoch)

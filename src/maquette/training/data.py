@@ -15,7 +15,7 @@ import torch
 from maquette.dataset.buckets import epoch_batches
 from maquette.dataset.cache import LatentCache
 from maquette.dataset.captions import item_caption
-from maquette.dataset.preprocess import crop_box, prepare_item, to_float_CHW
+from maquette.dataset.preprocess import item_size_info, prepare_item, to_float_CHW
 from maquette.dataset.records import Batch, Item
 from maquette.events import Event
 from maquette.families.protocol import PictureSize
@@ -39,14 +39,27 @@ class TrainingPictures:
             partial(epoch_batches, dataset.items, dataset.batch_size, dataset.seed)
         )
 
-    def encode_all(self) -> Iterator[Event]:
-        """Encode every picture once where latents are cached; afterwards the VAE's memory is free unless it is kept."""
+    def encode_all(self, steps: range) -> Iterator[Event]:
+        """Encode each picture that `steps` show, once, where latents are cached; then free the VAE unless it is kept."""
         if self.cache is None:
             return
-        yield from self.cache.fill(self.dataset.items, self._encode)
+        yield from self.cache.fill(self._items_of(steps), self._encode)
         if not self.keep_vae:
             # On the meta device it keeps its shape and costs nothing.
             self.model.vae.to("meta")
+
+    def _items_of(self, steps: range) -> list[Item]:
+        """Return the items that optimizer steps `steps` show, in an epoch's order: a short run encodes few of many."""
+        schedule = self.dataset.schedule
+        if len(steps) >= schedule.steps_per_epoch:
+            return list(self.dataset.items)
+        shown = set()
+        for step in steps:
+            epoch, group = divmod(step, schedule.steps_per_epoch)
+            first = group * schedule.accumulation
+            for batch in self._epoch_batches(epoch)[first : first + schedule.accumulation]:
+                shown |= {item.picture.path for item in batch.items}
+        return [item for item in self.dataset.items if item.picture.path in shown]
 
     def micro_steps(self, step: int) -> list[tuple[int, Callable[[], MicroBatch]]]:
         """Return the micro-steps of 0-based optimizer step `step`: index over the whole run, and a loader of its batch."""
@@ -88,14 +101,8 @@ class TrainingPictures:
 
 def picture_size(item: Item, flipped: bool) -> PictureSize:
     """Return what SDXL is told about a showing: original size, crop as sd-scripts counts it, size as trained."""
-    assert item.fit is not None, "buckets are assigned before batches are made"
-    width, height = item.fit.bucket_wh
-    left, top, right, _ = crop_box(item.fit.bucket_wh, item.picture.size_wh)
-    return PictureSize(
-        original_hw=(item.picture.height_px, item.picture.width_px),
-        crop_top_left=(int(top), int(width - right if flipped else left)),
-        target_hw=(height, width),
-    )
+    info = item_size_info(item, flipped=flipped)
+    return PictureSize(info.original_hw, info.crop_top_left, info.target_hw)
 
 
 def _encoder_name(model: BaseModel) -> str:

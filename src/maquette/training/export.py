@@ -6,9 +6,9 @@ import time
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from maquette.dataset.records import Item
+from maquette.dataset.summary import bucket_info, tag_frequency
 from maquette.lora.files import SavedLora, save_lora
 from maquette.lora.metadata import (
     DatasetFacts,
@@ -16,7 +16,6 @@ from maquette.lora.metadata import (
     ModelSpec,
     SubsetFacts,
     TrainingFacts,
-    count_tags,
     legacy_model_hash,
 )
 
@@ -45,7 +44,7 @@ def lora_metadata(job: Job, planned: PlannedCheckpoint, base_sha256: str, record
         model=ModelSpec(
             architecture=job.spec.modelspec_architecture,
             title=Path(planned.file_name).stem,
-            resolution_px=(job.spec.native_resolution_px, job.spec.native_resolution_px),
+            resolution_px=job.dataset.buckets[0].resolution_wh,
             prediction_type=job.info.prediction,
             trigger_phrase=job.settings.subject.trigger or None,
         ),
@@ -68,11 +67,12 @@ def _training_facts(job: Job, planned: PlannedCheckpoint, base_sha256: str, reco
         text_encoder_lr=trial.text_encoder_lr,
         unet_lr=trial.unet_lr,
         num_train_images=schedule.train_items,
-        num_reg_images=schedule.regularization_items,
+        num_reg_images=_num_shown(job, None, is_regularization=True),
         num_batches_per_epoch=schedule.batches_per_epoch,
         num_epochs=schedule.epochs,
         steps=planned.step,
-        epoch=planned.epoch,
+        # sd-scripts counts the running epoch from 0 in step checkpoints, finished ones from 1 in the others.
+        epoch=planned.epoch - planned.by_step,
         max_train_steps=schedule.steps,
         gradient_checkpointing=training.gradient_checkpointing,
         gradient_accumulation_steps=training.accumulation,
@@ -106,38 +106,30 @@ def _dataset_facts(job: Job, *, only_first: bool) -> tuple[DatasetFacts, ...]:
     training = job.dataset
     facts = []
     for index, buckets in enumerate(training.buckets):
-        items = [item for item in training.items if item.picture.subset.dataset == index]
         facts.append(
             DatasetFacts(
                 batch_size_per_device=training.batch_size[index],
-                num_train_images=sum(not item.is_regularization for item in items),
-                num_reg_images=sum(item.is_regularization for item in items),
+                num_train_images=_num_shown(job, index, is_regularization=False),
+                num_reg_images=_num_shown(job, index, is_regularization=True),
                 resolution=buckets.resolution_wh,
                 enable_bucket=buckets.enabled,
                 min_bucket_reso=buckets.min_bucket_px if buckets.enabled else None,
                 max_bucket_reso=buckets.max_bucket_px if buckets.enabled else None,
-                tag_frequency=_tag_frequency(items),
-                bucket_info=_bucket_info(items) if buckets.enabled else None,
+                tag_frequency=tag_frequency(training.dataset, index),
+                bucket_info=bucket_info(training.items, index) if buckets.enabled else None,
                 subsets=_subset_facts(job, index),
             )
         )
     return tuple(facts[:1] if only_first else facts)
 
 
-def _tag_frequency(items: list[Item]) -> dict[str, dict[str, int]]:
-    captions: dict[str, list[str]] = {}
-    for item in items:
-        if item.repeat == 0 and not item.is_regularization:
-            captions.setdefault(item.picture.subset.name, []).append(item.picture.caption)
-    return {folder: count_tags(texts) for folder, texts in captions.items()}
-
-
-def _bucket_info(items: list[Item]) -> dict[str, Any]:
-    """Return sd-scripts' summary: pictures per bucket, and how far aspect ratios were from their buckets'."""
-    counts = Counter((item.bucket.width_px, item.bucket.height_px) for item in items)
-    errors = [abs(item.fit.aspect_error) for item in items if item.fit is not None and item.repeat == 0]
-    table = {str(i): {"resolution": list(size), "count": count} for i, (size, count) in enumerate(sorted(counts.items()))}
-    return {"buckets": table, "mean_img_ar_error": sum(errors) / len(errors) if errors else 0.0}
+def _num_shown(job: Job, dataset: int | None, *, is_regularization: bool) -> int:
+    """Return pictures times repeats, as sd-scripts counts them: before regularization pictures are topped up or cut."""
+    return sum(
+        picture.subset.num_repeats
+        for picture in job.dataset.dataset.pictures
+        if picture.subset.is_regularization == is_regularization and dataset in (None, picture.subset.dataset)
+    )
 
 
 def _subset_facts(job: Job, dataset: int) -> tuple[SubsetFacts, ...]:

@@ -6,7 +6,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -79,6 +79,8 @@ class _Run:
         self.record = job.record
         self.step_seconds: list[float] = []
         self.timings: dict[str, float] = dict(job.record.timings)
+        first, total = job.resume.step if job.resume else 0, job.schedule.steps
+        self.steps = range(first, total if job.smoke_steps is None else min(first + job.smoke_steps, total))
         self.hasher = ThreadPoolExecutor(max_workers=1)
         self.base_hash: Future[str] | None = None
 
@@ -94,7 +96,7 @@ class _Run:
         yield from (Message(note, "warning") for note in model.notes)
         data = job.dataset.open(model, keep_vae=self.draw is not None and bool(job.settings.samples.sample_prompts))
         began = time.perf_counter()
-        yield from data.encode_all()
+        yield from data.encode_all(self.steps)
         self.timings["encode_s"] = time.perf_counter() - began
         engine = self._timed("adapter_s", partial(self._engine, model, placement))
         yield from self._steps(engine, data)
@@ -143,12 +145,10 @@ class _Run:
         return engine
 
     def _steps(self, engine: Engine, data: Any) -> Iterator[Event]:
-        job = self.job
-        first = job.resume.step if job.resume else 0
-        total = job.schedule.steps if job.smoke_steps is None else min(first + job.smoke_steps, job.schedule.steps)
+        job, first, total = self.job, self.steps.start, self.steps.stop
         yield Started("train", total, "step")
         with StopRequest() as stop, MetricsLog(job.folder.metrics, job.folder.events, resume_step=first) as metrics:
-            for step in range(first, total):
+            for step in self.steps:
                 began = time.perf_counter()
                 result = engine.step(step, data.micro_steps(step), job.schedule.accumulation)
                 self._clock(engine, time.perf_counter() - began)
@@ -300,8 +300,3 @@ def final_loss(metrics: Path, steps_per_epoch: int) -> float:
 
 def _base_hash(path: Path | None) -> str:
     return sha256_file(path) if path is not None and path.is_file() else ""
-
-
-def record_of(planned: Sequence[PlannedCheckpoint]) -> list[dict[str, Any]]:
-    """Return the planned checkpoints as plain values."""
-    return [asdict(entry) for entry in planned]

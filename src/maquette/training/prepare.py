@@ -21,6 +21,7 @@ from maquette.dataset.config import BucketSettings, SubsetOptions, bucket_settin
 from maquette.dataset.records import Dataset, Item
 from maquette.dataset.repeats import Schedule, make_schedule, plan_items
 from maquette.dataset.scan import scan_dataset
+from maquette.dataset.summary import dataset_record
 from maquette.errors import ConfigError, MaquetteError, OutputError, Problem
 from maquette.events import Message
 from maquette.files import require_writable_folder
@@ -193,7 +194,7 @@ def _bucketed(
         bucket, said = bucket_settings(
             wanted.resolution,
             source=source,
-            enabled=wanted.bucketing,
+            enabled=_bucketing(settings),
             min_bucket_px=wanted.min_bucket_px,
             max_bucket_px=wanted.max_bucket_px,
             step_px=wanted.bucket_step_px,
@@ -204,6 +205,12 @@ def _bucketed(
         messages += said
     items = assign_buckets(plan_items(dataset.pictures), buckets)
     return items, tuple(buckets), messages
+
+
+def _bucketing(settings: Settings) -> bool:
+    """A kohya TOML that says nothing means no buckets, as in sd-scripts; folders are bucketed."""
+    wanted = settings.dataset
+    return not _is_toml(wanted.images) if wanted.bucketing is None else wanted.bucketing
 
 
 def _require_output(settings: Settings, resume: Path | None, smoke_steps: int | None) -> None:
@@ -353,22 +360,8 @@ def _run_path(settings: Settings, name: str, resume: Path | None, smoke_steps: i
 
 
 def _fingerprint(dataset: Dataset) -> dict[str, Any]:
-    """Return what identifies every picture and caption of the run."""
-    return {
-        "pictures": [
-            {
-                "path": str(picture.path.resolve()),
-                "sha256": picture.sha256,
-                "size": list(picture.size_wh),
-                "caption": picture.caption,
-                "caption_sha256": picture.caption_sha256,
-                "repeats": picture.subset.num_repeats,
-                "regularization": picture.subset.is_regularization,
-            }
-            for picture in dataset.pictures
-        ],
-        "warnings": [message.text for message in dataset.warnings],
-    }
+    """Return what identifies every picture, caption and folder of the run."""
+    return {**dataset_record(dataset), "warnings": [message.text for message in dataset.warnings]}
 
 
 def _schedule_facts(schedule: Schedule) -> dict[str, Any]:
@@ -390,10 +383,7 @@ WITHOUT_EFFECT_ON_WEIGHTS = ("saving", "samples")
 def _digest(settings: Settings, fingerprint: dict[str, Any], info: ModelInfo) -> str:
     """Return a hash of all that decides the weights; a state resumes only the run that it belongs to."""
     values = {key: value for key, value in dump_settings(settings).items() if key not in WITHOUT_EFFECT_ON_WEIGHTS}
-    pictures = [
-        [entry["sha256"], entry["caption"], entry["repeats"], entry["regularization"]] for entry in fingerprint["pictures"]
-    ]
-    text = json.dumps([values, pictures, info.family, info.prediction], sort_keys=True)
+    text = json.dumps([values, fingerprint, info.family, info.prediction], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -54,6 +54,11 @@ class Recipe:
     minutes: float
     say: Callable[[str], None]
 
+    @property
+    def result(self) -> Path:
+        """The folder of the finished files, apart from the stages' states."""
+        return self.folder / "pack"
+
     def path(self, name: str) -> Path:
         return self.folder / f"{name}.safetensors"
 
@@ -109,9 +114,9 @@ class Recipe:
         encoder = text_stage.read_text(len(self.tokenizer), self.path("text"))
         painter = unet_stage.read_painter(self.path("unet"), encoder, self.tokenizer, self.vae)
         network = judge_stage.read_judge_network(self.path("judge"))
-        export.export_model(painter, self.vocabulary, self.folder / MODEL_NAME)
-        save_judge(network, self.folder / JUDGE_NAME)
-        write_json(self.folder / FACTS_NAME, self._facts(painter, Judge(network)))
+        export.export_model(painter, self.vocabulary, self.result / MODEL_NAME)
+        save_judge(network, self.result / JUDGE_NAME)
+        write_json(self.result / FACTS_NAME, self._facts(painter, Judge(network)))
 
     def _facts(self, painter: unet_stage.Painter, judge: Judge) -> dict[str, Any]:
         self.say("measuring")
@@ -171,9 +176,9 @@ def main(arguments: list[str] | None = None) -> int:
             say(f"stage {stage}")
             getattr(recipe, f"run_{stage}")()
     if options.install:
-        install(options.out)
+        install(recipe.result)
     if "export" in options.stages:
-        sys.stdout.write(json.dumps(json.loads((options.out / FACTS_NAME).read_text(encoding="utf-8"))) + "\n")
+        sys.stdout.write(json.dumps(json.loads((recipe.result / FACTS_NAME).read_text(encoding="utf-8"))) + "\n")
     return 0
 
 

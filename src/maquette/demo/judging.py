@@ -1,0 +1,65 @@
+"""What the small world's judge measures in the demo's first look."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from maquette.evaluate.first_look import Judge
+from maquette.evaluate.looks import LookPrompt, Measure
+from maquette.world.cast import PROMPTS, TOVAKI
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from maquette.world.judge import Judge as WorldJudge
+
+ROLES = {"trigger": "bare", "scene": "full", "edit": "edit", "class": "leak"}
+"""The report's roles of what the cast's prompts are for."""
+
+MEASURES = (
+    Measure(
+        name="identity",
+        title="Identity",
+        definition=(
+            "the share of the character's features that the judge recognises in the picture (hair, skin, clothes, "
+            "the one red glove on the right hand, the bandana); from 0 to 1, more is better. The judge is a small "
+            "network trained on drawings of the small world, never on this LoRA's pictures."
+        ),
+    ),
+    Measure(
+        name="following",
+        title="Prompt following",
+        definition="the share of view, pose and background that are as the prompt asks; from 0 to 1, more is better.",
+    ),
+)
+
+
+def look_prompts(*, seeds_each: int) -> tuple[LookPrompt, ...]:
+    """Return the cast's prompts: the bare trigger with every seed of the plan, the others with `seeds_each`."""
+    return tuple(
+        LookPrompt(
+            text=prompt.text,
+            role=ROLES[prompt.purpose],
+            num_seeds=None if prompt.purpose == "trigger" else seeds_each,
+        )
+        for prompt in PROMPTS
+        if prompt.purpose in ROLES
+    )
+
+
+def judge_with(judge: WorldJudge) -> Judge:
+    """Return a first look's judge: identity of every picture but edits, following where the prompt names a scene."""
+    scenes = {prompt.text: prompt.scene for prompt in PROMPTS if prompt.scene is not None}
+
+    def scores(pictures: Sequence[Image.Image], prompts: Sequence[LookPrompt]) -> list[dict[str, float]]:
+        found: list[dict[str, float]] = []
+        identities = judge.identity(pictures, TOVAKI)
+        for picture, prompt, identity in zip(pictures, prompts, identities, strict=True):
+            told = {} if prompt.role == "edit" else {"identity": identity}
+            if prompt.text in scenes:
+                told["following"] = judge.following([picture], scenes[prompt.text])[0]
+            found.append(told)
+        return found
+
+    return scores

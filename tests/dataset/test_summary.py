@@ -1,0 +1,40 @@
+"""What goes into a LoRA's metadata about its pictures is what the reference writes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from maquette.dataset.buckets import assign_buckets
+from maquette.dataset.config import BucketSettings, SubsetOptions
+from maquette.dataset.repeats import plan_items
+from maquette.dataset.scan import scan_dataset
+from maquette.dataset.summary import bucket_info, dataset_record
+from tests.dataset.making import captioned, picture
+
+def test_buckets_are_counted_with_repeats(tmp_path: Path) -> None:
+    captioned(tmp_path / "train" / "2_dog", 2, (512, 512))
+    captioned(tmp_path / "train" / "3_dog", 1, (640, 480))
+    captioned(tmp_path / "reg" / "1_dog", 1, (512, 512))
+    dataset = scan_dataset(tmp_path / "train", regularization=tmp_path / "reg")
+    items = assign_buckets(plan_items(dataset.pictures), BucketSettings())
+    info = bucket_info(items)
+    assert info["buckets"] == {
+        "0": {"resolution": [512, 512], "count": 4 + 7},
+        "1": {"resolution": [576, 448], "count": 3},
+    }
+    assert 0 < info["mean_img_ar_error"] < 0.05
+
+
+def test_the_record_of_a_dataset_is_json_and_changes_with_any_picture_caption_or_option(
+    tmp_path: Path,
+) -> None:
+    captioned(tmp_path, 2)
+    records = [json.dumps(dataset_record(scan_dataset(tmp_path)))]
+    assert json.dumps(dataset_record(scan_dataset(tmp_path))) == records[0]
+    records.append(json.dumps(dataset_record(scan_dataset(tmp_path, options=SubsetOptions(keep_tokens=1)))))
+    (tmp_path / "p000.txt").write_text("another caption")
+    records.append(json.dumps(dataset_record(scan_dataset(tmp_path))))
+    picture(tmp_path / "p001.png", seed=99)
+    records.append(json.dumps(dataset_record(scan_dataset(tmp_path))))
+    assert len(set(records)) == 4
