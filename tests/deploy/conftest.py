@@ -44,4 +44,8 @@ def comfy(tmp_path: Path) -> Path:
 @pytest.fixture
 def recipe() -> Recipe:
     """How the LoRA is drawn."""
-    return Recipe(trigger="zkw", prompts=("zkw, standing, front view", "zkw, jumping"), base_checkpoint="base.safetensors")
+    return Recipe(
+        trigger="zkw",
+        prompts=("zkw, standing, front view", "zkw, jumping"),
+        base_checkpoint="base.safetensors",
+    )

@@ -1,4 +1,6 @@
-"""Laws of installing: nothing is ever overwritten, everything is whole, and errors leave the folder as it was."""
+"""Laws of installing: nothing is ever overwritten, everything is whole, and errors leave the folder as it
+was.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,11 @@ def test_installs_lora_sidecar_workflow_and_prompts(lora: Path, comfy: Path, rec
     assert installed.lora == comfy / "models/loras/zkw.safetensors"
     assert installed.lora.read_bytes() == lora.read_bytes()
     assert installed.sha256 == sha256_file(lora)
-    assert (installed.lora_name, installed.already_installed, installed.notes) == ("zkw.safetensors", False, ())
+    assert (installed.lora_name, installed.already_installed, installed.notes) == (
+        "zkw.safetensors",
+        False,
+        (),
+    )
     sidecar = json.loads(installed.sidecar.read_text(encoding="utf-8"))
     assert sidecar["activation text"] == "zkw"
     assert (sidecar["preferred weight"], sidecar["sd version"]) == (1.0, "SD1")
@@ -39,7 +45,9 @@ def test_installs_lora_sidecar_workflow_and_prompts(lora: Path, comfy: Path, rec
     assert json.loads(json.dumps(installed.to_json()))["lora"] == str(installed.lora)
 
 
-def test_another_lora_of_that_name_becomes_a_new_release(lora: Path, comfy: Path, recipe: Recipe, tmp_path: Path) -> None:
+def test_another_lora_of_that_name_becomes_a_new_release(
+    lora: Path, comfy: Path, recipe: Recipe, tmp_path: Path
+) -> None:
     first = comfyui.install(lora, comfy, name="zkw", recipe=recipe)
     before = tree(comfy)
     second = comfyui.install(write_lora(tmp_path / "b.safetensors", seed=1), comfy, name="zkw", recipe=recipe)
@@ -54,7 +62,9 @@ def test_another_lora_of_that_name_becomes_a_new_release(lora: Path, comfy: Path
     assert third.workflow is not None and "zkw-v3.safetensors" in third.workflow.read_text(encoding="utf-8")
 
 
-def test_the_same_lora_is_not_installed_twice(lora: Path, comfy: Path, recipe: Recipe, tmp_path: Path) -> None:
+def test_the_same_lora_is_not_installed_twice(
+    lora: Path, comfy: Path, recipe: Recipe, tmp_path: Path
+) -> None:
     comfyui.install(lora, comfy, name="zkw", recipe=recipe)
     comfyui.install(write_lora(tmp_path / "b.safetensors", seed=1), comfy, name="zkw", recipe=recipe)
     marks = {path: path.stat().st_mtime_ns for path in (comfy / "models/loras").iterdir()}
@@ -119,10 +129,14 @@ def test_the_preview_carries_the_workflow(lora: Path, comfy: Path, recipe: Recip
     from maquette.evaluate.pictures import save_picture
 
     preview = save_picture(tmp_path / "preview.png", Image.new("RGB", (64, 64), "red"), "zkw\nSteps: 25")
-    installed = comfyui.install(lora, comfy, name="zkw", recipe=replace(recipe, negative="schön"), preview=preview)
+    installed = comfyui.install(
+        lora, comfy, name="zkw", recipe=replace(recipe, negative="schön"), preview=preview
+    )
     assert installed.preview is not None and installed.workflow is not None
     with Image.open(installed.preview) as picture:
-        assert json.loads(picture.info["prompt"]) == json.loads(installed.workflow.read_text(encoding="utf-8"))
+        assert json.loads(picture.info["prompt"]) == json.loads(
+            installed.workflow.read_text(encoding="utf-8")
+        )
         assert picture.info["parameters"] == "zkw\nSteps: 25"
 
 
@@ -134,10 +148,14 @@ def test_subfolders_keep_releases_in_order(lora: Path, comfy: Path, recipe: Reci
 
 
 def test_a_portable_builds_folder_is_recognised(lora: Path, comfy: Path, recipe: Recipe) -> None:
-    assert comfyui.install(lora, comfy.parent, name="zkw", recipe=recipe).lora.parent == comfy / "models/loras"
+    assert (
+        comfyui.install(lora, comfy.parent, name="zkw", recipe=recipe).lora.parent == comfy / "models/loras"
+    )
 
 
-def test_a_folder_that_is_no_comfyui_is_refused_unless_asked(lora: Path, recipe: Recipe, tmp_path: Path) -> None:
+def test_a_folder_that_is_no_comfyui_is_refused_unless_asked(
+    lora: Path, recipe: Recipe, tmp_path: Path
+) -> None:
     elsewhere = tmp_path / "pictures"
     elsewhere.mkdir()
     with pytest.raises(OutputError, match="--create"):
@@ -150,19 +168,27 @@ def test_a_folder_that_is_no_comfyui_is_refused_unless_asked(lora: Path, recipe:
 
 
 def test_a_missing_base_is_said_with_the_nearest_name(lora: Path, comfy: Path, recipe: Recipe) -> None:
-    installed = comfyui.install(lora, comfy, name="zkw", recipe=replace(recipe, base_checkpoint="bse.safetensors"))
+    installed = comfyui.install(
+        lora, comfy, name="zkw", recipe=replace(recipe, base_checkpoint="bse.safetensors")
+    )
     assert any("there is base.safetensors" in note for note in installed.notes)
 
 
-@pytest.mark.parametrize("name", ["", " ", "../zkw", "/zkw", "a/../b", ".hidden", 'a"b', "a<b", "a:b", "a,b", "dot."])
-def test_names_that_some_program_chokes_on_are_refused(lora: Path, comfy: Path, recipe: Recipe, name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["", " ", "../zkw", "/zkw", "a/../b", ".hidden", 'a"b', "a<b", "a:b", "a,b", "dot."]
+)
+def test_names_that_some_program_chokes_on_are_refused(
+    lora: Path, comfy: Path, recipe: Recipe, name: str
+) -> None:
     before = tree(comfy)
     with pytest.raises(ConfigError, match="cannot be used as a file name"):
         comfyui.install(lora, comfy, name=name, recipe=recipe)
     assert tree(comfy) == before
 
 
-def test_what_is_no_whole_lora_is_not_installed(lora: Path, comfy: Path, recipe: Recipe, tmp_path: Path) -> None:
+def test_what_is_no_whole_lora_is_not_installed(
+    lora: Path, comfy: Path, recipe: Recipe, tmp_path: Path
+) -> None:
     truncated = tmp_path / "truncated.safetensors"
     truncated.write_bytes(lora.read_bytes()[:-20])
     before = tree(comfy)

@@ -1,4 +1,4 @@
-"""A real HTTP server on the loopback answers as ComfyUI does; the check asks it and believes only its lists."""
+"""A real HTTP server on the loopback answers as ComfyUI does; the check believes only its lists."""
 
 from __future__ import annotations
 
@@ -22,7 +22,13 @@ def object_info(loras: list[str], checkpoints: list[str]) -> dict[str, Any]:
     nodes = copy.deepcopy(dict(NODES))
     for name, node in nodes.items():
         required = node["input"]["required"]
-        node.update(name=name, display_name=name, category="x", python_module="nodes", input_order={"required": list(required)})
+        node.update(
+            name=name,
+            display_name=name,
+            category="x",
+            python_module="nodes",
+            input_order={"required": list(required)},
+        )
     nodes["LoraLoader"]["input"]["required"]["lora_name"] = [loras, {"tooltip": "The name of the LoRA."}]
     nodes["CheckpointLoaderSimple"]["input"]["required"]["ckpt_name"] = ["COMBO", {"options": checkpoints}]
     return nodes
@@ -105,7 +111,9 @@ def test_a_base_that_the_server_lacks_is_found_out(server: Server, workflow: dic
         ({"/object_info": {"hello": 1}, "/models/loras": []}, "not as ComfyUI does"),
     ],
 )
-def test_what_is_no_comfyui_is_said(server: Server, workflow: dict[str, Any], bodies: dict[str, Any], said: str) -> None:
+def test_what_is_no_comfyui_is_said(
+    server: Server, workflow: dict[str, Any], bodies: dict[str, Any], said: str
+) -> None:
     server.bodies(bodies)
     with pytest.raises(OutputError, match=said):
         verify(server.url, workflow)

@@ -45,7 +45,9 @@ def test_every_recipe_gives_a_sound_workflow(recipe: Recipe, changes: dict[str, 
 def test_the_workflow_says_what_the_recipe_says(recipe: Recipe) -> None:
     told = replace(recipe, clip_skip=2, strength=0.8, negative="blurry", seed=9, steps=31, guidance=5.5)
     workflow = workflow_of(told)
-    texts = [entry["inputs"]["text"] for entry in workflow.values() if entry["class_type"] == "CLIPTextEncode"]
+    texts = [
+        entry["inputs"]["text"] for entry in workflow.values() if entry["class_type"] == "CLIPTextEncode"
+    ]
     sampler = node(workflow, "KSampler")
     assert texts == ["zkw, standing, front view", "blurry"]
     assert node(workflow, "CLIPSetLastLayer")["stop_at_clip_layer"] == -2
@@ -70,7 +72,9 @@ def test_lora_names_carry_the_systems_separator(recipe: Recipe) -> None:
     assert node(workflow, "LoraLoader")["lora_name"] == f"people{os.sep}zkw.safetensors"
 
 
-@pytest.mark.parametrize(("given", "meant"), [("euler_a", "euler_ancestral"), ("DPM++ 2M", "dpmpp_2m"), ("unipc", "uni_pc")])
+@pytest.mark.parametrize(
+    ("given", "meant"), [("euler_a", "euler_ancestral"), ("DPM++ 2M", "dpmpp_2m"), ("unipc", "uni_pc")]
+)
 def test_samplers_are_known_by_their_common_names(given: str, meant: str) -> None:
     assert sampler_name(given) == meant
 
@@ -137,7 +141,10 @@ def test_every_required_input_is_required(recipe: Recipe, class_type: str) -> No
 
 def test_the_check_finds_what_comfyui_would_quietly_ignore(recipe: Recipe) -> None:
     workflow = workflow_of(recipe)
-    dangling = {**workflow, "20": {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}}}
+    dangling = {
+        **workflow,
+        "20": {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}},
+    }
     unsaved = {key: entry for key, entry in workflow.items() if entry["class_type"] != "SaveImage"}
     editor = {"nodes": [], "links": []}
     unknown = {**workflow, "20": {"class_type": "LoraLoadr", "inputs": {}}}
@@ -149,18 +156,30 @@ def test_the_check_finds_what_comfyui_would_quietly_ignore(recipe: Recipe) -> No
 
 def test_the_check_finds_circles() -> None:
     table = {"Blend": {"input": {"required": {"a": ("MODEL",)}}, "output": ["MODEL"], "output_node": True}}
-    circle = {"1": {"class_type": "Blend", "inputs": {"a": ["2", 0]}}, "2": {"class_type": "Blend", "inputs": {"a": ["1", 0]}}}
+    circle = {
+        "1": {"class_type": "Blend", "inputs": {"a": ["2", 0]}},
+        "2": {"class_type": "Blend", "inputs": {"a": ["1", 0]}},
+    }
     assert "circle" in str(check_workflow(circle, table)[0])
 
 
 def test_the_template_tells_all_that_drawing_needs(recipe: Recipe) -> None:
     text = prompt_template(replace(recipe, strength=0.8, negative="blurry", clip_skip=2), "zkw.safetensors")
-    for fact in ("zkw.safetensors", "base.safetensors", "0.8", "blurry", "zkw, jumping", "<lora:zkw:0.8>", "512 × 512"):
+    for fact in (
+        "zkw.safetensors",
+        "base.safetensors",
+        "0.8",
+        "blurry",
+        "zkw, jumping",
+        "<lora:zkw:0.8>",
+        "512 × 512",
+    ):
         assert fact in text
 
 
 @pytest.mark.parametrize(
-    ("version", "word"), [("sd_v1", "SD1"), ("sdxl_base_v1-0", "SDXL"), ("sd_v2_768_v", "SD2"), ("flux1", "Unknown")]
+    ("version", "word"),
+    [("sd_v1", "SD1"), ("sdxl_base_v1-0", "SDXL"), ("sd_v2_768_v", "SD2"), ("flux1", "Unknown")],
 )
 def test_the_kind_of_base_has_automatic1111s_word(version: str, word: str) -> None:
     assert sd_version(version) == word

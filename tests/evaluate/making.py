@@ -31,7 +31,9 @@ def look_of(
             step = None if name == FLOOR else 100 * number
             told = {"identity": score} if measures else {}
             looks.append(
-                Look(checkpoint=name, step=step, prompt=prompt, role="bare", seed=seed, path=place, scores=told)
+                Look(
+                    checkpoint=name, step=step, prompt=prompt, role="bare", seed=seed, path=place, scores=told
+                )
             )
     return FirstLook(folder=folder, looks=tuple(looks), measures=measures, drawing={"steps": 25})
 
@@ -44,7 +46,10 @@ def facts_of(folder: Path, look: FirstLook | None, **changes: Any) -> ReportFact
     record = RunRecord(
         run="zkw-001",
         state="finished",
-        settings={"lora": {"rank": 4, "alpha": 2.0, "conv_rank": None}, "training": {"steps": 4, "bucketing": True}},
+        settings={
+            "lora": {"rank": 4, "alpha": 2.0, "conv_rank": None},
+            "training": {"steps": 4, "bucketing": True},
+        },
         base={"family": "one", "path": "/models/base.safetensors"},
         schedule={"sum": "1 × 1 / batch 1 = 1 step an epoch; 4 steps = 4 epochs", "steps": 4},
         environment={"python": "3.11", "packages": {"torch": "2"}},
@@ -66,7 +71,11 @@ def facts_of(folder: Path, look: FirstLook | None, **changes: Any) -> ReportFact
         "metrics": [{"step": step, "loss": 0.5 / step, "lr_denoiser": 1e-4 * step} for step in range(1, 5)],
         "look": look,
         "pictures": [(picture, "zkw, standing")],
-        "deliveries": (Delivery(program="ComfyUI", lora="/c/zkw.safetensors", lora_name="zkw.safetensors", steps=("Go",)),),
+        "deliveries": (
+            Delivery(
+                program="ComfyUI", lora="/c/zkw.safetensors", lora_name="zkw.safetensors", steps=("Go",)
+            ),
+        ),
         "timings": {"first_look_s": 30.0},
     }
     return ReportFacts(**(facts | changes))

@@ -1,7 +1,7 @@
 """Laws of drawing: a picture follows from its request, whatever else is drawn beside it.
 
-Pictures may differ by one of 255 levels: another batch size lets matrix products add up in another order (about 1e-6),
-which can tip the rounding to bytes.
+Pictures may differ by one of 255 levels: another batch size lets matrix products add up in another order
+(about 1e-6), which can tip the rounding to bytes.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ def test_loras_on_the_trial_axis_draw_what_each_draws_alone(bases: dict[str, Any
 
 
 def test_unlike_requests_keep_their_own_settings(base: Any) -> None:
-    """Sizes, steps, samplers, guidance and long texts cannot share a batch; each picture is as if drawn alone."""
+    """Sizes, steps, samplers, guidance and long texts cannot share a batch; each picture is as if drawn
+    alone.
+    """
     requests = [
         request_of(1),
         request_of(1, width_px=96),

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -108,10 +109,16 @@ def test_the_page_says_the_verdict_and_its_numbers(facts: Any) -> None:
 
 def test_text_cannot_become_markup(tmp_path: Path) -> None:
     look = look_of(tmp_path / "look", {FLOOR: [0.1, 0.2], HOSTILE: [0.6, 0.9]}, prompt=HOSTILE)
-    facts = facts_of(tmp_path / "run", look, title=HOSTILE, trigger=HOSTILE, notes=(HOSTILE,), prompt_template=HOSTILE)
+    facts = facts_of(
+        tmp_path / "run", look, title=HOSTILE, trigger=HOSTILE, notes=(HOSTILE,), prompt_template=HOSTILE
+    )
     record = replace(facts.record, run=HOSTILE, settings={HOSTILE: {HOSTILE: HOSTILE}}, notes=(HOSTILE,))
     facts = replace(facts, record=record, pictures=[(facts.pictures[0][0], HOSTILE)])
-    honest = Page(render_report(facts_of(tmp_path / "run", look_of(tmp_path / "look", {FLOOR: [0.1, 0.2], "a": [0.6, 0.9]}))))
+    honest = Page(
+        render_report(
+            facts_of(tmp_path / "run", look_of(tmp_path / "look", {FLOOR: [0.1, 0.2], "a": [0.6, 0.9]}))
+        )
+    )
     page = Page(render_report(facts))
     assert page.tags["script"] == 2
     assert "onerror" not in {name for _, name, _ in page.attributes}
@@ -155,12 +162,19 @@ def test_ticks_are_round_and_inside(low: float, high: float) -> None:
     found = ticks(low, high)
     assert 3 <= len(found) <= 8
     assert all(low - 1e-9 <= value <= high + 1e-9 for value in found)
-    steps = {round((b - a) / (found[1] - found[0]), 6) for a, b in zip(found, found[1:], strict=False)}
+    steps = {round((b - a) / (found[1] - found[0]), 6) for a, b in pairwise(found)}
     assert steps == {1.0}
 
 
 def test_ticks_are_short() -> None:
-    assert [short(value) for value in (0, 0.25, 1e-4, 5e-4, 1200, -0.002)] == ["0", "0.25", "1e-4", "5e-4", "1200", "-2e-3"]
+    assert [short(value) for value in (0, 0.25, 1e-4, 5e-4, 1200, -0.002)] == [
+        "0",
+        "0.25",
+        "1e-4",
+        "5e-4",
+        "1200",
+        "-2e-3",
+    ]
 
 
 def test_curves_keep_their_peaks_and_gaps() -> None:
@@ -176,17 +190,26 @@ def test_curves_keep_their_peaks_and_gaps() -> None:
 
 def test_an_empty_or_constant_curve_is_drawn(facts: Any) -> None:
     for points in ([], [(1.0, 0.5)], [(1.0, 0.5), (2.0, 0.5)]):
-        chart = line_chart([Series(name="a", points=points)], title="t", description="d", x=Axis(label="x"), y=Axis(label="y"))
+        chart = line_chart(
+            [Series(name="a", points=points)],
+            title="t",
+            description="d",
+            x=Axis(label="x"),
+            y=Axis(label="y"),
+        )
         Page(chart)
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0.42, "0.4 s"), (59, "59 s"), (60, "1 min 00 s"), (201, "3 min 21 s"), (7500, "2 h 05 min")]
+    ("seconds", "text"),
+    [(0.42, "0.4 s"), (59, "59 s"), (60, "1 min 00 s"), (201, "3 min 21 s"), (7500, "2 h 05 min")],
 )
 def test_durations_are_said_as_people_do(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
-@pytest.mark.parametrize(("count", "text"), [(12, "12 bytes"), (1_234_567, "1.2 MB"), (151_000_000, "151 MB")])
+@pytest.mark.parametrize(
+    ("count", "text"), [(12, "12 bytes"), (1_234_567, "1.2 MB"), (151_000_000, "151 MB")]
+)
 def test_sizes_are_said_as_people_do(count: int, text: str) -> None:
     assert size(count) == text

@@ -10,7 +10,9 @@ import pytest
 from maquette.evaluate.statistics import difference, estimate, t975
 
 
-@pytest.mark.parametrize(("df", "value"), [(1, 12.706), (4, 2.776), (11, 2.201), (25, 2.060), (40, 2.021), (1e12, 1.960)])
+@pytest.mark.parametrize(
+    ("df", "value"), [(1, 12.706), (4, 2.776), (11, 2.201), (25, 2.060), (40, 2.021), (1e12, 1.960)]
+)
 def test_students_quantiles_agree_with_the_tables(df: float, value: float) -> None:
     assert t975(df) == pytest.approx(value, abs=2e-3)
 
@@ -51,7 +53,8 @@ def test_pairing_removes_what_seeds_have_in_common() -> None:
 
 @pytest.mark.parametrize(("prompts", "seeds"), [(1, 6), (5, 8)])
 def test_intervals_hold_the_truth_as_often_as_they_say(prompts: int, seeds: int) -> None:
-    """Crossed random prompts and seeds: about 95 of 100 intervals hold the true mean. Treating all pictures as
+    """Crossed random prompts and seeds: about 95 of 100 intervals hold the true mean. Treating all pictures
+    as
     independent would hold it about half as often in the second case."""
     generator = random.Random(1)
     draws = 600

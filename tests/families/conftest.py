@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.families.models import NAMES
 
 from maquette import families
 from maquette.families.protocol import BaseModel
 from maquette.families.tiny import write_tiny
+from tests.families.models import NAMES
 
 
 @pytest.fixture(scope="session")

@@ -36,7 +36,11 @@ def full_parts(name: str, path: Path) -> list[Part]:
     """Return the empty parts of the full-size model in `path`."""
     source = open_source(path)
     assert isinstance(source, SingleFile)
-    found = [part for item in LOADERS[name]._file_parts(source) for part in (item if isinstance(item, tuple) else (item,))]
+    found = [
+        part
+        for item in LOADERS[name]._file_parts(source)
+        for part in (item if isinstance(item, tuple) else (item,))
+    ]
     return [part for part in found if isinstance(part, Part)]
 
 

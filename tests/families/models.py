@@ -31,12 +31,17 @@ def noisy_batch(model: BaseModel, count: int = 2, cells: int = 16) -> tuple[torc
 
 
 def diffusers_pipeline(path: Path, model: BaseModel) -> Any:
-    """Return diffusers' own pipeline over the weights in the single file, by diffusers' own conversion of the names.
+    """Return diffusers' own pipeline over the single file's weights, names converted by diffusers.
 
     Only configurations come from `model`.
     """
-    from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
-    from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+    from diffusers import (
+        AutoencoderKL,
+        DDIMScheduler,
+        StableDiffusionPipeline,
+        StableDiffusionXLPipeline,
+        UNet2DConditionModel,
+    )
     from diffusers.loaders import single_file_utils as convert
     from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
@@ -50,14 +55,28 @@ def diffusers_pipeline(path: Path, model: BaseModel) -> Any:
     vae.load_state_dict(convert.convert_ldm_vae_checkpoint(dict(weights), vae_config))
     first = CLIPTextModel(model.text_encoders[0].config)  # type: ignore[arg-type]
     prefix = "conditioner.embedders.0.transformer." if two else "cond_stage_model.transformer."
-    load_text(first, {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)})
-    parts = {"unet": unet.eval(), "vae": vae.eval(), "text_encoder": first.eval(), "scheduler": DDIMScheduler(clip_sample=False, beta_schedule="scaled_linear")}
+    load_text(
+        first, {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+    )
+    parts = {
+        "unet": unet.eval(),
+        "vae": vae.eval(),
+        "text_encoder": first.eval(),
+        "scheduler": DDIMScheduler(clip_sample=False, beta_schedule="scaled_linear"),
+    }
     if not two:
         return StableDiffusionPipeline(
-            **parts, tokenizer=transformers_tokenizer(), safety_checker=None, feature_extractor=None, requires_safety_checker=False
+            **parts,
+            tokenizer=transformers_tokenizer(),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
         )
     second = CLIPTextModelWithProjection(model.text_encoders[1].config)  # type: ignore[arg-type]
-    load_text(second, convert.convert_open_clip_checkpoint(second, dict(weights), prefix="conditioner.embedders.1.model."))
+    load_text(
+        second,
+        convert.convert_open_clip_checkpoint(second, dict(weights), prefix="conditioner.embedders.1.model."),
+    )
     return StableDiffusionXLPipeline(
         **parts,
         text_encoder_2=second.eval(),

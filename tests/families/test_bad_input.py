@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.families.models import NAMES, rewrite_header
 
 from maquette import families
 from maquette.errors import ConfigError, ModelError
 from maquette.families.tiny import write_tiny
+from tests.families.models import NAMES, rewrite_header
 
 every_family = pytest.mark.parametrize("name", NAMES)
 
@@ -91,18 +91,32 @@ def test_a_damaged_header_is_said_to_be_damaged(tiny_files: dict[str, Path], tmp
 
         return change
 
-    for value in (None, {"dtype": "F32"}, {"dtype": "F32", "shape": [4], "data_offsets": [0, 3]}, {"dtype": "F32", "shape": [-1], "data_offsets": [8, 4]}):
+    for value in (
+        None,
+        {"dtype": "F32"},
+        {"dtype": "F32", "shape": [4], "data_offsets": [0, 3]},
+        {"dtype": "F32", "shape": [-1], "data_offsets": [8, 4]},
+    ):
         refused(rewrite_header(source, path, spoil(value)), "damaged")
 
 
 ELSEWHERE = [
     (["lora_unet_down_blocks_0_attentions_0_proj_in.lora_down.weight"], "it is a LoRA"),
     (["unet.down_blocks.0.attentions.0.proj_in.lora_A.weight"], "it is a LoRA"),
-    (["control_model.input_blocks.0.0.weight", "model.diffusion_model.input_blocks.0.0.weight"], "ControlNet"),
+    (
+        ["control_model.input_blocks.0.0.weight", "model.diffusion_model.input_blocks.0.0.weight"],
+        "ControlNet",
+    ),
     (["emb_params"], "textual inversion"),
     (["clip_g", "clip_l"], "textual inversion"),
-    (["conditioner.embedders.0.model.ln_final.weight", "model.diffusion_model.input_blocks.0.0.weight"], "refiner"),
-    (["cond_stage_model.model.ln_final.weight", "model.diffusion_model.input_blocks.0.0.weight"], "Stable Diffusion 2"),
+    (
+        ["conditioner.embedders.0.model.ln_final.weight", "model.diffusion_model.input_blocks.0.0.weight"],
+        "refiner",
+    ),
+    (
+        ["cond_stage_model.model.ln_final.weight", "model.diffusion_model.input_blocks.0.0.weight"],
+        "Stable Diffusion 2",
+    ),
     (["model.diffusion_model.joint_blocks.0.x_block.attn.qkv.weight"], "Stable Diffusion 3"),
     (["model.diffusion_model.double_blocks.0.img_attn.qkv.weight"], "FLUX.1"),
     (["double_blocks.0.img_attn.qkv.weight", "double_stream_modulation_img.lin.weight"], "FLUX.2"),
@@ -131,7 +145,10 @@ def test_missing_tensors_are_all_named(name: str, tiny_files: dict[str, Path], t
     with pytest.raises(ModelError) as caught:
         families.load(tmp_path / "part.safetensors")
     assert any(gone[0] in str(problem) for problem in caught.value.problems)
-    save_file({key: value for key, value in state.items() if not key.startswith("first_stage")}, tmp_path / "novae.safetensors")
+    save_file(
+        {key: value for key, value in state.items() if not key.startswith("first_stage")},
+        tmp_path / "novae.safetensors",
+    )
     refused(tmp_path / "novae.safetensors", "first_stage_model", "missing")
 
 
@@ -163,7 +180,15 @@ def test_an_unknown_prediction_type_is_refused(tmp_path: Path) -> None:
     refused(path, "'sample'")
 
 
-@pytest.mark.parametrize("value", ["{", "{}", '{"vocab": {"a": 0}, "merges": []}', '{"vocab": {"<|startoftext|>": 0, "<|endoftext|>": 99999}, "merges": []}'])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "{",
+        "{}",
+        '{"vocab": {"a": 0}, "merges": []}',
+        '{"vocab": {"<|startoftext|>": 0, "<|endoftext|>": 99999}, "merges": []}',
+    ],
+)
 def test_a_broken_tokenizer_in_the_file_is_refused(value: str, tmp_path: Path) -> None:
     path = write_tiny(NAMES[0], tmp_path / "m.safetensors", metadata={"maquette.tokenizer": value})
     with pytest.raises(ModelError, match="tokenizer"):
@@ -208,7 +233,9 @@ def test_a_hub_name_that_cannot_be_had_says_so(monkeypatch: pytest.MonkeyPatch, 
 
 
 @every_family
-def test_a_clip_skip_that_the_model_does_not_have_is_a_config_error(name: str, tiny_files: dict[str, Path]) -> None:
+def test_a_clip_skip_that_the_model_does_not_have_is_a_config_error(
+    name: str, tiny_files: dict[str, Path]
+) -> None:
     model = families.load(tiny_files[name])
     tokens = model.tokenize(["a dog"])
     for clip_skip in (0, 40):

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.families.models import CAPTIONS, NAMES, noisy_batch, sizes_of
 
 from maquette import families
 from maquette.errors import ConfigError
 from maquette.families import FAMILIES, Conditioning
 from maquette.families.protocol import BaseModel
 from maquette.families.tiny import write_tiny
+from tests.families.models import CAPTIONS, NAMES, noisy_batch, sizes_of
 
 every_family = pytest.mark.parametrize("name", NAMES)
 
@@ -23,13 +23,20 @@ def conditioning_of(model: BaseModel, captions: tuple[str, ...] = CAPTIONS) -> C
 
 
 @every_family
-def test_a_single_file_is_recognised_by_its_tensors_not_its_name(name: str, tiny_files: dict[str, Path], tmp_path: Path) -> None:
+def test_a_single_file_is_recognised_by_its_tensors_not_its_name(
+    name: str, tiny_files: dict[str, Path], tmp_path: Path
+) -> None:
     other = next(family for family in NAMES if family != name)
     misleading = tmp_path / f"{other}_xl_v15.safetensors"
     misleading.write_bytes(tiny_files[name].read_bytes())
     info = families.inspect(misleading)
     assert info.family == name
-    assert (info.source, info.layout, info.dtype, info.prediction) == ("single-file", "single-file", "float32", "epsilon")
+    assert (info.source, info.layout, info.dtype, info.prediction) == (
+        "single-file",
+        "single-file",
+        "float32",
+        "epsilon",
+    )
     assert info.resolution == FAMILIES[name].spec.native_resolution_px
     assert (info.latent_channels, info.vae_factor) == (4, 8)
 
@@ -41,12 +48,16 @@ def test_a_loaded_model_is_frozen_and_of_the_asked_precision(name: str, tiny_fil
     assert len(model.text_encoders) == model.info.text_encoders
     assert not any(parameter.requires_grad for module in modules for parameter in module.parameters())
     assert {tensor.dtype for module in modules for tensor in module.parameters()} == {torch.bfloat16}
-    assert not any(tensor.is_meta for module in modules for tensor in (*module.parameters(), *module.buffers()))
+    assert not any(
+        tensor.is_meta for module in modules for tensor in (*module.parameters(), *module.buffers())
+    )
     assert model.dtype == model.vae_dtype == torch.bfloat16
 
 
 @every_family
-def test_float16_keeps_the_vae_in_float32_where_it_would_overflow(name: str, tiny_files: dict[str, Path]) -> None:
+def test_float16_keeps_the_vae_in_float32_where_it_would_overflow(
+    name: str, tiny_files: dict[str, Path]
+) -> None:
     expected = torch.float16 if FAMILIES[name].spec.half_precision_vae else torch.float32
     loaded = families.load(tiny_files[name], dtype=torch.float16)
     moved = families.load(tiny_files[name]).to(dtype=torch.float16)
@@ -55,7 +66,9 @@ def test_float16_keeps_the_vae_in_float32_where_it_would_overflow(name: str, tin
 
 
 @every_family
-def test_text_gives_one_row_a_caption_that_depends_on_no_other(name: str, tiny_models: dict[str, BaseModel]) -> None:
+def test_text_gives_one_row_a_caption_that_depends_on_no_other(
+    name: str, tiny_models: dict[str, BaseModel]
+) -> None:
     model = tiny_models[name]
     together, alone = conditioning_of(model), conditioning_of(model, CAPTIONS[1:])
     assert together.text_BTD.shape[:2] == (2, 77)
@@ -68,7 +81,9 @@ def test_text_gives_one_row_a_caption_that_depends_on_no_other(name: str, tiny_m
 
 
 @every_family
-def test_long_captions_take_chunks_and_what_is_cut_is_counted(name: str, tiny_models: dict[str, BaseModel]) -> None:
+def test_long_captions_take_chunks_and_what_is_cut_is_counted(
+    name: str, tiny_models: dict[str, BaseModel]
+) -> None:
     model = tiny_models[name]
     long = "word " * 100
     short, longer = model.tokenize([long, "word"]), model.tokenize([long, "word"], max_tokens=150)
@@ -85,7 +100,9 @@ def test_long_captions_take_chunks_and_what_is_cut_is_counted(name: str, tiny_mo
 
 
 @every_family
-def test_prediction_has_the_latents_shape_repeats_and_gives_gradients_to_the_text(name: str, tiny_models: dict[str, BaseModel]) -> None:
+def test_prediction_has_the_latents_shape_repeats_and_gives_gradients_to_the_text(
+    name: str, tiny_models: dict[str, BaseModel]
+) -> None:
     model = tiny_models[name]
     noisy, timesteps = noisy_batch(model)
     conditioning = conditioning_of(model)
@@ -133,7 +150,9 @@ def test_pictures_go_to_scaled_latents_and_back(name: str, tiny_models: dict[str
 
 
 @every_family
-def test_every_tensor_of_the_file_is_used_once_and_goes_back_to_the_same_bytes(name: str, tiny_files: dict[str, Path]) -> None:
+def test_every_tensor_of_the_file_is_used_once_and_goes_back_to_the_same_bytes(
+    name: str, tiny_files: dict[str, Path]
+) -> None:
     from maquette.families.common.shapes import file_tensors
     from tests.families.parts import parts_of
 
@@ -148,7 +167,9 @@ def test_every_tensor_of_the_file_is_used_once_and_goes_back_to_the_same_bytes(n
 
 
 @every_family
-def test_tensors_that_nothing_reads_are_reported(name: str, tiny_files: dict[str, Path], tmp_path: Path) -> None:
+def test_tensors_that_nothing_reads_are_reported(
+    name: str, tiny_files: dict[str, Path], tmp_path: Path
+) -> None:
     from safetensors.torch import save_file
 
     extra = {"strange.tensor": torch.zeros(2), "model_ema.decay": torch.zeros(1), "betas": torch.zeros(3)}
@@ -160,7 +181,9 @@ def test_tensors_that_nothing_reads_are_reported(name: str, tiny_files: dict[str
 
 @every_family
 def test_prediction_type_and_resolution_come_from_the_file(name: str, tmp_path: Path) -> None:
-    path = write_tiny(name, tmp_path / "v.safetensors", prediction="v", metadata={"modelspec.resolution": "64x64"})
+    path = write_tiny(
+        name, tmp_path / "v.safetensors", prediction="v", metadata={"modelspec.resolution": "64x64"}
+    )
     info = families.inspect(path)
     assert (info.prediction, info.resolution) == ("v", 64)
     sampler = families.load(path).sampler("ddim")
@@ -171,7 +194,11 @@ def test_prediction_type_and_resolution_come_from_the_file(name: str, tmp_path: 
 def test_lora_targets_are_where_they_say(name: str, tiny_models: dict[str, BaseModel]) -> None:
     model = tiny_models[name]
     targets = model.lora_targets()
-    assert len({target.key for target in targets}) == len({target.diffusers_key for target in targets}) == len(targets)
+    assert (
+        len({target.key for target in targets})
+        == len({target.diffusers_key for target in targets})
+        == len(targets)
+    )
     parts = [target.part for target in targets]
     assert parts == sorted(parts, key=["text_encoder", "denoiser"].index)
     for target in targets:
@@ -183,7 +210,9 @@ def test_lora_targets_are_where_they_say(name: str, tiny_models: dict[str, BaseM
 
 
 @every_family
-def test_the_vae_fingerprint_follows_the_weights(name: str, tiny_models: dict[str, BaseModel], tmp_path: Path) -> None:
+def test_the_vae_fingerprint_follows_the_weights(
+    name: str, tiny_models: dict[str, BaseModel], tmp_path: Path
+) -> None:
     own = tiny_models[name].vae_fingerprint()
     other = families.load(write_tiny(name, tmp_path / "other.safetensors", seed=1))
     assert own == tiny_models[name].vae_fingerprint()

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.families.models import CAPTIONS, NAMES, diffusers_pipeline, noisy_batch, sizes_of
 
 from maquette import families
 from maquette.families import PictureSize
 from maquette.families.protocol import BaseModel
+from tests.families.models import CAPTIONS, NAMES, diffusers_pipeline, noisy_batch, sizes_of
 
 every_family = pytest.mark.parametrize("name", NAMES)
 
@@ -32,7 +32,9 @@ def folders(pipelines: dict[str, Any], tmp_path_factory: pytest.TempPathFactory)
 
 
 @every_family
-def test_text_agrees_with_encode_prompt(name: str, pipelines: dict[str, Any], tiny_models: dict[str, BaseModel]) -> None:
+def test_text_agrees_with_encode_prompt(
+    name: str, pipelines: dict[str, Any], tiny_models: dict[str, BaseModel]
+) -> None:
     model, pipeline = tiny_models[name], pipelines[name]
     with torch.no_grad():
         ours = model.encode_text(model.tokenize(CAPTIONS), clip_skip=model.spec.default_clip_skip)
@@ -61,7 +63,9 @@ def test_clip_skip_counts_from_one_where_diffusers_counts_from_zero(
 
 
 @every_family
-def test_prediction_agrees_with_the_pipelines_unet(name: str, pipelines: dict[str, Any], tiny_models: dict[str, BaseModel]) -> None:
+def test_prediction_agrees_with_the_pipelines_unet(
+    name: str, pipelines: dict[str, Any], tiny_models: dict[str, BaseModel]
+) -> None:
     model, pipeline = tiny_models[name], pipelines[name]
     noisy, timesteps = noisy_batch(model)
     sizes = sizes_of(2)
@@ -71,7 +75,9 @@ def test_prediction_agrees_with_the_pipelines_unet(name: str, pipelines: dict[st
         extra = None
         if text.pooled_BD is not None:
             time_ids = [
-                pipeline._get_add_time_ids(size.original_hw, size.crop_top_left, size.target_hw, torch.float32, 64)
+                pipeline._get_add_time_ids(
+                    size.original_hw, size.crop_top_left, size.target_hw, torch.float32, 64
+                )
                 for size in sizes
             ]
             extra = {"text_embeds": text.pooled_BD, "time_ids": torch.cat(time_ids)}
@@ -85,7 +91,9 @@ def test_picture_sizes_matter_only_where_the_family_knows_them(tiny_models: dict
         noisy, timesteps = noisy_batch(model, count=1)
         text = model.encode_text(model.tokenize(CAPTIONS[:1]), clip_skip=model.spec.default_clip_skip)
         whole = [PictureSize((128, 128), (0, 0), (128, 128))]
-        default, same, cropped = (model.predict(noisy, timesteps, text, sizes) for sizes in (None, whole, sizes_of(1)))
+        default, same, cropped = (
+            model.predict(noisy, timesteps, text, sizes) for sizes in (None, whole, sizes_of(1))
+        )
         assert torch.equal(default, same)
         assert torch.equal(default, cropped) == (text.pooled_BD is None)
 
@@ -96,7 +104,10 @@ def test_the_vae_agrees(name: str, pipelines: dict[str, Any], tiny_models: dict[
     pixels = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.no_grad():
         ours = model.encode_pictures(pixels, generator=torch.Generator().manual_seed(1))
-        theirs = vae.encode(pixels).latent_dist.sample(torch.Generator().manual_seed(1)) * vae.config.scaling_factor
+        theirs = (
+            vae.encode(pixels).latent_dist.sample(torch.Generator().manual_seed(1))
+            * vae.config.scaling_factor
+        )
         assert torch.equal(ours, theirs)
         drawn = vae.decode(theirs / vae.config.scaling_factor).sample.clamp(-1, 1)
     assert torch.equal(model.decode_latents(ours), drawn)
@@ -123,25 +134,36 @@ def test_a_diffusers_folder_and_a_single_file_of_the_same_weights_are_the_same_m
 
 
 @every_family
-def test_a_scheduler_tells_a_folders_prediction_type(name: str, folders: dict[str, Path], tmp_path: Path) -> None:
+def test_a_scheduler_tells_a_folders_prediction_type(
+    name: str, folders: dict[str, Path], tmp_path: Path
+) -> None:
     import shutil
 
     copy = shutil.copytree(folders[name], tmp_path / "copy")
     path = copy / "scheduler" / "scheduler_config.json"
-    config = {**json.loads(path.read_text()), "prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
+    config = {
+        **json.loads(path.read_text()),
+        "prediction_type": "v_prediction",
+        "rescale_betas_zero_snr": True,
+    }
     path.write_text(json.dumps(config))
     info = families.inspect(copy)
     assert (info.prediction, info.zero_terminal_snr) == ("v", True)
     assert float(families.load(copy).objective.alphas_cumprod[-1]) == 0  # type: ignore[attr-defined]
 
 
-def test_a_folder_with_half_precision_variants_only_and_old_vae_names_loads(folders: dict[str, Path], tmp_path: Path) -> None:
+def test_a_folder_with_half_precision_variants_only_and_old_vae_names_loads(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
     import shutil
 
     name = NAMES[0]
     copy = shutil.copytree(folders[name], tmp_path / "copy")
     for path in list(copy.glob("*/*.safetensors")):
-        state = {old_vae_name(key) if path.parent.name == "vae" else key: value.half() for key, value in load_file(path).items()}
+        state = {
+            old_vae_name(key) if path.parent.name == "vae" else key: value.half()
+            for key, value in load_file(path).items()
+        }
         save_file(state, path.with_name(f"{path.stem}.fp16.safetensors"))
         path.unlink()
     assert families.inspect(copy).dtype == "float16"
@@ -168,5 +190,6 @@ def test_samplers_start_from_this_models_schedule(name: str, tiny_models: dict[s
         assert sampler.config.prediction_type == "epsilon"
         assert sampler is not model.sampler(sampler_name)
         torch.testing.assert_close(
-            sampler.alphas_cumprod.float(), model.objective.alphas_cumprod  # type: ignore[attr-defined]
+            sampler.alphas_cumprod.float(),
+            model.objective.alphas_cumprod,  # type: ignore[attr-defined]
         )

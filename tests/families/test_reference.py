@@ -13,25 +13,27 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from tests.conftest import GOLDEN
 
 from maquette import families
 from maquette.families import Tokens
 from maquette.families.common.objective import DiscreteDiffusion
 from maquette.families.protocol import BaseModel
+from tests.conftest import GOLDEN
 
 sys.path.insert(0, str(GOLDEN))
-from base_weights import uniform  # type: ignore[import-not-found]  # noqa: E402
+from base_weights import uniform  # type: ignore[import-not-found]
 
-# The same operations on another processor: matrix products sum in another order, which moves hidden states of size 3
-# by at most 1e-6 and predictions of size 3 by 2e-6 (measured); losses average that away.
+# The same operations on another processor: matrix products sum in another order, which moves hidden states of
+# size 3 by at most 1e-6 and predictions of size 3 by 2e-6 (measured); losses average that away.
 ROUNDING = {"rtol": 2e-6, "atol": 4e-6}
 
 
 @pytest.fixture(scope="module")
 def golden_base(tmp_path_factory: pytest.TempPathFactory) -> BaseModel:
     path = tmp_path_factory.mktemp("golden") / "base_tiny.safetensors"
-    subprocess.run([sys.executable, GOLDEN / "base_weights.py", "tiny", path], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, GOLDEN / "base_weights.py", "tiny", path], check=True, capture_output=True
+    )
     return families.load(path)
 
 
@@ -46,7 +48,7 @@ def fixed() -> dict[str, Any]:
 
 
 class FixedLora:
-    """The golden LoRA (rank 4, alpha 2, values by formula), added to each target's output while it is entered."""
+    """The golden LoRA (rank 4, alpha 2, values by formula), added to each target's output while entered."""
 
     def __init__(self, model: BaseModel, rank: int, alpha: float) -> None:
         self.layers = [(target, rank, alpha / rank) for target in model.lora_targets() if target.default]
@@ -88,7 +90,9 @@ def per_sample(prediction: Tensor, noise: Tensor) -> Tensor:
     return (prediction - noise).square().mean(dim=(1, 2, 3))
 
 
-def test_text_and_prediction_agree(golden_base: BaseModel, inputs: dict[str, Tensor], fixed: dict[str, Any]) -> None:
+def test_text_and_prediction_agree(
+    golden_base: BaseModel, inputs: dict[str, Tensor], fixed: dict[str, Any]
+) -> None:
     expected = load_file(GOLDEN / "fixed_tiny.safetensors")
     with FixedLora(golden_base, fixed["dim"], fixed["alpha"]):
         text, prediction = run(golden_base, inputs, clip_skip=2)
@@ -109,7 +113,9 @@ def test_loss_per_sample_agrees(
 
 def test_noisy_latents_agree_to_the_last_bit(golden_base: BaseModel, inputs: dict[str, Tensor]) -> None:
     expected = load_file(GOLDEN / "fixed_tiny.safetensors")["noisy"]
-    assert torch.equal(golden_base.objective.add_noise(inputs["latents"], inputs["noise"], inputs["timesteps"]), expected)
+    assert torch.equal(
+        golden_base.objective.add_noise(inputs["latents"], inputs["noise"], inputs["timesteps"]), expected
+    )
 
 
 def test_noise_schedule_and_loss_weights_agree_to_the_last_bit() -> None:
@@ -138,7 +144,9 @@ def test_zero_terminal_snr_agrees_and_its_table_is_the_one_after_the_fix() -> No
     torch.testing.assert_close(objective.snr[-3:], expected / (1 - expected), rtol=1e-6, atol=0)
     last = torch.tensor([999])
     assert float(objective.loss_weights(last, min_snr_gamma=5)) == 0
-    assert float(DiscreteDiffusion("epsilon", zero_terminal_snr=True).loss_weights(last, min_snr_gamma=5)) == 1
+    assert (
+        float(DiscreteDiffusion("epsilon", zero_terminal_snr=True).loss_weights(last, min_snr_gamma=5)) == 1
+    )
 
 
 def test_token_ids_agree(golden_base: BaseModel) -> None:
@@ -162,7 +170,11 @@ def test_lora_targets_have_the_reference_trainers_names_order_and_shapes() -> No
                 weight = target.module.weight
                 assert isinstance(weight, Tensor)
                 assert tensors[f"{target.key}.lora_down.weight"] == [4, *weight.shape[1:]]
-                assert tensors[f"{target.key}.lora_up.weight"] == [weight.shape[0], 4, *[1] * (weight.dim() - 2)]
+                assert tensors[f"{target.key}.lora_up.weight"] == [
+                    weight.shape[0],
+                    4,
+                    *[1] * (weight.dim() - 2),
+                ]
 
 
 def test_convolutions_that_only_conv_dim_adds_have_the_reference_trainers_names() -> None:
@@ -187,7 +199,7 @@ def test_the_full_sdxl_layout_has_the_published_number_of_tensors() -> None:
     from maquette.families.tiny import file_shapes
 
     shapes = file_shapes("sdxl", "full")
-    # sd_xl_base_1.0.safetensors: 2515 tensors, two of which (position ids, logit scale) no part of the model reads
+    # sd_xl_base_1.0.safetensors: 2515 tensors; no part of the model reads position ids and logit scale
     assert len(shapes) == 2513
     assert sum(int(np.prod(shape)) for shape in shapes.values()) == 3_468_837_867
 

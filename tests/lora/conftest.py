@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
-import torch
+from torch import nn
 
 from maquette.families import BaseModel, load
-from maquette.families.tiny import file_shapes, write_tiny
+from maquette.families.tiny import write_tiny
+from tests.families.full import full_targets
 
 
 @pytest.fixture(scope="session", params=["sd1", "sdxl"])
@@ -30,28 +30,20 @@ def tiny_sd1(tiny_sd1_path: Path) -> BaseModel:
     return load(tiny_sd1_path)
 
 
-def skeleton(family: str, folder: Path) -> BaseModel:
-    """Return a full-size model without weights, read from a file that is all hole: the header is real."""
-    table: dict[str, object] = {}
-    end = 0
-    for name, shape in file_shapes(family, "full").items():
-        start, end = end, end + 2 * math.prod(shape)
-        table[name] = {"dtype": "F16", "shape": list(shape), "data_offsets": [start, end]}
-    raw = json.dumps(table).encode()
-    path = folder / f"{family}.safetensors"
-    with path.open("wb") as file:
-        file.write(len(raw).to_bytes(8, "little") + raw)
-        file.truncate(8 + len(raw) + end)
-    model = load(path, dtype=torch.float16, device="meta")
-    path.unlink()
-    return model
+def skeleton(family: str) -> BaseModel:
+    """Return what `attach` reads of a full-size model: its layers, without weights."""
+    targets = full_targets(family)
+    return cast(
+        BaseModel,
+        SimpleNamespace(denoiser=nn.Module(), text_encoders=(), vae=nn.Module(), lora_targets=lambda: targets),
+    )
 
 
 @pytest.fixture(scope="module")
-def full_sd1(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BaseModel]:
-    yield skeleton("sd1", tmp_path_factory.mktemp("skeleton"))
+def full_sd1() -> BaseModel:
+    return skeleton("sd1")
 
 
 @pytest.fixture(scope="module")
-def full_sdxl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BaseModel]:
-    yield skeleton("sdxl", tmp_path_factory.mktemp("skeleton"))
+def full_sdxl() -> BaseModel:
+    return skeleton("sdxl")

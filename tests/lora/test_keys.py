@@ -12,7 +12,6 @@ from maquette.lora.adapter import LoraAdapter
 from maquette.lora.config import TrialSpec
 from tests.conftest import GOLDEN
 
-pytestmark = pytest.mark.slow  # reads full-size skeletons
 
 KEYS: dict[str, Any] = json.loads((GOLDEN / "lora_keys.json").read_text())
 

@@ -13,7 +13,7 @@ from safetensors import safe_open
 import maquette
 from maquette.lora.metadata import IMPLEMENTATION_VERSION
 
-from .reference import golden_json
+from tests.reference import golden_json
 
 METADATA = golden_json("metadata.json")
 VOLATILE = {

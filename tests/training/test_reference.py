@@ -25,7 +25,7 @@ from maquette.training.engine import Engine
 from maquette.training.objective import Rows, per_row_losses
 from maquette.training.optimize import TrialOptimizer
 
-from .reference import (
+from tests.reference import (
     ReferenceNoise,
     formula_lora,
     golden_json,

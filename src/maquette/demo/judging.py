@@ -22,21 +22,21 @@ MEASURES = (
         name="identity",
         title="Identity",
         definition=(
-            "the share of the character's features that the judge recognises in the picture (hair, skin, clothes, "
-            "the one red glove on the right hand, the bandana); from 0 to 1, more is better. The judge is a small "
-            "network trained on drawings of the small world, never on this LoRA's pictures."
+            "the share of the character's features that the judge recognises in a picture (hair, skin, "
+            "clothes, the one red glove on the right hand, the bandana); from 0 to 1, more is better. "
+            "The judge is a small network trained on drawings of the small world, never on this LoRA's pictures."
         ),
     ),
     Measure(
         name="following",
         title="Prompt following",
-        definition="the share of view, pose and background that are as the prompt asks; from 0 to 1, more is better.",
+        definition="the share of view, pose and background that are as asked; from 0 to 1, more is better.",
     ),
 )
 
 
 def look_prompts(*, seeds_each: int) -> tuple[LookPrompt, ...]:
-    """Return the cast's prompts: the bare trigger with every seed of the plan, the others with `seeds_each`."""
+    """Return the cast's prompts: the bare trigger with every seed of a plan, the others with `seeds_each`."""
     return tuple(
         LookPrompt(
             text=prompt.text,
@@ -49,7 +49,9 @@ def look_prompts(*, seeds_each: int) -> tuple[LookPrompt, ...]:
 
 
 def judge_with(judge: WorldJudge) -> Judge:
-    """Return a first look's judge: identity of every picture but edits, following where the prompt names a scene."""
+    """Return a first look's judge: identity of every picture but edits, following where the prompt names a
+    scene.
+    """
     scenes = {prompt.text: prompt.scene for prompt in PROMPTS if prompt.scene is not None}
 
     def scores(pictures: Sequence[Image.Image], prompts: Sequence[LookPrompt]) -> list[dict[str, float]]:

@@ -1,4 +1,6 @@
-"""The demo's project folder: the character's pictures with captions, and the `maquette.toml` that trains them."""
+"""The demo's project folder: the character's pictures with captions, and the `maquette.toml` that trains
+them.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,8 @@ SAMPLER, SAMPLER_STEPS, GUIDANCE = "dpmpp_2m", 20, 3.0
 def write_demo_project(folder: Path, *, seed: int, steps: int = STEPS) -> Path:
     """Write the demo's pictures and `maquette.toml` into `folder` and return the latter's path.
 
-    A folder that an earlier demo with the same seed made is used again: its runs stay. Raises OutputError for a
-    folder that holds anything else.
+    A folder that an earlier demo with the same seed made is used again: its runs stay. Raises OutputError for
+    a folder that holds anything else.
     """
     config, text = folder / CONFIG_NAME, _config_text(seed, steps)
     if not _is_empty(folder) and not (config.is_file() and config.read_text(encoding="utf-8") == text):
@@ -42,7 +44,7 @@ def _is_empty(folder: Path) -> bool:
 
 
 def _config_text(seed: int, steps: int) -> str:
-    """Return the project's settings; a toy's rates and sizes, for a base that is a thousandth of a real one."""
+    """Return the project's settings: a toy's rates and sizes, for a base a thousandth of a real one."""
     return f"""# The demo's project. `maquette train` on this folder trains it again.
 
 [subject]

@@ -1,10 +1,10 @@
 """The demo: draw a character, train its LoRA, look at every checkpoint, install the best one, report.
 
-    OUTPUT/
-      images/  maquette.toml        the project
-      runs/tovaki-001/              the run: record, metrics, checkpoints, samples, evaluation
-      comfyui/                      a ComfyUI-style folder with the chosen LoRA, its sidecars and workflow
-      report.html
+OUTPUT/
+  images/  maquette.toml        the project
+  runs/tovaki-001/              the run: record, metrics, checkpoints, samples, evaluation
+  comfyui/                      a ComfyUI-style folder with the chosen LoRA, its sidecars and workflow
+  report.html
 """
 
 from __future__ import annotations
@@ -82,8 +82,9 @@ def run_demo(
 ) -> Iterator[Event]:
     """Run the tour into `output` and yield its events; the last is Finished("demo", DemoResult).
 
-    `steps` optimizer steps, `bare_seeds` pictures of the bare trigger and `other_seeds` of each other prompt by every
-    checkpoint: smaller numbers make a quicker, less telling tour. Raises OutputError when `output` holds other things.
+    `steps` optimizer steps, `bare_seeds` pictures of the bare trigger and `other_seeds` of each other prompt
+    by every checkpoint: smaller numbers make a quicker, less telling tour. Raises OutputError when `output`
+    holds other things.
     """
     began = time.perf_counter()
     clock = _Clock()
@@ -160,7 +161,7 @@ def _train(config: Path) -> Generator[Event, None, tuple[RunFolder, Settings]]:
 def _look(
     folder: RunFolder, settings: Settings, bare_seeds: int, other_seeds: int
 ) -> Generator[Event, None, FirstLook]:
-    """Draw the cast's prompts with no LoRA and with every checkpoint, and let the judge score each picture."""
+    """Draw the cast's prompts with no LoRA and with every checkpoint; the judge scores each picture."""
     from maquette.demo.judging import MEASURES, judge_with, look_prompts
     from maquette.evaluate.first_look import first_look
     from maquette.evaluate.run import checkpoints_of, load_base, plan_of
@@ -185,7 +186,7 @@ def _look(
 def _facts(folder: RunFolder, settings: Settings, look: FirstLook) -> tuple[ReportFacts, Verdict]:
     """Return the report's facts about the checkpoint that the judge's numbers speak for, and the verdict."""
     from maquette.evaluate.facts import verdict_of
-    from maquette.evaluate.run import checkpoints_of, facts_of_run
+    from maquette.evaluate.run import checkpoints_of, facts_of_run, speaking_for
     from maquette.project.records import read_record
     from maquette.world.cast import BARE_PROMPT
 
@@ -198,35 +199,30 @@ def _facts(folder: RunFolder, settings: Settings, look: FirstLook) -> tuple[Repo
         title="The demo on the small world",
         prompt_template=f"{BARE_PROMPT}, [pose], [view], [background] background",
         notes=(
-            "The small world is a tiny model that Maquette trained on its own drawings. It shows every step of the way "
-            "with the code of a real run; its numbers say nothing about a real model.",
+            "The small world is a tiny model that Maquette trained on its own drawings. It shows every step "
+            "of the way with the code of a real run; its numbers say nothing about a real model.",
         ),
     )
     verdict = verdict_of(facts)
-    for entry in checkpoints_of(folder, record):
-        if entry.label == verdict.checkpoint:
-            facts = facts_of_run(
-                folder,
-                record,
-                settings,
-                look=look,
-                chosen=entry.path,
-                title=facts.title,
-                prompt_template=facts.prompt_template,
-                notes=facts.notes,
-            )
+    chosen = [entry.path for entry in checkpoints_of(folder, record) if entry.label == verdict.checkpoint]
+    if chosen:
+        facts = speaking_for(facts, chosen[0])
     return facts, verdict
 
 
-def _install(output: Path, folder: RunFolder, facts: ReportFacts, look: FirstLook, verdict: Verdict) -> Installed:
-    """Install the chosen checkpoint into a ComfyUI-style folder, with a picture drawn by it as its preview."""
+def _install(
+    output: Path, folder: RunFolder, facts: ReportFacts, look: FirstLook, verdict: Verdict
+) -> Installed:
+    """Install the chosen checkpoint into a ComfyUI-style folder, a picture drawn by it as its preview."""
     from maquette.deploy.comfyui import install
     from maquette.deploy.run import recipe_of
 
     recipe = recipe_of(facts.record, strength=facts.strength)
     drawn = [entry for entry in look.looks if entry.checkpoint == verdict.checkpoint and entry.role == "full"]
     preview = look.folder / drawn[0].path if drawn else None
-    return install(facts.lora, output / "comfyui", name=facts.trigger, recipe=recipe, preview=preview, create=True)
+    return install(
+        facts.lora, output / "comfyui", name=facts.trigger, recipe=recipe, preview=preview, create=True
+    )
 
 
 def _delivery(installed: Installed) -> Any:
@@ -245,8 +241,8 @@ def _delivery(installed: Installed) -> Any:
             "Put the trigger into the prompt and draw.",
         ),
         notes=(
-            "This folder is laid out as ComfyUI's, to show what an installation leaves. ComfyUI itself cannot load the "
-            "small world: its networks are far narrower than any that ComfyUI knows.",
+            "This folder is laid out as ComfyUI's, to show what an installation leaves. ComfyUI itself "
+            "cannot load the small world: its networks are far narrower than any that ComfyUI knows.",
         ),
     )
 
@@ -257,5 +253,3 @@ def _report(output: Path, folder: RunFolder, facts: ReportFacts) -> Path:
 
     write_report(folder.path / "report.html", facts)
     return write_report(output / "report.html", facts)
-
-

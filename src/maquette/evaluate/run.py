@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -147,10 +147,8 @@ def plan_of(
 
 
 def batch_for(width_px: int, height_px: int) -> int:
-    """Return how many pictures are drawn together: four at 512 px, more of small ones, one by one from 1024
-    px.
-    """
-    return int(min(64, max(1, 4 * 512 * 512 // (width_px * height_px))))
+    """Return how many pictures are drawn together: four at 512 px, up to 24 small ones, one at 1024 px."""
+    return int(min(24, max(1, 4 * 512 * 512 // (width_px * height_px))))
 
 
 def facts_of_run(
@@ -159,20 +157,17 @@ def facts_of_run(
     settings: Settings,
     *,
     look: FirstLook | None,
-    chosen: Path | None = None,
     title: str = "",
     deliveries: tuple[Delivery, ...] = (),
     prompt_template: str = "",
     timings: Mapping[str, float] | None = None,
     notes: tuple[str, ...] = (),
 ) -> ReportFacts:
-    """Return the report's facts of a run; `chosen` is the LoRA it speaks for, by default the last one."""
+    """Return the report's facts of a run; they speak for its last LoRA (`speaking_for` chooses another)."""
     from maquette.training.metrics import read_metrics
 
-    lora = (
-        chosen
-        or folder.path / sorted(record.checkpoints, key=lambda entry: (entry.step, entry.final))[-1].path
-    )
+    last = max(record.checkpoints, key=lambda entry: (entry.step, entry.final))
+    lora = folder.path / last.path
     pictures = [
         (Path(entry["path"]), entry["caption"])
         for entry in record.dataset.get("pictures", ())
@@ -195,3 +190,8 @@ def facts_of_run(
         notes=notes,
         prompt_template=prompt_template or (f"{trigger}, [pose], [view], [scene]" if trigger else ""),
     )
+
+
+def speaking_for(facts: ReportFacts, lora: Path) -> ReportFacts:
+    """Return the facts as a report on the LoRA file `lora` of the same run."""
+    return replace(facts, lora=lora, lora_sha256=sha256_file(lora), lora_bytes=lora.stat().st_size)

@@ -21,7 +21,7 @@ def draw_samples(
     clip_skip = settings.model.clip_skip or model.spec.default_clip_skip
     requests = sample_requests(settings, model.info.vae_factor)
     pictures = draw(model, requests, adapter=adapter, clip_skip=clip_skip)
-    name = settings.saving.name or settings.subject.trigger
+    name = folder.parent.name  # the run's, which its LoRA files carry too
     records = []
     for index, (request, picture) in enumerate(zip(requests, pictures, strict=True)):
         path = folder / f"{name}-step{step:08d}-{index:02d}.png"

@@ -1,4 +1,4 @@
-"""Base models: what they are, and how they load, encode, predict. Families stand in one table; nothing else tests a name."""
+"""Base models: what they are, and how they load, encode, predict. One table holds every family."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 from maquette.families.common.refuse import refusal, refuse_early
 from maquette.families.common.source import Source, open_source
-from maquette.families.protocol import BaseModel, Conditioning, Family, LoraTarget, ModelInfo, PictureSize, Tokens
+from maquette.families.protocol import (
+    BaseModel,
+    Conditioning,
+    Family,
+    LoraTarget,
+    ModelInfo,
+    PictureSize,
+    Tokens,
+)
 from maquette.families.sd1 import StableDiffusion1
 from maquette.families.sdxl import StableDiffusionXL
 
@@ -32,7 +40,7 @@ __all__ = [
 
 
 def inspect(name: str | Path) -> ModelInfo:
-    """Return what the file, diffusers folder or hub model `name` is, without reading weights or importing torch.
+    """Return what the file, diffusers folder or hub model `name` is; neither reads weights nor imports torch.
 
     Raises ModelError that says what was found when it is no usable base model.
     """

@@ -1,6 +1,6 @@
 """What a model family is to the rest of the program. Nothing outside families/ knows more than this file.
 
-Shape legend: B pictures, T text tokens, D text width, C latent channels (or colour channels of pixels), H W height and width.
+Shape legend: B pictures, T text tokens, D text width, C channels of latents or pixels, H W height, width.
 Only types live here: reading it never imports torch.
 """
 
@@ -104,7 +104,9 @@ class Conditioning:
         import torch
 
         pooled = [part.pooled_BD for part in parts if part.pooled_BD is not None]
-        return Conditioning(torch.cat([part.text_BTD for part in parts]), torch.cat(pooled) if pooled else None)
+        return Conditioning(
+            torch.cat([part.text_BTD for part in parts]), torch.cat(pooled) if pooled else None
+        )
 
     def _map(self, change: Any) -> Conditioning:
         pooled = None if self.pooled_BD is None else change(self.pooled_BD)
@@ -244,5 +246,7 @@ class Family(Protocol):
         Raises ModelError when it is of this family but cannot be used.
         """
 
-    def load(self, info: ModelInfo, source: Source, *, dtype: torch.dtype, device: torch.device | str) -> BaseModel:
+    def load(
+        self, info: ModelInfo, source: Source, *, dtype: torch.dtype, device: torch.device | str
+    ) -> BaseModel:
         """Return the model with weights in `dtype` on `device`."""

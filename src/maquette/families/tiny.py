@@ -1,4 +1,4 @@
-"""Random checkpoints in the real layouts: tiny ones for tests, full-size ones for dress rehearsals without a download."""
+"""Random checkpoints in the real layouts: tiny ones for tests, full-size ones in place of a download."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def write_full(
     *,
     metadata: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write a full-size single-file checkpoint with random weights (float16: 2 GB or 7 GB), tensor by tensor."""
+    """Write a full-size checkpoint with random weights (float16: 2 GB or 7 GB), tensor by tensor."""
     return _write(family, "full", path, seed, prediction, dtype, metadata or {})
 
 
@@ -80,10 +80,10 @@ def _write(
 
 
 def random_tensor(name: str, shape: tuple[int, ...], seed: int) -> Tensor:
-    """Return float32 values for the tensor `name`, the same for the same seed, of a size that keeps activations finite.
+    """Return float32 values, a function of `name` and `seed`, that keep activations finite.
 
-    Norm weights 1 ± 0.1, biases ± 0.02, embeddings ± 0.035, others uniform with variance 1 / fan-in, a quarter of
-    that in the last layer of a residual branch.
+    Norm weights 1 ± 0.1, biases ± 0.02, embeddings ± 0.035, others uniform with variance 1 / fan-in, a
+    quarter of that in the last layer of a residual branch.
     """
     number = int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:8], "little") >> 1
     generator = torch.Generator().manual_seed(number)

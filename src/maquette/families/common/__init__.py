@@ -1,1 +1,1 @@
-"""What several families share: the safetensors header, key maps, tokenizer, objective, samplers, the latent diffusion model."""
+"""What several families share: file headers, key maps, tokenizer, objective, samplers, the model itself."""

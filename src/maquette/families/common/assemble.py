@@ -6,7 +6,7 @@ Each part is a `Part`: an empty module, the bindings that say which tensors fill
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,13 @@ from torch import nn
 from maquette.families.common.describe import UNET, VAE
 from maquette.families.common.header import TensorEntry
 from maquette.families.common.keymap import Binding
-from maquette.families.common.layout import UnetLayout, read_unet_layout, read_vae_layout, unet_config, vae_config
+from maquette.families.common.layout import (
+    UnetLayout,
+    read_unet_layout,
+    read_vae_layout,
+    unet_config,
+    vae_config,
+)
 from maquette.families.common.modules import empty_text_encoder, empty_unet, empty_vae
 from maquette.families.common.source import DiffusersFolder, SingleFile
 from maquette.families.common.text_keys import bare_text_key
@@ -41,19 +47,25 @@ class Part:
     where: str
 
 
-def unet_from_file(source: SingleFile, config: Callable[[UnetLayout], dict[str, Any]] | None, heads: Callable[[int], int]) -> Part:
-    """Return the U-Net of a single file; `heads` of a level's channels, `config` adds what the family adds."""
+def unet_from_file(
+    source: SingleFile, config: Callable[[UnetLayout], dict[str, Any]] | None, heads: Callable[[int], int]
+) -> Part:
+    """Return the U-Net of a single file; `heads` of a level's channels, `config` of the family."""
     layout = read_unet_layout(source.shapes(), UNET, str(source.path))
     settings = unet_config(layout, tuple(heads(channels) for channels in layout.block_channels))
     module = empty_unet({**settings, **(config(layout) if config else {})})
-    return Part(module, unet_bindings(layout, module.state_dict(), UNET), source.header.tensors, str(source.path))
+    return Part(
+        module, unet_bindings(layout, module.state_dict(), UNET), source.header.tensors, str(source.path)
+    )
 
 
 def vae_from_file(source: SingleFile, scaling_factor: float) -> Part:
     """Return the VAE of a single file."""
     layout = read_vae_layout(source.shapes(), VAE, str(source.path))
     module = empty_vae(vae_config(layout, scaling_factor))
-    return Part(module, vae_bindings(layout, module.state_dict(), VAE), source.header.tensors, str(source.path))
+    return Part(
+        module, vae_bindings(layout, module.state_dict(), VAE), source.header.tensors, str(source.path)
+    )
 
 
 def unet_from_folder(source: DiffusersFolder) -> Part:
@@ -72,7 +84,9 @@ def text_from_folder(source: DiffusersFolder, part: str, *, projection: bool) ->
     return _from_folder(source, part, module, bare_text_key)
 
 
-def _from_folder(source: DiffusersFolder, part: str, module: nn.Module, spelling: Callable[[str], str]) -> Part:
+def _from_folder(
+    source: DiffusersFolder, part: str, module: nn.Module, spelling: Callable[[str], str]
+) -> Part:
     """Tie parameters to tensors whose names are equal after `spelling`."""
     entries = source.tensors(part)
     stored = {spelling(name): name for name in entries}

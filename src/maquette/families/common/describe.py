@@ -1,4 +1,4 @@
-"""ModelInfo of a recognised Stable Diffusion model, from one file or a diffusers folder, without reading weights."""
+"""ModelInfo of a recognised Stable Diffusion model, from a file or a diffusers folder, weights unread."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def file_info(spec: FamilySpec, source: SingleFile, *, text_encoders: int) -> Mo
 
 
 def folder_info(spec: FamilySpec, source: DiffusersFolder, *, text_encoders: int) -> ModelInfo:
-    """Return the description of a diffusers folder of the family `spec`; ModelError when it cannot be trained."""
+    """Return the description of a folder of the family `spec`; ModelError when it cannot be trained."""
     unet, vae = source.configs["unet"], source.configs["vae"]
     latent_channels = int(vae.get("latent_channels", 4))
     factor = 2 ** (len(vae.get("block_out_channels", (0, 0, 0, 0))) - 1)
@@ -56,7 +56,9 @@ def folder_info(spec: FamilySpec, source: DiffusersFolder, *, text_encoders: int
         title=f"{spec.title}: {source.hub_name}" if source.hub_name else spec.title,
         prediction=_prediction(source, str(scheduler.get("prediction_type", "epsilon"))),
         dtype=_folder_dtype(source),
-        resolution=int(unet["sample_size"]) * factor if unet.get("sample_size") else spec.native_resolution_px,
+        resolution=int(unet["sample_size"]) * factor
+        if unet.get("sample_size")
+        else spec.native_resolution_px,
         source=source.origin,
         layout="diffusers",
         path=source.hub_name or str(source.path),
@@ -68,7 +70,7 @@ def folder_info(spec: FamilySpec, source: DiffusersFolder, *, text_encoders: int
 
 
 def _stored_dtype(source: Source, entries: Mapping[str, TensorEntry], prefix: str) -> str:
-    """Return the precision of most bytes below `prefix`; ModelError when it is not one of the three usable ones."""
+    """Return the precision of most bytes below `prefix`; ModelError when it is not usable."""
     sizes = Counter[str]()
     for name, entry in entries.items():
         if name.startswith(prefix):
@@ -87,7 +89,7 @@ def _stored_dtype(source: Source, entries: Mapping[str, TensorEntry], prefix: st
 
 
 def _folder_dtype(source: DiffusersFolder) -> str:
-    """Return the precision of the U-Net's files; of a hub model that is not downloaded, what its configuration says."""
+    """Return the precision of the U-Net's files; what the configuration says before a download."""
     if not source.has_weights("unet") and source.origin == "hub":
         return str(source.configs["unet"].get("torch_dtype", "float32"))
     return _stored_dtype(source, source.tensors("unet"), "")
@@ -104,7 +106,12 @@ def _prediction(source: Source, stated: str) -> Prediction:
     known = PREDICTIONS.get(stated.strip().lower())
     if known is None:
         raise ModelError(
-            Problem(str(source.path), f"it says that it predicts '{stated}'", "epsilon or v", "Use another base model.")
+            Problem(
+                str(source.path),
+                f"it says that it predicts '{stated}'",
+                "epsilon or v",
+                "Use another base model.",
+            )
         )
     return known
 

@@ -1,7 +1,7 @@
 """The safetensors header, read as JSON without torch, with every check that a damaged file needs.
 
-Layout of the format: 8 bytes little-endian header length N, N bytes of JSON {name: {dtype, shape, data_offsets}},
-then the tensors' bytes. https://github.com/huggingface/safetensors#format
+Layout of the format: 8 bytes little-endian header length N, N bytes of JSON
+{name: {dtype, shape, data_offsets}}, then the tensors' bytes. https://github.com/huggingface/safetensors#format
 """
 
 from __future__ import annotations
@@ -16,13 +16,17 @@ from typing import Any
 from maquette.errors import ModelError, Problem
 
 ITEM_BYTES = {
-    "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2,
-    "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1, "F8_E4M3FNUZ": 1, "F8_E5M2FNUZ": 1,
+    "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8,
+    "U32": 4, "U16": 2, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1, "F8_E4M3FNUZ": 1,
+    "F8_E5M2FNUZ": 1,
 }  # fmt: skip
 MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors library itself
 
 FOREIGN_STARTS: tuple[tuple[bytes, str], ...] = (
-    (b"PK\x03\x04", "a zip archive, as torch.save writes .ckpt and .pt files: a pickle that could run any program when opened"),
+    (
+        b"PK\x03\x04",
+        "a zip archive such as .ckpt and .pt files are: a pickle that could run any program when opened",
+    ),
     (b"\x80", "a Python pickle that could run any program when opened"),
     (b"GGUF", "a GGUF file"),
     (b"\x89HDF", "an HDF5 file"),
@@ -61,9 +65,13 @@ def read_header(path: Path) -> Header:
     size_bytes, start = _peek(path)
     foreign = next((words for magic, words in FOREIGN_STARTS if start.startswith(magic)), None)
     if foreign is not None and not _length_fits(start, size_bytes):
-        raise _unusable(path, f"it is {foreign}", "Get or convert it to the .safetensors version of the model.")
+        raise _unusable(
+            path, f"it is {foreign}", "Get or convert it to the .safetensors version of the model."
+        )
     if not _length_fits(start, size_bytes):
-        raise _unusable(path, "it does not begin like a safetensors file, or is cut off in its header", _AGAIN)
+        raise _unusable(
+            path, "it does not begin like a safetensors file, or is cut off in its header", _AGAIN
+        )
     header_bytes = int.from_bytes(start[:8], "little")
     with path.open("rb") as file:
         file.seek(8)
@@ -85,7 +93,9 @@ def _peek(path: Path) -> tuple[int, bytes]:
     except FileNotFoundError:
         raise _unusable(path, "there is no such file", "Check the path.") from None
     except OSError as error:
-        raise _unusable(path, f"it cannot be read ({error.strerror or error})", "Check the path and its permissions.") from None
+        raise _unusable(
+            path, f"it cannot be read ({error.strerror or error})", "Check the path and its permissions."
+        ) from None
     if size_bytes == 0:
         raise _unusable(path, "the file is empty (0 bytes)", _AGAIN)
     return size_bytes, start
@@ -112,10 +122,19 @@ def _entry(path: Path, name: str, value: Any, data_start: int) -> TensorEntry:
         dtype, shape = str(value["dtype"]), tuple(int(edge) for edge in value["shape"])
         begin, end = (int(offset) for offset in value["data_offsets"])
     except (TypeError, KeyError, ValueError):
-        raise _unusable(path, f"its header describes the tensor '{name}' wrongly, so the file is damaged", _AGAIN) from None
+        raise _unusable(
+            path, f"its header describes the tensor '{name}' wrongly, so the file is damaged", _AGAIN
+        ) from None
     expected = ITEM_BYTES.get(dtype, 0) * math.prod(shape)
-    if begin < 0 or end < begin or min(shape, default=0) < 0 or (dtype in ITEM_BYTES and end - begin != expected):
-        raise _unusable(path, f"size and place of the tensor '{name}' do not agree, so the file is damaged", _AGAIN)
+    if (
+        begin < 0
+        or end < begin
+        or min(shape, default=0) < 0
+        or (dtype in ITEM_BYTES and end - begin != expected)
+    ):
+        raise _unusable(
+            path, f"size and place of the tensor '{name}' do not agree, so the file is damaged", _AGAIN
+        )
     return TensorEntry(name, dtype, shape, path, data_start + begin, end - begin)
 
 
@@ -126,4 +145,6 @@ def _check_extent(path: Path, tensors: Mapping[str, TensorEntry], size_bytes: in
 
 
 def _unusable(path: Path, found: str, remedy: str) -> ModelError:
-    return ModelError(Problem(str(path), found, "a base model as a .safetensors file or a diffusers folder", remedy))
+    return ModelError(
+        Problem(str(path), found, "a base model as a .safetensors file or a diffusers folder", remedy)
+    )

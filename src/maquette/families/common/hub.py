@@ -6,13 +6,19 @@ from pathlib import Path
 
 from maquette.errors import ModelError, Problem
 
-CONFIG_PATTERNS = ["model_index.json", "*/config.json", "*/scheduler_config.json", "tokenizer*/*.json", "tokenizer*/*.txt"]
+CONFIG_PATTERNS = [
+    "model_index.json",
+    "*/config.json",
+    "*/scheduler_config.json",
+    "tokenizer*/*.json",
+    "tokenizer*/*.txt",
+]
 
 
 def fetch(name: str, *, weights: bool) -> Path:
     """Return the local folder of the hub model `name`, downloading what is missing.
 
-    `weights=False` brings only configuration. Raises ModelError when it can be had neither from the cache nor the network.
+    `weights=False` brings only configuration. Raises ModelError when neither cache nor network has it.
     """
     from huggingface_hub import snapshot_download
 
@@ -29,7 +35,7 @@ def fetch(name: str, *, weights: bool) -> Path:
         raise ModelError(
             Problem(
                 name,
-                f"no such file or folder here, not in the local hub cache, and not downloadable ({_first_line(error)})",
+                f"no such file or folder, not in the local hub cache, no download ({_first_line(error)})",
                 "a .safetensors file, a diffusers folder, or the hub name of a reachable model",
                 "Check the path; or download the model once while online; or use a local file.",
             )
@@ -41,7 +47,9 @@ def _complete(folder: Path) -> bool:
     from maquette.families.common.source import weight_files
 
     parts = [path.parent for path in folder.glob("*/config.json") if path.parent.name in WEIGHT_PARTS]
-    return bool(parts) and all(weight_files(part) and all(file.is_file() for file in weight_files(part)) for part in parts)
+    return bool(parts) and all(
+        weight_files(part) and all(file.is_file() for file in weight_files(part)) for part in parts
+    )
 
 
 WEIGHT_PARTS = ("unet", "vae", "text_encoder", "text_encoder_2")
@@ -59,7 +67,9 @@ def _weight_patterns(name: str) -> list[str]:
     for part in WEIGHT_PARTS:
         own = [file for file in files if file.startswith(f"{part}/") and ".safetensors" in file]
         half = [file for file in own if ".fp16." in file]
-        plain = [file for file in own if file.count(".") == 1 or "-of-" in file or file.endswith(".index.json")]
+        plain = [
+            file for file in own if file.count(".") == 1 or "-of-" in file or file.endswith(".index.json")
+        ]
         chosen += half or plain or own
     return chosen
 

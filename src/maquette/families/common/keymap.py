@@ -1,7 +1,7 @@
 """Tables that tie the names of a file to the names of the modules, and the other way round.
 
-A `Binding` says: the tensor `file_key`, changed by `change`, is the parameter `module_key`. A part of a model is a list
-of bindings; loading reads it forwards, writing a file reads it backwards. Both directions are the same table.
+A `Binding` says: the tensor `file_key`, changed by `change`, is the parameter `module_key`. A part of a model
+is a list of bindings; loading reads it forwards, writing backwards: one table for both directions.
 """
 
 from __future__ import annotations

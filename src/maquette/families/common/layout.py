@@ -1,6 +1,6 @@
 """Sizes of U-Net, VAE and text encoders, read from the shapes of an original-layout file.
 
-Wide and narrow models load by the same path: nothing here is a constant of one model. Only what a tensor's shape
+Wide and narrow models load by the same path: nothing here is a constant of one model. Only what a shape
 cannot say (number of heads, activation) comes from the family.
 """
 
@@ -160,7 +160,9 @@ def read_vae_layout(shapes: Shapes, prefix: str, where: str) -> VaeLayout:
     return VaeLayout(
         pixel_channels=reader["encoder.conv_in.weight"][1],
         latent_channels=reader["decoder.conv_in.weight"][1],
-        block_channels=tuple(reader[f"encoder.down.{level}.block.0.conv1.weight"][0] for level in range(levels)),
+        block_channels=tuple(
+            reader[f"encoder.down.{level}.block.0.conv1.weight"][0] for level in range(levels)
+        ),
         layers_per_block=reader.count("encoder.down.0.block.{}.conv1.weight"),
     )
 
@@ -183,13 +185,16 @@ def read_open_clip_layout(shapes: Shapes, prefix: str, where: str) -> TextLayout
     """Return the sizes of a CLIP text model in open_clip's naming below `prefix`."""
     reader = ShapeReader(shapes, prefix, where)
     vocabulary, width = reader["token_embedding.weight"]
+    # a bare matrix is [in, out]; some files store a Linear, [out, in]
+    linear = "text_projection.weight" in reader
+    projection_width = reader["text_projection.weight"][0] if linear else reader["text_projection"][1]
     return TextLayout(
         vocabulary=vocabulary,
         positions=reader["positional_embedding"][0],
         width=width,
         mlp_width=reader["transformer.resblocks.0.mlp.c_fc.weight"][0],
         layers=reader.count("transformer.resblocks.{}.ln_1.weight"),
-        projection_width=reader["text_projection"][1],
+        projection_width=projection_width,
     )
 
 
@@ -197,7 +202,9 @@ def unet_config(layout: UnetLayout, heads: tuple[int, ...]) -> dict[str, Any]:
     """Return the diffusers configuration of a U-Net; `heads` per level, finest first."""
     down = ["CrossAttnDownBlock2D" if depth else "DownBlock2D" for depth in layout.attention_depth]
     up = ["CrossAttnUpBlock2D" if depth else "UpBlock2D" for depth in reversed(layout.attention_depth)]
-    depths = [depth or 1 for depth in layout.attention_depth[:-1]] + [layout.attention_depth[-1] or layout.mid_depth]
+    depths = [depth or 1 for depth in layout.attention_depth[:-1]] + [
+        layout.attention_depth[-1] or layout.mid_depth
+    ]
     config: dict[str, Any] = {
         "in_channels": layout.in_channels,
         "out_channels": layout.out_channels,

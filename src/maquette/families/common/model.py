@@ -14,7 +14,15 @@ from maquette.families.common import vae as picture_coder
 from maquette.families.common.objective import DiscreteDiffusion
 from maquette.families.common.samplers import make_sampler
 from maquette.families.common.tokenizer import ClipTokenizer
-from maquette.families.protocol import Conditioning, FamilySpec, LoraTarget, ModelInfo, PictureSize, Tokens
+from maquette.families.protocol import (
+    Conditioning,
+    FamilySpec,
+    LoraTarget,
+    ModelInfo,
+    Objective,
+    PictureSize,
+    Tokens,
+)
 
 
 @dataclass(frozen=True)
@@ -22,7 +30,9 @@ class FamilySteps:
     """What differs between families, as functions of the model."""
 
     encode_text: Callable[[LatentDiffusionModel, Tokens, int], Conditioning]
-    predict: Callable[[LatentDiffusionModel, Tensor, Tensor, Conditioning, Sequence[PictureSize] | None], Tensor]
+    predict: Callable[
+        [LatentDiffusionModel, Tensor, Tensor, Conditioning, Sequence[PictureSize] | None], Tensor
+    ]
     lora_targets: Callable[[LatentDiffusionModel], tuple[LoraTarget, ...]]
 
 
@@ -47,7 +57,9 @@ class LatentDiffusionModel:
         self.tokenizers = tokenizers
         self.latent_scale = latent_scale
         self.notes = list(notes)
-        self.objective = DiscreteDiffusion(info.prediction, zero_terminal_snr=info.zero_terminal_snr)
+        self.objective: Objective = DiscreteDiffusion(
+            info.prediction, zero_terminal_snr=info.zero_terminal_snr
+        )
 
     @property
     def family(self) -> str:
@@ -80,7 +92,9 @@ class LatentDiffusionModel:
         config: Any = self.text_encoders[0].config
         return int(config.max_position_embeddings)
 
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> LatentDiffusionModel:
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> LatentDiffusionModel:
         """Move all parts; the VAE keeps float32 where the family's VAE cannot do `dtype`. Returns itself."""
         for module in (self.denoiser, *self.text_encoders):
             module.to(device=device, dtype=dtype)
@@ -88,7 +102,7 @@ class LatentDiffusionModel:
         return self
 
     def tokenize(self, captions: Sequence[str], *, max_tokens: int | None = None) -> Tokens:
-        """Return token ids; `max_tokens` is one, two or three times 75 (None: once). What is longer is counted and cut."""
+        """Return token ids of up to `max_tokens` (multiple of 75; None: 75); the rest is counted and cut."""
         chunk = self.chunk_length - 2
         ids, dropped = [], [0] * len(captions)
         for tokenizer in self.tokenizers:
@@ -98,8 +112,10 @@ class LatentDiffusionModel:
         return Tokens(tuple(ids), tuple(dropped))
 
     def encode_text(self, tokens: Tokens, *, clip_skip: int | None = None) -> Conditioning:
-        """Return what the denoiser is told, differentiable in the text encoders; None takes the family's clip skip."""
-        return self._steps.encode_text(self, tokens, self.spec.default_clip_skip if clip_skip is None else clip_skip)
+        """Return what the denoiser is told, differentiable; `clip_skip` None: the family's."""
+        return self._steps.encode_text(
+            self, tokens, self.spec.default_clip_skip if clip_skip is None else clip_skip
+        )
 
     @torch.no_grad()
     def encode_pictures(self, pixels_BCHW: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
@@ -118,7 +134,7 @@ class LatentDiffusionModel:
         conditioning: Conditioning,
         sizes: Sequence[PictureSize] | None = None,
     ) -> Tensor:
-        """Return prediction_BCHW in the denoiser's precision, by whatever modules stand in the tree at present."""
+        """Return prediction_BCHW in the denoiser's precision, by whatever modules stand in the tree."""
         return self._steps.predict(self, noisy_BCHW, timesteps_B, conditioning, sizes)
 
     def lora_targets(self) -> tuple[LoraTarget, ...]:
@@ -132,8 +148,8 @@ class LatentDiffusionModel:
     def set_gradient_checkpointing(self, enabled: bool) -> None:
         """Recompute activations in the backward pass (a fifth more time, far less memory), or stop doing so.
 
-        Both libraries only checkpoint modules in training mode; nothing here has dropout or batch statistics, so
-        that mode changes no number.
+        Both libraries only checkpoint modules in training mode; nothing here has dropout or batch statistics,
+        so that mode changes no number.
         """
         for module in (self.denoiser, *self.text_encoders):
             module.train(enabled)

@@ -1,4 +1,4 @@
-"""The neural networks: diffusers' U-Net and VAE, transformers' CLIP text models, built empty from their configuration."""
+"""The networks: diffusers' U-Net and VAE, transformers' CLIP text models, empty from a configuration."""
 
 from __future__ import annotations
 
@@ -34,10 +34,12 @@ def empty_text_encoder(config: Mapping[str, Any], *, projection: bool) -> nn.Mod
     from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
 
     kind = CLIPTextModelWithProjection if projection else CLIPTextModel
-    known = {key: value for key, value in config.items() if key not in {"architectures", "torch_dtype", "dtype"}}
+    known = {
+        key: value for key, value in config.items() if key not in {"architectures", "torch_dtype", "dtype"}
+    }
     return build_empty(lambda: kind(CLIPTextConfig(**known)))
 
 
 def text_root(encoder: nn.Module) -> nn.Module:
-    """Return the module that holds embeddings, layers and the final norm: its place differs between versions."""
+    """Return the module that holds embeddings, layers and the final norm: versions differ there."""
     return getattr(encoder, "text_model", encoder)

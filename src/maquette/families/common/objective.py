@@ -19,9 +19,9 @@ MAX_SNR = 1000.0
 class DiscreteDiffusion:
     """Epsilon or v prediction over 1000 timesteps with scaled-linear betas.
 
-    `zero_terminal_snr` rescales the schedule so that the last timestep is pure noise (arXiv:2305.08891, algorithm 1).
-    The SNR table is made after that; the reference trainer keeps the one from before it, which weights the last
-    timesteps as if they still held signal (0.0047 instead of 0 at t = 999).
+    `zero_terminal_snr` rescales the schedule so that the last timestep is pure noise (arXiv:2305.08891,
+    algorithm 1). The SNR table is made after that; the reference trainer keeps the one from before it, which
+    weights the last timesteps as if they still held signal (0.0047 instead of 0 at t = 999).
     """
 
     num_timesteps = NUM_TIMESTEPS
@@ -57,7 +57,7 @@ class DiscreteDiffusion:
         """Return float32 weights_B on the timesteps' device.
 
         min-SNR (arXiv:2303.09556): min(snr, gamma) / snr for epsilon, / (snr + 1) for v.
-        Debiased (arXiv:2310.08442): 1 / sqrt(snr) for epsilon, 1 / (snr + 1) for v. Both given: their product.
+        Debiased (arXiv:2310.08442): 1 / sqrt(snr) for epsilon, 1 / (snr + 1) for v. Both: product.
         """
         snr = self.snr.to(timesteps_B.device)[timesteps_B]
         weights = torch.ones_like(snr)
@@ -72,7 +72,9 @@ class DiscreteDiffusion:
         least = torch.clamp(snr, max=gamma)
         if self.prediction == "v":
             return torch.div(least, snr + 1)
-        return torch.where(snr > 0, torch.div(least, snr), 1.0)  # the limit of min(snr, gamma) / snr at snr = 0
+        return torch.where(
+            snr > 0, torch.div(least, snr), 1.0
+        )  # the limit of min(snr, gamma) / snr at snr = 0
 
     def _scales(self, like: Tensor, timesteps_B: Tensor) -> tuple[Tensor, Tensor]:
         """Return sqrt(abar) and sqrt(1 - abar) as [B, 1, 1, 1], in the latent's dtype and on its device."""

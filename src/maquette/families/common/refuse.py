@@ -9,6 +9,7 @@ from maquette.families.common.describe import UNET_PROOF, VAE
 from maquette.families.common.source import DiffusersFolder, SingleFile, Source
 
 NOT_YET = "A Stable Diffusion 1.x or SDXL base model works today."
+ITSELF = "Give the base model itself."
 WANTED = "a Stable Diffusion 1.x or SDXL base model"
 Test = Callable[[Iterable[str]], bool]
 
@@ -24,24 +25,25 @@ def _begins(*starts: str) -> Test:
 
 
 LORA_PARTS = (
-    ".lora_down.", ".lora_up.", ".lora_A.", ".lora_B.", ".lora.down.", ".hada_w1", ".lokr_w", ".oft_blocks", ".lora_linear_layer.",
+    ".lora_down.", ".lora_up.", ".lora_A.", ".lora_B.", ".lora.down.",
+    ".lora_linear_layer.", ".hada_w1", ".lokr_w", ".oft_blocks",
 )  # fmt: skip
 ELSEWHERE: tuple[tuple[Test, str, str], ...] = (
-    (_has(*LORA_PARTS), "it is a LoRA, not a base model", "Give the base model that the LoRA was trained on."),
-    (_begins("control_model.", "controlnet_"), "it is a ControlNet, not a base model", "Give the base model itself."),
-    (_begins("emb_params", "string_to_param", "clip_g", "clip_l"), "it is a textual inversion, not a base model", "Give the base model itself."),
-    (_begins("conditioner.embedders.0.model."), "it is the SDXL refiner, not supported", "Use the SDXL base model."),
+    (_has(*LORA_PARTS), "it is a LoRA, not a base model", "Give the base model that it was trained on."),
+    (_begins("control_model.", "controlnet_"), "it is a ControlNet, not a base model", ITSELF),
+    (_begins("emb_params", "string_to_param", "clip_g", "clip_l"), "it is a textual inversion", ITSELF),
+    (_begins("conditioner.embedders.0.model."), "it is the SDXL refiner", "Use the SDXL base model."),
     (_begins("edm_"), "it is an SDXL model with continuous (EDM) noise levels, not supported yet", NOT_YET),
     (_begins("cond_stage_model.model."), "it is Stable Diffusion 2.x, not supported yet", NOT_YET),
     (_has("joint_blocks."), "it is Stable Diffusion 3, not supported yet", NOT_YET),
     (_has("double_stream_modulation"), "it is FLUX.2, not supported yet", NOT_YET),
-    (_has("double_blocks.", "single_transformer_blocks."), "it is FLUX.1 or a model built like it, not supported yet", NOT_YET),
+    (_has("double_blocks.", "single_transformer_blocks."), "it is FLUX.1 or alike, not supported yet", NOT_YET),
     (_has("noise_refiner.", "cap_embedder."), "it is Z-Image or Lumina, not supported yet", NOT_YET),
 )  # fmt: skip
 
 
 def refuse_early(source: Source) -> None:
-    """Raise ModelError for a file that looks like a known base model but is a variant that no family takes."""
+    """Raise ModelError for a file of another kind, even if it looks like a base model of a known family."""
     if isinstance(source, SingleFile):
         for is_it, found, remedy in ELSEWHERE:
             if is_it(source.header.tensors):

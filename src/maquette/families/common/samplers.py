@@ -18,7 +18,12 @@ SAMPLERS: dict[str, tuple[str, str, dict[str, Any], bool]] = {
     "heun": ("scheduling_heun_discrete", "HeunDiscreteScheduler", {}, False),
     "lms": ("scheduling_lms_discrete", "LMSDiscreteScheduler", {}, False),
     "pndm": ("scheduling_pndm", "PNDMScheduler", {"skip_prk_steps": True, "set_alpha_to_one": False}, False),
-    "dpmpp_2m": ("scheduling_dpmsolver_multistep", "DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++"}, True),
+    "dpmpp_2m": (
+        "scheduling_dpmsolver_multistep",
+        "DPMSolverMultistepScheduler",
+        {"algorithm_type": "dpmsolver++"},
+        True,
+    ),
     "dpmpp_2m_karras": (
         "scheduling_dpmsolver_multistep",
         "DPMSolverMultistepScheduler",
@@ -40,7 +45,7 @@ ALIASES = {
 
 
 def make_sampler(name: str, prediction: Prediction, *, zero_terminal_snr: bool = False) -> Any:
-    """Return a fresh scheduler; ConfigError for an unknown name, or one that cannot start from pure noise when it must."""
+    """Return a fresh scheduler; ConfigError for an unknown name, or where it cannot start from pure noise."""
     wanted = ALIASES.get(name, name)
     if wanted not in SAMPLERS:
         raise ConfigError(Problem("sampler", f"'{name}'", "a known sampler", did_you_mean(name, SAMPLERS)))
@@ -48,7 +53,12 @@ def make_sampler(name: str, prediction: Prediction, *, zero_terminal_snr: bool =
     if zero_terminal_snr and not rescales:
         usable = ", ".join(sorted(known for known, row in SAMPLERS.items() if row[3]))
         raise ConfigError(
-            Problem("sampler", f"'{name}' with a zero-terminal-SNR model", "one that can start from pure noise", f"Use {usable}.")
+            Problem(
+                "sampler",
+                f"'{name}' with a zero-terminal-SNR model",
+                "one that can start from pure noise",
+                f"Use {usable}.",
+            )
         )
     if rescales and zero_terminal_snr:
         settings = {**settings, "rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}

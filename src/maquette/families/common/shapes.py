@@ -19,7 +19,9 @@ FILE_DTYPES = {torch.float16: "F16", torch.bfloat16: "BF16", torch.float32: "F32
 def part_shapes(module: nn.Module, bindings: Sequence[Binding]) -> dict[str, tuple[int, ...]]:
     """Return {tensor in the file: shape} of a module; joint projections appear once."""
     own = module.state_dict()
-    return {binding.file_key: file_shape(binding, tuple(own[binding.module_key].shape)) for binding in bindings}
+    return {
+        binding.file_key: file_shape(binding, tuple(own[binding.module_key].shape)) for binding in bindings
+    }
 
 
 def file_tensors(module: nn.Module, bindings: Sequence[Binding]) -> dict[str, Tensor]:
@@ -60,7 +62,7 @@ def write_streamed(
         file.write(header)
         for name, shape in shapes.items():
             tensor = make(name, shape).to(dtype).contiguous()
-            file.write(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))
+            file.write(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return Path(path)
 
 

@@ -27,7 +27,9 @@ class SingleFile:
     def shapes(self, prefix: str = "") -> dict[str, tuple[int, ...]]:
         """Return the shapes of the tensors below `prefix`, which is taken off their names."""
         cut = len(prefix)
-        return {name[cut:]: entry.shape for name, entry in self.header.tensors.items() if name.startswith(prefix)}
+        return {
+            name[cut:]: entry.shape for name, entry in self.header.tensors.items() if name.startswith(prefix)
+        }
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,12 @@ def open_source(name: str | Path, *, weights: bool = True) -> Source:
     path = Path(name).expanduser()
     if path.is_dir():
         return open_folder(path)
-    if not path.exists() and not path.is_symlink() and HUB_NAME.match(str(name)) and not _looks_like_file(path):
+    if (
+        not path.exists()
+        and not path.is_symlink()
+        and HUB_NAME.match(str(name))
+        and not _looks_like_file(path)
+    ):
         from maquette.families.common.hub import fetch
 
         return open_folder(fetch(str(name), weights=weights), hub_name=str(name))
@@ -104,7 +111,7 @@ def open_folder(folder: Path, *, hub_name: str = "") -> DiffusersFolder:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Return the safetensors files that together hold one part: full precision first, then a variant, then shards."""
+    """Return the safetensors files that hold one part: the plain one first, then shards, then a variant."""
     for stem in WEIGHT_NAMES:
         if (folder / f"{stem}.safetensors").is_file():
             return [folder / f"{stem}.safetensors"]
@@ -121,15 +128,25 @@ def _read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ModelError(
-            Problem(str(path), f"not readable as JSON ({error})", "the model's configuration", "Download the model again.")
+            Problem(
+                str(path),
+                f"not readable as JSON ({error})",
+                "the model's configuration",
+                "Download the model again.",
+            )
         ) from None
     if not isinstance(value, dict):
-        raise ModelError(Problem(str(path), "not a table", "the model's configuration", "Download the model again."))
+        raise ModelError(
+            Problem(str(path), "not a table", "the model's configuration", "Download the model again.")
+        )
     return value
 
 
 def _looks_like_file(path: Path) -> bool:
-    return path.suffix.lower() in {".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".gguf"} or path.parent.exists()
+    return (
+        path.suffix.lower() in {".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".gguf"}
+        or path.parent.exists()
+    )
 
 
 def _what_lies_in(folder: Path) -> str:

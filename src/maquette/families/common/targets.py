@@ -1,7 +1,7 @@
-"""Which layers a LoRA adapts, in the reference trainer's order: it names, counts and orders them for every other room.
+"""Which layers a LoRA adapts, with the names and in the order of the reference trainer.
 
 The order is that of sd-scripts' module creation. Its transformer blocks hold self-attention, feed-forward,
-cross-attention; its blocks hold attentions before residual layers; SDXL walks input, middle and output blocks.
+cross-attention; its blocks hold attentions before residual layers; SDXL's walk is input, middle, output.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from maquette.families.common.modules import text_root
 
 
 def run_text_encoder(encoder: nn.Module, ids_BT: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-    """Return (hidden states before each layer and after the last, without final norm; the last one after it)."""
+    """Return (hidden states before each layer and after the last, the last one through the final norm)."""
     output = text_root(encoder)(input_ids=ids_BT, output_hidden_states=True, return_dict=True)
     return output.hidden_states, output.last_hidden_state
 
@@ -41,5 +41,10 @@ def check_clip_skip(clip_skip: int, layers: int) -> None:
     """Raise ConfigError when the text encoder has no such layer."""
     if not 1 <= clip_skip <= layers:
         raise ConfigError(
-            Problem("clip_skip", str(clip_skip), f"1 (the last layer) to {layers}", "Use 1 or 2, as the base model was made for.")
+            Problem(
+                "clip_skip",
+                str(clip_skip),
+                f"1 (the last layer) to {layers}",
+                "Use 1 or 2, as the base model was made for.",
+            )
         )

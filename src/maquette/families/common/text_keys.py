@@ -32,7 +32,7 @@ def bare_text_key(key: str) -> str:
 
 
 def hf_bindings(module_keys: Iterable[str], prefix: str) -> list[Binding]:
-    """Bind every parameter to transformers' naming below `prefix`, whatever the installed version calls its modules."""
+    """Bind every parameter to transformers' naming below `prefix`, with any version of transformers."""
     return [Binding(prefix + bare_text_key(key), key) for key in module_keys]
 
 
@@ -45,10 +45,19 @@ def open_clip_table(layers: int) -> PrefixTable:
     return PrefixTable(pairs)
 
 
-def open_clip_bindings(layers: int, module_keys: Iterable[str], prefix: str) -> list[Binding]:
-    """Bind every parameter to open_clip's naming below `prefix`."""
+def open_clip_bindings(
+    layers: int, module_keys: Iterable[str], prefix: str, *, linear_projection: bool = False
+) -> list[Binding]:
+    """Bind every parameter to open_clip's naming below `prefix`.
+
+    `linear_projection`: the pooled projection is stored as a Linear's weight, as some files have it.
+    """
     table = open_clip_table(layers)
-    return [_open_clip_binding(table, key, prefix) for key in module_keys]
+    bindings = [_open_clip_binding(table, key, prefix) for key in module_keys]
+    if not linear_projection:
+        return bindings
+    stored = Binding(f"{prefix}text_projection.weight", "text_projection.weight")
+    return [stored if binding.module_key == stored.module_key else binding for binding in bindings]
 
 
 def _open_clip_binding(table: PrefixTable, key: str, prefix: str) -> Binding:

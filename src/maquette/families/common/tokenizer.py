@@ -1,8 +1,8 @@
-"""CLIP's byte-pair tokenizer, from the merge list that ships with the package: no network, one fixed behaviour.
+"""CLIP's byte-pair tokenizer, from the merge list that ships with the package: no network, one behaviour.
 
-Text is cleaned by ftfy, whitespace is collapsed, everything is lower case: the definition of OpenAI's CLIP, and what
-the reference trainer runs. Transformers' current tokenizer leaves ftfy out, so curly quotes and full-width letters
-would get other ids there. https://arxiv.org/abs/2103.00020, section 2.4.
+Text is cleaned by ftfy, whitespace is collapsed, everything is lower case: the definition of OpenAI's CLIP,
+and what the reference trainer runs. Transformers' current tokenizer leaves ftfy out: curly quotes and
+full-width letters get other ids there. https://arxiv.org/abs/2103.00020, section 2.4.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, lru_cache
 from importlib import resources
+from itertools import pairwise
 from typing import Any
 
 from maquette.errors import ConfigError, ModelError, Problem
@@ -28,7 +29,9 @@ WORD_PATTERN = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L
 class ClipTokenizer:
     """Text to token ids."""
 
-    def __init__(self, vocabulary: Mapping[str, int], merges: Sequence[tuple[str, str]], *, pad_id: int | None = None):
+    def __init__(
+        self, vocabulary: Mapping[str, int], merges: Sequence[tuple[str, str]], *, pad_id: int | None = None
+    ):
         import regex
 
         self.vocabulary = dict(vocabulary)
@@ -46,16 +49,21 @@ class ClipTokenizer:
     def padded(self, text: str, *, max_tokens: int = CHUNK, chunk: int = CHUNK) -> tuple[list[int], int]:
         """Return (ids in chunks of `chunk` + 2, how many tokens were cut off).
 
-        `max_tokens` must be a multiple of `chunk`. A longer text becomes several chunks with a begin and end token each,
-        as the reference trainer makes them with max_token_length 150 or 225.
+        `max_tokens` must be a multiple of `chunk`. A longer text becomes chunks, each with a begin and
+        an end token, as the reference trainer makes them with max_token_length 150 or 225.
         """
         if max_tokens < chunk or max_tokens % chunk:
             raise ConfigError(
-                Problem("max_token_length", str(max_tokens), f"a multiple of {chunk}", f"Use {chunk}, {2 * chunk} or {3 * chunk}.")
+                Problem(
+                    "max_token_length",
+                    str(max_tokens),
+                    f"a multiple of {chunk}",
+                    f"Use {chunk}, {2 * chunk} or {3 * chunk}.",
+                )
             )
         words = self.encode(text)
         dropped = max(0, len(words) - max_tokens)
-        body = words[:max_tokens] + [self.end_id]
+        body = [*words[:max_tokens], self.end_id]
         body += [self.pad_id] * (max_tokens + 1 - len(body))
         ids: list[int] = []
         for start in range(0, max_tokens, chunk):
@@ -63,7 +71,7 @@ class ClipTokenizer:
         return ids, dropped
 
     def _chunk(self, middle: list[int], last: int, *, alone: bool) -> list[int]:
-        """Return begin + middle + last token; a chunk among several ends and starts as the reference trainer writes it."""
+        """Return begin + middle + last; one chunk of several is closed as the reference trainer does."""
         ids = [self.begin_id, *middle, last]
         if not alone and self.pad_id != self.end_id:
             if ids[-2] not in (self.end_id, self.pad_id):
@@ -86,7 +94,7 @@ class ClipTokenizer:
     def _merge(self, pieces: list[str]) -> list[str]:
         """Join neighbours, the pair of lowest rank first, until no pair is in the merge list."""
         while len(pieces) > 1:
-            rank, pair = min((self.ranks.get(pair, len(self.ranks)), pair) for pair in zip(pieces, pieces[1:], strict=False))
+            rank, pair = min((self.ranks.get(pair, len(self.ranks)), pair) for pair in pairwise(pieces))
             if rank == len(self.ranks):
                 break
             pieces = _join(pieces, pair)
@@ -117,7 +125,9 @@ def byte_symbols() -> dict[int, str]:
     """Return a printable character for each byte: itself where printable, else one above U+00FF."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
-    return {byte: chr(byte) for byte in printable} | {byte: chr(0x100 + place) for place, byte in enumerate(others)}
+    return {byte: chr(byte) for byte in printable} | {
+        byte: chr(0x100 + place) for place, byte in enumerate(others)
+    }
 
 
 @cache
@@ -132,10 +142,12 @@ def clip_tokenizer() -> ClipTokenizer:
 
 
 def tokenizer_from(value: Any, where: str) -> ClipTokenizer:
-    """Return the tokenizer that {"vocab": {token: id}, "merges": ["a b", …]} describes (a mapping, or it as JSON text)."""
+    """Return the tokenizer that {"vocab": {token: id}, "merges": ["a b", …]} (or its JSON text) describes."""
     try:
         table = json.loads(value) if isinstance(value, str) else value
-        return ClipTokenizer({str(token): int(number) for token, number in table["vocab"].items()}, _pairs(table["merges"]))
+        return ClipTokenizer(
+            {str(token): int(number) for token, number in table["vocab"].items()}, _pairs(table["merges"])
+        )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(
             Problem(

@@ -14,9 +14,13 @@ METADATA_KEY = "maquette.tokenizer"
 
 
 def file_tokenizer(source: SingleFile) -> ClipTokenizer:
-    """Return the tokenizer of a single file: from its metadata, else CLIP's when the token table has CLIP's size."""
+    """Return the tokenizer of a single file: from its metadata, else CLIP's if the token table fits."""
     rows = next(
-        (entry.shape[0] for name, entry in source.header.tensors.items() if name.endswith("token_embedding.weight")),
+        (
+            entry.shape[0]
+            for name, entry in source.header.tensors.items()
+            if name.endswith("token_embedding.weight")
+        ),
         0,
     )
     own = source.header.metadata.get(METADATA_KEY)
@@ -35,12 +39,15 @@ def file_tokenizer(source: SingleFile) -> ClipTokenizer:
 
 
 def folder_tokenizer(source: DiffusersFolder, part: str) -> ClipTokenizer:
-    """Return the tokenizer of a diffusers folder: vocab.json and merges.txt, or tokenizer.json; CLIP's when it has none."""
+    """Return the tokenizer of a diffusers folder: vocab.json and merges.txt, tokenizer.json, or CLIP's."""
     folder = source.path / part
     if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
         lines = (folder / "merges.txt").read_text(encoding="utf-8").splitlines()
         merges = [line for line in lines if line.strip() and not line.startswith("#version")]
-        table: Any = {"vocab": json.loads((folder / "vocab.json").read_text(encoding="utf-8")), "merges": merges}
+        table: Any = {
+            "vocab": json.loads((folder / "vocab.json").read_text(encoding="utf-8")),
+            "merges": merges,
+        }
         return tokenizer_from(table, str(folder))
     if (folder / "tokenizer.json").is_file():
         return tokenizer_from(_fast_table(folder / "tokenizer.json"), str(folder))

@@ -27,7 +27,7 @@ RESIDUAL: tuple[tuple[str, str], ...] = (
 
 
 def unet_blocks(layout: UnetLayout) -> Iterator[tuple[str, str]]:
-    """Yield (original, diffusers) names of every residual block, attention and resampler, in the original's order."""
+    """Yield (original, diffusers) names of each residual block, attention, resampler, in the file's order."""
     block = 1
     for level in range(layout.levels):
         for layer in range(layout.layers_per_block):

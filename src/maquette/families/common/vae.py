@@ -7,6 +7,7 @@ A result that is not finite is computed again in float32, and a warning says so.
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ class PrecisionWarning(RuntimeWarning):
     """A computation overflowed and was repeated in float32."""
 
 
-def encode(vae: nn.Module, pixels_BCHW: Tensor, generator: torch.Generator | None) -> Tensor:
+def encode(vae: Any, pixels_BCHW: Tensor, generator: torch.Generator | None) -> Tensor:
     """Return one sample of the posterior, float32 and not yet scaled, of pixels in [-1, 1]."""
     moments = _finite_moments(vae, pixels_BCHW)
     mean, log_variance = torch.chunk(moments.float(), 2, dim=1)
@@ -26,7 +27,7 @@ def encode(vae: nn.Module, pixels_BCHW: Tensor, generator: torch.Generator | Non
     return mean + std * _normal_like(mean, generator)
 
 
-def decode(vae: nn.Module, latent_BCHW: Tensor) -> Tensor:
+def decode(vae: Any, latent_BCHW: Tensor) -> Tensor:
     """Return float32 pixels_BCHW, clamped to [-1, 1], of latents whose scale is already taken off."""
     pixels = vae.decode(latent_BCHW.to(device_of(vae), dtype_of(vae)), return_dict=False)[0]
     if not bool(torch.isfinite(pixels).all()) and dtype_of(vae) != torch.float32:
@@ -47,7 +48,7 @@ def device_of(module: nn.Module) -> torch.device:
     return next(module.parameters()).device
 
 
-def _finite_moments(vae: nn.Module, pixels_BCHW: Tensor) -> Tensor:
+def _finite_moments(vae: Any, pixels_BCHW: Tensor) -> Tensor:
     """Return the posterior's mean and log-variance, stacked along the channels."""
     moments = vae.encode(pixels_BCHW.to(device_of(vae), dtype_of(vae))).latent_dist.parameters
     if not bool(torch.isfinite(moments).all()) and dtype_of(vae) != torch.float32:
@@ -59,14 +60,15 @@ def _finite_moments(vae: nn.Module, pixels_BCHW: Tensor) -> Tensor:
 
 
 def _normal_like(mean: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Return standard normal noise, drawn where the generator lives so that a seed means the same on every device."""
+    """Return normal noise, drawn where the generator lives: a seed means the same on every device."""
     where = mean.device if generator is None else generator.device
     return torch.randn(mean.shape, generator=generator, device=where, dtype=mean.dtype).to(mean.device)
 
 
 def _to_float32(vae: nn.Module, doing: str) -> None:
+    name = str(dtype_of(vae)).removeprefix("torch.")
     warnings.warn(
-        f"The VAE overflowed in {str(dtype_of(vae)).removeprefix('torch.')} while {doing}; it now runs in float32.",
+        f"The VAE overflowed in {name} while {doing}; it now runs in float32.",
         PrecisionWarning,
         stacklevel=4,
     )
@@ -78,8 +80,11 @@ def _not_finite(doing: str, given: Tensor) -> ModelError:
     return ModelError(
         Problem(
             "VAE",
-            f"{doing} gave NaN or infinity even in float32" + (", its input already held some" if known_bad else ""),
+            f"{doing} gave NaN or infinity even in float32"
+            + (", its input already held some" if known_bad else ""),
             "finite numbers",
-            "Lower the learning rate or start from an earlier checkpoint." if known_bad else "The base model's VAE is damaged: use another copy.",
+            "Lower the learning rate or start from an earlier checkpoint."
+            if known_bad
+            else "The base model's VAE is damaged: use another copy.",
         )
     )

@@ -37,7 +37,10 @@ def _residual_blocks(layout: VaeLayout) -> Iterator[tuple[str, str]]:
         for layer in range(layout.layers_per_block):
             yield f"encoder.down.{level}.block.{layer}", f"encoder.down_blocks.{level}.resnets.{layer}"
         for layer in range(layout.layers_per_block + 1):
-            yield f"decoder.up.{level}.block.{layer}", f"decoder.up_blocks.{levels - 1 - level}.resnets.{layer}"
+            yield (
+                f"decoder.up.{level}.block.{layer}",
+                f"decoder.up_blocks.{levels - 1 - level}.resnets.{layer}",
+            )
     for side in ("encoder", "decoder"):
         for old, new in MIDDLE:
             yield f"{side}.mid.{old}", f"{side}.mid_block.{new}"
@@ -50,12 +53,21 @@ def vae_table(layout: VaeLayout) -> PrefixTable:
     for side in ("encoder", "decoder"):
         pairs += [(f"{side}.conv_in", f"{side}.conv_in"), (f"{side}.conv_out", f"{side}.conv_out")]
         pairs.append((f"{side}.norm_out", f"{side}.conv_norm_out"))
-        pairs += [(f"{side}.mid.attn_1.{old}", f"{side}.mid_block.attentions.0.{new}") for old, new in ATTENTION]
+        pairs += [
+            (f"{side}.mid.attn_1.{old}", f"{side}.mid_block.attentions.0.{new}") for old, new in ATTENTION
+        ]
     for old, new in _residual_blocks(layout):
         pairs += [(f"{old}.{inner_old}", f"{new}.{inner_new}") for inner_old, inner_new in RESIDUAL]
     for level in range(levels - 1):
-        pairs.append((f"encoder.down.{level}.downsample.conv", f"encoder.down_blocks.{level}.downsamplers.0.conv"))
-        pairs.append((f"decoder.up.{level + 1}.upsample.conv", f"decoder.up_blocks.{levels - 2 - level}.upsamplers.0.conv"))
+        pairs.append(
+            (f"encoder.down.{level}.downsample.conv", f"encoder.down_blocks.{level}.downsamplers.0.conv")
+        )
+        pairs.append(
+            (
+                f"decoder.up.{level + 1}.upsample.conv",
+                f"decoder.up_blocks.{levels - 2 - level}.upsamplers.0.conv",
+            )
+        )
     return PrefixTable(pairs)
 
 

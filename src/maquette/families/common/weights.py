@@ -1,8 +1,8 @@
 """Weights from disk into modules without a second full copy.
 
-Modules are built on the meta device (shapes only); tensors are read one by one in file order, converted, and assigned.
-The peak is the model plus its largest tensor. Bytes are read, not memory-mapped: a mapped file that is replaced
-while a model uses it ends the process with SIGBUS.
+Modules are built on the meta device (shapes only); tensors are read one by one in file order, converted,
+assigned. The peak is the model plus its largest tensor. Bytes are read, not memory-mapped: a mapped file that
+is overwritten while a model uses it ends the process with SIGBUS.
 """
 
 from __future__ import annotations
@@ -60,7 +60,10 @@ def fill(
 
 
 def check(
-    bindings: Iterable[Binding], entries: Mapping[str, TensorEntry], expected: Mapping[str, tuple[int, ...]], where: str
+    bindings: Iterable[Binding],
+    entries: Mapping[str, TensorEntry],
+    expected: Mapping[str, tuple[int, ...]],
+    where: str,
 ) -> None:
     """Raise ModelError for every binding whose tensor is missing or does not fit."""
     problems = []
@@ -69,14 +72,23 @@ def check(
         if entry is None:
             problems.append((f"the tensor '{binding.file_key}' is missing", f"one of shape {list(shape)}"))
         elif entry.dtype not in TORCH_DTYPES:
-            problems.append((f"the tensor '{entry.name}' is stored as {entry.dtype}", "float16, bfloat16 or float32"))
+            problems.append(
+                (f"the tensor '{entry.name}' is stored as {entry.dtype}", "float16, bfloat16 or float32")
+            )
         elif not _fits(entry.shape, shape, binding):
             problems.append((f"the tensor '{entry.name}' has shape {list(entry.shape)}", f"{list(shape)}"))
     if problems:
         remedy = "Use a complete float16, bfloat16 or float32 version of the model."
         shown = [Problem(where, given, required, remedy) for given, required in problems[:8]]
         if len(problems) > 8:
-            shown.append(Problem(where, f"{len(problems) - 8} more tensors are missing or do not fit", "all of them", remedy))
+            shown.append(
+                Problem(
+                    where,
+                    f"{len(problems) - 8} more tensors are missing or do not fit",
+                    "all of them",
+                    remedy,
+                )
+            )
         raise ModelError(shown)
 
 
@@ -86,7 +98,7 @@ def read_tensor(entry: TensorEntry) -> Tensor:
     if entry.num_bytes:
         with Path(entry.path).open("rb", buffering=0) as file:
             file.seek(entry.start)
-            _read_all(file.readinto, memoryview(raw.numpy()), entry)
+            _read_all(file.readinto, raw.numpy().data, entry)
     return raw.view(TORCH_DTYPES[entry.dtype]).reshape(entry.shape)
 
 

@@ -1,4 +1,4 @@
-"""Stable Diffusion 1.x: one CLIP text encoder, a U-Net that predicts noise (or v), a VAE with scale 0.18215."""
+"""Stable Diffusion 1.x: one CLIP text encoder, a U-Net that predicts noise (or v), a VAE of scale 0.18215."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ class StableDiffusion1:
         )
         return folder_info(SPEC, source, text_encoders=1) if mine else None
 
-    def load(self, info: ModelInfo, source: Source, *, dtype: torch.dtype, device: torch.device | str) -> BaseModel:
+    def load(
+        self, info: ModelInfo, source: Source, *, dtype: torch.dtype, device: torch.device | str
+    ) -> BaseModel:
         """Return the model with weights in `dtype` on `device`."""
         from maquette.families.sd1.load import load
 

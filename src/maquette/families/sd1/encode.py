@@ -9,7 +9,7 @@ from maquette.families.protocol import Conditioning, Tokens
 
 
 def encode_text(model: LatentDiffusionModel, tokens: Tokens, clip_skip: int) -> Conditioning:
-    """Return text_BTD: the hidden state `clip_skip` layers from the end (1 = the last), through the final norm."""
+    """Return text_BTD: the hidden state `clip_skip` layers from the end (1: last), after the final norm."""
     encoder = model.text_encoders[0]
     check_clip_skip(clip_skip, len(text_root(encoder).encoder.layers))  # type: ignore[union-attr, arg-type]
     ids = split_chunks(tokens.ids[0].to(model.device), model.chunk_length)

@@ -19,7 +19,7 @@ TEXT_LORA, UNET_LORA = "lora_te", "lora_unet"
 
 
 def text_prefix(source: SingleFile) -> str:
-    """Return where the text encoder's tensors are: newer files have a `text_model.` level, older ones do not."""
+    """Return where the text encoder's tensors are: only newer files have a `text_model.` level."""
     return TEXT_NEWER if any(name.startswith(TEXT_NEWER) for name in source.header.tensors) else TEXT
 
 
@@ -29,7 +29,9 @@ def lora_targets(model: LatentDiffusionModel) -> tuple[LoraTarget, ...]:
 
     text = text_targets(model.text_encoders[0], key_prefix=TEXT_LORA, diffusers_name="text_encoder")
     unet = model.denoiser
-    denoiser = (unet_target(unet, path, f"{UNET_LORA}_{path.replace('.', '_')}") for path in _unet_paths(unet))
+    denoiser = (
+        unet_target(unet, path, f"{UNET_LORA}_{path.replace('.', '_')}") for path in _unet_paths(unet)
+    )
     return check_unique([*text, *denoiser])
 
 

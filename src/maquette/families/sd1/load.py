@@ -30,8 +30,10 @@ from maquette.families.sd1.spec import ACTIVATION, NUM_HEADS, SPEC
 STEPS = FamilySteps(encode_text, predict, lora_targets)
 
 
-def load(info: ModelInfo, source: Source, *, dtype: torch.dtype, device: torch.device | str) -> LatentDiffusionModel:
-    """Return the model with weights in `dtype` on `device`. Raises ModelError when tensors are missing or do not fit."""
+def load(
+    info: ModelInfo, source: Source, *, dtype: torch.dtype, device: torch.device | str
+) -> LatentDiffusionModel:
+    """Return the model with weights in `dtype` on `device`; ModelError when tensors are missing or misfit."""
     if isinstance(source, SingleFile):
         unet, text, vae, tokenizer, scale = _file_parts(source)
     else:
@@ -56,7 +58,13 @@ def load(info: ModelInfo, source: Source, *, dtype: torch.dtype, device: torch.d
 def _file_parts(source: SingleFile) -> tuple[Part, Part, Part, ClipTokenizer, float]:
     tokenizer = file_tokenizer(source)
     unet = unet_from_file(source, None, lambda channels: NUM_HEADS)
-    return unet, _text_from_file(source, tokenizer.end_id), vae_from_file(source, SPEC.latent_scale), tokenizer, SPEC.latent_scale
+    return (
+        unet,
+        _text_from_file(source, tokenizer.end_id),
+        vae_from_file(source, SPEC.latent_scale),
+        tokenizer,
+        SPEC.latent_scale,
+    )
 
 
 def _text_from_file(source: SingleFile, end_token: int) -> Part:
@@ -69,4 +77,10 @@ def _text_from_file(source: SingleFile, end_token: int) -> Part:
 def _folder_parts(source: DiffusersFolder) -> tuple[Part, Part, Part, ClipTokenizer, float]:
     text = text_from_folder(source, "text_encoder", projection=False)
     scale = float(source.configs["vae"].get("scaling_factor", SPEC.latent_scale))
-    return unet_from_folder(source), text, vae_from_folder(source), folder_tokenizer(source, "tokenizer"), scale
+    return (
+        unet_from_folder(source),
+        text,
+        vae_from_folder(source),
+        folder_tokenizer(source, "tokenizer"),
+        scale,
+    )

@@ -1,4 +1,4 @@
-"""Stable Diffusion XL (base): two text encoders, a pooled text, picture sizes; a VAE that overflows in float16."""
+"""Stable Diffusion XL (base): two text encoders, pooled text, picture sizes; its VAE overflows in float16."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ class StableDiffusionXL:
         )
         return folder_info(SPEC, source, text_encoders=2) if mine else None
 
-    def load(self, info: ModelInfo, source: Source, *, dtype: torch.dtype, device: torch.device | str) -> BaseModel:
+    def load(
+        self, info: ModelInfo, source: Source, *, dtype: torch.dtype, device: torch.device | str
+    ) -> BaseModel:
         """Return the model with weights in `dtype` on `device`."""
         from maquette.families.sdxl.load import load
 

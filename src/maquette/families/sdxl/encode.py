@@ -1,4 +1,4 @@
-"""Text of Stable Diffusion XL: the last-but-one hidden states of two encoders side by side, and a pooled text.
+"""Text of Stable Diffusion XL: last-but-one hidden states of two encoders side by side, and a pooled text.
 
 Legend: B captions, T tokens, D widths (768 + 1280 in the full model).
 """
@@ -16,7 +16,7 @@ from maquette.families.sdxl.spec import SPEC
 
 
 def encode_text(model: LatentDiffusionModel, tokens: Tokens, clip_skip: int) -> Conditioning:
-    """Return text_BTD and pooled_BD; a long caption is pooled from its first chunk, as the reference trainer does."""
+    """Return text_BTD and pooled_BD; a long caption is pooled from its first chunk, as in sd-scripts."""
     if clip_skip != SPEC.default_clip_skip:
         raise ConfigError(
             Problem(

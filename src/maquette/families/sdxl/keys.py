@@ -1,7 +1,7 @@
 """Names of Stable Diffusion XL: where a single file keeps its parts, and what LoRA files call the layers.
 
-LoRA files name the U-Net's layers by the original layout's blocks (`lora_unet_input_blocks_4_1_…`), as sd-scripts
-writes them; every drawing program reads that.
+LoRA files name the U-Net's layers by the original layout's blocks (`lora_unet_input_blocks_4_1_…`), as
+sd-scripts writes them; every drawing program reads that.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from maquette.families.common.model import LatentDiffusionModel
     from maquette.families.protocol import LoraTarget
 
-TEXT_1, TEXT_1_NEWER = "conditioner.embedders.0.transformer.", "conditioner.embedders.0.transformer.text_model."
+TEXT_1, TEXT_1_NEWER = (
+    "conditioner.embedders.0.transformer.",
+    "conditioner.embedders.0.transformer.text_model.",
+)
 TEXT_2 = "conditioner.embedders.1.model."
 TEXT_LORA, UNET_LORA = ("lora_te1", "lora_te2"), "lora_unet"
 
@@ -26,10 +29,14 @@ def lora_targets(model: LatentDiffusionModel) -> tuple[LoraTarget, ...]:
     from maquette.families.common.targets import check_unique, text_targets, unet_target
 
     found: list[LoraTarget] = []
-    for encoder, prefix, name in zip(model.text_encoders, TEXT_LORA, ("text_encoder", "text_encoder_2"), strict=True):
+    for encoder, prefix, name in zip(
+        model.text_encoders, TEXT_LORA, ("text_encoder", "text_encoder_2"), strict=True
+    ):
         found += text_targets(encoder, key_prefix=prefix, diffusers_name=name)
     unet = model.denoiser
-    found += [unet_target(unet, path, f"{UNET_LORA}_{name.replace('.', '_')}") for path, name in _unet_paths(unet)]
+    found += [
+        unet_target(unet, path, f"{UNET_LORA}_{name.replace('.', '_')}") for path, name in _unet_paths(unet)
+    ]
     return check_unique(found)
 
 

@@ -38,7 +38,9 @@ from maquette.families.sdxl.spec import ACTIVATIONS, HEAD_WIDTH, NUM_SIZES, SECO
 STEPS = FamilySteps(encode_text, predict, lora_targets)
 
 
-def load(info: ModelInfo, source: Source, *, dtype: torch.dtype, device: torch.device | str) -> LatentDiffusionModel:
+def load(
+    info: ModelInfo, source: Source, *, dtype: torch.dtype, device: torch.device | str
+) -> LatentDiffusionModel:
     """Return the model with weights in `dtype` on `device`; the VAE stays in float32 where float16 is asked.
 
     Raises ModelError when tensors are missing or do not fit.
@@ -108,7 +110,8 @@ def _second_text(source: SingleFile, end_token: int) -> tuple[Part, int]:
     """Return the second encoder and the width of its pooled text."""
     layout = read_open_clip_layout(source.shapes(), TEXT_2, str(source.path))
     module = empty_text_encoder(text_config(layout, ACTIVATIONS[1], end_token=end_token), projection=True)
-    bindings = open_clip_bindings(layout.layers, module.state_dict(), TEXT_2)
+    linear = f"{TEXT_2}text_projection.weight" in source.header.tensors
+    bindings = open_clip_bindings(layout.layers, module.state_dict(), TEXT_2, linear_projection=linear)
     return Part(module, bindings, source.header.tensors, str(source.path)), layout.projection_width
 
 

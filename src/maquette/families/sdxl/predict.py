@@ -34,7 +34,9 @@ def predict(
     )[0]
 
 
-def size_numbers(model: LatentDiffusionModel, noisy_BCHW: Tensor, sizes: Sequence[PictureSize] | None) -> Tensor:
+def size_numbers(
+    model: LatentDiffusionModel, noisy_BCHW: Tensor, sizes: Sequence[PictureSize] | None
+) -> Tensor:
     """Return float32 [B, 6]: original h w, crop top left, target h w, in pixels."""
     rows, _, height_latent, width_latent = noisy_BCHW.shape
     if sizes is None:

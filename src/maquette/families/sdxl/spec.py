@@ -24,5 +24,9 @@ SECOND_PAD_ID = 0
 """The second encoder's texts are padded with id 0 ('!'), as OpenCLIP pads."""
 NUM_SIZES = 6
 """Numbers in a picture's size conditioning: original h w, crop top left, target h w."""
-PIPELINES = ("StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline")
+PIPELINES = (
+    "StableDiffusionXLPipeline",
+    "StableDiffusionXLImg2ImgPipeline",
+    "StableDiffusionXLInpaintPipeline",
+)
 """Diffusers pipelines that can hold this family."""

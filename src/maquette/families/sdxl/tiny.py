@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from maquette.families.common.describe import UNET, VAE
-from maquette.families.common.layout import TextLayout, UnetLayout, VaeLayout, text_config, unet_config, vae_config
+from maquette.families.common.layout import (
+    TextLayout,
+    UnetLayout,
+    VaeLayout,
+    text_config,
+    unet_config,
+    vae_config,
+)
 from maquette.families.common.shapes import part_shapes
 from maquette.families.common.text_keys import hf_bindings, open_clip_bindings
 from maquette.families.common.unet_keys import unet_bindings

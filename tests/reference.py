@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from maquette.training.randomness import NoiseDraw, draw_noise
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parent / "golden"
 # How many 32-bit draws sd-scripts had taken from the generator of seed 42 when the first training step began. Found by
 # searching that generator's stream for the first step's noise; test_reference proves it on all ten steps.
 DRAWS_BEFORE_TRAINING = 8_352_303

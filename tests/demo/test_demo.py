@@ -1,0 +1,91 @@
+"""The tour, in small: every station is passed, and what the report says is what lies on the disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from maquette.demo import DemoResult, run_demo
+from maquette.demo.judging import MEASURES, judge_with, look_prompts
+from maquette.demo.project import write_demo_project
+from maquette.deploy.nodes import check_workflow
+from maquette.errors import OutputError
+from maquette.evaluate.report import read_block
+from maquette.events import Artifact, Finished
+from maquette.files import sha256_file
+from maquette.project.config_file import load_settings
+from maquette.project.records import read_record
+from maquette.world.cast import PROMPTS, TOVAKI, TRIGGER, training_pictures
+from maquette.world.pack import load_judge
+from maquette.world.renderer import render
+
+
+@pytest.fixture(scope="module")
+def toured(tmp_path_factory: pytest.TempPathFactory) -> tuple[DemoResult, list[Artifact]]:
+    output = tmp_path_factory.mktemp("demo") / "out"
+    events = list(run_demo(output, seed=3, steps=2, bare_seeds=2, other_seeds=1))
+    assert isinstance(events[-1], Finished)
+    assert isinstance(events[-2], Artifact) and events[-2].kind == "report"
+    return events[-1].result, [event for event in events if isinstance(event, Artifact)]
+
+
+@pytest.mark.slow
+def test_the_report_names_a_lora_that_is_there(toured: tuple[DemoResult, list[Artifact]]) -> None:
+    result, _ = toured
+    block = read_block(result.report)
+    assert block["lora"] == str(result.lora) and result.lora.is_file()
+    assert block["lora_sha256"] == sha256_file(result.lora) == sha256_file(result.installed)
+    assert block["deliveries"][0]["lora"] == str(result.installed)
+    assert block["verdict"]["floor"] is not None and block["verdict"]["measure"] == "identity"
+    assert set(block["timings"]) >= {"pictures_s", "training_s", "first_look_s", "install_s"}
+    assert json.loads(json.dumps(result.to_json()))["report"] == str(result.report)
+
+
+@pytest.mark.slow
+def test_training_is_a_run_like_any_other(toured: tuple[DemoResult, list[Artifact]]) -> None:
+    result, artifacts = toured
+    record = read_record(result.run)
+    assert (record.state, record.step) == ("finished", 2)
+    assert load_settings(result.output).subject.trigger == TRIGGER
+    assert {"checkpoint", "sample", "grid", "first look", "installed LoRA", "report"} <= {
+        a.kind for a in artifacts
+    }
+    assert all(artifact.path.exists() for artifact in artifacts)
+
+
+@pytest.mark.slow
+def test_the_installed_workflow_is_one_that_comfyui_takes(toured: tuple[DemoResult, list[Artifact]]) -> None:
+    workflow = json.loads(toured[0].workflow.read_text(encoding="utf-8"))
+    assert check_workflow(workflow) == ()
+    kinds = {node["class_type"] for node in workflow.values()}
+    assert "ModelSamplingDiscrete" in kinds, "the small world predicts v"
+
+
+def test_a_demos_folder_is_used_again_and_others_are_left_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    config = write_demo_project(folder, seed=1)
+    (folder / "runs" / "tovaki-001").mkdir(parents=True)
+    assert write_demo_project(folder, seed=1) == config
+    assert len(list((folder / "images").glob("*.png"))) == len(training_pictures())
+    with pytest.raises(OutputError, match="another seed"):
+        write_demo_project(folder, seed=2)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "diary.txt").write_text("dear", encoding="utf-8")
+    with pytest.raises(OutputError, match="something else"):
+        write_demo_project(tmp_path / "mine", seed=1)
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["diary.txt"]
+
+
+def test_the_judge_knows_the_character_and_the_scene() -> None:
+    """The very pictures that the LoRA should come to draw score near one, others do not."""
+    prompts = look_prompts(seeds_each=1)
+    scenes = {prompt.text: prompt.scene for prompt in PROMPTS if prompt.scene}
+    wanted = [prompt for prompt in prompts if prompt.text in scenes]
+    pictures = [render(TOVAKI, scenes[prompt.text]) for prompt in wanted]  # type: ignore[arg-type]
+    scores = judge_with(load_judge())(pictures, wanted)
+    for measure in MEASURES:
+        assert sum(score[measure.name] for score in scores) / len(scores) > 0.9
+    exchanged = judge_with(load_judge())(pictures[::-1], wanted)
+    assert sum(score["following"] for score in exchanged) < sum(score["following"] for score in scores)
