@@ -22,9 +22,10 @@ MEASURES = (
         name="identity",
         title="Identity",
         definition=(
-            "the share of the character's features that the judge recognises in a picture (hair, skin, "
-            "clothes, the one red glove on the right hand, the bandana); from 0 to 1, more is better. "
-            "The judge is a small network trained on drawings of the small world, never on this LoRA's pictures."
+            "the share of the character's features that the judge recognises in a picture: hair, skin, "
+            "clothes, the one red glove on the right hand, the bandana; from 0 to 1, more is better. "
+            "The judge is a small network trained on drawings of the small world, "
+            "never on this LoRA's pictures."
         ),
     ),
     Measure(

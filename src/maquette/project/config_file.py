@@ -25,7 +25,7 @@ def load_settings(config: Path | None = None, overrides: Mapping[str, Any] | Non
     tables = _read_tables(path) if path else {}
     where = str(path) if path else "command line"
     problems = _unknown_names(tables, where)
-    tables = {section: dict(table) for section, table in tables.items() if section in SECTIONS}
+    tables = {section: dict(table) for section, table in tables.items() if section in SECTIONS and isinstance(table, dict)}
     if path:
         _resolve_paths(tables, path.parent)
     flags = {name: value for name, value in (overrides or {}).items() if value is not None}

@@ -33,11 +33,11 @@ ELSEWHERE: tuple[tuple[Test, str, str], ...] = (
     (_begins("control_model.", "controlnet_"), "it is a ControlNet, not a base model", ITSELF),
     (_begins("emb_params", "string_to_param", "clip_g", "clip_l"), "it is a textual inversion", ITSELF),
     (_begins("conditioner.embedders.0.model."), "it is the SDXL refiner", "Use the SDXL base model."),
-    (_begins("edm_"), "it is an SDXL model with continuous (EDM) noise levels, not supported yet", NOT_YET),
+    (_begins("edm_"), "it is an SDXL model with continuous (EDM) noise levels", NOT_YET),
     (_begins("cond_stage_model.model."), "it is Stable Diffusion 2.x, not supported yet", NOT_YET),
     (_has("joint_blocks."), "it is Stable Diffusion 3, not supported yet", NOT_YET),
     (_has("double_stream_modulation"), "it is FLUX.2, not supported yet", NOT_YET),
-    (_has("double_blocks.", "single_transformer_blocks."), "it is FLUX.1 or alike, not supported yet", NOT_YET),
+    (_has("double_blocks.", "single_transformer_blocks."), "it is FLUX.1-like, not supported yet", NOT_YET),
     (_has("noise_refiner.", "cap_embedder."), "it is Z-Image or Lumina, not supported yet", NOT_YET),
 )  # fmt: skip
 
