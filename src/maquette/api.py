@@ -1,15 +1,15 @@
 """The stages as Python functions: what the command line and the studio call, and what `import maquette` offers.
 
-    import maquette
-    result = maquette.train("pictures/", base="model.safetensors", trigger="myword", rank=16, steps=800)
-    print(result.lora, result.final_loss)
+import maquette
+result = maquette.train("pictures/", base="model.safetensors", trigger="myword", rank=16, steps=800)
+print(result.lora, result.final_loss)
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +59,9 @@ def train_events(
 
     smoke_steps = DEFAULT_SMOKE_STEPS if smoke else None
     if resume is not None:
-        job = prepare(settings_of_run(Path(resume), target, settings), resume=Path(resume), smoke_steps=smoke_steps)
+        job = prepare(
+            settings_of_run(Path(resume), target, settings), resume=Path(resume), smoke_steps=smoke_steps
+        )
     else:
         job = prepare(resolve_settings(target, settings), smoke_steps=smoke_steps)
     return _train(job, started)
@@ -83,12 +85,19 @@ def resolve_settings(target: str | Path | None, settings: Mapping[str, Any] | No
         return load_settings(path, given)
     if "images" in given:
         raise ConfigError(
-            Problem(str(path), "pictures given twice", "one place", "Name the folder either as the argument or with --images.")
+            Problem(
+                str(path),
+                "pictures given twice",
+                "one place",
+                "Name the folder either as the argument or with --images.",
+            )
         )
     return load_settings(None, {**given, "images": path})
 
 
-def settings_of_run(run: Path, target: str | Path | None = None, settings: Mapping[str, Any] | None = None) -> Settings:
+def settings_of_run(
+    run: Path, target: str | Path | None = None, settings: Mapping[str, Any] | None = None
+) -> Settings:
     """Return the recorded settings of `run`; a resumed run takes no others, since it would be another run."""
     given = sorted(name for name, value in (settings or {}).items() if value is not None)
     extra = [f"--{name.replace('_', '-')}" for name in given] + ([str(target)] if target is not None else [])
@@ -204,15 +213,29 @@ def deploy(
     from maquette.deploy.run import checkpoint_of, recipe_of
 
     if comfyui is None and webui is None:
-        raise ConfigError(Problem("deploy", "no place given", "a drawing program's folder", "Add --comfyui DIR or --webui DIR."))
+        raise ConfigError(
+            Problem(
+                "deploy", "no place given", "a drawing program's folder", "Add --comfyui DIR or --webui DIR."
+            )
+        )
     folder = RunFolder(Path(run))
     record = read_record(folder.path)
     chosen = checkpoint_of(record, checkpoint)
     recipe = recipe_of(record, base_checkpoint=base_name, strength=strength)
-    preview = next((folder.path / entry["path"] for entry in reversed(record.samples) if entry["step"] == chosen.step), None)
+    preview = next(
+        (folder.path / entry["path"] for entry in reversed(record.samples) if entry["step"] == chosen.step),
+        None,
+    )
     places = [(comfyui_folder.install, comfyui), (webui_folder.install, webui)]
     return [
-        install(folder.path / chosen.path, Path(place), name=name or record.run, recipe=recipe, preview=preview, create=create)
+        install(
+            folder.path / chosen.path,
+            Path(place),
+            name=name or record.run,
+            recipe=recipe,
+            preview=preview,
+            create=create,
+        )
         for install, place in places
         if place is not None
     ]

@@ -31,7 +31,7 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         _settle(temporary)
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError as error:
         raise _cannot_write(path, error) from error
     finally:

@@ -52,7 +52,16 @@ def test_train_answers_with_the_contract_s_keys(train: Callable[..., Result], pi
     result = train(pictures)
     assert result.exit_code == 0, result.output
     answer = last_json(result)
-    keys = {"run", "lora", "steps", "final_loss", "device", "seconds_per_step", "start_to_first_step_s", "peak_memory_bytes"}
+    keys = {
+        "run",
+        "lora",
+        "steps",
+        "final_loss",
+        "device",
+        "seconds_per_step",
+        "start_to_first_step_s",
+        "peak_memory_bytes",
+    }
     assert keys <= answer.keys()
     assert Path(answer["lora"]).is_file() and answer["steps"] == 2 and answer["device"] == "cpu"
     assert answer["seconds_per_step"] > 0 and answer["peak_memory_bytes"] > 2**20
@@ -63,7 +72,9 @@ def test_models_inspect_reads_the_family_from_the_file(tiny_base: Path, tmp_path
     disguised.symlink_to(tiny_base)
     result = run("models", "inspect", disguised, "--json")
     assert result.exit_code == 0
-    assert {key: last_json(result)[key] for key in ("family", "prediction", "dtype", "resolution", "source")} == {
+    assert {
+        key: last_json(result)[key] for key in ("family", "prediction", "dtype", "resolution", "source")
+    } == {
         "family": "sd1",
         "prediction": "epsilon",
         "dtype": "float32",
@@ -72,14 +83,27 @@ def test_models_inspect_reads_the_family_from_the_file(tiny_base: Path, tmp_path
     }
 
 
-def test_init_makes_a_project_that_trains_and_resumes(tiny_base: Path, pictures: Path, tmp_path: Path) -> None:
+def test_init_makes_a_project_that_trains_and_resumes(
+    tiny_base: Path, pictures: Path, tmp_path: Path
+) -> None:
     project = tmp_path / "project"
     made = run("init", project, "--images", pictures, "--base", tiny_base, "--trigger", "zkw", "--json")
     assert made.exit_code == 0, made.output
     assert last_json(made)["pictures"] == 3
     config = tomllib.loads((project / "maquette.toml").read_text())
     assert config["subject"]["trigger"] == "zkw" and config["dataset"]["resolution"] == 512
-    small = ["--resolution", 64, "--bucket-step-px", 16, "--steps", 2, "--save-every-steps", 1, "--sample-steps", 2]
+    small = [
+        "--resolution",
+        64,
+        "--bucket-step-px",
+        16,
+        "--steps",
+        2,
+        "--save-every-steps",
+        1,
+        "--sample-steps",
+        2,
+    ]
     trained = run("train", project, *small, *DEVICE, "--json")
     assert trained.exit_code == 0, trained.output
     answer = last_json(trained)
@@ -123,15 +147,23 @@ BAD_FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no captions": (_no_captions, "no captions"),
     "picture without caption": (lambda folder: (folder / "p1.txt").unlink(), "p1.png"),
     "caption without picture": (lambda folder: (folder / "stray.txt").write_text("zkw"), "stray.txt"),
-    "corrupt picture": (lambda folder: (folder / "p0.png").write_bytes((folder / "p0.png").read_bytes()[:200]), "p0.png"),
+    "corrupt picture": (
+        lambda folder: (folder / "p0.png").write_bytes((folder / "p0.png").read_bytes()[:200]),
+        "p0.png",
+    ),
     "zero-byte picture": (lambda folder: (folder / "p0.png").write_bytes(b""), "p0.png"),
     "gigantic picture": (lambda folder: Image.new("1", (20000, 20000)).save(folder / "p0.png"), "p0.png"),
-    "unreadable encoding": (lambda folder: (folder / "p0.txt").write_bytes("zkw, café".encode("utf-16")), "p0.txt"),
+    "unreadable encoding": (
+        lambda folder: (folder / "p0.txt").write_bytes("zkw, café".encode("utf-16")),
+        "p0.txt",
+    ),
 }
 
 
 @pytest.mark.parametrize("fault", BAD_FOLDERS)
-def test_a_bad_folder_ends_before_the_base_is_loaded(fault: str, train: Callable[..., Result], pictures: Path, tmp_path: Path) -> None:
+def test_a_bad_folder_ends_before_the_base_is_loaded(
+    fault: str, train: Callable[..., Result], pictures: Path, tmp_path: Path
+) -> None:
     spoil, named = BAD_FOLDERS[fault]
     spoil(pictures)
     before = {path: path.read_bytes() for path in pictures.iterdir()}
@@ -160,27 +192,35 @@ def test_a_bad_folder_ends_before_the_base_is_loaded(fault: str, train: Callable
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else "",
 )
-def test_impossible_settings_name_themselves(flags: list, named: str, train: Callable[..., Result], pictures: Path) -> None:
+def test_impossible_settings_name_themselves(
+    flags: list, named: str, train: Callable[..., Result], pictures: Path
+) -> None:
     result = train(pictures, *flags)
     assert result.exit_code == 2, result.output
     assert any(named in problem["where"] for problem in last_json(result)["error"]), last_json(result)
 
 
 @pytest.mark.parametrize("resolution", ["64", "64,64", "64x96"])
-def test_every_way_to_write_a_resolution_works(resolution: str, train: Callable[..., Result], pictures: Path) -> None:
+def test_every_way_to_write_a_resolution_works(
+    resolution: str, train: Callable[..., Result], pictures: Path
+) -> None:
     assert train(pictures, "--resolution", resolution).exit_code == 0
 
 
 def test_unknown_keys_in_a_project_are_errors_with_the_nearest_name(tiny_base: Path, tmp_path: Path) -> None:
     make_pictures(tmp_path / "images", [(64, 64)])
-    (tmp_path / "maquette.toml").write_text(f'[model]\nbase = "{tiny_base}"\n[lora]\nrnak = 8\n[training]\nsteps = "many"\n')
+    (tmp_path / "maquette.toml").write_text(
+        f'[model]\nbase = "{tiny_base}"\n[lora]\nrnak = 8\n[training]\nsteps = "many"\n'
+    )
     result = run("train", tmp_path, "--json")
     assert result.exit_code == 2
     assert "Did you mean 'rank'?" in result.stderr and "steps" in result.stderr
     assert len(last_json(result)["error"]) == 2
 
 
-def test_bases_that_are_none_say_what_they_are(train: Callable[..., Result], pictures: Path, tiny_base: Path, tmp_path: Path) -> None:
+def test_bases_that_are_none_say_what_they_are(
+    train: Callable[..., Result], pictures: Path, tiny_base: Path, tmp_path: Path
+) -> None:
     cut = tmp_path / "cut.safetensors"
     cut.write_bytes(tiny_base.read_bytes()[:1_000_000])
     pickle = tmp_path / "old.ckpt"
@@ -191,7 +231,9 @@ def test_bases_that_are_none_say_what_they_are(train: Callable[..., Result], pic
         assert result.exit_code == 2 and word in result.stderr, result.stderr
 
 
-def test_a_read_only_output_is_said_before_anything_is_loaded(train: Callable[..., Result], pictures: Path, tmp_path: Path) -> None:
+def test_a_read_only_output_is_said_before_anything_is_loaded(
+    train: Callable[..., Result], pictures: Path, tmp_path: Path
+) -> None:
     """A file where the output folder should be stops even root, whom permissions do not."""
     (tmp_path / "taken").write_text("")
     result = train(pictures, "--output", tmp_path / "taken")

@@ -41,7 +41,10 @@ def test_what_is_no_resolution_is_refused(value: object) -> None:
 
 
 def test_paths_in_a_file_are_relative_to_it_and_flags_win(tmp_path: Path) -> None:
-    _project(tmp_path, '[model]\nbase = "m.safetensors"\n[dataset]\nimages = "pics"\n[lora]\nrank = 8\n[training]\nepochs = 3\n')
+    _project(
+        tmp_path,
+        '[model]\nbase = "m.safetensors"\n[dataset]\nimages = "pics"\n[lora]\nrank = 8\n[training]\nepochs = 3\n',
+    )
     settings = load_settings(tmp_path, {"rank": 4, "steps": 20})
     assert settings.dataset.images == tmp_path / "pics" and settings.saving.output == tmp_path / "runs"
     assert settings.lora.rank == 4
@@ -49,7 +52,9 @@ def test_paths_in_a_file_are_relative_to_it_and_flags_win(tmp_path: Path) -> Non
 
 
 def test_settings_survive_the_record(tmp_path: Path) -> None:
-    settings = load_settings(None, {"base": "m", "resolution": [512, 768], "sample_prompts": ("a", "b"), "images": tmp_path})
+    settings = load_settings(
+        None, {"base": "m", "resolution": [512, 768], "sample_prompts": ("a", "b"), "images": tmp_path}
+    )
     assert Settings.model_validate(json.loads(json.dumps(dump_settings(settings)))) == settings
 
 
@@ -58,7 +63,13 @@ def test_all_problems_of_a_file_come_together(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_settings(tmp_path)
     text = str(caught.value)
-    assert "belongs to [lora]" in text and "'rank'" in text and "'training'" in text and "alpha" in text and "base" in text
+    assert (
+        "belongs to [lora]" in text
+        and "'rank'" in text
+        and "'training'" in text
+        and "alpha" in text
+        and "base" in text
+    )
     assert len(caught.value.problems) == 6
 
 
@@ -77,7 +88,15 @@ def test_a_new_project_reads_back_as_it_was_meant(tmp_path: Path) -> None:
     images.mkdir()
     folder = tmp_path / "project"
     write_project(
-        NewProject(folder=folder, images=images, base=str(base), trigger='z"k', class_word="dog", steps=900, regularization=images)
+        NewProject(
+            folder=folder,
+            images=images,
+            base=str(base),
+            trigger='z"k',
+            class_word="dog",
+            steps=900,
+            regularization=images,
+        )
     )
     settings = load_settings(folder)
     assert settings.subject.trigger == 'z"k' and settings.training.steps == 900

@@ -12,7 +12,6 @@ from safetensors import safe_open
 
 import maquette
 from maquette.lora.metadata import IMPLEMENTATION_VERSION
-
 from tests.reference import golden_json
 
 METADATA = golden_json("metadata.json")
@@ -26,7 +25,10 @@ VOLATILE = {
     "sshs_legacy_hash",
     "ss_sd_model_name",
 }
-OURS = {"ss_sd_scripts_commit_hash": IMPLEMENTATION_VERSION, "modelspec.implementation_version": IMPLEMENTATION_VERSION}
+OURS = {
+    "ss_sd_scripts_commit_hash": IMPLEMENTATION_VERSION,
+    "modelspec.implementation_version": IMPLEMENTATION_VERSION,
+}
 COMMON = {
     "trigger": "",
     "rank": 4,

@@ -24,7 +24,6 @@ from maquette.training.device import place
 from maquette.training.engine import Engine
 from maquette.training.objective import Rows, per_row_losses
 from maquette.training.optimize import TrialOptimizer
-
 from tests.reference import (
     ReferenceNoise,
     formula_lora,
@@ -32,7 +31,6 @@ from tests.reference import (
     golden_tensors,
     reference_generator,
     trajectory_inputs,
-    write_tiny_base,
 )
 
 LOSS_TOLERANCE = 1e-6
@@ -40,8 +38,6 @@ GRADIENT_TOLERANCE = 1e-5
 WEIGHT_TOLERANCE = 2e-6
 FIXED = golden_json("fixed_tiny.json")
 SIZES = [PictureSize((128, 128), (0, 0), (128, 128))] * 2
-
-
 
 
 @pytest.fixture
@@ -125,7 +121,11 @@ def test_one_optimizer_step_moves_the_weights_as_the_reference_s(model) -> None:
     norm = optimizer.update(0)
     assert norm == pytest.approx(FIXED["variants"]["step"]["clip_total_norm"], rel=GRADIENT_TOLERANCE)
     golden = golden_tensors("fixed_tiny.safetensors")
-    after = {key.removeprefix("after_step."): value for key, value in golden.items() if key.startswith("after_step.")}
+    after = {
+        key.removeprefix("after_step."): value
+        for key, value in golden.items()
+        if key.startswith("after_step.")
+    }
     state = adapter.state_dict(0)
     moved = 0.0
     for key, expected in after.items():
@@ -153,22 +153,32 @@ def test_ten_steps_go_the_reference_s_way(model, name: str) -> None:
     trial, accumulation = TRAJECTORIES[name]
     expected = golden_json("tiny10/trajectories.json")[name]["steps"]
     engine = _engine(model, trial, total_steps=len(expected) // accumulation)
-    batches = [_batch(step["captions"], inputs) for step, inputs in zip(expected, trajectory_inputs(), strict=True)]
+    batches = [
+        _batch(step["captions"], inputs) for step, inputs in zip(expected, trajectory_inputs(), strict=True)
+    ]
     found = []
     for step in range(len(expected) // accumulation):
         indices = range(step * accumulation, (step + 1) * accumulation)
         losses_before = len(found)
-        result = engine.step(step, [(index, lambda index=index: batches[index]) for index in indices], accumulation)
+        result = engine.step(
+            step, [(index, lambda index=index: batches[index]) for index in indices], accumulation
+        )
         found += [result.losses[0]]
         group = [expected[index] for index in indices]
         assert len(found) == losses_before + 1
-        assert result.losses[0] == pytest.approx(sum(entry["loss"] for entry in group) / accumulation, rel=LOSS_TOLERANCE)
+        assert result.losses[0] == pytest.approx(
+            sum(entry["loss"] for entry in group) / accumulation, rel=LOSS_TOLERANCE
+        )
         assert list(result.learning_rates[0]) == pytest.approx(group[-1]["lr"], rel=1e-12)
-        assert result.gradient_norms[0] == pytest.approx(group[-1]["grad_norm_preclip"], rel=GRADIENT_TOLERANCE)
+        assert result.gradient_norms[0] == pytest.approx(
+            group[-1]["grad_norm_preclip"], rel=GRADIENT_TOLERANCE
+        )
     if name == "g10":
         final = golden_tensors("tiny10/lora_final.safetensors")
         state = engine.adapter.state_dict(0)
-        worst = max((state[key].reshape(value.shape) - value).abs().max().item() for key, value in final.items())
+        worst = max(
+            (state[key].reshape(value.shape) - value).abs().max().item() for key, value in final.items()
+        )
         assert set(final) == set(state)
         assert worst <= WEIGHT_TOLERANCE
 

@@ -74,7 +74,9 @@ def test_a_killed_process_resumes_to_the_same_weights(short_run: ShortRun, tmp_p
     settings = short_run(name="killed", steps=60)
     code = "import json, sys, maquette; maquette.train(**json.loads(sys.argv[1]))"
     child = subprocess.Popen(
-        [sys.executable, "-c", code, json.dumps(settings, default=str)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", code, json.dumps(settings, default=str)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     metrics = whole.run.parent / "killed" / "metrics.jsonl"
     deadline = time.monotonic() + 80
@@ -111,15 +113,24 @@ def test_a_resume_refuses_changed_pictures(short_run: ShortRun, pictures: Path) 
         maquette.train(resume=run)
 
 
-def test_the_record_says_all_that_made_the_weights(short_run: ShortRun, tiny_base: Path, pictures: Path) -> None:
+def test_the_record_says_all_that_made_the_weights(
+    short_run: ShortRun, tiny_base: Path, pictures: Path
+) -> None:
     result = maquette.train(**short_run(save_every_steps=2))
     record = json.loads((result.run / "run.json").read_text())
     assert record["state"] == "finished"
     assert record["settings"]["lora"]["rank"] == 2
-    assert {Path(entry["path"]).name for entry in record["dataset"]["pictures"]} == {"p0.png", "p1.png", "p2.png"}
+    assert {Path(entry["path"]).name for entry in record["dataset"]["pictures"]} == {
+        "p0.png",
+        "p1.png",
+        "p2.png",
+    }
     assert all(len(entry["sha256"]) == 64 for entry in record["dataset"]["pictures"])
     assert record["base"]["family"] == "sd1" and len(record["base"]["sha256"]) == 64
-    assert record["environment"]["packages"]["torch"] == torch.__version__.split("+")[0] or record["environment"]["packages"]["torch"]
+    assert (
+        record["environment"]["packages"]["torch"] == torch.__version__.split("+")[0]
+        or record["environment"]["packages"]["torch"]
+    )
     assert record["schedule"]["steps"] == result.steps == 6
     assert [entry["step"] for entry in record["checkpoints"]] == [2, 4, 6]
     assert (result.run / "events").is_dir() and any((result.run / "events").iterdir())
@@ -137,7 +148,11 @@ def test_a_smoke_run_proves_the_device_and_leaves_nothing(short_run: ShortRun) -
 
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_what_was_saved(short_run: ShortRun) -> None:
     with pytest.raises(TrainingError, match="finite"):
-        maquette.train(**short_run(learning_rate=1e30, text_encoder_lr=1e30, max_grad_norm=0.0, lr_scheduler="constant", steps=40))
+        maquette.train(
+            **short_run(
+                learning_rate=1e30, text_encoder_lr=1e30, max_grad_norm=0.0, lr_scheduler="constant", steps=40
+            )
+        )
     record = read_record(Path(short_run()["output"]) / "zkw")
     assert record.state == "failed" and "finite" in record.error
     assert (Path(short_run()["output"]) / "zkw" / "run.log").read_text()

@@ -23,5 +23,7 @@ def test_every_rate_is_the_reference_s_to_the_last_bit(title: str) -> None:
         # The tables were made with rates on the parameter groups, so the optimizer's own rate was AdamW's 1e-3.
         base_lr=1e-3,
     )
-    rates = [GOLDEN["base_lr"] * learning_rate_factor(name, step, shape) for step in range(GOLDEN["steps"] + 1)]
+    rates = [
+        GOLDEN["base_lr"] * learning_rate_factor(name, step, shape) for step in range(GOLDEN["steps"] + 1)
+    ]
     assert rates == GOLDEN["tables"][title]

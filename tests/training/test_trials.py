@@ -25,9 +25,21 @@ from maquette.training.engine import Engine
 STEPS = 6
 TRIALS = [
     TrialSettings(rank=2, alpha=2, unet_lr=1e-3, text_encoder_lr=5e-4, seed=1),
-    TrialSettings(rank=5, alpha=1, dropout=0.2, unet_lr=3e-4, text_encoder_lr=1e-4, min_snr_gamma=5.0, seed=2),
-    TrialSettings(rank=3, alpha=6, unet_lr=5e-4, text_encoder_lr=2e-4, noise_offset=0.1, max_grad_norm=0.01, seed=3),
-    TrialSettings(rank=2, alpha=2, unet_lr=1e-3, text_encoder_lr=5e-4, prior_loss_weight=0.3, lr_scheduler="linear", seed=1),
+    TrialSettings(
+        rank=5, alpha=1, dropout=0.2, unet_lr=3e-4, text_encoder_lr=1e-4, min_snr_gamma=5.0, seed=2
+    ),
+    TrialSettings(
+        rank=3, alpha=6, unet_lr=5e-4, text_encoder_lr=2e-4, noise_offset=0.1, max_grad_norm=0.01, seed=3
+    ),
+    TrialSettings(
+        rank=2,
+        alpha=2,
+        unet_lr=1e-3,
+        text_encoder_lr=5e-4,
+        prior_loss_weight=0.3,
+        lr_scheduler="linear",
+        seed=1,
+    ),
 ]
 
 
@@ -42,12 +54,21 @@ def _batch(index: int) -> MicroBatch:
     )
 
 
-def _train(base: Path, trials: list[TrialSettings]) -> tuple[list[dict[str, torch.Tensor]], list[list[float]]]:
+def _train(
+    base: Path, trials: list[TrialSettings]
+) -> tuple[list[dict[str, torch.Tensor]], list[list[float]]]:
     model = families.load(base, dtype=torch.float32)
     specs = [TrialSpec(rank=t.rank, alpha=t.alpha, dropout=t.dropout, seed=t.seed) for t in trials]
     adapter = LoraAdapter.attach(model, specs)
     engine = Engine(
-        model, adapter, trials, place("cpu", "no"), optimizer="adamw", total_steps=STEPS, clip_skip=2, max_token_length=75
+        model,
+        adapter,
+        trials,
+        place("cpu", "no"),
+        optimizer="adamw",
+        total_steps=STEPS,
+        clip_skip=2,
+        max_token_length=75,
     )
     losses = []
     for step in range(STEPS):

@@ -11,8 +11,16 @@ from maquette.cli.output import follow, result_command
 
 
 @result_command(
-    click.option("--output", type=click.Path(path_type=Path), default=Path("demo-output"), show_default=True, help="Folder for pictures, run, LoRA and report."),
-    click.option("--seed", default=7, show_default=True, type=click.IntRange(0), help="Seed of pictures and training."),
+    click.option(
+        "--output",
+        type=click.Path(path_type=Path),
+        default=Path("demo-output"),
+        show_default=True,
+        help="Folder for pictures, run, LoRA and report.",
+    ),
+    click.option(
+        "--seed", default=7, show_default=True, type=click.IntRange(0), help="Seed of pictures and training."
+    ),
     name="demo",
 )
 def command(output: Path, seed: int) -> dict[str, Any]:

@@ -12,12 +12,29 @@ from maquette.cli.output import result_command
 
 @result_command(
     click.argument("run", type=click.Path(path_type=Path)),
-    click.option("--comfyui", type=click.Path(path_type=Path), metavar="DIR", help="ComfyUI's folder (the one with models/)."),
-    click.option("--webui", type=click.Path(path_type=Path), metavar="DIR", help="AUTOMATIC1111's or Forge's folder."),
+    click.option(
+        "--comfyui",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="ComfyUI's folder (the one with models/).",
+    ),
+    click.option(
+        "--webui", type=click.Path(path_type=Path), metavar="DIR", help="AUTOMATIC1111's or Forge's folder."
+    ),
     click.option("--checkpoint", metavar="NAME", help="Checkpoint to install. Default: the final one."),
     click.option("--name", help="Name of the release. Default: the run's."),
-    click.option("--base-name", metavar="FILE", help="The base model's name in the drawing program. Default: the base's file name."),
-    click.option("--strength", default=1.0, show_default=True, type=click.FloatRange(-2, 2), help="Strength in the workflow."),
+    click.option(
+        "--base-name",
+        metavar="FILE",
+        help="The base model's name in the drawing program. Default: the base's file name.",
+    ),
+    click.option(
+        "--strength",
+        default=1.0,
+        show_default=True,
+        type=click.FloatRange(-2, 2),
+        help="Strength in the workflow.",
+    ),
     click.option("--create", is_flag=True, help="Make the folders where no such program is."),
     name="deploy",
 )

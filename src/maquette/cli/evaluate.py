@@ -11,8 +11,20 @@ from maquette.cli.output import follow, result_command
 
 @result_command(
     click.argument("run", type=click.Path()),
-    click.option("--prompt", "prompts", multiple=True, help="Prompt to draw; {trigger} stands for the trigger. Repeat for several."),
-    click.option("--seeds", default=4, show_default=True, metavar="N", type=click.IntRange(1, 64), help="Pictures per prompt, seeds 1 to N."),
+    click.option(
+        "--prompt",
+        "prompts",
+        multiple=True,
+        help="Prompt to draw; {trigger} stands for the trigger. Repeat for several.",
+    ),
+    click.option(
+        "--seeds",
+        default=4,
+        show_default=True,
+        metavar="N",
+        type=click.IntRange(1, 64),
+        help="Pictures per prompt, seeds 1 to N.",
+    ),
     name="evaluate",
 )
 def command(run: str, prompts: tuple[str, ...], seeds: int) -> dict[str, Any]:
@@ -25,5 +37,8 @@ def command(run: str, prompts: tuple[str, ...], seeds: int) -> dict[str, Any]:
         "report": str(look.report),
         "pictures": look.pictures,
         "checkpoints": look.checkpoints,
-        "lines": [f"{look.pictures} pictures of {look.checkpoints} checkpoints and of the base alone", f"Report: {look.report}"],
+        "lines": [
+            f"{look.pictures} pictures of {look.checkpoints} checkpoints and of the base alone",
+            f"Report: {look.report}",
+        ],
     }

@@ -33,7 +33,13 @@ def inspect(file: Path) -> dict[str, Any]:
         "bytes": info.num_bytes,
     }
     lines = [f"{name}: {value}" for name, value in facts.items()]
-    shown = ("ss_output_name", "ss_steps", "ss_sd_model_name", "modelspec.architecture", "modelspec.resolution")
+    shown = (
+        "ss_output_name",
+        "ss_steps",
+        "ss_sd_model_name",
+        "modelspec.architecture",
+        "modelspec.resolution",
+    )
     lines += [f"{key}: {info.metadata[key]}" for key in shown if key in info.metadata]
     return {**facts, "metadata": dict(info.metadata), "lines": lines}
 

@@ -23,7 +23,10 @@ def inspect(model: str) -> dict[str, Any]:
     from maquette import families
 
     facts = families.inspect(model).to_json()
-    return {**facts, "lines": [f"{name}: {value}" for name, value in facts.items() if value not in ([], None)]}
+    return {
+        **facts,
+        "lines": [f"{name}: {value}" for name, value in facts.items() if value not in ([], None)],
+    }
 
 
 command.add_command(inspect)

@@ -32,7 +32,9 @@ def _option(name: str, field: FieldInfo) -> Callable[..., Any]:
     if kind is bool:
         return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=text)
     if typing.get_origin(kind) is tuple and name.endswith("prompts"):
-        return click.option(flag, name, multiple=True, callback=_none_if_empty, help=text + " Repeat for several.")
+        return click.option(
+            flag, name, multiple=True, callback=_none_if_empty, help=text + " Repeat for several."
+        )
     return click.option(flag, name, default=None, metavar=_metavar(kind), help=text)
 
 
@@ -59,5 +61,7 @@ def _help(field: FieldInfo) -> str:
     return f"{text} [default: {shown}]"
 
 
-def _none_if_empty(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...] | None:
+def _none_if_empty(
+    context: click.Context, parameter: click.Parameter, value: tuple[str, ...]
+) -> tuple[str, ...] | None:
     return value or None

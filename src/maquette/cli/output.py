@@ -23,7 +23,9 @@ from maquette.events import Artifact, Event, Finished, Message, Progress, Starte
 INTERRUPTED = 130
 
 
-def result_command(*parameters: Callable[..., Any], **attributes: Any) -> Callable[[Callable[..., Any]], click.Command]:
+def result_command(
+    *parameters: Callable[..., Any], **attributes: Any
+) -> Callable[[Callable[..., Any]], click.Command]:
     """Make a function that returns a JSON-ready dict into a command with `--json`, errors and exit codes done one way.
 
     A result may carry the key `exit_code`, which is taken out and used.
@@ -38,7 +40,12 @@ def result_command(*parameters: Callable[..., Any], **attributes: Any) -> Callab
         decorated: Any = run
         for parameter in reversed(parameters):
             decorated = parameter(decorated)
-        option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of standard output.")
+        option = click.option(
+            "--json",
+            "as_json",
+            is_flag=True,
+            help="Print one JSON object as the last line of standard output.",
+        )
         return click.command(**attributes)(option(decorated))
 
     return make
@@ -62,7 +69,18 @@ def _guarded(function: Callable[..., Any], arguments: dict[str, Any], as_json: b
         log = _write_crash_log()
         say(f"error: {type(error).__name__}: {error} (the full trace is in {log})")
         if as_json:
-            _print_json({"error": [{"where": type(error).__name__, "given": str(error), "required": "", "remedy": str(log)}]})
+            _print_json(
+                {
+                    "error": [
+                        {
+                            "where": type(error).__name__,
+                            "given": str(error),
+                            "required": "",
+                            "remedy": str(log),
+                        }
+                    ]
+                }
+            )
         return 1
     code = int(result.pop("exit_code", 0))
     lines = result.pop("lines", ())
@@ -165,7 +183,10 @@ class _TerminalView:
 
 def _progress_line(event: Progress, elapsed_s: float, counted: int) -> str:
     parts = [f"{event.stage} {event.done}" + (f"/{event.total}" if event.total is not None else "")]
-    parts += [f"{name} {value if isinstance(value, str) else f'{value:.4g}'}" for name, value in event.values.items()]
+    parts += [
+        f"{name} {value if isinstance(value, str) else f'{value:.4g}'}"
+        for name, value in event.values.items()
+    ]
     if counted > 0 and event.total is not None and elapsed_s > 0:
         parts.append(f"{_duration((event.total - event.done) * elapsed_s / counted)} left")
     return "  ".join(parts)

@@ -13,8 +13,16 @@ from maquette.cli.output import follow, result_command
 
 @result_command(
     click.argument("target", required=False, type=click.Path()),
-    click.option("--resume", "resume", type=click.Path(), metavar="RUN", help="Go on with an interrupted run, with its own settings."),
-    click.option("--smoke", is_flag=True, help="Take a few steps and keep nothing: proves device, memory, speed."),
+    click.option(
+        "--resume",
+        "resume",
+        type=click.Path(),
+        metavar="RUN",
+        help="Go on with an interrupted run, with its own settings.",
+    ),
+    click.option(
+        "--smoke", is_flag=True, help="Take a few steps and keep nothing: proves device, memory, speed."
+    ),
     *settings_options(),
     name="train",
 )
@@ -57,13 +65,13 @@ def train_report(result: Any) -> dict[str, Any]:
 
 def smoke_report(result: Any) -> dict[str, Any]:
     """Return what `train --smoke --json` prints: the proof of the device and the estimate for the whole."""
-    schedule = result.record.schedule
+    schedule, device = result.record.schedule, result.record.device
     whole_s = result.start_to_first_step_s + result.seconds_per_step * (schedule["steps"] - 1)
     return {
         "smoke": True,
         "device": result.device,
-        "forward_device": result.record.device.get("forward_device"),
-        "precision": result.record.device.get("precision"),
+        "forward_device": device.get("forward_device"),
+        "precision": device.get("precision"),
         "steps": result.steps,
         "final_loss": result.final_loss,
         "loss_finite": True,
@@ -73,7 +81,7 @@ def smoke_report(result: Any) -> dict[str, Any]:
         "planned_steps": schedule["steps"],
         "estimated_seconds": round(whole_s, 1),
         "lines": [
-            f"The forward pass ran on {result.record.device.get('forward_device')} in precision {result.record.device.get('precision')}.",
+            f"The forward pass ran on {device.get('forward_device')} in precision {device.get('precision')}.",
             f"{result.steps} steps, every loss finite (mean {result.final_loss:.4f}), {result.seconds_per_step:.3g} s/step, "
             f"peak memory {result.peak_memory_bytes / 2**30:.2f} GiB.",
             f"The whole run: {schedule['sum']}, about {whole_s / 60:.0f} min without drawing samples.",

@@ -25,12 +25,18 @@ def load_settings(config: Path | None = None, overrides: Mapping[str, Any] | Non
     tables = _read_tables(path) if path else {}
     where = str(path) if path else "command line"
     problems = _unknown_names(tables, where)
-    tables = {section: dict(table) for section, table in tables.items() if section in SECTIONS and isinstance(table, dict)}
+    tables = {
+        section: dict(table)
+        for section, table in tables.items()
+        if section in SECTIONS and isinstance(table, dict)
+    }
     if path:
         _resolve_paths(tables, path.parent)
     flags = {name: value for name, value in (overrides or {}).items() if value is not None}
     problems += [
-        Problem("command line", f"unknown setting '{name}'", "a known setting", did_you_mean(name, SECTION_OF))
+        Problem(
+            "command line", f"unknown setting '{name}'", "a known setting", did_you_mean(name, SECTION_OF)
+        )
         for name in flags
         if name not in SECTION_OF
     ]
@@ -68,10 +74,17 @@ def _read_tables(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise ConfigError(Problem(str(path), "not UTF-8 text", "a UTF-8 TOML file", "Save it as UTF-8.")) from error
+        raise ConfigError(
+            Problem(str(path), "not UTF-8 text", "a UTF-8 TOML file", "Save it as UTF-8.")
+        ) from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(
-            Problem(str(path), f"not valid TOML ({error})", "a TOML file", "Repair the line it names; texts need quotes.")
+            Problem(
+                str(path),
+                f"not valid TOML ({error})",
+                "a TOML file",
+                "Repair the line it names; texts need quotes.",
+            )
         ) from error
 
 
@@ -82,7 +95,12 @@ def _unknown_names(tables: Mapping[str, Any], where: str) -> list[Problem]:
             problems.append(_misplaced(section, where) or _unknown(f"[{section}]", section, SECTIONS, where))
         elif not isinstance(table, Mapping):
             problems.append(
-                Problem(f"{where} [{section}]", f"{table!r}", "a table", f"Write [{section}] on a line of its own, keys below.")
+                Problem(
+                    f"{where} [{section}]",
+                    f"{table!r}",
+                    "a table",
+                    f"Write [{section}] on a line of its own, keys below.",
+                )
             )
         else:
             known = SECTIONS[section].model_fields
@@ -100,7 +118,9 @@ def _misplaced(key: str, where: str, section: str = "") -> Problem | None:
     if home is None:
         return None
     place = f"[{section}]" if section else "the top of the file"
-    return Problem(f"{where} {key}", f"stands in {place}", f"it belongs to [{home}]", f"Move it below [{home}].")
+    return Problem(
+        f"{where} {key}", f"stands in {place}", f"it belongs to [{home}]", f"Move it below [{home}]."
+    )
 
 
 def _unknown(place: str, name: str, choices: Any, where: str) -> Problem:
@@ -147,11 +167,17 @@ def _validate(
 def _problem(detail: Any, where: str, flags: Mapping[str, Any]) -> Problem:
     section, *rest = [str(part) for part in detail["loc"]]
     name = rest[0] if rest else section
-    place = f"--{name.replace('_', '-')}" if name in flags or where == "command line" else f"{where} [{section}] {name}"
+    place = (
+        f"--{name.replace('_', '-')}"
+        if name in flags or where == "command line"
+        else f"{where} [{section}] {name}"
+    )
     if detail["type"] == "missing":
         key = "base" if name == "model" else name
         place = f"--{key}" if where == "command line" else f"{where} [model] {key}"
-        return Problem(place, "not given", "required", SECTIONS["model"].model_fields["base"].description or "")
+        return Problem(
+            place, "not given", "required", SECTIONS["model"].model_fields["base"].description or ""
+        )
     required = detail["msg"].removeprefix("Value error, ")
     help_text = SECTIONS[section].model_fields[name].description if rest and section in SECTIONS else ""
     return Problem(place, f"{detail['input']!r}", required[0].lower() + required[1:], help_text or "")

@@ -124,7 +124,12 @@ def read_record(run: Path) -> RunRecord:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise OutputError(
-            Problem(str(path), f"cannot be read ({error})", "the record of a run", "Name a run's folder: the one that holds run.json.")
+            Problem(
+                str(path),
+                f"cannot be read ({error})",
+                "the record of a run",
+                "Name a run's folder: the one that holds run.json.",
+            )
         ) from error
     if data.get("record_version") != RECORD_VERSION:
         raise OutputError(

@@ -36,7 +36,12 @@ def write_project(project: NewProject) -> Path:
     path = project.folder / CONFIG_NAME
     if path.exists():
         raise OutputError(
-            Problem(str(path), "exists already", "a folder without a project", "Edit it, or choose another folder.")
+            Problem(
+                str(path),
+                "exists already",
+                "a folder without a project",
+                "Edit it, or choose another folder.",
+            )
         )
     require_writable_folder(project.folder)
     return write_atomic(path, project_toml(project))
@@ -44,7 +49,11 @@ def write_project(project: NewProject) -> Path:
 
 def proposed_steps(num_pictures: int) -> int:
     """Return a step count for a character of this many pictures: 800 to 1,200 for 15 to 25, more for larger sets."""
-    return min(4000, max(600, 600 + round(num_pictures * 20 / 100) * 100)) if num_pictures <= 30 else min(4000, 1200 + 4 * num_pictures)
+    return (
+        min(4000, max(600, 600 + round(num_pictures * 20 / 100) * 100))
+        if num_pictures <= 30
+        else min(4000, 1200 + 4 * num_pictures)
+    )
 
 
 def project_toml(project: NewProject) -> str:
@@ -64,7 +73,7 @@ clip_skip = {project.clip_skip}
 
 [dataset]
 images = {_text(_relative(project.images, project.folder))}
-{f"regularization = {_text(_relative(project.regularization, project.folder))}" if project.regularization else '# regularization = "regularization"   # pictures of the class, if it must not drift'}
+{_regularization_line(project)}
 resolution = {project.resolution_px}
 bucket_step_px = {project.bucket_step_px}
 keep_tokens = 1           # the trigger stays in front if captions are shuffled
@@ -91,13 +100,21 @@ sampler = {_text(project.sampler)}
 """
 
 
+def _regularization_line(project: NewProject) -> str:
+    if project.regularization is None:
+        return '# regularization = "regularization"   # pictures of the class, if it must not drift'
+    return f"regularization = {_text(_relative(project.regularization, project.folder))}"
+
+
 def _text(value: str) -> str:
     """Return a TOML basic string; JSON's escapes are a subset of TOML's."""
     return json.dumps(value, ensure_ascii=False)
 
 
 def _file_name(trigger: str) -> str:
-    cleaned = "".join(letter if letter.isalnum() or letter in "-_.+" else "_" for letter in trigger).strip("._-")
+    cleaned = "".join(letter if letter.isalnum() or letter in "-_.+" else "_" for letter in trigger).strip(
+        "._-"
+    )
     return cleaned or "lora"
 
 

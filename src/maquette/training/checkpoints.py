@@ -1,8 +1,8 @@
 """When a run saves, and under which names: sd-scripts' names, which every tool and guide knows.
 
-    NAME-step00000200.safetensors   after 200 optimizer steps
-    NAME-000002.safetensors         after epoch 2
-    NAME.safetensors                at the end
+NAME-step00000200.safetensors   after 200 optimizer steps
+NAME-000002.safetensors         after epoch 2
+NAME.safetensors                at the end
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ def plan_checkpoints(
             file_name = f"{name}-step{step:08d}.safetensors"
             planned.append(PlannedCheckpoint(step=step, epoch=running, file_name=file_name, by_step=True))
         if every_epochs and within == 0 and epoch % every_epochs == 0:
-            planned.append(PlannedCheckpoint(step=step, epoch=epoch, file_name=f"{name}-{epoch:06d}.safetensors"))
+            planned.append(
+                PlannedCheckpoint(step=step, epoch=epoch, file_name=f"{name}-{epoch:06d}.safetensors")
+            )
     last_epoch = -(-total_steps // steps_per_epoch)
     planned.append(
         PlannedCheckpoint(step=total_steps, epoch=last_epoch, file_name=f"{name}.safetensors", final=True)
@@ -52,7 +54,9 @@ def plan_checkpoints(
     return tuple(planned)
 
 
-def is_due(step: int, total_steps: int, steps_per_epoch: int, every_steps: int | None, every_epochs: int | None) -> bool:
+def is_due(
+    step: int, total_steps: int, steps_per_epoch: int, every_steps: int | None, every_epochs: int | None
+) -> bool:
     """Return whether something wanted every N steps or N epochs is due after `step` steps (the end always is)."""
     epoch, within = divmod(step, steps_per_epoch)
     on_step = bool(every_steps) and step % (every_steps or 1) == 0

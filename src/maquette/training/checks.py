@@ -19,7 +19,14 @@ def settings_problems(settings: Settings) -> list[Problem]:
 def _length_problems(settings: Settings) -> list[Problem]:
     training = settings.training
     if training.steps and training.epochs:
-        return [Problem("steps and epochs", f"steps {training.steps}, epochs {training.epochs}", "one of them", "Remove one.")]
+        return [
+            Problem(
+                "steps and epochs",
+                f"steps {training.steps}, epochs {training.epochs}",
+                "one of them",
+                "Remove one.",
+            )
+        ]
     return []
 
 
@@ -36,7 +43,12 @@ def _schedule_problems(settings: Settings) -> list[Problem]:
         )
     if training.lr_scheduler == "constant_with_warmup" and not training.warmup_steps:
         problems.append(
-            Problem("lr_scheduler", "constant_with_warmup without warmup_steps", "warmup_steps", "Set it, or use constant.")
+            Problem(
+                "lr_scheduler",
+                "constant_with_warmup without warmup_steps",
+                "warmup_steps",
+                "Set it, or use constant.",
+            )
         )
     if training.lr_cycles > 1 and training.lr_scheduler != "cosine_with_restarts":
         problems.append(
@@ -49,7 +61,12 @@ def _schedule_problems(settings: Settings) -> list[Problem]:
         )
     if training.lr_power != 1.0 and training.lr_scheduler != "polynomial":
         problems.append(
-            Problem("lr_power", f"{training.lr_power} with lr_scheduler {training.lr_scheduler}", "polynomial", "Use it, or remove lr_power.")
+            Problem(
+                "lr_power",
+                f"{training.lr_power} with lr_scheduler {training.lr_scheduler}",
+                "polynomial",
+                "Use it, or remove lr_power.",
+            )
         )
     return problems
 
@@ -80,12 +97,24 @@ def _adapter_problems(settings: Settings) -> list[Problem]:
     rates = (training.unet_lr, training.text_encoder_lr)
     if (training.learning_rate == 0 and not any(rates)) or (rates[0] == 0 and rates[1] == 0):
         problems.append(
-            Problem("learning_rate", "0 for every part", "something to train", "Set learning_rate, unet_lr or text_encoder_lr.")
+            Problem(
+                "learning_rate",
+                "0 for every part",
+                "something to train",
+                "Set learning_rate, unet_lr or text_encoder_lr.",
+            )
         )
     if lora.conv_alpha is not None and lora.conv_rank is None:
-        problems.append(Problem("conv_alpha", f"{lora.conv_alpha} without conv_rank", "conv_rank", "Set conv_rank too."))
+        problems.append(
+            Problem("conv_alpha", f"{lora.conv_alpha} without conv_rank", "conv_rank", "Set conv_rank too.")
+        )
     if settings.dataset.cache_folder is not None and not settings.dataset.cache_latents:
         problems.append(
-            Problem("cache_folder", "given with cache_latents off", "cache_latents", "Turn it on, or remove cache_folder.")
+            Problem(
+                "cache_folder",
+                "given with cache_latents off",
+                "cache_latents",
+                "Turn it on, or remove cache_folder.",
+            )
         )
     return problems

@@ -34,7 +34,9 @@ class TrainingPictures:
         self.dataset = dataset
         self.model = model
         self.keep_vae = keep_vae
-        self.cache = LatentCache(dataset.cache_folder, _encoder_name(model), dataset.seed) if dataset.cached else None
+        self.cache = (
+            LatentCache(dataset.cache_folder, _encoder_name(model), dataset.seed) if dataset.cached else None
+        )
         self._epoch_batches = lru_cache(maxsize=2)(
             partial(epoch_batches, dataset.items, dataset.batch_size, dataset.seed)
         )
@@ -70,7 +72,8 @@ class TrainingPictures:
         chosen = batches[first : first + schedule.accumulation]
         offset = epoch * schedule.batches_per_epoch + first
         return [
-            (offset + place, partial(self._load, batch, epoch, offset + place)) for place, batch in enumerate(chosen)
+            (offset + place, partial(self._load, batch, epoch, offset + place))
+            for place, batch in enumerate(chosen)
         ]
 
     def _load(self, batch: Batch, epoch: int, index: int) -> MicroBatch:

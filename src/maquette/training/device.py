@@ -48,9 +48,16 @@ def device_problem(device: str) -> Problem | None:
         if index < count:
             return None
         found = f"{count} CUDA device{'s' if count != 1 else ''}"
-        return Problem("device", f"{device}, but {found} found", "a device of this machine", "Use --device auto.")
+        return Problem(
+            "device", f"{device}, but {found} found", "a device of this machine", "Use --device auto."
+        )
     if device == "mps" and not torch.backends.mps.is_available():
-        return Problem("device", "mps, which this machine does not have", "a device of this machine", "Use --device auto.")
+        return Problem(
+            "device",
+            "mps, which this machine does not have",
+            "a device of this machine",
+            "Use --device auto.",
+        )
     return None
 
 

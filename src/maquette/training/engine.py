@@ -76,7 +76,9 @@ class Engine:
         self.forward_device = ""
         self._text_cache: dict[str, Conditioning] = {}
 
-    def step(self, step: int, micro_steps: Sequence[tuple[int, Callable[[], MicroBatch]]], accumulation: int) -> StepResult:
+    def step(
+        self, step: int, micro_steps: Sequence[tuple[int, Callable[[], MicroBatch]]], accumulation: int
+    ) -> StepResult:
         """Take optimizer step `step` (0-based) over `micro_steps`: (index over the whole run, batch loader) each.
 
         Losses are divided by the full `accumulation` even where an epoch's last group is shorter, as in sd-scripts.
@@ -139,7 +141,11 @@ class Engine:
         if all(torch.isfinite(torch.tensor(losses))):
             return
         precision = self.placement.precision
-        remedy = "Train with --precision bf16 or no." if precision == "fp16" else "Lower the learning rate; check the base model's file."
+        remedy = (
+            "Train with --precision bf16 or no."
+            if precision == "fp16"
+            else "Lower the learning rate; check the base model's file."
+        )
         raise TrainingError(
             Problem(
                 f"step {step + 1}",

@@ -27,7 +27,12 @@ if TYPE_CHECKING:
 
 
 def save_checkpoint(
-    path: Path, adapter: LoraAdapter, job: Job, planned: PlannedCheckpoint, base_sha256: str, record: RunRecord
+    path: Path,
+    adapter: LoraAdapter,
+    job: Job,
+    planned: PlannedCheckpoint,
+    base_sha256: str,
+    record: RunRecord,
 ) -> SavedLora:
     """Write the first trial's weights to `path`, whole or not at all, with the metadata of the run so far."""
     metadata = lora_metadata(job, planned, base_sha256, record).to_metadata()
@@ -37,7 +42,9 @@ def save_checkpoint(
 def lora_metadata(job: Job, planned: PlannedCheckpoint, base_sha256: str, record: RunRecord) -> LoraMetadata:
     """Return what the file says of itself."""
     trial = job.trials[0]
-    dropped = {"conv_dim": str(trial.conv_rank), "conv_alpha": str(trial.conv_alpha)} if trial.conv_rank else None
+    dropped = (
+        {"conv_dim": str(trial.conv_rank), "conv_alpha": str(trial.conv_alpha)} if trial.conv_rank else None
+    )
     is_toml = job.settings.dataset.images.is_file()
     return LoraMetadata(
         training=_training_facts(job, planned, base_sha256, record),
@@ -55,7 +62,9 @@ def lora_metadata(job: Job, planned: PlannedCheckpoint, base_sha256: str, record
     )
 
 
-def _training_facts(job: Job, planned: PlannedCheckpoint, base_sha256: str, record: RunRecord) -> TrainingFacts:
+def _training_facts(
+    job: Job, planned: PlannedCheckpoint, base_sha256: str, record: RunRecord
+) -> TrainingFacts:
     trial, training, schedule = job.trials[0], job.settings.training, job.schedule
     started = datetime.fromisoformat(record.created_at).timestamp()
     return TrainingFacts(

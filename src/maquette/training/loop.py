@@ -65,7 +65,9 @@ def run_job(job: Job, *, draw: SampleDrawer | None = None, started: float | None
         job.folder.log.parent.mkdir(parents=True, exist_ok=True)
         with job.folder.log.open("a", encoding="utf-8") as log:
             log.write(f"{now()}\n{traceback.format_exc()}\n")
-        run.note_end("failed", str(error) if isinstance(error, MaquetteError) else f"{type(error).__name__}: {error}")
+        run.note_end(
+            "failed", str(error) if isinstance(error, MaquetteError) else f"{type(error).__name__}: {error}"
+        )
         raise
 
 
@@ -94,7 +96,9 @@ class _Run:
         yield Started("load")
         model = self._timed("load_s", self._load)
         yield from (Message(note, "warning") for note in model.notes)
-        data = job.dataset.open(model, keep_vae=self.draw is not None and bool(job.settings.samples.sample_prompts))
+        data = job.dataset.open(
+            model, keep_vae=self.draw is not None and bool(job.settings.samples.sample_prompts)
+        )
         began = time.perf_counter()
         yield from data.encode_all(self.steps)
         self.timings["encode_s"] = time.perf_counter() - began
@@ -118,7 +122,9 @@ class _Run:
         from maquette import families
         from maquette.training.device import DTYPES
 
-        model = families.load(self.job.settings.model.base, dtype=DTYPES[self.job.precision], device=self.job.device)
+        model = families.load(
+            self.job.settings.model.base, dtype=DTYPES[self.job.precision], device=self.job.device
+        )
         if self.job.settings.training.gradient_checkpointing:
             model.set_gradient_checkpointing(True)
         return model
@@ -147,7 +153,10 @@ class _Run:
     def _steps(self, engine: Engine, data: Any) -> Iterator[Event]:
         job, first, total = self.job, self.steps.start, self.steps.stop
         yield Started("train", total, "step")
-        with StopRequest() as stop, MetricsLog(job.folder.metrics, job.folder.events, resume_step=first) as metrics:
+        with (
+            StopRequest() as stop,
+            MetricsLog(job.folder.metrics, job.folder.events, resume_step=first) as metrics,
+        ):
             for step in self.steps:
                 began = time.perf_counter()
                 result = engine.step(step, data.micro_steps(step), job.schedule.accumulation)
@@ -170,7 +179,11 @@ class _Run:
         self.step_seconds.append(seconds)
 
     def _log(self, metrics: MetricsLog, step: int, result: StepResult) -> None:
-        text = ["lr_text_encoder"] if self.job.trials[0].text_encoder_lr and "text_encoder" in self.job.parts else []
+        text = (
+            ["lr_text_encoder"]
+            if self.job.trials[0].text_encoder_lr and "text_encoder" in self.job.parts
+            else []
+        )
         names = [*text, *(["lr_denoiser"] if "denoiser" in self.job.parts else [])]
         metrics.write(
             step,
@@ -225,7 +238,13 @@ class _Run:
         if samples.sample_every_steps is None and samples.sample_every_epochs is None:
             return at_checkpoint
         schedule = self.job.schedule
-        return is_due(step, schedule.steps, schedule.steps_per_epoch, samples.sample_every_steps, samples.sample_every_epochs)
+        return is_due(
+            step,
+            schedule.steps,
+            schedule.steps_per_epoch,
+            samples.sample_every_steps,
+            samples.sample_every_epochs,
+        )
 
     def _draw_samples(self, engine: Engine, step: int) -> Iterator[Event]:
         assert self.draw is not None
@@ -240,7 +259,9 @@ class _Run:
     def _save_state(self, engine: Engine, step: int) -> None:
         from maquette.training.state import save_state
 
-        save_state(self.job.folder.state, step, self.job.digest, engine.adapter, engine.optimizers, engine.scaler)
+        save_state(
+            self.job.folder.state, step, self.job.digest, engine.adapter, engine.optimizers, engine.scaler
+        )
         self._note()
 
     def _result(self, engine: Engine) -> TrainResult:

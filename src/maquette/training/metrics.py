@@ -28,7 +28,9 @@ class MetricsLog:
         """Append the values of optimizer step `step` (1-based: the number of steps done)."""
         self._file.write(json.dumps({"step": step, **values}) + "\n")
         self._file.flush()
-        self._events.scalars(step, {key: value for key, value in values.items() if isinstance(value, int | float)})
+        self._events.scalars(
+            step, {key: value for key, value in values.items() if isinstance(value, int | float)}
+        )
 
     def close(self) -> None:
         """Flush everything to the disk."""
@@ -40,13 +42,15 @@ class MetricsLog:
     def __enter__(self) -> MetricsLog:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Return the rows of `metrics.jsonl` in order; a last line cut off by a crash is left out."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     if not path.exists():
         return rows
     for line in path.read_text(encoding="utf-8").splitlines():

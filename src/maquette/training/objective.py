@@ -46,7 +46,11 @@ def per_row_losses(model: BaseModel, trials: Sequence[TrialSettings], rows: Rows
     target = objective.target(rows.clean_RCHW, rows.noise_RCHW, rows.timesteps_R)
     error_RCHW = functional.mse_loss(prediction.float(), target.float(), reduction="none")
     loss_R = error_RCHW.mean(dim=[1, 2, 3])
-    return loss_R * picture_weights(trials, rows.regularization_R) * timestep_weights(model, trials, rows.timesteps_R)
+    return (
+        loss_R
+        * picture_weights(trials, rows.regularization_R)
+        * timestep_weights(model, trials, rows.timesteps_R)
+    )
 
 
 def picture_weights(trials: Sequence[TrialSettings], regularization_R: torch.Tensor) -> torch.Tensor:
@@ -56,7 +60,9 @@ def picture_weights(trials: Sequence[TrialSettings], regularization_R: torch.Ten
     return torch.where(regularization_R, priors_R, torch.ones_like(priors_R))
 
 
-def timestep_weights(model: BaseModel, trials: Sequence[TrialSettings], timesteps_R: torch.Tensor) -> torch.Tensor:
+def timestep_weights(
+    model: BaseModel, trials: Sequence[TrialSettings], timesteps_R: torch.Tensor
+) -> torch.Tensor:
     """Return each row's weight for its timestep under its trial's min-SNR gamma, float32 [R]."""
     groups = timesteps_R.view(len(trials), -1)
     return torch.cat(

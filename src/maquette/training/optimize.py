@@ -41,7 +41,10 @@ class TrialOptimizer:
         self.parameters = [*text_parameters, *denoiser_parameters]
         self._base_lrs = [
             (parameters, lr)
-            for parameters, lr in ((text_parameters, trial.text_encoder_lr), (denoiser_parameters, trial.unet_lr))
+            for parameters, lr in (
+                (text_parameters, trial.text_encoder_lr),
+                (denoiser_parameters, trial.unet_lr),
+            )
             if parameters
         ]
         self._shape = ScheduleShape(

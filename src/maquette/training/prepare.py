@@ -9,9 +9,9 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -28,13 +28,14 @@ from maquette.files import require_writable_folder
 from maquette.project.config_file import dump_settings
 from maquette.project.records import RunFolder, RunRecord, environment, now, read_record
 from maquette.project.settings import Settings
-from maquette.training.checks import settings_problems
 from maquette.training.checkpoints import PlannedCheckpoint, plan_checkpoints
+from maquette.training.checks import settings_problems
 from maquette.training.config import TrialSettings, trial_of
 
 if TYPE_CHECKING:
     from maquette.families.protocol import FamilySpec, ModelInfo
-    from maquette.lora.config import Part, TrialSpec
+    from maquette.families.protocol import LoraPart as Part
+    from maquette.lora.config import TrialSpec
     from maquette.training.data import TrainingPictures
     from maquette.training.state import SavedState
 
@@ -105,7 +106,9 @@ class Job:
     def __enter__(self) -> Job:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self.smoke_steps is not None:
             shutil.rmtree(self.folder.path, ignore_errors=True)
 
@@ -189,7 +192,8 @@ def _bucketed(
 ) -> tuple[tuple[Item, ...], tuple[BucketSettings, ...], list[Message]]:
     wanted = settings.dataset
     grid = info.vae_factor
-    buckets, messages = [], []
+    buckets: list[BucketSettings] = []
+    messages: list[Message] = []
     for source in dataset.datasets:
         bucket, said = bucket_settings(
             wanted.resolution,
@@ -382,12 +386,16 @@ WITHOUT_EFFECT_ON_WEIGHTS = ("saving", "samples")
 
 def _digest(settings: Settings, fingerprint: dict[str, Any], info: ModelInfo) -> str:
     """Return a hash of all that decides the weights; a state resumes only the run that it belongs to."""
-    values = {key: value for key, value in dump_settings(settings).items() if key not in WITHOUT_EFFECT_ON_WEIGHTS}
+    values = {
+        key: value for key, value in dump_settings(settings).items() if key not in WITHOUT_EFFECT_ON_WEIGHTS
+    }
     text = json.dumps([values, fingerprint, info.family, info.prediction], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _record_and_state(folder: RunFolder, digest: str, resume: Path | None) -> tuple[RunRecord, SavedState | None]:
+def _record_and_state(
+    folder: RunFolder, digest: str, resume: Path | None
+) -> tuple[RunRecord, SavedState | None]:
     if resume is None:
         return RunRecord(run="", created_at=now()), None
     from maquette.training.state import latest_state
@@ -395,7 +403,12 @@ def _record_and_state(folder: RunFolder, digest: str, resume: Path | None) -> tu
     record = read_record(folder.path)
     if record.state == "finished":
         raise OutputError(
-            Problem(str(folder.path), "this run is finished", "an interrupted run", "Start a new run to train longer.")
+            Problem(
+                str(folder.path),
+                "this run is finished",
+                "an interrupted run",
+                "Start a new run to train longer.",
+            )
         )
     state = latest_state(folder.state)
     if state is not None and state.digest != digest:
@@ -410,4 +423,6 @@ def _record_and_state(folder: RunFolder, digest: str, resume: Path | None) -> tu
     step = state.step if state else 0
     kept = tuple(entry for entry in record.checkpoints if entry.step <= step)
     resumed = (*record.resumed_at_steps, step)
-    return record.with_(checkpoints=kept, resumed_at_steps=resumed, error=None, finished_at=None, step=step), state
+    return record.with_(
+        checkpoints=kept, resumed_at_steps=resumed, error=None, finished_at=None, step=step
+    ), state

@@ -81,7 +81,12 @@ def latest_state(folder: Path) -> SavedState | None:
             continue
     if files:
         raise OutputError(
-            Problem(str(folder), f"{len(files)} state files, none readable", "a whole state to resume from", "Train anew under another --name.")
+            Problem(
+                str(folder),
+                f"{len(files)} state files, none readable",
+                "a whole state to resume from",
+                "Train anew under another --name.",
+            )
         )
     return None
 
@@ -97,7 +102,9 @@ def restore_state(
         for index, optimizer in enumerate(optimizers):
             for name, parameter in _named_parameters(adapter, index):
                 parameter.copy_(state.tensors[f"{index}.lora.{name}"])
-            optimizer.torch_optimizer.load_state_dict(_optimizer_state(state, index, optimizer.torch_optimizer))
+            optimizer.torch_optimizer.load_state_dict(
+                _optimizer_state(state, index, optimizer.torch_optimizer)
+            )
     if scaler is not None and state.scaler:
         scaler.load_state_dict(state.scaler)
 
