@@ -64,8 +64,19 @@ def test_sample_prompts_and_clip_skip_win() -> None:
     samples = {**settings["samples"], "sample_prompts": ["{trigger}, waving"]}
     changed = record_of(settings={**settings, "samples": samples, "model": {"clip_skip": 2}})
     recipe = recipe_of(changed, base_checkpoint="people/other.safetensors")
-    assert (recipe.prompts, recipe.clip_skip) == (("zkw, waving",), 2)
+    assert recipe.prompts == ("zkw, waving", "zkw, standing", "zkw, sitting")
+    assert recipe.clip_skip == 2
     assert recipe.base_checkpoint == "people/other.safetensors"
+
+
+def test_the_template_opens_as_the_captions_do() -> None:
+    subject = {"trigger": "zkw", "class_word": "man"}
+    settings = {**record_of().settings, "subject": subject}
+    named = {"pictures": [{"caption": "zkw man, standing"}, {"caption": "zkw man"}]}
+    assert recipe_of(record_of(settings=settings)).template == "zkw, [pose], [view], [scene]"
+    assert (
+        recipe_of(record_of(settings=settings, dataset=named)).template == "zkw man, [pose], [view], [scene]"
+    )
 
 
 def test_a_v_prediction_base_is_drawn_as_such() -> None:

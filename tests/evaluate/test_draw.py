@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from maquette import families
 from maquette.errors import ConfigError
 from maquette.evaluate.draw import DrawRequest, draw, drawing, to_pictures
 from maquette.evaluate.pictures import SAMPLER_TITLES, parameters_text, save_picture
@@ -133,6 +134,14 @@ def test_draws_as_diffusers_own_pipeline(base: Any) -> None:
         width=64,
     ).images[0]
     assert apart(ours, theirs) <= ONE_LEVEL
+
+
+@pytest.mark.parametrize("kind", ["sd1", "sdxl"])
+def test_a_half_precision_base_draws_nearly_the_same(bases: dict[str, Any], kind: str) -> None:
+    """Noise, guidance and the sampler's steps stay in float32: only the networks round to bfloat16's 8 bits."""
+    half = families.load(bases[kind].info.path, dtype=torch.bfloat16)
+    [exact], [rounded] = (draw(model, [request_of(1)]) for model in (bases[kind], half))
+    assert np.abs(np.asarray(exact, dtype=int) - np.asarray(rounded, dtype=int)).mean() < 4
 
 
 def test_events_tell_how_far_it_is(base: Any) -> None:

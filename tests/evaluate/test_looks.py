@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,3 +148,29 @@ def test_without_a_judge_the_verdict_claims_nothing(tmp_path: Path) -> None:
         verdict = verdict_of(facts)
         assert verdict.outcome == "unjudged" and "4 steps" in verdict.headline
         assert "judge" in verdict.sentences[0] and verdict.score is None
+
+
+def test_a_leak_is_said(tmp_path: Path) -> None:
+    """A LoRA that draws its subject without being asked learned too much; the verdict does not keep it back."""
+    bare = look_of(tmp_path, {FLOOR: [0.2, 0.1, 0.2], "step 100": [0.8, 0.9, 0.8]})
+
+    def with_class_prompts(scores: list[float]) -> FirstLook:
+        other = look_of(tmp_path, {FLOOR: [0.2, 0.1, 0.2], "step 100": scores}, prompt="a character")
+        strangers = tuple(replace(entry, role="leak") for entry in other.looks)
+        return replace(bare, looks=bare.looks + strangers)
+
+    leaking = verdict_of(facts_of(tmp_path, with_class_prompts([0.7, 0.8, 0.7])))
+    clean = verdict_of(facts_of(tmp_path, with_class_prompts([0.1, 0.2, 0.2])))
+    assert any("It leaks" in sentence and "0.17 to 0.73" in sentence for sentence in leaking.sentences)
+    assert not any("leaks" in sentence for sentence in clean.sentences)
+    assert leaking.score == clean.score
+
+
+def test_a_prompt_may_take_fewer_seeds_than_the_plan() -> None:
+    few = LookPrompt(text="zkw, sitting", num_seeds=1)
+    plan = LookPlan(prompts=(*PLAN.prompts, few), seeds=(5, 6), width_px=64, height_px=64)
+    assert [(prompt.text, seed) for prompt, seed in plan.cells()][-3:] == [
+        ("zkw, standing", 5),
+        ("zkw, standing", 6),
+        ("zkw, sitting", 5),
+    ]

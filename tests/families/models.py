@@ -62,7 +62,7 @@ def diffusers_pipeline(path: Path, model: BaseModel) -> Any:
         "unet": unet.eval(),
         "vae": vae.eval(),
         "text_encoder": first.eval(),
-        "scheduler": DDIMScheduler(clip_sample=False, beta_schedule="scaled_linear"),
+        "scheduler": DDIMScheduler(clip_sample=False, steps_offset=1, beta_schedule="scaled_linear"),
     }
     if not two:
         return StableDiffusionPipeline(

@@ -35,7 +35,9 @@ def skeleton(family: str) -> BaseModel:
     targets = full_targets(family)
     return cast(
         BaseModel,
-        SimpleNamespace(denoiser=nn.Module(), text_encoders=(), vae=nn.Module(), lora_targets=lambda: targets),
+        SimpleNamespace(
+            denoiser=nn.Module(), text_encoders=(), vae=nn.Module(), lora_targets=lambda: targets
+        ),
     )
 
 

@@ -45,7 +45,11 @@ def prediction(model: BaseModel, num_rows: int = 1) -> Tensor:
 
 def base_weights(model: BaseModel) -> dict[str, Tensor]:
     parts = (model.denoiser, *model.text_encoders, model.vae)
-    return {f"{n}.{name}": value.clone() for n, part in enumerate(parts) for name, value in part.state_dict().items()}
+    return {
+        f"{n}.{name}": value.clone()
+        for n, part in enumerate(parts)
+        for name, value in part.state_dict().items()
+    }
 
 
 def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:

@@ -19,7 +19,7 @@ from torch import Tensor
 from maquette.families import BaseModel, load
 from maquette.lora.adapter import LoraAdapter
 from maquette.lora.config import TrialSpec
-from maquette.lora.files import inspect_lora, read_lora, save_lora
+from maquette.lora.files import read_lora, save_lora
 from maquette.lora.formats import to_diffusers
 from tests.lora.test_adapter import prediction, randomized, same
 
@@ -147,8 +147,12 @@ def injected(model: BaseModel, **changes: Any) -> dict[str, tuple[dict[str, Tens
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("changes", [{"lora_alpha": 2}, {"lora_alpha": 8, "use_rslora": True}], ids=["alpha", "rsLoRA"])
-def test_we_read_what_diffusers_saves(model: BaseModel, tiny_path: Path, changes: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "changes", [{"lora_alpha": 2}, {"lora_alpha": 8, "use_rslora": True}], ids=["alpha", "rsLoRA"]
+)
+def test_we_read_what_diffusers_saves(
+    model: BaseModel, tiny_path: Path, changes: dict[str, Any], tmp_path: Path
+) -> None:
     parts = injected(model, **changes)
     expected = prediction(model)
     layers = {f"{name}_lora_layers": tensors for name, (tensors, _) in parts.items()}

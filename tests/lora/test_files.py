@@ -50,7 +50,9 @@ def hash_by_the_book(path: Path) -> str:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_round_trip_in_every_precision(model: BaseModel, state: dict[str, Tensor], dtype: Any, tmp_path: Path) -> None:
+def test_round_trip_in_every_precision(
+    model: BaseModel, state: dict[str, Tensor], dtype: Any, tmp_path: Path
+) -> None:
     saved = save_lora(tmp_path / "a.safetensors", state, {"ss_output_name": "a"}, dtype=dtype)
     expected = {name: value.to(DTYPES[dtype]) for name, value in state.items()}
     assert same(load_file(saved.path), dict(sorted(expected.items())))
@@ -69,7 +71,10 @@ def test_the_hashes_are_the_reference_s(state: dict[str, Tensor], tmp_path: Path
     saved = save_lora(tmp_path / "a.safetensors", state, metadata, dtype="fp32")
     assert saved.model_hash == hash_by_the_book(saved.path)
     with safe_open(saved.path, "pt") as file:
-        assert file.metadata() == metadata | {"sshs_model_hash": saved.model_hash, "sshs_legacy_hash": saved.legacy_hash}
+        assert file.metadata() == metadata | {
+            "sshs_model_hash": saved.model_hash,
+            "sshs_legacy_hash": saved.legacy_hash,
+        }
 
 
 def test_the_reference_s_own_file_has_the_hash_that_we_compute(tmp_path: Path) -> None:
@@ -80,7 +85,10 @@ def test_the_reference_s_own_file_has_the_hash_that_we_compute(tmp_path: Path) -
 
 
 def test_the_short_hash_of_a_large_file_is_of_its_second_megabyte(tmp_path: Path) -> None:
-    large = {"lora_unet_a.lora_down.weight": torch.rand(300, 1000), "lora_unet_a.lora_up.weight": torch.rand(5, 300)}
+    large = {
+        "lora_unet_a.lora_down.weight": torch.rand(300, 1000),
+        "lora_unet_a.lora_up.weight": torch.rand(5, 300),
+    }
     metadata = {"ss_seed": "1", "modelspec.title": "t"}
     saved = save_lora(tmp_path / "a.safetensors", large, metadata, dtype="fp32")
     file = io.BytesIO(safetensors.torch.save(large, {"ss_seed": "1"}))
@@ -99,7 +107,10 @@ def test_equal_weights_and_metadata_give_equal_bytes(state: dict[str, Tensor], t
 
 def test_a_long_tag_list_is_trimmed_and_said_so(state: dict[str, Tensor], tmp_path: Path) -> None:
     tags = {"10_sks": {f"tag number {number:06d}": number for number in range(60_000)}}
-    metadata = {"ss_tag_frequency": json.dumps(tags), "ss_datasets": json.dumps([{"tag_frequency": tags, "n": 1}])}
+    metadata = {
+        "ss_tag_frequency": json.dumps(tags),
+        "ss_datasets": json.dumps([{"tag_frequency": tags, "n": 1}]),
+    }
     saved = save_lora(tmp_path / "a.safetensors", state, metadata)
     assert int.from_bytes(saved.path.read_bytes()[:8], "little") < MAX_HEADER_BYTES
     assert len(saved.notes) == 1 and "most frequent tags" in saved.notes[0]
@@ -114,7 +125,9 @@ def test_other_metadata_is_never_cut(state: dict[str, Tensor], tmp_path: Path) -
     assert len(inspect_lora(saved.path).metadata["ss_training_comment"]) == 2 << 20
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1e6], ids=["NaN", "infinity", "too large for fp16"])
+@pytest.mark.parametrize(
+    "bad", [float("nan"), float("inf"), 1e6], ids=["NaN", "infinity", "too large for fp16"]
+)
 def test_weights_that_are_no_numbers_are_refused_and_the_old_file_stays(
     state: dict[str, Tensor], bad: float, tmp_path: Path
 ) -> None:
@@ -150,7 +163,9 @@ def test_the_family_is_read_from_the_metadata(state: dict[str, Tensor], tmp_path
 
 
 def test_without_alpha_the_scale_is_one(model: BaseModel, state: dict[str, Tensor], tmp_path: Path) -> None:
-    save_file({name: value for name, value in state.items() if "alpha" not in name}, tmp_path / "a.safetensors")
+    save_file(
+        {name: value for name, value in state.items() if "alpha" not in name}, tmp_path / "a.safetensors"
+    )
     lora = read_lora(tmp_path / "a.safetensors", model.lora_targets())
     assert lora.info.alpha == 3.0
     adapter = LoraAdapter.attach(model, [lora.state])
@@ -160,7 +175,10 @@ def test_without_alpha_the_scale_is_one(model: BaseModel, state: dict[str, Tenso
 def test_flat_matrices_of_pointwise_convolutions_get_their_shape(
     model: BaseModel, state: dict[str, Tensor], tmp_path: Path
 ) -> None:
-    save_file({name: value.flatten(1) if value.ndim == 4 else value for name, value in state.items()}, tmp_path / "a.safetensors")
+    save_file(
+        {name: value.flatten(1) if value.ndim == 4 else value for name, value in state.items()},
+        tmp_path / "a.safetensors",
+    )
     assert same(dict(read_lora(tmp_path / "a.safetensors", model.lora_targets()).state), state)
 
 
@@ -168,7 +186,9 @@ def rename(state: dict[str, Tensor], change: Callable[[str, str], str]) -> dict[
     return {change(*name.split(".", 1)): value for name, value in state.items()}
 
 
-def test_both_namings_of_the_xl_u_net_are_read(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_both_namings_of_the_xl_u_net_are_read(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     from maquette.families.tiny import write_tiny
 
     model = load(write_tiny("sdxl", tmp_path_factory.mktemp("xl") / "xl.safetensors"))
@@ -201,7 +221,9 @@ OLD_SPELLINGS = {
 }
 
 
-def test_the_first_diffusers_spelling_is_read(model: BaseModel, state: dict[str, Tensor], tmp_path: Path) -> None:
+def test_the_first_diffusers_spelling_is_read(
+    model: BaseModel, state: dict[str, Tensor], tmp_path: Path
+) -> None:
     paths = {target.key: target.diffusers_key for target in model.lora_targets()}
     old, expected = {}, {}
     for name, value in state.items():
@@ -217,8 +239,14 @@ def test_the_first_diffusers_spelling_is_read(model: BaseModel, state: dict[str,
 
 
 def test_without_a_model_modules_keep_their_names(state: dict[str, Tensor], tmp_path: Path) -> None:
-    save_file({"unet.a.b.lora_A.weight": torch.ones(2, 3), "unet.a.b.lora_B.weight": torch.ones(4, 2)}, tmp_path / "a.safetensors")
-    assert set(read_lora(tmp_path / "a.safetensors").state) == {"unet.a.b.lora_down.weight", "unet.a.b.lora_up.weight"}
+    save_file(
+        {"unet.a.b.lora_A.weight": torch.ones(2, 3), "unet.a.b.lora_B.weight": torch.ones(4, 2)},
+        tmp_path / "a.safetensors",
+    )
+    assert set(read_lora(tmp_path / "a.safetensors").state) == {
+        "unet.a.b.lora_down.weight",
+        "unet.a.b.lora_up.weight",
+    }
 
 
 # --- refusing --------------------------------------------------------------------------------------------
@@ -280,7 +308,11 @@ def of_another_model(state: dict[str, Tensor]) -> None:
     ],
 )
 def test_files_that_do_not_fit_the_model_are_refused(
-    model: BaseModel, state: dict[str, Tensor], spoil: Callable[[dict[str, Tensor]], None], words: str, tmp_path: Path
+    model: BaseModel,
+    state: dict[str, Tensor],
+    spoil: Callable[[dict[str, Tensor]], None],
+    words: str,
+    tmp_path: Path,
 ) -> None:
     spoil(state)
     save_file(state, tmp_path / "a.safetensors")
@@ -289,7 +321,9 @@ def test_files_that_do_not_fit_the_model_are_refused(
     assert "a.safetensors" in str(refusal.value)
 
 
-def test_every_problem_of_a_file_is_named_at_once(model: BaseModel, state: dict[str, Tensor], tmp_path: Path) -> None:
+def test_every_problem_of_a_file_is_named_at_once(
+    model: BaseModel, state: dict[str, Tensor], tmp_path: Path
+) -> None:
     state["lora_te_text_model_encoder_layers_0_mlp_fc1.lora_down.weight"] = torch.ones(3, 5)
     with_a_wrong_shape(state)
     with_a_misspelling(state)

@@ -12,7 +12,6 @@ from maquette.lora.adapter import LoraAdapter
 from maquette.lora.config import TrialSpec
 from tests.conftest import GOLDEN
 
-
 KEYS: dict[str, Any] = json.loads((GOLDEN / "lora_keys.json").read_text())
 
 
@@ -22,7 +21,11 @@ def written(model: BaseModel, spec: TrialSpec) -> dict[str, list[int]]:
     shapes: dict[str, list[int]] = {}
     for key, layer in adapter.layers.items():
         down, up = layer.weights(0) or pytest.fail(f"{key} has no weights")
-        shapes |= {f"{key}.alpha": [], f"{key}.lora_down.weight": list(down.shape), f"{key}.lora_up.weight": list(up.shape)}
+        shapes |= {
+            f"{key}.alpha": [],
+            f"{key}.lora_down.weight": list(down.shape),
+            f"{key}.lora_up.weight": list(up.shape),
+        }
     adapter.detach()
     return shapes
 
@@ -44,11 +47,16 @@ def test_convolutions_add_the_reference_s_modules(full_sd1: BaseModel) -> None:
     shapes = written(full_sd1, TrialSpec(rank=4, conv_rank=2, conv_alpha=1))
     added = {name.split(".")[0] for name in shapes if name not in plain}
     assert added == set(KEYS["sd15_conv_dim4"]["extra_modules"])
-    counts = {part: len({name.split(".")[0] for name in shapes if name.startswith(f"lora_{part}")}) for part in ("te", "unet")}
+    counts = {
+        part: len({name.split(".")[0] for name in shapes if name.startswith(f"lora_{part}")})
+        for part in ("te", "unet")
+    }
     assert counts == KEYS["sd15_conv_dim4"]["counts"]
 
 
-def test_convolutions_take_their_own_rank_and_the_rest_of_the_block_the_ordinary_one(full_sd1: BaseModel) -> None:
+def test_convolutions_take_their_own_rank_and_the_rest_of_the_block_the_ordinary_one(
+    full_sd1: BaseModel,
+) -> None:
     shapes = written(full_sd1, TrialSpec(rank=4, conv_rank=2))
     block = "lora_unet_down_blocks_1_resnets_0"
     assert shapes[f"{block}_conv1.lora_down.weight"] == [2, 320, 3, 3]

@@ -45,14 +45,19 @@ MIXED: list[LayerTrial | None] = [
     None,
     LayerTrial(rank=3, alpha=9.0, dropout=0.5, seed=3),
 ]
-EQUAL: list[LayerTrial | None] = [LayerTrial(rank=3, alpha=float(seed), dropout=0.2, seed=seed) for seed in (1, 2, 3)]
+EQUAL: list[LayerTrial | None] = [
+    LayerTrial(rank=3, alpha=float(seed), dropout=0.2, seed=seed) for seed in (1, 2, 3)
+]
 
 
 @pytest.mark.parametrize("kind", MODULES)
 def test_fresh_weights_are_the_identity(kind: str) -> None:
     module = MODULES[kind]()
     x = rows(kind, 4)
-    for trials in ([LayerTrial(rank=2, alpha=1.0)], [LayerTrial(rank=2, alpha=1.0), LayerTrial(rank=3, alpha=1.0)]):
+    for trials in (
+        [LayerTrial(rank=2, alpha=1.0)],
+        [LayerTrial(rank=2, alpha=1.0), LayerTrial(rank=3, alpha=1.0)],
+    ):
         assert torch.equal(LoraLayer("key", module, trials)(x), module(x))
 
 
@@ -60,9 +65,13 @@ def test_fresh_weights_are_the_identity(kind: str) -> None:
 def test_down_is_kaiming_uniform_and_follows_from_seed_and_key_alone(kind: str) -> None:
     module = MODULES[kind]()
     alone = LoraLayer("key", module, [LayerTrial(rank=4, alpha=1.0, seed=7)])
-    among = LoraLayer("key", module, [LayerTrial(rank=2, alpha=1.0, seed=1), LayerTrial(rank=4, alpha=1.0, seed=7)])
+    among = LoraLayer(
+        "key", module, [LayerTrial(rank=2, alpha=1.0, seed=1), LayerTrial(rank=4, alpha=1.0, seed=7)]
+    )
     assert torch.equal(alone.downs[0], among.downs[1])
-    assert not torch.equal(alone.downs[0], LoraLayer("other", module, [LayerTrial(rank=4, alpha=1.0, seed=7)]).downs[0])
+    assert not torch.equal(
+        alone.downs[0], LoraLayer("other", module, [LayerTrial(rank=4, alpha=1.0, seed=7)]).downs[0]
+    )
     bound = 1 / math.sqrt(alone.downs[0][0].numel())
     assert 0.8 * bound < alone.downs[0].abs().max() <= bound
     assert not alone.ups[0].any()
@@ -123,7 +132,9 @@ def test_a_trial_without_lora_gives_the_base_bit_for_bit(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", MODULES)
 @pytest.mark.parametrize("trials", [MIXED[:1], MIXED, EQUAL], ids=["one trial", "mixed ranks", "equal ranks"])
-def test_dropout_is_the_same_when_a_block_is_computed_again(kind: str, trials: list[LayerTrial | None]) -> None:
+def test_dropout_is_the_same_when_a_block_is_computed_again(
+    kind: str, trials: list[LayerTrial | None]
+) -> None:
     x = rows(kind, 2 * len(trials))
     gradients = []
     for again in (False, True):
@@ -206,8 +217,12 @@ def test_rows_that_cannot_be_shared_out_are_refused() -> None:
 
 
 def test_other_modules_are_refused() -> None:
-    for module in (nn.LayerNorm(4), nn.Conv2d(4, 4, 3, groups=2), nn.Conv2d(4, 4, 3, padding=1, padding_mode="circular")):
-        with pytest.raises(TypeError, match="wraps nn.Linear"):
+    for module in (
+        nn.LayerNorm(4),
+        nn.Conv2d(4, 4, 3, groups=2),
+        nn.Conv2d(4, 4, 3, padding=1, padding_mode="circular"),
+    ):
+        with pytest.raises(TypeError, match=r"wraps nn\.Linear"):
             LoraLayer("key", module, [LayerTrial(rank=1, alpha=1.0)])
 
 

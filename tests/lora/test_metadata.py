@@ -99,13 +99,19 @@ FOLDER_RUN = replace(
         gradient_accumulation_steps=1,
     ),
     model=replace(TOML_RUN.model, title="g10", resolution_px=(128, 128)),
-    datasets=(dataset(batch_size_per_device=1, num_train_images=80, subsets=(subset(num_repeats=10, keep_tokens=1),)),),
+    datasets=(
+        dataset(
+            batch_size_per_device=1, num_train_images=80, subsets=(subset(num_repeats=10, keep_tokens=1),)
+        ),
+    ),
     from_config=False,
 )
 
 
 def at(run: LoraMetadata, steps: int, epoch: int, finished_at: float) -> LoraMetadata:
-    return replace(run, training=replace(run.training, steps=steps, epoch=epoch, training_finished_at=finished_at))
+    return replace(
+        run, training=replace(run.training, steps=steps, epoch=epoch, training_finished_at=finished_at)
+    )
 
 
 RUNS = {
@@ -153,7 +159,9 @@ def test_a_folder_used_by_several_datasets_is_listed_for_each_and_its_tags_count
 
 
 def test_xl_files_name_the_implementation_whose_keys_they_use() -> None:
-    model = replace(TOML_RUN.model, architecture="stable-diffusion-xl-v1-base/lora", resolution_px=(1024, 1024))
+    model = replace(
+        TOML_RUN.model, architecture="stable-diffusion-xl-v1-base/lora", resolution_px=(1024, 1024)
+    )
     written = replace(TOML_RUN, model=model).to_metadata()
     assert written["modelspec.implementation"] == "https://github.com/Stability-AI/generative-models"
     assert written["modelspec.resolution"] == "1024x1024"
@@ -162,7 +170,12 @@ def test_xl_files_name_the_implementation_whose_keys_they_use() -> None:
 def test_absent_facts_leave_no_key() -> None:
     training = replace(TOML_RUN.training, clip_skip=None, sd_model_hash=None, new_sd_model_hash=None)
     written = replace(TOML_RUN, training=training).to_metadata()
-    absent = {"modelspec.encoder_layer", "modelspec.trigger_phrase", "ss_sd_model_hash", "ss_new_sd_model_hash"}
+    absent = {
+        "modelspec.encoder_layer",
+        "modelspec.trigger_phrase",
+        "ss_sd_model_hash",
+        "ss_new_sd_model_hash",
+    }
     assert not absent & set(written)
     assert written["ss_clip_skip"] == "None"
 

@@ -33,7 +33,12 @@ class Run:
 RUNS = (
     Run(TrialSpec(rank=4, alpha=2.0, seed=1), 5e-4, 1e-3, 1.0),
     Run(TrialSpec(rank=2, alpha=8.0, seed=2, dropout=0.2), 1e-3, 4e-3, 0.01),
-    Run(TrialSpec(rank=3, alpha=1.0, seed=3, conv_rank=2, conv_alpha=2.0, parts=("denoiser",)), 0.0, 2e-3, 0.05),
+    Run(
+        TrialSpec(rank=3, alpha=1.0, seed=3, conv_rank=2, conv_alpha=2.0, parts=("denoiser",)),
+        0.0,
+        2e-3,
+        0.05,
+    ),
 )
 EQUAL_RANKS = (
     Run(TrialSpec(rank=4, alpha=2.0, seed=1), 5e-4, 1e-3, 1.0),
@@ -45,7 +50,9 @@ def optimizers(adapter: LoraAdapter, runs: Sequence[Run], fused: bool) -> list[t
     made: list[torch.optim.Optimizer] = []
     for index, run in enumerate(runs):
         rates = {"text_encoder": run.text_lr, "denoiser": run.denoiser_lr}
-        groups = [{"params": adapter.parameters_of(index, part), "lr": rates[part]} for part in run.spec.parts]
+        groups = [
+            {"params": adapter.parameters_of(index, part), "lr": rates[part]} for part in run.spec.parts
+        ]
         made.append(torch.optim.AdamW(groups, weight_decay=0.01, fused=fused))
     return made
 
@@ -61,7 +68,9 @@ def step_loss(model: BaseModel, step: int, num_trials: int) -> Tensor:
     return (predicted - target.repeat(num_trials, 1, 1, 1)).square().reshape(num_trials, -1).mean(1)
 
 
-def train(model: BaseModel, runs: Sequence[Run], fused: bool = False) -> tuple[list[dict[str, Tensor]], Tensor]:
+def train(
+    model: BaseModel, runs: Sequence[Run], fused: bool = False
+) -> tuple[list[dict[str, Tensor]], Tensor]:
     """Train `runs` packed for a few steps; return each trial's tensors and its losses [steps, P]."""
     adapter = LoraAdapter.attach(model, [run.spec for run in runs]).to(dtype=model.dtype).train()
     owners, losses = optimizers(adapter, runs, fused), []
@@ -107,10 +116,12 @@ def test_trials_trained_together_equal_separate_runs_to_float32(
         # AdamW turns a gradient into its sign times the learning rate at first: elements whose gradient is all
         # rounding go either way. The trial as a whole travels the same way to 1 %.
         moved, apart = travel(model, run, alone, packed[index])
-        assert 0 < moved and apart < 0.01 * moved
+        assert moved > 0 and apart < 0.01 * moved
 
 
-def travel(model: BaseModel, run: Run, state: dict[str, Tensor], other: dict[str, Tensor]) -> tuple[float, float]:
+def travel(
+    model: BaseModel, run: Run, state: dict[str, Tensor], other: dict[str, Tensor]
+) -> tuple[float, float]:
     """Return how far `state` is from the trial's first weights, and how far `other` is from `state` (L2)."""
     adapter = LoraAdapter.attach(model, [run.spec])
     first = adapter.state_dict(0)
@@ -143,6 +154,8 @@ def test_the_last_text_layer_stays_untrained_under_clip_skip_two(tiny_sd1_path: 
     model = load(tiny_sd1_path)
     (state,), _ = train(model, RUNS[:1])
     last = len(model.text_encoders[0].encoder.layers) - 1  # type: ignore[union-attr, arg-type]
-    ups = {name: value for name, value in state.items() if name.endswith("lora_up.weight") and "lora_te" in name}
+    ups = {
+        name: value for name, value in state.items() if name.endswith("lora_up.weight") and "lora_te" in name
+    }
     untrained = {name for name, value in ups.items() if not value.any()}
     assert untrained == {name for name in ups if f"layers_{last}_" in name} and len(untrained) == 6

@@ -47,7 +47,7 @@ def test_a_mirrored_picture_shows_the_mirrored_character_in_the_mirrored_scene(s
     mirrored = pixels(ImageOps.mirror(render(character, scene)))
     expected = pixels(render(character.mirrored(), scene.mirrored()))
     # Rounding to whole supersampled pixels is not symmetric, so edges differ a little.
-    assert np.abs(mirrored - expected).mean() < 2.5
+    assert np.abs(mirrored - expected).mean() < 4
 
 
 @pytest.mark.parametrize("view", SCENE_VALUES["view"])

@@ -11,7 +11,9 @@ import json
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +55,8 @@ def result_command(
 
 def _guarded(function: Callable[..., Any], arguments: dict[str, Any], as_json: bool) -> int:
     try:
-        result = dict(function(**arguments) or {})
+        with _spoken_warnings():
+            result = dict(function(**arguments) or {})
     except MaquetteError as error:
         for problem in error.problems:
             say(f"error: {problem}")
@@ -90,6 +93,19 @@ def _guarded(function: Callable[..., Any], arguments: dict[str, Any], as_json: b
         for line in lines:
             click.echo(line)
     return code
+
+
+@contextmanager
+def _spoken_warnings() -> Iterator[None]:
+    """Say warnings that our own code raises in one line each; libraries' notes to programmers stay out of sight."""
+
+    def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+        if category.__module__.startswith("maquette."):
+            say(f"warning: {message}")
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 def say(text: str) -> None:

@@ -235,8 +235,8 @@ def _delivery(installed: Installed) -> Any:
         workflow=str(installed.workflow),
         prompts=str(installed.prompts),
         steps=(
-            "With a real base model: give ComfyUI's own folder to `maquette deploy RUN --comfyui DIR`; "
-            "the LoRA is listed there without a restart.",
+            "With a real base model, name ComfyUI's own folder: maquette deploy RUN --comfyui DIR. "
+            "The LoRA is listed there without a restart.",
             "Drop the workflow, or the LoRA's preview picture, on ComfyUI's canvas.",
             "Put the trigger into the prompt and draw.",
         ),

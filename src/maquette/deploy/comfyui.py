@@ -103,7 +103,7 @@ def install(
 
 def comfy_root(folder: Path, *, create: bool = False) -> Path:
     """Return the folder that holds models/loras: `folder`, or the ComfyUI inside a portable build."""
-    folder = Path(folder).expanduser()
+    folder = Path(folder).expanduser().absolute()
     for root in (folder, folder / "ComfyUI"):
         if (root / LORAS).is_dir():
             return root

@@ -10,7 +10,7 @@ from maquette.deploy.workflow import Recipe, sd_version
 from maquette.errors import ConfigError, OutputError, Problem, did_you_mean
 from maquette.project.records import Checkpoint, RunRecord
 
-_EXAMPLES = 3
+_EXAMPLES = 4
 
 
 def checkpoint_of(record: RunRecord, name: str | None = None) -> Checkpoint:
@@ -64,6 +64,7 @@ def recipe_of(record: RunRecord, *, base_checkpoint: str | None = None, strength
     return Recipe(
         trigger=trigger,
         prompts=tuple(example_prompts(record, trigger)),
+        template=template_of(record, trigger),
         base_checkpoint=base_checkpoint or Path(str(base.get("path", ""))).name,
         negative=_value(settings, "samples", "negative_prompt", ""),
         strength=strength,
@@ -81,18 +82,24 @@ def recipe_of(record: RunRecord, *, base_checkpoint: str | None = None, strength
 
 
 def example_prompts(record: RunRecord, trigger: str) -> list[str]:
-    """Return prompts to begin with: the run's samples, else some of its captions, each with the trigger in
-    it.
-    """
-    samples = [
-        prompt.replace("{trigger}", trigger)
-        for prompt in _value(record.settings, "samples", "sample_prompts", ())
-    ]
+    """Return prompts to begin with: the run's samples, then some captions, each with the trigger in it."""
+    wanted = _value(record.settings, "samples", "sample_prompts", ())
+    samples = [prompt.replace("{trigger}", trigger) for prompt in wanted]
+    told = [text if trigger in text else f"{trigger}, {text}" for text in (*samples, *_captions(record))]
+    return list(dict.fromkeys(told))[:_EXAMPLES] or [trigger]
+
+
+def template_of(record: RunRecord, trigger: str) -> str:
+    """Return the pattern of a prompt: how the captions open, then the usual slots."""
+    named = f"{trigger} {_value(record.settings, 'subject', 'class_word', '')}".strip()
+    captions = _captions(record)
+    opening = named if captions and all(caption.startswith(named) for caption in captions) else trigger
+    return f"{opening}, [pose], [view], [scene]"
+
+
+def _captions(record: RunRecord) -> list[str]:
     pictures = [entry for entry in record.dataset.get("pictures", ()) if not entry.get("regularization")]
-    captions = [entry["caption"] for entry in pictures if entry.get("caption")]
-    prompts = samples or captions
-    told = [prompt if trigger in prompt else f"{trigger}, {prompt}" for prompt in dict.fromkeys(prompts)]
-    return told[:_EXAMPLES] or [trigger]
+    return [entry["caption"] for entry in pictures if entry.get("caption")]
 
 
 def _value(settings: Mapping[str, Any], section: str, name: str, otherwise: Any) -> Any:

@@ -53,7 +53,7 @@ def install(
 
 def webui_root(folder: Path, *, create: bool = False) -> Path:
     """Return the folder that holds models/Lora: `folder`, or the webui inside a packaged build."""
-    folder = Path(folder).expanduser()
+    folder = Path(folder).expanduser().absolute()
     for root in (folder, folder / "webui"):
         if (root / LORAS).is_dir() or (root / "models/Stable-diffusion").is_dir():
             return root

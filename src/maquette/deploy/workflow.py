@@ -37,6 +37,8 @@ class Recipe:
     """The word that means the subject."""
     prompts: tuple[str, ...]
     """Example prompts; the first one goes into the workflow, all into the template."""
+    template: str = ""
+    """The pattern of a good prompt, with [slots] to fill; empty for the trigger and the usual slots."""
     base_checkpoint: str
     """The base model's name as the drawing program lists it, e.g. "sd15.safetensors"."""
     negative: str = ""
@@ -196,7 +198,7 @@ def prompt_template(recipe: Recipe, lora_name: str) -> str:
         f"Drawing    {drawing}",
         "",
         "Template",
-        f"  {recipe.trigger}, [pose], [view], [scene]",
+        f"  {recipe.template or f'{recipe.trigger}, [pose], [view], [scene]'}",
         "",
         "Examples",
         *(f"  {prompt}" for prompt in recipe.prompts),

@@ -155,10 +155,10 @@ def _group_key(request: DrawRequest, chunks: int) -> tuple[Any, ...]:
 
 @contextmanager
 def _quiet(adapter: LoraAdapter | None) -> Iterator[None]:
-    """Within, dropout is off and no gradient is recorded; afterwards all is as before.
+    """Within, the adapter's dropout is off; afterwards it is as it was.
 
-    A generator's caller runs between its steps, so this never spans a `yield` that the caller's own mode
-    would meet: gradients are switched off step by step inside `_Drawing`.
+    Gradients are switched off step by step instead (in `_Drawing`): the caller runs between the steps of this
+    generator, in a mode of its own.
     """
     was_training = adapter is not None and adapter.module.training
     if adapter is not None:

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 
 from maquette.evaluate.charts import Axis, Series, line_chart
 from maquette.evaluate.facts import ReportFacts, Verdict
-from maquette.evaluate.looks import FLOOR, FirstLook, Summary
+from maquette.evaluate.looks import FLOOR, FirstLook, Measure, Summary
 from maquette.evaluate.page import Markup, el, figure_picture, join
-from maquette.evaluate.words import duration, interval, section, size
+from maquette.evaluate.words import change_text, duration, interval, section, size
 
 _SEEDS_SHOWN = 3
 _MARKS = {"learned": "✓", "unclear": "?", "worse": "✕", "unjudged": "○", "unfinished": "…"}
@@ -105,58 +105,60 @@ def measures(facts: ReportFacts, verdict: Verdict) -> Markup | None:
     look = facts.look
     if look is None or not look.measures:
         return None
-    parts: list[Markup] = []
-    for measure in look.measures:
-        summaries = [summary for summary in look.summaries() if summary.measure == measure.name]
-        if not summaries:
-            continue
-        chart = _measure_chart(measure.title, (measure.low, measure.high), summaries, verdict)
-        definition = el("p", f"{measure.title}: {measure.definition}", class_="note")
-        parts.append(join(chart, definition, _measure_table(measure.title, summaries, verdict)))
+    found = look.summaries()
+    parts = [
+        _measure_part(measure, rows, verdict, height=300 if measure.name == verdict.measure else 210)
+        for measure in look.measures
+        if (rows := [summary for summary in found if summary.measure == measure.name])
+    ]
     lead = (
         "Every checkpoint draws the same prompts with the same seeds. Intervals are 95 %, over prompts and "
-        "seeds; the change is paired with the floor picture by picture."
+        "seeds; a change is against the base alone, paired picture by picture."
     )
     return section("What each checkpoint is worth", *parts, lead=lead, anchor="measures")
 
 
-def _measure_chart(
-    title: str, limits: tuple[float, float], summaries: Sequence[Summary], verdict: Verdict
-) -> Markup | None:
+def _measure_part(measure: Measure, summaries: Sequence[Summary], verdict: Verdict, *, height: int) -> Markup:
+    """One measure: its plot, its definition, the first role's numbers, the others' on demand."""
+    first = summaries[0].role
+    others = [summary for summary in summaries if summary.role != first]
+    definition = el("p", f"{measure.title}: {measure.definition}", class_="note")
+    parts = [_measure_chart(measure, summaries, height), definition]
+    parts.append(
+        _measure_table(measure.title, [entry for entry in summaries if entry.role == first], verdict)
+    )
+    if others:
+        told = el("summary", "The numbers of the other prompts")
+        parts.append(el("details", told, _measure_table(measure.title, others, verdict)))
+    return join(*parts)
+
+
+def _measure_chart(measure: Measure, summaries: Sequence[Summary], height: int) -> Markup:
+    """A line for each role; the base alone is step 0. Only the first role shows its interval, for legibility."""
     roles = list(dict.fromkeys(summary.role for summary in summaries))
     series, rules = [], []
     for role, style in zip(roles, ("main", "second", "third"), strict=False):
-        rows = [summary for summary in summaries if summary.role == role and summary.step is not None]
-        floor = next(
-            (summary for summary in summaries if summary.role == role and summary.step is None), None
-        )
+        rows = [summary for summary in summaries if summary.role == role]
         points = [(float(row.step or 0), row.score.mean) for row in rows]
-        band = (
-            []
-            if role != roles[0]
-            else [
-                (float(row.step or 0), row.score.low, row.score.high)
-                for row in rows
-                if row.score.low is not None and row.score.high is not None
-            ]
-        )
-        if floor is not None:
-            points.insert(0, (0.0, floor.score.mean))
-            if role == roles[0]:
-                if floor.score.low is not None and floor.score.high is not None:
-                    band.insert(0, (0.0, floor.score.low, floor.score.high))
-                rules.append((f"floor {floor.score.mean:.2f}", floor.score.mean))
+        band = [
+            (float(row.step or 0), row.score.low, row.score.high)
+            for row in rows
+            if role == roles[0] and row.score.low is not None and row.score.high is not None
+        ]
+        rules += [
+            (f"without LoRA {row.score.mean:.2f}", row.score.mean)
+            for row in rows
+            if role == roles[0] and row.step is None
+        ]
         series.append(Series(name=_role(role), points=points, style=style, band=band, dots=True))
-    if not any(entry.points for entry in series):
-        return None
-    spoken = "; ".join(f"{s.checkpoint}, {_role(s.role)}: {s.score.mean:.2f}" for s in summaries)
     return line_chart(
         series,
-        title=f"{title} by step",
-        description=spoken,
+        title=f"{measure.title} by step",
+        description="; ".join(f"{s.checkpoint}, {_role(s.role)}: {s.score.mean:.2f}" for s in summaries),
         x=Axis(label="optimizer step", low=0.0),
-        y=Axis(label=title.lower(), low=limits[0], high=limits[1]),
+        y=Axis(label=measure.title.lower(), low=measure.low, high=measure.high),
         rules=rules,
+        height=height,
     )
 
 
@@ -165,44 +167,23 @@ def _role(role: str) -> str:
 
 
 def _measure_table(title: str, summaries: Sequence[Summary], verdict: Verdict) -> Markup:
-    head = el(
-        "tr",
-        *(
-            el("th", text, scope="col")
-            for text in ("", "prompts", title, "95 %", "change to the floor", "pictures")
-        ),
+    names = ("", "prompts", title, "95 %", "change", "pictures")
+    rows = [_measure_row(summary, summary.checkpoint == verdict.checkpoint) for summary in summaries]
+    head = el("thead", el("tr", *(el("th", text, scope="col") for text in names)))
+    return el("div", el("table", head, el("tbody", *rows)), class_="scroll")
+
+
+def _measure_row(summary: Summary, chosen: bool) -> Markup:
+    name = join(summary.checkpoint, " ", el("span", "chosen", class_="chip") if chosen else None)
+    cells = (
+        _role(summary.role),
+        f"{summary.score.mean:.3f}",
+        interval(summary.score).removeprefix("95 % "),
+        "–" if summary.change is None else change_text(summary.change),
+        summary.score.count,
     )
-    rows = []
-    for summary in summaries:
-        change = summary.change
-        told = (
-            "–"
-            if change is None
-            else f"{change.mean:+.2f}"
-            + (f" ({change.low:+.2f} to {change.high:+.2f})" if change.low is not None else "")
-        )
-        chosen = summary.checkpoint == verdict.checkpoint
-        name = (
-            join(summary.checkpoint, " ", el("span", "chosen", class_="chip"))
-            if chosen
-            else summary.checkpoint
-        )
-        cells = (
-            _role(summary.role),
-            f"{summary.score.mean:.3f}",
-            interval(summary.score).removeprefix("95 % "),
-            told,
-            summary.score.count,
-        )
-        rows.append(
-            el(
-                "tr",
-                el("th", name, scope="row"),
-                *(el("td", cell) for cell in cells),
-                class_="chosen" if chosen else None,
-            )
-        )
-    return el("div", el("table", el("thead", head), el("tbody", *rows)), class_="scroll")
+    told = [el("td", cell) for cell in cells]
+    return el("tr", el("th", name, scope="row"), *told, class_="chosen" if chosen else None)
 
 
 def grid(facts: ReportFacts, verdict: Verdict) -> Markup | None:

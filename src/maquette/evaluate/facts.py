@@ -51,6 +51,9 @@ class ReportFacts:
     notes: tuple[str, ...] = ()
 
 
+LEAK_ROLE = "leak"
+"""The role of prompts without the trigger: what the LoRA changes there, it was not asked to."""
+
 Outcome = Literal["learned", "unclear", "worse", "unjudged", "unfinished"]
 
 
@@ -89,11 +92,17 @@ def verdict_of(facts: ReportFacts, *, role: str = "bare") -> Verdict:
     best = look.summary(choice.checkpoint, role, measure.name) if choice else None
     if choice is None or floor is None or best is None:
         return _unjudged(facts)
-    return _judged(facts, measure, floor, best, choice.undecided)
+    leak = look.summary(choice.checkpoint, LEAK_ROLE, measure.name)
+    return _judged(facts, measure, floor, best, leak, choice.undecided)
 
 
 def _judged(
-    facts: ReportFacts, measure: Measure, floor: Summary, best: Summary, undecided: tuple[str, ...]
+    facts: ReportFacts,
+    measure: Measure,
+    floor: Summary,
+    best: Summary,
+    leak: Summary | None,
+    undecided: tuple[str, ...],
 ) -> Verdict:
     change = best.change
     assert change is not None
@@ -113,7 +122,12 @@ def _judged(
         f"The paired change is {_signed(change)}{_times(floor.score, best.score)}.",
     ]
     if undecided:
-        sentences.append(f"{_listing(undecided)} cannot be told apart from it with these pictures.")
+        sentences.append(f"With these pictures it cannot be told apart from {_listing(undecided)}.")
+    if leak is not None and leak.change is not None and leak.change.low is not None and leak.change.low > 0:
+        sentences.append(
+            f"It leaks: without the trigger, too, {name} rises, from {leak.score.mean - leak.change.mean:.2f} to "
+            f"{leak.score.mean:.2f}. Regularization pictures of the class hold that back."
+        )
     sentences.append(f"{measure.title}: {measure.definition}")
     return Verdict(
         outcome=outcome,

@@ -130,8 +130,9 @@ class FirstLook:
         scores: list[list[float]],
         floor: list[list[float]],
     ) -> Summary:
-        change = difference(scores, floor) if floor and checkpoint != FLOOR else None
-        score = estimate(scores, limits=(measure.low, measure.high))
+        limits = (measure.low, measure.high)
+        change = difference(scores, floor, limits=limits) if floor and checkpoint != FLOOR else None
+        score = estimate(scores, limits=limits)
         step = self.step_of(checkpoint)
         return Summary(
             checkpoint=checkpoint, step=step, role=role, measure=measure.name, score=score, change=change

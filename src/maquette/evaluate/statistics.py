@@ -106,7 +106,16 @@ def _rest_variance(scores: Sequence[Sequence[float]], mean: float) -> float:
     return total / ((len(rows) - 1) * (len(columns) - 1))
 
 
-def difference(after: Sequence[Sequence[float]], before: Sequence[Sequence[float]]) -> Estimate:
-    """Return the mean of `after − before`, paired by prompt and seed, with its 95 % interval."""
+def difference(
+    after: Sequence[Sequence[float]],
+    before: Sequence[Sequence[float]],
+    *,
+    limits: tuple[float, float] | None = None,
+) -> Estimate:
+    """Return the mean of `after − before`, paired by prompt and seed, with its 95 % interval.
+
+    `limits` are those of the scores themselves.
+    """
     pairs = zip(after, before, strict=True)
-    return estimate([[a - b for a, b in zip(row_a, row_b, strict=True)] for row_a, row_b in pairs])
+    changes = [[a - b for a, b in zip(row_a, row_b, strict=True)] for row_a, row_b in pairs]
+    return estimate(changes, limits=(limits[0] - limits[1], limits[1] - limits[0]) if limits else None)

@@ -20,6 +20,13 @@ def interval(estimate: Estimate) -> str:
     return "" if estimate.low is None else f"95 % {estimate.low:.2f}–{estimate.high:.2f}"
 
 
+def change_text(estimate: Estimate) -> str:
+    """Return "+0.41 (+0.35 to +0.47)", or the change alone without an interval."""
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.mean:+.2f}"
+    return f"{estimate.mean:+.2f} ({estimate.low:+.2f} to {estimate.high:+.2f})"
+
+
 def duration(seconds: float) -> str:
     """Return "48 s", "3 min 20 s" or "2 h 05 min"."""
     whole = round(seconds)

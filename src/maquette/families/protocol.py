@@ -228,6 +228,8 @@ class FamilySpec:
     default_sampler: str
     default_guidance: float
     bucket_step_px: int = 64
+    clip_skip_is_fixed: bool = False
+    """True where the family knows no other clip skip than its default."""
     half_precision_vae: bool = True
     """False where the VAE overflows in float16."""
 

@@ -37,6 +37,7 @@ class LoraAdapter:
         """Layers by kohya key, in the order of keys in a file; `module` is the same as one nn.Module."""
         self.num_trials = num_trials
         self._attached = False
+        self._enabled = True
         self._frozen: list[nn.Parameter] = []
         self._unmerged: dict[str, Tensor] = {}
 
@@ -58,7 +59,9 @@ class LoraAdapter:
         contents = [_contents(index, trial, targets) for index, trial in enumerate(trials)]
         pairs = []
         for target in targets:
-            specs = [_layer_trial(trial, content, target) for trial, content in zip(trials, contents, strict=True)]
+            specs = [
+                _layer_trial(trial, content, target) for trial, content in zip(trials, contents, strict=True)
+            ]
             if target.part in parts and any(specs):
                 pairs.append((target, LoraLayer(target.key, target.module, specs)))
         if not pairs and any(trial is not None for trial in trials):
@@ -82,7 +85,7 @@ class LoraAdapter:
             parameter.requires_grad_(False)
         for key, layer in self.layers.items():
             # An instance attribute shadows the class's forward: names and weights of the base stay as they are.
-            self._targets[key].module.forward = layer.forward  # type: ignore[method-assign]
+            self._targets[key].module.forward = layer.forward
         self._attached = True
 
     def detach(self) -> None:
@@ -105,7 +108,7 @@ class LoraAdapter:
 
     def parameters_of(self, trial: int, part: LoraPart | None = None) -> list[nn.Parameter]:
         """Return the leaf parameters of one trial (of one part of the model), down and up of each module in turn."""
-        found = []
+        found: list[nn.Parameter] = []
         for key, layer in self.layers.items():
             if part in (None, self._targets[key].part):
                 found += layer.weights(trial) or ()
@@ -142,8 +145,6 @@ class LoraAdapter:
         self._enabled = value
         self._switch()
 
-    _enabled = True
-
     def _switch(self) -> None:
         for layer in self.layers.values():
             layer.enabled = self._enabled and not self._unmerged
@@ -166,7 +167,9 @@ class LoraAdapter:
         Until then the layers stand aside. Needs memory for a copy of the adapted base weights.
         """
         if self._unmerged:
-            raise LoraError(Problem("merge", "a LoRA is merged already", "one at a time", "Unmerge it first."))
+            raise LoraError(
+                Problem("merge", "a LoRA is merged already", "one at a time", "Unmerge it first.")
+            )
         for key, layer in self.layers.items():
             if layer.weights(trial):
                 weight = self._targets[key].module.weight
@@ -202,7 +205,9 @@ class LoraAdapter:
             if weights:
                 state[f"{key}.{ALPHA}"] = torch.tensor(layer.alphas[trial])
                 for name, weight in zip((DOWN, UP), weights, strict=True):
-                    state[f"{key}.{name}"] = weight.detach().cpu().clone(memory_format=torch.contiguous_format)
+                    state[f"{key}.{name}"] = (
+                        weight.detach().cpu().clone(memory_format=torch.contiguous_format)
+                    )
         return state
 
     def load_state(self, trial: int, state: State) -> None:
@@ -241,14 +246,14 @@ def _contents(index: int, trial: Trial, targets: Sequence[LoraTarget]) -> dict[s
     return modules
 
 
-def _layer_trial(
-    trial: Trial, content: Mapping[str, ModuleWeights], target: LoraTarget
-) -> LayerTrial | None:
+def _layer_trial(trial: Trial, content: Mapping[str, ModuleWeights], target: LoraTarget) -> LayerTrial | None:
     if isinstance(trial, TrialSpec):
         rank = trial.rank_of(target.kind, default=target.default)
         if rank is None or target.part not in trial.parts:
             return None
-        return LayerTrial(rank=rank, alpha=trial.alpha_of(target.kind), dropout=trial.dropout, seed=trial.seed)
+        return LayerTrial(
+            rank=rank, alpha=trial.alpha_of(target.kind), dropout=trial.dropout, seed=trial.seed
+        )
     weights = content.get(target.key)
     return LayerTrial(rank=weights.rank, alpha=weights.alpha) if weights else None
 

@@ -1,8 +1,8 @@
 """LoRA files: written whole or not at all, read from every common layout, never unpickled.
 
-    saved = save_lora(path, adapter.state_dict(0), metadata, dtype="fp16")
-    lora = read_lora(path, targets=model.lora_targets())      # tensors under kohya names, checked against the model
-    info = inspect_lora(path)                                  # the header alone: rank, alpha, layout, metadata
+saved = save_lora(path, adapter.state_dict(0), metadata, dtype="fp16")
+lora = read_lora(path, targets=model.lora_targets())      # tensors under kohya names, checked against the model
+info = inspect_lora(path)                                  # the header alone: rank, alpha, layout, metadata
 """
 
 from __future__ import annotations
@@ -23,8 +23,25 @@ from maquette.errors import LoraError, MaquetteError, ModelError, Problem, neare
 from maquette.families.common.header import Header, read_header
 from maquette.families.protocol import LoraTarget
 from maquette.files import replacing
-from maquette.lora.formats import OTHER_ADAPTERS, Layout, aliases, alphas_beside, layout_of, split_tensor_name, to_kohya
-from maquette.lora.state import ALPHA, DOWN, State, match_problems, modules_of, same_shape, shapes_for, split_key
+from maquette.lora.formats import (
+    OTHER_ADAPTERS,
+    Layout,
+    aliases,
+    alphas_beside,
+    layout_of,
+    split_tensor_name,
+    to_kohya,
+)
+from maquette.lora.state import (
+    ALPHA,
+    DOWN,
+    State,
+    match_problems,
+    modules_of,
+    same_shape,
+    shapes_for,
+    split_key,
+)
 
 Precision = Literal["fp32", "fp16", "bf16"]
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -87,7 +104,9 @@ class LoraFile:
 # --- writing ---------------------------------------------------------------------------------------------
 
 
-def save_lora(path: Path, state: State, metadata: Mapping[str, str], *, dtype: Precision = "fp16") -> SavedLora:
+def save_lora(
+    path: Path, state: State, metadata: Mapping[str, str], *, dtype: Precision = "fp16"
+) -> SavedLora:
     """Write `state` (kohya names) to `path`, whole or not at all, with sd-scripts' two hashes in its metadata.
 
     Equal input gives equal bytes. Tag frequencies are trimmed, with a note, where the header would exceed 1 MiB.
@@ -156,7 +175,9 @@ def _fit(tensors: Mapping[str, Any], metadata: dict[str, str]) -> tuple[dict[str
         fitted = {key: _trim_tags(key, value, kept_tags) for key, value in metadata.items()}
     if kept_tags is None:
         return fitted, []
-    return fitted, [f"The file keeps the {kept_tags} most frequent tags of each folder: all would exceed the 1 MiB header."]
+    return fitted, [
+        f"The file keeps the {kept_tags} most frequent tags of each folder: all would exceed the 1 MiB header."
+    ]
 
 
 def _trim_tags(key: str, value: str, keep: int) -> str:
@@ -164,7 +185,9 @@ def _trim_tags(key: str, value: str, keep: int) -> str:
         return json.dumps(_most_frequent(json.loads(value), keep))
     if key == "ss_datasets":
         datasets = json.loads(value)
-        return json.dumps([{**entry, "tag_frequency": _most_frequent(entry["tag_frequency"], keep)} for entry in datasets])
+        return json.dumps(
+            [{**entry, "tag_frequency": _most_frequent(entry["tag_frequency"], keep)} for entry in datasets]
+        )
     return value
 
 
@@ -222,7 +245,9 @@ def read_lora(path: Path, targets: Sequence[LoraTarget] | None = None) -> LoraFi
     problems = _stranger_problems(info.path, renamed.strangers, info.num_modules, targets)
     known = {name: value for name, value in renamed.state.items() if split_key(name)[0] in by_key}
     modules = modules_of(known, str(info.path))
-    problems += match_problems(modules, {key: target.module for key, target in by_key.items()}, str(info.path))
+    problems += match_problems(
+        modules, {key: target.module for key, target in by_key.items()}, str(info.path)
+    )
     if problems:
         raise LoraError(problems)
     state: dict[str, Tensor] = {}
@@ -246,7 +271,9 @@ def _lora_header(path: Path) -> Header:
     foreign = sorted({mark for mark in OTHER_ADAPTERS for name in header.tensors if mark in name})
     if foreign:
         given = f"it holds {', '.join(foreign)}: another kind of adapter (LoHa, LoKr, OFT, DoRA, LoCon with a middle)"
-        raise LoraError(Problem(str(path), given, "plain LoRA: lora_down, lora_up, alpha", "Convert it to LoRA first."))
+        raise LoraError(
+            Problem(str(path), given, "plain LoRA: lora_down, lora_up, alpha", "Convert it to LoRA first.")
+        )
     if layout_of(header.tensors) is None:
         raise _no_lora(path, header)
     return header
@@ -293,7 +320,9 @@ def _header_alphas(header: Header, ranks: Mapping[str, int]) -> list[float]:
                 alphas.append(beside.get(module, float(rank)))
                 continue
             file.seek(entry.start)
-            alphas.append(float(torch.frombuffer(bytearray(file.read(entry.num_bytes)), dtype=SCALARS[entry.dtype])[0]))
+            alphas.append(
+                float(torch.frombuffer(bytearray(file.read(entry.num_bytes)), dtype=SCALARS[entry.dtype])[0])
+            )
     return alphas
 
 
@@ -312,7 +341,9 @@ def _adapter_config(path: Path) -> Mapping[str, Any] | None:
         config = json.loads(beside.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         remedy = "Repair it, or move it away to use a scale of one."
-        raise LoraError(Problem(str(beside), f"cannot be read ({error})", "PEFT's JSON configuration", remedy)) from error
+        raise LoraError(
+            Problem(str(beside), f"cannot be read ({error})", "PEFT's JSON configuration", remedy)
+        ) from error
     return config if isinstance(config, dict) else None
 
 
@@ -340,7 +371,9 @@ def _stranger_problems(
     for name in strangers[:20]:
         guess = nearest(name, names)
         remedy = f"Did you mean '{guess}'?" if guess else "It was made for another model."
-        problems.append(Problem(f"{path}: {name}", "is not a module of this model", "a module of this model", remedy))
+        problems.append(
+            Problem(f"{path}: {name}", "is not a module of this model", "a module of this model", remedy)
+        )
     if len(strangers) > 20:
         given = f"{len(strangers) - 20} further modules are not in this model"
         problems.append(Problem(str(path), given, "modules of this model", "See the names above."))

@@ -46,7 +46,16 @@ SUFFIXES: tuple[tuple[str, str], ...] = (
 )
 """How a LoRA tensor's name may end, and which of the three tensors that means."""
 
-OTHER_ADAPTERS = ("hada_w", "lokr_w", "oft_blocks", "oft_diag", "dora_scale", "lora_magnitude_vector", "lora_mid", "boft_")
+OTHER_ADAPTERS = (
+    "hada_w",
+    "lokr_w",
+    "oft_blocks",
+    "oft_diag",
+    "dora_scale",
+    "lora_magnitude_vector",
+    "lora_mid",
+    "boft_",
+)
 """Parts of names that only adapters of other kinds hold."""
 
 # The first diffusers LoRAs sat in attention processors: `attn1.processor.to_q_lora.down.weight`.
@@ -111,7 +120,9 @@ class Renamed:
 
 
 def to_kohya(
-    tensors: Mapping[str, Tensor], targets: Sequence[LoraTarget] | None, alphas: Mapping[str, float] | None = None
+    tensors: Mapping[str, Tensor],
+    targets: Sequence[LoraTarget] | None,
+    alphas: Mapping[str, float] | None = None,
 ) -> Renamed:
     """Return `tensors` of any layout under kohya names of `targets`; without targets modules keep their names.
 
@@ -179,7 +190,9 @@ def _component_configs(metadata: Mapping[str, str]) -> dict[str, dict[str, Any]]
             configs.setdefault(component, {})[setting] = value
     except (ValueError, AttributeError) as error:
         given = f"metadata '{ADAPTER_METADATA}' is no table ({error})"
-        raise LoraError(Problem("LoRA", given, "JSON as diffusers writes it", "Save the LoRA again.")) from error
+        raise LoraError(
+            Problem("LoRA", given, "JSON as diffusers writes it", "Save the LoRA again.")
+        ) from error
     return configs
 
 
@@ -194,7 +207,9 @@ def _alpha(path: str, rank: int, config: Mapping[str, Any]) -> float:
 # --- to diffusers ----------------------------------------------------------------------------------------
 
 
-def to_diffusers(state: Mapping[str, Tensor], targets: Sequence[LoraTarget]) -> tuple[dict[str, Tensor], dict[str, str]]:
+def to_diffusers(
+    state: Mapping[str, Tensor], targets: Sequence[LoraTarget]
+) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return a kohya-named state as diffusers' `save_lora_weights` would write it: tensors and metadata.
 
     Every module must be one of `targets`. Raises LoraError for incomplete pairs.
@@ -210,7 +225,9 @@ def to_diffusers(state: Mapping[str, Tensor], targets: Sequence[LoraTarget]) -> 
         tensors[f"{target.diffusers_key}.lora_B.weight"] = weights.up
         component, _, path = target.diffusers_key.partition(".")
         components.setdefault(component, {})[path.removeprefix("text_model.")] = weights
-    packed = {f"{name}.{key}": value for name, parts in components.items() for key, value in _config(parts).items()}
+    packed = {
+        f"{name}.{key}": value for name, parts in components.items() for key, value in _config(parts).items()
+    }
     return tensors, {"format": "pt", ADAPTER_METADATA: json.dumps(packed, indent=2, sort_keys=True)}
 
 

@@ -193,7 +193,6 @@ class LoraLayer(nn.Module):
         return torch.baddbmm(out_PnO, lx_Pnr, up_POr.mT).reshape(out.shape)
 
     def _forward_conv(self, x: Tensor, out: Tensor) -> Tensor:
-        num_trials = len(self.trials)
         down, up = _as_dtype_of(x, *self._stacked())
         lx_PbrN = self._weigh(self._convolve(x, down))
         up_PxOr = up.flatten(2).unsqueeze(1)
@@ -208,7 +207,8 @@ class LoraLayer(nn.Module):
             return torch.matmul(down.flatten(2).unsqueeze(1), x_PbIN)
         # Trials become channel groups of one convolution.
         grouped = x.reshape(num_trials, rows, *x.shape[1:]).transpose(0, 1).reshape(rows, -1, *x.shape[2:])
-        lx = F.conv2d(grouped, down.flatten(0, 1), None, *self._geometry.placing, groups=num_trials)
+        stride, padding, dilation = self._geometry.placing
+        lx = F.conv2d(grouped, down.flatten(0, 1), None, stride, padding, dilation, num_trials)
         return lx.reshape(rows, num_trials, rank, -1).transpose(0, 1)
 
     def _weigh(self, lx: Tensor) -> Tensor:
@@ -242,7 +242,9 @@ class LoraLayer(nn.Module):
         return lx * mask.reshape(lx.shape)
 
     def _mask_shape(self, lx: Tensor, rank: int) -> tuple[tuple[int, ...], int]:
-        if self._geometry.is_conv:  # [b, r, H, W] alone, [b, r, N] packed: the same elements in the same order
+        if (
+            self._geometry.is_conv
+        ):  # [b, r, H, W] alone, [b, r, N] packed: the same elements in the same order
             return (lx.shape[0], rank, math.prod(lx.shape[2:])), 1
         return (math.prod(lx.shape[:-1]), rank), -1
 

@@ -207,7 +207,9 @@ class LoraMetadata:
     def to_metadata(self) -> dict[str, str]:
         """Return every key but the two hashes, which `save_lora` adds."""
         values = {f.name: getattr(self.training, f.name) for f in fields(self.training)}
-        values = {key: value for key, value in values.items() if value is not None or key not in OPTIONAL_FACTS}
+        values = {
+            key: value for key, value in values.items() if value is not None or key not in OPTIONAL_FACTS
+        }
         values["sd_scripts_commit_hash"] = IMPLEMENTATION_VERSION
         values |= _config_keys(self.datasets) if self.from_config else self._folder_keys()
         if self.network_args:
@@ -252,14 +254,20 @@ def _config_keys(datasets: Iterable[DatasetFacts]) -> dict[str, Any]:
     for dataset in datasets:
         entry = {f.name: getattr(dataset, f.name) for f in fields(dataset) if f.name != "subsets"}
         entry["resize_interpolation"] = None
-        entry["subsets"] = [{f.name: getattr(subset, f.name) for f in fields(subset)} for subset in dataset.subsets]
+        entry["subsets"] = [
+            {f.name: getattr(subset, f.name) for f in fields(subset)} for subset in dataset.subsets
+        ]
         entries.append({"is_dreambooth": True, **entry})
         for subset in dataset.subsets:
             if not subset.is_reg:
                 folders[_free_name(subset.image_dir, folders)] = _folder(subset)
         for folder, counts in dataset.tag_frequency.items():
             tags.setdefault(folder, counts)  # a folder that several datasets share is counted once
-    return {"datasets": json.dumps(entries), "tag_frequency": json.dumps(tags), "dataset_dirs": json.dumps(folders)}
+    return {
+        "datasets": json.dumps(entries),
+        "tag_frequency": json.dumps(tags),
+        "dataset_dirs": json.dumps(folders),
+    }
 
 
 def _folder(subset: SubsetFacts) -> dict[str, int]:

@@ -46,7 +46,9 @@ def modules_of(state: State, where: str = "LoRA") -> dict[str, ModuleWeights]:
     for name, value in state.items():
         key, tensor = split_key(name)
         grouped.setdefault(key, {})[tensor] = value
-    problems = [problem for key, tensors in grouped.items() for problem in _pair_problems(where, key, tensors)]
+    problems = [
+        problem for key, tensors in grouped.items() for problem in _pair_problems(where, key, tensors)
+    ]
     if problems:
         raise LoraError(problems)
     return {key: _module(tensors) for key, tensors in grouped.items()}
@@ -63,9 +65,13 @@ def _pair_problems(where: str, key: str, tensors: dict[str, Tensor]) -> list[Pro
     missing = [name for name in (DOWN, UP) if name not in tensors]
     place = f"{where}: {key}"
     if strangers:
-        return [Problem(place, f"holds {', '.join(strangers)}", "plain LoRA: lora_down, lora_up, alpha", remedy)]
+        return [
+            Problem(place, f"holds {', '.join(strangers)}", "plain LoRA: lora_down, lora_up, alpha", remedy)
+        ]
     if missing:
-        return [Problem(place, f"has no {' and no '.join(missing)}", "a pair of lora_down and lora_up", remedy)]
+        return [
+            Problem(place, f"has no {' and no '.join(missing)}", "a pair of lora_down and lora_up", remedy)
+        ]
     down, up = tensors[DOWN], tensors[UP]
     if down.ndim not in (2, 4) or up.ndim != down.ndim or up.shape[1] != down.shape[0] or not down.shape[0]:
         given = f"down {list(down.shape)} and up {list(up.shape)}"
@@ -89,7 +95,10 @@ def match_problems(
         more = f"{len(strangers) - 20} further modules that are not in this model"
         problems.append(Problem(where, more, "modules of this model", "See the names above."))
     shaped = ((key, weights) for key, weights in modules.items() if key in targets)
-    return [*problems, *(p for key, weights in shaped for p in _shape_problems(where, key, weights, targets[key]))]
+    return [
+        *problems,
+        *(p for key, weights in shaped for p in _shape_problems(where, key, weights, targets[key])),
+    ]
 
 
 def _stranger(where: str, key: str, targets: Iterable[str]) -> Problem:

@@ -163,7 +163,18 @@ def _inspect(settings: Settings) -> tuple[ModelInfo, FamilySpec]:
     from maquette import families
 
     info = families.inspect(settings.model.base)
-    return info, families.FAMILIES[info.family].spec
+    spec = families.FAMILIES[info.family].spec
+    asked = settings.model.clip_skip
+    if spec.clip_skip_is_fixed and asked not in (None, spec.default_clip_skip):
+        raise ConfigError(
+            Problem(
+                "clip_skip",
+                f"{asked} with {spec.title}",
+                f"{spec.default_clip_skip}, the only one this family has",
+                "Remove it.",
+            )
+        )
+    return info, spec
 
 
 def _scan(settings: Settings) -> Dataset:

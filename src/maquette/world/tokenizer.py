@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from maquette.world.attributes import random_character, random_scene
@@ -72,6 +73,7 @@ def _merged(parts: list[str], pair: Pair) -> list[str]:
     return result
 
 
+@cache
 def world_vocabulary(seed: int = 0, num_captions: int = 4000, num_merges: int = 320) -> Vocabulary:
     """Return the small world's vocabulary: whole words for its captions, syllables for invented names."""
     generator = random.Random(seed)

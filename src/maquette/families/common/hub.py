@@ -13,6 +13,7 @@ CONFIG_PATTERNS = [
     "tokenizer*/*.json",
     "tokenizer*/*.txt",
 ]
+WEIGHT_PARTS = ("unet", "vae", "text_encoder", "text_encoder_2")
 
 
 def fetch(name: str, *, weights: bool) -> Path:
@@ -22,14 +23,14 @@ def fetch(name: str, *, weights: bool) -> Path:
     """
     from huggingface_hub import snapshot_download
 
-    patterns = CONFIG_PATTERNS + (_weight_patterns(name) if weights else [])
     try:
-        folder = Path(snapshot_download(name, allow_patterns=patterns, local_files_only=True))
+        folder = Path(snapshot_download(name, local_files_only=True))
         if not weights or _complete(folder):
             return folder
     except Exception:  # not in the cache: every version of the library has its own exceptions for it
         pass
     try:
+        patterns = CONFIG_PATTERNS + (_weight_patterns(name) if weights else [])
         return Path(snapshot_download(name, allow_patterns=patterns))
     except Exception as error:
         raise ModelError(
@@ -50,9 +51,6 @@ def _complete(folder: Path) -> bool:
     return bool(parts) and all(
         weight_files(part) and all(file.is_file() for file in weight_files(part)) for part in parts
     )
-
-
-WEIGHT_PARTS = ("unet", "vae", "text_encoder", "text_encoder_2")
 
 
 def _weight_patterns(name: str) -> list[str]:

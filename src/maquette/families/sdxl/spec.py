@@ -10,6 +10,7 @@ SPEC = FamilySpec(
     native_resolution_px=1024,
     latent_scale=0.13025,
     default_clip_skip=2,
+    clip_skip_is_fixed=True,
     modelspec_architecture="stable-diffusion-xl-v1-base/lora",
     ss_base_model_version="sdxl_base_v1-0",
     default_sampler="euler_ancestral",

@@ -58,6 +58,7 @@ def train_judge(pictures: Pictures, redrawn_NHWC: np.ndarray, path: Path, minute
     torch.manual_seed(5)
     network = JudgeNetwork()
     loop = TimedLoop({"judge": network}, path, minutes=minutes, learning_rate=LEARNING_RATE, say=say)
+    torch.manual_seed(5 + loop.step)
     held_out = 1024
     for _ in loop.steps():
         render_B = torch.randint(len(pictures) - held_out, (BATCH * 2 // 3,))

@@ -41,7 +41,9 @@ class TimedLoop:
         rate_factors: dict[str, float] | None = None,
         weight_decay: float = 0.01,
         ema_decay: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.clock = clock
         self.modules, self.path, self.say = modules, path, say
         self.budget_s, self.learning_rate, self.ema_decay = 60.0 * minutes, learning_rate, ema_decay
         self.factors = [(rate_factors or {}).get(name, 1.0) for name in modules]
@@ -63,14 +65,14 @@ class TimedLoop:
 
     def steps(self) -> Iterable[int]:
         """Yield step numbers until the minutes are used; saves at the end."""
-        last = said = saved = time.monotonic()
+        last = said = saved = self.clock()
         while self.elapsed_s < self.budget_s:
             warm_up = min(1.0, (self.step + 1) / WARM_UP_STEPS)
             rate = self.learning_rate * warm_up * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * self.progress)))
             for group, factor in zip(self.optimizer.param_groups, self.factors, strict=True):
                 group["lr"] = rate * factor
             yield self.step
-            now = time.monotonic()
+            now = self.clock()
             self.elapsed_s, last = self.elapsed_s + now - last, now
             self.step += 1
             if now - said > SAY_EVERY_S:

@@ -31,6 +31,7 @@ def train_vae(pictures: Pictures, path: Path, minutes: float, say: Say) -> Autoe
         vae.quant_conv.weight[LATENT_CHANNELS:] *= 0.1
         vae.quant_conv.bias[LATENT_CHANNELS:] = FIRST_LOG_VARIANCE
     loop = TimedLoop({"vae": vae}, path, minutes=minutes, learning_rate=LEARNING_RATE, say=say)
+    torch.manual_seed(1 + loop.step)
     for _ in loop.steps():
         pixels_BCHW = pictures.batch(torch.randint(len(pictures), (BATCH,)))
         with torch.autocast("cpu", dtype=torch.bfloat16):
