@@ -10,13 +10,20 @@ from maquette.world.attributes import NONE, Character, Scene, random_character, 
 from maquette.world.captions import caption, invented_name, training_caption
 from maquette.world.cast import BARE_PROMPT, PROMPTS, TOVAKI, TRIGGER, write_training_pictures
 from maquette.world.making.text import told_indices
-from maquette.world.tokenizer import END, START, build_tokenizer, byte_symbols, learn_vocabulary, world_vocabulary
+from maquette.world.tokenizer import (
+    END,
+    START,
+    build_tokenizer,
+    byte_symbols,
+    learn_vocabulary,
+    world_vocabulary,
+)
 
 
 def test_a_detailed_caption_names_everything_that_is_drawn() -> None:
     text = caption(TOVAKI, Scene(view="back", pose="arms up", background="pink"), name=TRIGGER)
     assert text == (
-        "tovaki character, twintail pink hair, dark skin, white shirt, purple skirt, red glove on right hand, "
+        "tovaki character, twintail pink hair, tan skin, white shirt, purple skirt, red glove on right hand, "
         "yellow bandana, arms up, back view, pink background"
     )
 
@@ -29,7 +36,12 @@ def test_a_pose_caption_leaves_appearance_to_the_name() -> None:
 
 def test_what_is_absent_is_not_spoken_of() -> None:
     plain = Character(
-        hair_style="short", hair_color="red", skin="tan", top_color="blue", bottom_kind="pants", bottom_color="black"
+        hair_style="short",
+        hair_color="red",
+        skin="tan",
+        top_color="blue",
+        bottom_kind="pants",
+        bottom_color="black",
     )
     text = caption(plain, Scene())
     assert "glove" not in text and NONE not in text and "hat" not in text and "bandana" not in text

@@ -15,7 +15,13 @@ from maquette.world.making.data import Pictures, load_pictures
 from maquette.world.making.export import export_model
 from maquette.world.making.judge import redraw
 from maquette.world.making.loop import TimedLoop, read_modules, recorded
-from maquette.world.making.networks import LATENT_CHANNELS, LATENT_SCALE, new_denoiser, new_text_encoder, new_vae
+from maquette.world.making.networks import (
+    LATENT_CHANNELS,
+    LATENT_SCALE,
+    new_denoiser,
+    new_text_encoder,
+    new_vae,
+)
 from maquette.world.making.text import read_states, text_batch, tokenize
 from maquette.world.making.unet import Painter, latents_of, shown, signal_share
 from maquette.world.making.vae import normalise_latents, psnr_db
@@ -49,7 +55,13 @@ def test_a_loop_goes_on_where_its_file_stopped(tmp_path: Path) -> None:
         module = nn.Linear(4, 1)
         path, clock = tmp_path / "line.safetensors", count(step=6)
         loop = TimedLoop(
-            {"line": module}, path, minutes=minutes, learning_rate=0.1, say=quiet, ema_decay=0.9, clock=clock.__next__
+            {"line": module},
+            path,
+            minutes=minutes,
+            learning_rate=0.1,
+            say=quiet,
+            ema_decay=0.9,
+            clock=clock.__next__,
         )
         for _ in loop.steps():
             loop.update(module(torch.ones(8, 4)).pow(2).mean())

@@ -11,7 +11,14 @@ from PIL import Image
 from maquette.families import inspect, load
 from maquette.families.protocol import BaseModel
 from maquette.world import pack
-from maquette.world.attributes import ATTRIBUTE_VALUES, Character, Scene, attributes_of, random_character, random_scene
+from maquette.world.attributes import (
+    ATTRIBUTE_VALUES,
+    Character,
+    Scene,
+    attributes_of,
+    random_character,
+    random_scene,
+)
 from maquette.world.captions import caption
 from maquette.world.cast import BARE_PROMPT, SCENES, TOVAKI, training_pictures
 from maquette.world.judge import Judge, as_pixels
@@ -52,7 +59,9 @@ def redrawn(model: BaseModel, images: list[Image.Image]) -> list[Image.Image]:
 
 
 @torch.no_grad()
-def draw(model: BaseModel, prompts: list[str], *, seed: int, steps: int = 12, guidance: float = 3.0) -> list[Image.Image]:
+def draw(
+    model: BaseModel, prompts: list[str], *, seed: int, steps: int = 12, guidance: float = 3.0
+) -> list[Image.Image]:
     count = len(prompts)
     conditioning = model.encode_text(model.tokenize([*prompts, *[""] * count]), clip_skip=1)
     scheduler = model.sampler("dpmpp_2m")
@@ -66,10 +75,14 @@ def draw(model: BaseModel, prompts: list[str], *, seed: int, steps: int = 12, gu
     return pictures(model, model.decode_latents(latent_BCHW))
 
 
-def test_the_judge_reads_every_attribute_off_fresh_renders(judge: Judge, fresh: list[tuple[Character, Scene]]) -> None:
+def test_the_judge_reads_every_attribute_off_fresh_renders(
+    judge: Judge, fresh: list[tuple[Character, Scene]]
+) -> None:
     seen = judge.read([render(*shown) for shown in fresh])
     for name in ATTRIBUTE_VALUES:
-        right = sum(read[name] == attributes_of(*shown)[name] for read, shown in zip(seen, fresh, strict=True))
+        right = sum(
+            read[name] == attributes_of(*shown)[name] for read, shown in zip(seen, fresh, strict=True)
+        )
         # Short and spiky hair look alike below a hat; measured 0.97, everything else 0.995 and more.
         assert right / NUM_FRESH >= (0.92 if name == "hair_style" else 0.97), name
 
@@ -126,7 +139,11 @@ def test_the_base_is_an_ordinary_stable_diffusion_1_file() -> None:
 
 def test_the_file_carries_the_recipes_tokenizer(base: BaseModel) -> None:
     tokenizer = build_tokenizer(world_vocabulary())
-    texts = [text for _, text in training_pictures(strategy="detailed")] + [BARE_PROMPT, "", "Unknown words, 42 × ü!"]
+    texts = [text for _, text in training_pictures(strategy="detailed")] + [
+        BARE_PROMPT,
+        "",
+        "Unknown words, 42 × ü!",
+    ]
     expected = tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids
     assert torch.equal(base.tokenize(texts).ids[0], expected)
 
@@ -138,7 +155,9 @@ def test_latents_are_normalised(base: BaseModel, fresh: list[tuple[Character, Sc
     assert (latent_BCHW.std(dim=(0, 2, 3)) - 1).abs().max() < 0.15
 
 
-def test_the_autoencoder_keeps_what_matters(base: BaseModel, judge: Judge, fresh: list[tuple[Character, Scene]]) -> None:
+def test_the_autoencoder_keeps_what_matters(
+    base: BaseModel, judge: Judge, fresh: list[tuple[Character, Scene]]
+) -> None:
     images = [render(*shown) for shown in fresh[:64]]
     again = redrawn(base, images)
     error_B = (as_pixels(images) - as_pixels(again)).div(2).pow(2).mean(dim=(1, 2, 3))
@@ -147,7 +166,9 @@ def test_the_autoencoder_keeps_what_matters(base: BaseModel, judge: Judge, fresh
     assert sum(likeness) / len(likeness) > 0.96
 
 
-def test_the_base_draws_what_a_caption_tells(base: BaseModel, judge: Judge, fresh: list[tuple[Character, Scene]]) -> None:
+def test_the_base_draws_what_a_caption_tells(
+    base: BaseModel, judge: Judge, fresh: list[tuple[Character, Scene]]
+) -> None:
     wanted = fresh[:8]
     images = draw(base, [caption(*shown) for shown in wanted], seed=3)
     likeness = [judge.likeness([image], *shown)[0] for image, shown in zip(images, wanted, strict=True)]

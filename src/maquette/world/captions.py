@@ -50,11 +50,16 @@ def scene_tags(scene: Scene) -> dict[str, str]:
     }
 
 
-def caption(character: Character, scene: Scene, *, name: str | None = None, strategy: str = "detailed") -> str:
+def caption(
+    character: Character, scene: Scene, *, name: str | None = None, strategy: str = "detailed"
+) -> str:
     """Return the caption of a picture under one of STRATEGIES; ConfigError for another strategy."""
     if strategy not in STRATEGIES:
         problem = Problem(
-            "caption strategy", repr(strategy), f"one of {', '.join(STRATEGIES)}", did_you_mean(strategy, STRATEGIES)
+            "caption strategy",
+            repr(strategy),
+            f"one of {', '.join(STRATEGIES)}",
+            did_you_mean(strategy, STRATEGIES),
         )
         raise ConfigError(problem)
     tags: list[str] = []

@@ -18,7 +18,7 @@ TRIGGER = "tovaki"
 TOVAKI = Character(
     hair_style="twintail",
     hair_color="pink",
-    skin="dark",
+    skin="tan",
     top_color="white",
     bottom_kind="skirt",
     bottom_color="purple",
@@ -47,7 +47,8 @@ _SCENES = (
 )
 
 SCENES: tuple[Scene, ...] = tuple(
-    Scene(view=view, pose=pose, background=background, shift=shift) for view, pose, background, shift in _SCENES
+    Scene(view=view, pose=pose, background=background, shift=shift)
+    for view, pose, background, shift in _SCENES
 )
 """The fifteen training pictures: every view, pose and background."""
 
@@ -88,7 +89,8 @@ PROMPTS: tuple[Prompt, ...] = (
 def training_pictures(size_px: int = 64, strategy: str = "pose") -> list[tuple[Image.Image, str]]:
     """Return the fifteen pictures with their captions under one of captions.STRATEGIES."""
     return [
-        (render(TOVAKI, scene, size_px), caption(TOVAKI, scene, name=TRIGGER, strategy=strategy)) for scene in SCENES
+        (render(TOVAKI, scene, size_px), caption(TOVAKI, scene, name=TRIGGER, strategy=strategy))
+        for scene in SCENES
     ]
 
 
@@ -102,5 +104,3 @@ def write_training_pictures(folder: Path, *, size_px: int = 64, strategy: str = 
         write_atomic(path.with_suffix(".txt"), text + "\n")
         paths.append(path)
     return paths
-
-

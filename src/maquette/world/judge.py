@@ -50,6 +50,9 @@ IDENTITY_ITEMS: dict[str, tuple[str, ...]] = {
 class JudgeNetwork(nn.Module):
     """Pictures [B, 3, 64, 64] in [−1, 1] to one tensor of logits [B, V] an attribute."""
 
+    place_CHW: torch.Tensor
+    """Row and column of every place, both from −1 to 1."""
+
     def __init__(self) -> None:
         super().__init__()
         rows_HW, columns_HW = torch.meshgrid(
@@ -118,7 +121,9 @@ class Judge:
         """Return each picture's most probable value of every attribute."""
         if not images:
             return []
-        best = {name: chances_BV.argmax(dim=1).tolist() for name, chances_BV in self.attributes(images).items()}
+        best = {
+            name: chances_BV.argmax(dim=1).tolist() for name, chances_BV in self.attributes(images).items()
+        }
         return [
             {name: ATTRIBUTE_VALUES[name][indices[row]] for name, indices in best.items()}
             for row in range(len(images))
@@ -153,12 +158,18 @@ class Judge:
     def following(self, images: Sequence[Image.Image], scene: Scene) -> list[float]:
         """Return for each picture the share of view, pose and background that are as in `scene`."""
         wanted = {name: getattr(scene, name) for name in SCENE_VALUES}
-        return [sum(seen[name] == value for name, value in wanted.items()) / len(wanted) for seen in self.read(images)]
+        return [
+            sum(seen[name] == value for name, value in wanted.items()) / len(wanted)
+            for seen in self.read(images)
+        ]
 
     def likeness(self, images: Sequence[Image.Image], character: Character, scene: Scene) -> list[float]:
         """Return for each picture the share of all attributes, of character and scene, that are right."""
         wanted = attributes_of(character, scene)
-        return [sum(seen[name] == value for name, value in wanted.items()) / len(wanted) for seen in self.read(images)]
+        return [
+            sum(seen[name] == value for name, value in wanted.items()) / len(wanted)
+            for seen in self.read(images)
+        ]
 
 
 def save_judge(network: JudgeNetwork, path: Path) -> None:
@@ -175,12 +186,15 @@ def save_judge(network: JudgeNetwork, path: Path) -> None:
 def read_judge(path: Path) -> Judge:
     """Return the judge kept in a file; ModelError when the file's heads are not this version's attributes."""
     with safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        metadata, keys = file.metadata() or {}, file.keys()
+        tensors = {key: file.get_tensor(key) for key in keys}
     values = {name: tuple(choices) for name, choices in json.loads(metadata.get("attributes", "{}")).items()}
     if values != ATTRIBUTE_VALUES:
         problem = Problem(
-            str(path), "a judge of other attributes", "the attributes of this version", "Train the pack again."
+            str(path),
+            "a judge of other attributes",
+            "the attributes of this version",
+            "Train the pack again.",
         )
         raise ModelError(problem)
     network = JudgeNetwork()

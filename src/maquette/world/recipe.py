@@ -94,7 +94,9 @@ class Recipe:
 
     def run_judge(self) -> None:
         redrawn_NHWC = judge_stage.redraw(self.vae, self.pictures, self.folder / "redrawn.npy", self.say)
-        judge_stage.train_judge(self.pictures, redrawn_NHWC, self.path("judge"), self.budget("judge"), self.say)
+        judge_stage.train_judge(
+            self.pictures, redrawn_NHWC, self.path("judge"), self.budget("judge"), self.say
+        )
 
     def run_text(self) -> None:
         text_stage.train_text(self.tokenizer, self.path("text"), self.budget("text"), self.say)
@@ -108,7 +110,13 @@ class Recipe:
         latent_NCHW = unet_stage.latents_of(self.vae, few, self.path("latents"), self.say)
         encoder = text_stage.read_text(len(self.tokenizer), self.path("text"))
         unet_stage.train_unet(
-            encoder, self.tokenizer, latent_NCHW, few.labels_NA, self.path("unet"), self.budget("unet"), self.say
+            encoder,
+            self.tokenizer,
+            latent_NCHW,
+            few.labels_NA,
+            self.path("unet"),
+            self.budget("unet"),
+            self.say,
         )
 
     def run_export(self) -> None:
@@ -162,7 +170,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder for everything that is made")
     total = sum(MINUTES.values())
     parser.add_argument("--minutes", type=float, default=total, help=f"training in all (default {total:.0f})")
-    parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES), help="which stages to run")
+    parser.add_argument(
+        "--stages", nargs="+", choices=STAGES, default=list(STAGES), help="which stages to run"
+    )
     parser.add_argument("--threads", type=int, default=1, help="processor threads (default 1)")
     parser.add_argument("--install", action="store_true", help="put the result into the installed package")
     options = parser.parse_args(arguments)
@@ -180,7 +190,9 @@ def main(arguments: list[str] | None = None) -> int:
     if options.install:
         install(recipe.result)
     if "export" in options.stages:
-        sys.stdout.write(json.dumps(json.loads((recipe.result / FACTS_NAME).read_text(encoding="utf-8"))) + "\n")
+        sys.stdout.write(
+            json.dumps(json.loads((recipe.result / FACTS_NAME).read_text(encoding="utf-8"))) + "\n"
+        )
     return 0
 
 

@@ -255,7 +255,9 @@ def _draw_hair_front(canvas: _Canvas, hair: Rgb, toward: float) -> None:
         return
     canvas.dome((HEAD[0], 19.0), 13.2, 10.0, hair)
     for side in (-1.0, 1.0):
-        canvas.polygon([(side * 13.0, 18.0), (side * 9.6, 18.0), (side * 11.2, 27.0), (side * 12.9, 25.0)], hair)
+        canvas.polygon(
+            [(side * 13.0, 18.0), (side * 9.6, 18.0), (side * 11.2, 27.0), (side * 12.9, 25.0)], hair
+        )
     zigzag = [(8.0, 20.4), (4.0, 18.4), (0.0, 20.8), (-4.0, 18.4), (-8.0, 20.4)]
     canvas.polygon([(-12.6, 17.0), (12.6, 17.0), *zigzag], hair, rim=False)
 
@@ -282,7 +284,9 @@ def _draw_headwear(canvas: _Canvas, character: Character, scene: Scene) -> None:
     if character.headwear == "hat":
         canvas.dome((HEAD[0], 15.5), 11.0, 10.8, color)
         canvas.limb((-13.5, 15.8), (13.5, 15.8), 3.4, color)
-        canvas.polygon([(-10.6, 13.0), (10.6, 13.0), (10.9, 11.0), (-10.9, 11.0)], shade(color, 0.7), rim=False)
+        canvas.polygon(
+            [(-10.6, 13.0), (10.6, 13.0), (10.9, 11.0), (-10.9, 11.0)], shade(color, 0.7), rim=False
+        )
         return
     canvas.polygon([(-13.2, 13.6), (13.2, 13.6), (13.6, 18.4), (-13.6, 18.4)], color)
     if toward:

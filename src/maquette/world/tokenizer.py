@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 from maquette.world.attributes import random_character, random_scene
@@ -51,7 +52,7 @@ def learn_vocabulary(texts: Iterable[str], num_merges: int) -> Vocabulary:
     while len(merges) < num_merges:
         pairs: Counter[Pair] = Counter()
         for word, parts in spelled.items():
-            for pair in zip(parts, parts[1:], strict=False):
+            for pair in pairwise(parts):
                 pairs[pair] += words[word]
         if not pairs:
             break
@@ -59,8 +60,16 @@ def learn_vocabulary(texts: Iterable[str], num_merges: int) -> Vocabulary:
         merges.append(best)
         spelled = {word: _merged(parts, best) for word, parts in spelled.items()}
     symbols = byte_symbols()
-    tokens = [*symbols, *(symbol + "</w>" for symbol in symbols), *("".join(pair) for pair in merges), START, END]
-    return Vocabulary(vocab={token: index for index, token in enumerate(dict.fromkeys(tokens))}, merges=tuple(merges))
+    tokens = [
+        *symbols,
+        *(symbol + "</w>" for symbol in symbols),
+        *("".join(pair) for pair in merges),
+        START,
+        END,
+    ]
+    return Vocabulary(
+        vocab={token: index for index, token in enumerate(dict.fromkeys(tokens))}, merges=tuple(merges)
+    )
 
 
 def _merged(parts: list[str], pair: Pair) -> list[str]:

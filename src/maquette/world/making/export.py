@@ -55,7 +55,9 @@ def export_model(painter: Painter, vocabulary: Vocabulary, path: Path) -> None:
             if not state[binding.module_key].is_floating_point():
                 continue  # position ids are counted, not learned
             tensor = state[binding.module_key].detach().half()
-            tensors[binding.file_key] = (tensor[:, :, None, None] if binding.change == "squeeze" else tensor).contiguous()
+            tensors[binding.file_key] = (
+                tensor[:, :, None, None] if binding.change == "squeeze" else tensor
+            ).contiguous()
     metadata = {
         "modelspec.sai_model_spec": "1.0.0",
         "modelspec.architecture": "stable-diffusion-v1",

@@ -25,7 +25,9 @@ NUM_REDRAWN = 12_000
 
 
 @torch.no_grad()
-def redraw(vae: AutoencoderKL, pictures: Pictures, path: Path, say: Say, count: int = NUM_REDRAWN) -> np.ndarray:
+def redraw(
+    vae: AutoencoderKL, pictures: Pictures, path: Path, say: Say, count: int = NUM_REDRAWN
+) -> np.ndarray:
     """Return uint8 [count, 64, 64, 3]: the first pictures through the autoencoder, kept in `path`."""
     if not path.exists():
         say(f"redrawing {count:,} pictures through the autoencoder")
@@ -53,7 +55,9 @@ def _disturbed(pixels_BCHW: torch.Tensor) -> torch.Tensor:
     return pixels_BCHW + torch.randn_like(pixels_BCHW) * 0.06 * torch.rand(len(pixels_BCHW), 1, 1, 1)
 
 
-def train_judge(pictures: Pictures, redrawn_NHWC: np.ndarray, path: Path, minutes: float, say: Say) -> JudgeNetwork:
+def train_judge(
+    pictures: Pictures, redrawn_NHWC: np.ndarray, path: Path, minutes: float, say: Say
+) -> JudgeNetwork:
     """Return the judge trained for `minutes`, resumed from `path`: two thirds renders, a third redrawn pictures."""
     torch.manual_seed(5)
     network = JudgeNetwork()
@@ -63,7 +67,9 @@ def train_judge(pictures: Pictures, redrawn_NHWC: np.ndarray, path: Path, minute
     for _ in loop.steps():
         render_B = torch.randint(len(pictures) - held_out, (BATCH * 2 // 3,))
         redrawn_B = torch.randint(len(redrawn_NHWC), (BATCH - len(render_B),))
-        pixels_BCHW = torch.cat([pictures.batch(render_B), to_float(torch.from_numpy(redrawn_NHWC[redrawn_B.numpy()]))])
+        pixels_BCHW = torch.cat(
+            [pictures.batch(render_B), to_float(torch.from_numpy(redrawn_NHWC[redrawn_B.numpy()]))]
+        )
         labels_BA = pictures.labels_NA[torch.cat([render_B, redrawn_B])]
         order_B = torch.randperm(BATCH)
         pixels_BCHW, labels_BA = _disturbed(pixels_BCHW[order_B]), labels_BA[order_B]

@@ -68,7 +68,9 @@ class TimedLoop:
         last = said = saved = self.clock()
         while self.elapsed_s < self.budget_s:
             warm_up = min(1.0, (self.step + 1) / WARM_UP_STEPS)
-            rate = self.learning_rate * warm_up * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * self.progress)))
+            rate = (
+                self.learning_rate * warm_up * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * self.progress)))
+            )
             for group, factor in zip(self.optimizer.param_groups, self.factors, strict=True):
                 group["lr"] = rate * factor
             yield self.step
@@ -118,8 +120,8 @@ class TimedLoop:
 
     def _load(self) -> None:
         with safe_open(self.path, framework="pt") as file:
-            facts = json.loads(file.metadata()["facts"])
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            facts, keys = json.loads(file.metadata()["facts"]), file.keys()
+            tensors = {key: file.get_tensor(key) for key in keys}
         for kind, modules in (("live", self.modules), ("average", self.averages)):
             for name, module in modules.items():
                 module.load_state_dict(_under(tensors, f"{kind}/{name}/"))
@@ -138,8 +140,8 @@ def _under(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Ten
 def read_modules(path: Path, name: str, kind: str = "live") -> dict[str, torch.Tensor]:
     """Return one module's weights from a loop's file; `kind` is live or average."""
     with safe_open(path, framework="pt") as file:
-        prefix = f"{kind}/{name}/"
-        return {key.removeprefix(prefix): file.get_tensor(key) for key in file.keys() if key.startswith(prefix)}  # noqa: SIM118
+        prefix, keys = f"{kind}/{name}/", file.keys()
+        return {key.removeprefix(prefix): file.get_tensor(key) for key in keys if key.startswith(prefix)}
 
 
 def recorded(path: Path) -> dict[str, float]:

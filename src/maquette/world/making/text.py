@@ -66,7 +66,9 @@ class TellingHeads(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.heads = nn.ModuleList(nn.Linear(TEXT_WIDTH, len(values) + 1) for values in ATTRIBUTE_VALUES.values())
+        self.heads = nn.ModuleList(
+            nn.Linear(TEXT_WIDTH, len(values) + 1) for values in ATTRIBUTE_VALUES.values()
+        )
 
     def forward(self, state_BD: torch.Tensor) -> list[torch.Tensor]:
         return [head(state_BD) for head in self.heads]
@@ -99,18 +101,24 @@ def train_text(tokenizer: Any, path: Path, minutes: float, say: Say) -> Any:
     """Return the text encoder trained for `minutes`, resumed from `path` if that exists."""
     torch.manual_seed(2)
     encoder, heads = new_text_encoder(len(tokenizer)), TellingHeads()
-    loop = TimedLoop({"text": encoder, "heads": heads}, path, minutes=minutes, learning_rate=LEARNING_RATE, say=say)
+    loop = TimedLoop(
+        {"text": encoder, "heads": heads}, path, minutes=minutes, learning_rate=LEARNING_RATE, say=say
+    )
     generator, places = random.Random(3 + loop.step), torch.Generator().manual_seed(4 + loop.step)
     for step in loop.steps():
         ids_BT, told_BA = text_batch(tokenizer, BATCH, generator)
         states = read_states(encoder, ids_BT, places)
         logits = [heads(state_BD) for state_BD in states]
         losses = [
-            F.cross_entropy(logits_BV, told_BA[:, index]) for told in logits for index, logits_BV in enumerate(told)
+            F.cross_entropy(logits_BV, told_BA[:, index])
+            for told in logits
+            for index, logits_BV in enumerate(told)
         ]
         loop.update(torch.stack(losses).mean())
         if step % 200 == 199:
-            right = [(logits_BV.argmax(1) == told_BA[:, i]).float().mean() for i, logits_BV in enumerate(logits[1])]
+            right = [
+                (logits_BV.argmax(1) == told_BA[:, i]).float().mean() for i, logits_BV in enumerate(logits[1])
+            ]
             say(f"text step {step + 1}: {float(torch.stack(right).mean()):.3f} of attributes told")
     return encoder
 
@@ -122,7 +130,9 @@ def telling_accuracy(tokenizer: Any, path: Path, count: int = 1024) -> float:
     heads.load_state_dict(read_modules(path, "heads"))
     ids_BT, told_BA = text_batch(tokenizer, count, random.Random(99))
     logits = heads(read_states(encoder, ids_BT, torch.Generator().manual_seed(0))[1])
-    return sum(float((told.argmax(1) == told_BA[:, i]).float().mean()) for i, told in enumerate(logits)) / len(logits)
+    return sum(
+        float((told.argmax(1) == told_BA[:, i]).float().mean()) for i, told in enumerate(logits)
+    ) / len(logits)
 
 
 def read_text(num_tokens: int, path: Path, kind: str = "live") -> Any:

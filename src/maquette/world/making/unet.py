@@ -61,7 +61,14 @@ def shown(labels_A: list[int]) -> tuple[Character, Scene]:
     """Return the character and scene that a row of value indices stands for."""
     values = {name: choices[labels_A[i]] for i, (name, choices) in enumerate(ATTRIBUTE_VALUES.items())}
     looks = {name: values.pop(name) for name in CHARACTER_VALUES}
-    return Character(**looks), Scene(**values)
+    return Character(**looks), Scene(
+        view=values["view"], pose=values["pose"], background=values["background"]
+    )
+
+
+def told(inhabitant: tuple[Character, Scene], generator: random.Random) -> str:
+    """Return a training caption of a character in a scene."""
+    return training_caption(*inhabitant, generator=generator)[0]
 
 
 def velocity_loss(
@@ -106,7 +113,7 @@ def train_unet(
     inhabitants = [shown(row) for row in labels_NA.tolist()]
     for _ in loop.steps():
         index_B = torch.randint(len(latent_NCHW), (BATCH,))
-        captions = [training_caption(*inhabitants[index], generator)[0] for index in index_B.tolist()]
+        captions = [told(inhabitants[index], generator) for index in index_B.tolist()]
         text_BTD = encoder(input_ids=tokenize(tokenizer, captions)).last_hidden_state
         loop.update(velocity_loss(modules["unet"], latent_NCHW[index_B].float(), text_BTD, share_N))
     return loop
@@ -122,18 +129,27 @@ class Painter:
     vae: AutoencoderKL
 
     @torch.no_grad()
-    def draw(self, prompts: list[str], *, seed: int, steps: int = 20, guidance: float = 3.0) -> list[Image.Image]:
+    def draw(
+        self, prompts: list[str], *, seed: int, steps: int = 20, guidance: float = 3.0
+    ) -> list[Image.Image]:
         """Return one picture a prompt, by DPM-Solver++ under classifier-free guidance."""
         count = len(prompts)
-        text_BTD = self.encoder(input_ids=tokenize(self.tokenizer, [*prompts, *[""] * count])).last_hidden_state
+        text_BTD = self.encoder(
+            input_ids=tokenize(self.tokenizer, [*prompts, *[""] * count])
+        ).last_hidden_state
         scheduler = DPMSolverMultistepScheduler(
-            beta_start=FIRST_BETA, beta_end=LAST_BETA, beta_schedule="scaled_linear", prediction_type="v_prediction"
+            beta_start=FIRST_BETA,
+            beta_end=LAST_BETA,
+            beta_schedule="scaled_linear",
+            prediction_type="v_prediction",
         )
         scheduler.set_timesteps(steps)
         shape = (count, LATENT_CHANNELS, 8, 8)
         latent_BCHW = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
         for timestep in scheduler.timesteps:
-            told_BCHW, plain_BCHW = self.denoiser(latent_BCHW.repeat(2, 1, 1, 1), timestep, text_BTD).sample.chunk(2)
+            told_BCHW, plain_BCHW = self.denoiser(
+                latent_BCHW.repeat(2, 1, 1, 1), timestep, text_BTD
+            ).sample.chunk(2)
             guided_BCHW = plain_BCHW + guidance * (told_BCHW - plain_BCHW)
             latent_BCHW = scheduler.step(guided_BCHW, timestep, latent_BCHW).prev_sample
         pixels_BCHW = self.vae.decode(latent_BCHW / LATENT_SCALE).sample.clamp(-1, 1)
@@ -141,7 +157,9 @@ class Painter:
         return [Image.fromarray(bytes_HWC) for bytes_HWC in bytes_BHWC]
 
 
-def read_painter(path: Path, encoder: Any, tokenizer: Any, vae: AutoencoderKL, kind: str = "average") -> Painter:
+def read_painter(
+    path: Path, encoder: Any, tokenizer: Any, vae: AutoencoderKL, kind: str = "average"
+) -> Painter:
     """Return a painter with the weights in a loop's file; `encoder` receives its text encoder's weights."""
     denoiser = new_denoiser()
     denoiser.load_state_dict(read_modules(path, "unet", kind))

@@ -38,8 +38,12 @@ def train_vae(pictures: Pictures, path: Path, minutes: float, say: Say) -> Autoe
             posterior = vae.encode(pixels_BCHW).latent_dist
             drawn_BCHW = vae.decode(posterior.sample()).sample
         error_BCHW = drawn_BCHW.float() - pixels_BCHW
-        divergence = 0.5 * (posterior.mean.float() ** 2 + posterior.var.float() - 1 - posterior.logvar.float())
-        loop.update(0.5 * error_BCHW.abs().mean() + 2 * (error_BCHW**2).mean() + KL_WEIGHT * divergence.mean())
+        divergence = 0.5 * (
+            posterior.mean.float() ** 2 + posterior.var.float() - 1 - posterior.logvar.float()
+        )
+        loop.update(
+            0.5 * error_BCHW.abs().mean() + 2 * (error_BCHW**2).mean() + KL_WEIGHT * divergence.mean()
+        )
         if loop.step % 200 == 0:
             say(f"vae step {loop.step}: {psnr_db(vae, pictures, 64):.2f} dB")
     return vae
