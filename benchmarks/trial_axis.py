@@ -18,9 +18,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import statistics
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -29,10 +27,10 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import torch
+from circumstances import commit, hardware, software
 from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
-from maquette import __version__
 from maquette.families import BaseModel, LoraTarget
 from maquette.families.common.targets import attention_paths, unet_target
 from maquette.files import write_json
@@ -181,26 +179,6 @@ def _row(what: str, first: Sequence[float], second: Sequence[float]) -> dict[str
     return {**row, "ratio": statistics.median(ratios), "ratio_of_minima": min(first) / min(second)}
 
 
-def hardware(device: str) -> dict[str, Any]:
-    """Return what the numbers were measured on."""
-    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    accelerator = torch.cuda.get_device_name(device) if device.startswith("cuda") else None
-    return {
-        "processor": platform.machine(),
-        "cores": os.cpu_count(),
-        "memory_bytes": memory_bytes,
-        "accelerator": accelerator,
-    }
-
-
-def commit() -> str:
-    """Return the short commit, with + when the tree has changes."""
-    described = subprocess.run(
-        ["git", "describe", "--always", "--dirty=+"], cwd=HERE, capture_output=True, text=True, check=False
-    )
-    return described.stdout.strip() or "unknown"
-
-
 def result(args: argparse.Namespace, rows: list[dict[str, Any]], moment: datetime) -> dict[str, Any]:
     """Return the record of a measurement, as benchmarks/README.md describes it."""
     packed = ", ".join(f"{row['ratio']:.2f}" for row in rows[2:])
@@ -211,11 +189,7 @@ def result(args: argparse.Namespace, rows: list[dict[str, Any]], moment: datetim
         "commit": commit(),
         "hardware": hardware(args.device),
         "load": args.load,
-        "software": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "maquette": __version__,
-        },
+        "software": software(),
         "settings": {**settings, "precision": "float32", "threads": torch.get_num_threads()},
         "results": rows,
         "conclusion": f"One trial takes {rows[0]['ratio']:.3f} of a plain LoRA layer's time, where two equal "

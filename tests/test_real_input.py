@@ -19,10 +19,19 @@ from tests.conftest import shared_data
 from tests.lora.test_diffusers import adapted_layers, complaints, pipeline  # noqa: F401 (complaints is a fixture)
 
 STEPS = 2
-SETTINGS = {"rank": 4, "alpha": 2, "steps": STEPS, "device": "cpu", "seed": 1, "resolution": 128, "bucket_step_px": 64}
+SETTINGS = {
+    "rank": 4,
+    "alpha": 2,
+    "steps": STEPS,
+    "device": "cpu",
+    "seed": 1,
+    "resolution": 128,
+    "bucket_step_px": 64,
+}
 MODULES = {"sd1": 264, "sdxl": 986}
 NEEDS_ROOM = pytest.mark.skipif(
-    not os.environ.get("MAQUETTE_FULL_SDXL"), reason="SDXL at full size needs 16 GB and minutes: set MAQUETTE_FULL_SDXL=1"
+    not os.environ.get("MAQUETTE_FULL_SDXL"),
+    reason="SDXL at full size needs 16 GB and minutes: set MAQUETTE_FULL_SDXL=1",
 )
 
 
@@ -45,7 +54,9 @@ def test_real_pictures_train_on_a_full_size_base_and_diffusers_draws_with_the_lo
     photos = shared_data("photos") / "dog"
     common = {**SETTINGS, "base": str(base), "output": tmp_path / "out", "precision": "bf16"}
     first = maquette.train(portraits, **common, trigger="bespokepunk", name="portraits")
-    second = maquette.train(photos, **common, trigger="zkwdog", name="photos", caption_fallback="photo of zkwdog")
+    second = maquette.train(
+        photos, **common, trigger="zkwdog", name="photos", caption_fallback="photo of zkwdog"
+    )
     assert first.record.schedule["train_items"] == 2030
     _draw_with_diffusers(base, first.lora, complaints)
     assert second.lora.is_file()

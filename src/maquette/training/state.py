@@ -65,7 +65,11 @@ def save_state(
     }
     path = folder / f"state-{step:08d}.safetensors"
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata)
+        try:
+            save_file(tensors, temporary, metadata)
+        except SafetensorError as error:
+            # safetensors wraps the system's own error (disk full, quota) in a type that is no OSError.
+            raise OSError(str(error)) from error
     for old in _state_files(folder)[:-KEPT_STATES]:
         old.unlink(missing_ok=True)
     return path
