@@ -90,6 +90,14 @@ def test_a_killed_process_resumes_to_the_same_weights(short_run: ShortRun, tmp_p
     assert _same(whole.lora, resumed.lora)
 
 
+def test_captions_that_are_cut_off_are_said(short_run: ShortRun, pictures: Path) -> None:
+    (pictures / "p1.txt").write_text("zkw, " + "blue wall, " * 40)
+    said: list[str] = []
+    maquette.train(**short_run(), on_event=lambda event: said.append(getattr(event, "text", "")))
+    assert any("1 of 3 captions" in text and "p1.png" in text for text in said)
+    maquette.train(**short_run(name="long", max_token_length=150), on_event=lambda event: said.clear())
+
+
 def test_a_finished_run_is_neither_resumed_nor_overwritten(short_run: ShortRun) -> None:
     result = maquette.train(**short_run())
     before = result.lora.read_bytes()

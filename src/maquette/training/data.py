@@ -17,7 +17,7 @@ from maquette.dataset.cache import LatentCache
 from maquette.dataset.captions import item_caption
 from maquette.dataset.preprocess import item_size_info, prepare_item, to_float_CHW
 from maquette.dataset.records import Batch, Item
-from maquette.events import Event
+from maquette.events import Event, Message
 from maquette.families.protocol import PictureSize
 from maquette.training.batches import MicroBatch
 from maquette.training.randomness import generator_at
@@ -40,6 +40,19 @@ class TrainingPictures:
         self._epoch_batches = lru_cache(maxsize=2)(
             partial(epoch_batches, dataset.items, dataset.batch_size, dataset.seed)
         )
+
+    def cut_captions(self, max_token_length: int) -> Iterator[Event]:
+        """Say which captions are longer than the text encoders read, since their ends teach nothing."""
+        pictures = self.dataset.dataset.pictures
+        dropped = self.model.tokenize([picture.caption for picture in pictures], max_tokens=max_token_length).dropped
+        cut = [(picture.path.name, tokens) for picture, tokens in zip(pictures, dropped, strict=True) if tokens]
+        if cut:
+            worst, tokens = max(cut, key=lambda entry: entry[1])
+            yield Message(
+                f"{len(cut)} of {len(pictures)} captions are longer than {max_token_length} tokens and lose their ends "
+                f"({worst}: {tokens} tokens). Shorten them, or set max_token_length to 150 or 225.",
+                "warning",
+            )
 
     def encode_all(self, steps: range) -> Iterator[Event]:
         """Encode each picture that `steps` show, once, where latents are cached; then free the VAE unless it is kept."""

@@ -99,6 +99,7 @@ class _Run:
         data = job.dataset.open(
             model, keep_vae=self.draw is not None and bool(job.settings.samples.sample_prompts)
         )
+        yield from data.cut_captions(job.settings.dataset.max_token_length)
         began = time.perf_counter()
         yield from data.encode_all(self.steps)
         self.timings["encode_s"] = time.perf_counter() - began
@@ -219,7 +220,8 @@ class _Run:
 
         assert self.base_hash is not None
         path = self.job.folder.checkpoints / planned.file_name
-        save_checkpoint(path, engine.adapter, self.job, planned, self.base_hash.result(), self.record)
+        saved = save_checkpoint(path, engine.adapter, self.job, planned, self.base_hash.result(), self.record)
+        yield from (Message(note, "warning") for note in saved.notes)
         entry = Checkpoint(
             path=path.relative_to(self.job.folder.path).as_posix(),
             step=planned.step,
