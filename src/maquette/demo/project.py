@@ -13,7 +13,7 @@ from maquette.project.config_file import CONFIG_NAME
 from maquette.world.cast import BARE_PROMPT, TRIGGER, write_training_pictures
 from maquette.world.pack import base_path
 
-STEPS = 300
+STEPS = 320
 CHECKPOINTS = 4
 SAMPLER, SAMPLER_STEPS, GUIDANCE = "dpmpp_2m", 20, 3.0
 
@@ -64,9 +64,9 @@ alpha = 8
 
 [training]
 steps = {steps}
-batch_size = 8
-learning_rate = 3e-3
-text_encoder_lr = 3e-3
+batch_size = 4
+learning_rate = 1.5e-3
+text_encoder_lr = 1.5e-3
 lr_scheduler = "cosine"
 warmup_steps = {min(20, steps // 4)}
 seed = {seed}

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from maquette.evaluate.looks import FirstLook
     from maquette.project.settings import Settings
 
-BARE_SEEDS = 12
-OTHER_SEEDS = 3
+BARE_SEEDS = 16
+OTHER_SEEDS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
