@@ -101,7 +101,8 @@ def line_chart(
     for name, value in rules:
         at = frame.y(value)
         parts.append(el("line", x1=LEFT, x2=WIDTH - RIGHT, y1=at, y2=at, class_="rule"))
-        parts.append(el("text", name, x=WIDTH - RIGHT - 4, y=at - 6, class_="rule-name", text_anchor="end"))
+        beside = at - 6 if at > TOP + 24 else at + 20  # a line near the top has its name beneath
+        parts.append(el("text", name, x=WIDTH - RIGHT - 4, y=beside, class_="rule-name", text_anchor="end"))
     for entry in series:
         parts += _line(frame, entry)
     legend = _legend(series)

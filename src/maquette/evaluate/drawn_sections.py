@@ -170,7 +170,7 @@ def _measure_table(title: str, summaries: Sequence[Summary], verdict: Verdict) -
     names = ("", "prompts", title, "95 %", "change", "pictures")
     rows = [_measure_row(summary, summary.checkpoint == verdict.checkpoint) for summary in summaries]
     head = el("thead", el("tr", *(el("th", text, scope="col") for text in names)))
-    return el("div", el("table", head, el("tbody", *rows)), class_="scroll")
+    return el("div", el("table", head, el("tbody", *rows), class_="numbers"), class_="scroll")
 
 
 def _measure_row(summary: Summary, chosen: bool) -> Markup:
