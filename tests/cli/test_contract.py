@@ -15,6 +15,7 @@ from PIL import Image
 
 from maquette.cli.app import COMMANDS, maquette
 from tests.conftest import make_pictures
+from tests.deploy.test_server import Server
 
 DEVICE = ["--device", "cpu", "--precision", "no"]
 
@@ -125,6 +126,13 @@ def test_deploy_and_evaluate_take_a_run(train: Callable[..., Result], pictures: 
     assert installed.exit_code == 0, installed.output
     entry = last_json(installed)["installed"][0]
     assert Path(entry["lora"]).is_file() and json.loads(Path(entry["workflow"]).read_text())
+    server = Server()
+    server.lists(loras=[entry["lora_name"]], checkpoints=["tiny.safetensors"])
+    verified = run("deploy", answer["run"], "--comfyui", comfy, "--verify", server.url, "--json")
+    assert verified.exit_code == 0, verified.output
+    server.lists(loras=[], checkpoints=["tiny.safetensors"])
+    missing = run("deploy", answer["run"], "--comfyui", comfy, "--verify", server.url, "--json")
+    assert missing.exit_code == 1 and entry["lora_name"] in last_json(missing)["problems"][0]
     looked = run("evaluate", answer["run"], "--prompt", "{trigger}", "--seeds", 1, "--json")
     assert looked.exit_code == 0, looked.output
     assert Path(last_json(looked)["report"]).is_file()

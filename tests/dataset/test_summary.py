@@ -12,6 +12,7 @@ from maquette.dataset.scan import scan_dataset
 from maquette.dataset.summary import bucket_info, dataset_record
 from tests.dataset.making import captioned, picture
 
+
 def test_buckets_are_counted_with_repeats(tmp_path: Path) -> None:
     captioned(tmp_path / "train" / "2_dog", 2, (512, 512))
     captioned(tmp_path / "train" / "3_dog", 1, (640, 480))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,15 @@ from maquette.cli.output import result_command
         type=click.FloatRange(-2, 2),
         help="Strength in the workflow.",
     ),
+    click.option(
+        "--verify",
+        metavar="URL",
+        help="Also ask the ComfyUI running at URL whether it lists the LoRA and takes the workflow.",
+    ),
     click.option("--create", is_flag=True, help="Make the folders where no such program is."),
     name="deploy",
 )
-def command(run: Path, **options: Any) -> dict[str, Any]:
+def command(run: Path, verify: str | None, **options: Any) -> dict[str, Any]:
     """Install a LoRA of RUN where it is drawn with: under a new name, with sidecars, workflow and prompt template."""
     from maquette.api import deploy
 
@@ -48,4 +54,21 @@ def command(run: Path, **options: Any) -> dict[str, Any]:
         lines += [f"{entry.program}: {entry.lora}", f"  prompts: {entry.prompts}"]
         lines += [f"  workflow: {entry.workflow}"] if entry.workflow else []
         lines += [f"  note: {note}" for note in entry.notes]
+    if verify is not None:
+        return {"installed": [entry.to_json() for entry in installed], **_verified(verify, installed, lines)}
     return {"installed": [entry.to_json() for entry in installed], "lines": lines}
+
+
+def _verified(url: str, installed: list[Any], lines: list[str]) -> dict[str, Any]:
+    """Ask a running ComfyUI; HTTP success alone proves nothing there. A problem makes the exit code 1."""
+    from maquette.deploy.server import verify
+
+    problems = []
+    for entry in installed:
+        if entry.workflow is not None:
+            checked = verify(url, json.loads(Path(entry.workflow).read_text(encoding="utf-8")))
+            problems += [str(problem) for problem in checked.problems]
+    said = [f"  problem: {problem}" for problem in problems] or [
+        f"{url} lists the LoRA and takes the workflow."
+    ]
+    return {"verified": url, "problems": problems, "exit_code": 1 if problems else 0, "lines": lines + said}

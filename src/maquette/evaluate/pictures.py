@@ -16,7 +16,6 @@ SAMPLER_TITLES = {
     "euler": "Euler",
     "euler_ancestral": "Euler a",
     "heun": "Heun",
-    "lms": "LMS",
     "pndm": "PLMS",
     "dpmpp_2m": "DPM++ 2M",
     "dpmpp_2m_karras": "DPM++ 2M Karras",

@@ -44,8 +44,12 @@ class TrainingPictures:
     def cut_captions(self, max_token_length: int) -> Iterator[Event]:
         """Say which captions are longer than the text encoders read, since their ends teach nothing."""
         pictures = self.dataset.dataset.pictures
-        dropped = self.model.tokenize([picture.caption for picture in pictures], max_tokens=max_token_length).dropped
-        cut = [(picture.path.name, tokens) for picture, tokens in zip(pictures, dropped, strict=True) if tokens]
+        dropped = self.model.tokenize(
+            [picture.caption for picture in pictures], max_tokens=max_token_length
+        ).dropped
+        cut = [
+            (picture.path.name, tokens) for picture, tokens in zip(pictures, dropped, strict=True) if tokens
+        ]
         if cut:
             worst, tokens = max(cut, key=lambda entry: entry[1])
             yield Message(

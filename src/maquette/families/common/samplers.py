@@ -16,7 +16,6 @@ SAMPLERS: dict[str, tuple[str, str, dict[str, Any], bool]] = {
     "euler": ("scheduling_euler_discrete", "EulerDiscreteScheduler", {}, True),
     "euler_ancestral": ("scheduling_euler_ancestral_discrete", "EulerAncestralDiscreteScheduler", {}, True),
     "heun": ("scheduling_heun_discrete", "HeunDiscreteScheduler", {}, False),
-    "lms": ("scheduling_lms_discrete", "LMSDiscreteScheduler", {}, False),
     "pndm": ("scheduling_pndm", "PNDMScheduler", {"skip_prk_steps": True, "set_alpha_to_one": False}, False),
     "dpmpp_2m": (
         "scheduling_dpmsolver_multistep",
@@ -36,7 +35,6 @@ ALIASES = {
     "euler_a": "euler_ancestral",
     "k_euler": "euler",
     "k_euler_a": "euler_ancestral",
-    "k_lms": "lms",
     "dpmsolver++": "dpmpp_2m",
     "dpmsolver": "dpmpp_2m",
     "uni_pc": "unipc",
