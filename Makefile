@@ -11,10 +11,6 @@ PYTEST_ARGS ?=
 DEMO_ARGS ?=
 
 BIN := $(VENV)/bin
-# Threads that spin while they wait starve each other on a machine that does something else as well: steps of the small
-# world then take many times as long. Sleeping threads lose little on an idle machine.
-OMP_WAIT_POLICY ?= PASSIVE
-export OMP_WAIT_POLICY
 SOURCES := src tests tools benchmarks
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import maquette  # noqa: F401 (before torch: it says how torch's libraries must start)
+
 REPOSITORY = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden"
 

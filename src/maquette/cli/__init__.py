@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 
 def main() -> None:
     """Run the command line and exit with its code. With --json even a wrong flag ends in one JSON object."""
-    # OpenMP threads that spin while they wait starve a training as soon as anything else runs on the machine: a step of
-    # the demo took 24 s instead of 0.3 s on two busy cores. It must be said before torch is loaded; the user's word wins.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import click
 
     from maquette.cli.app import maquette
