@@ -63,6 +63,7 @@ class LoraLayer(nn.Module):
         self.micro_step = 0
         self._factors: Tensor | None = None
         self._stacks: tuple[Tensor, Tensor] | None = None
+        self._first_pair: tuple[nn.Parameter, nn.Parameter]
         self._share_stacks()
 
     # --- weights -----------------------------------------------------------------------------------------
@@ -112,6 +113,8 @@ class LoraLayer(nn.Module):
         """Make the leaves views into one stacked buffer where P > 1 and all present ranks agree."""
         self._stacks = None
         self._factors = None
+        # What a single trial's forward needs at every call, without ParameterList's lookups by name.
+        self._first_pair = (self.downs[0], self.ups[0])
         ranks = {self.downs[slot].shape[0] for slot in range(len(self.slots))}
         if len(self.trials) > 1 and len(ranks) == 1 and self.downs[0].device.type != "meta":
             self._stacks = (self._adopt(self.downs), self._adopt(self.ups))
@@ -173,16 +176,20 @@ class LoraLayer(nn.Module):
         return self._forward_linear(x, out)
 
     def _forward_single(self, x: Tensor, out: Tensor) -> Tensor:
-        down, up = _as_dtype_of(x, self.downs[0], self.ups[0])
-        if self._geometry.is_conv:
+        down: Tensor
+        up: Tensor
+        down, up = self._first_pair
+        if down.dtype != x.dtype:
+            down, up = _as_dtype_of(x, down, up)
+        if self._geometry.kernel:
             lx = F.conv2d(x, down, None, *self._geometry.placing)
             lx = F.conv2d(self._drop(0, lx), up)
         else:
             lx = F.linear(self._drop(0, F.linear(x, down)), up)
-        for factor in (self.multipliers[0], self.scale(0)):
-            if factor != 1.0:  # a product with one changes no bit
-                lx = lx * factor
-        return out + lx
+        if self.multipliers[0] != 1.0:  # a product with one changes no bit
+            lx = lx * self.multipliers[0]
+        scale = self.scale(0)
+        return out + (lx if scale == 1.0 else lx * scale)
 
     def _forward_linear(self, x: Tensor, out: Tensor) -> Tensor:
         num_trials = len(self.trials)
