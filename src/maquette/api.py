@@ -121,6 +121,7 @@ class NewProjectResult:
     pictures: int
     family: str
     steps: int
+    warnings: tuple[str, ...] = ()
 
 
 def init(
@@ -154,12 +155,19 @@ def init(
         bucket_step_px=min(spec.bucket_step_px, info.resolution),
         clip_skip=spec.default_clip_skip,
         num_pictures=pictures,
+        without_captions=all(picture.caption_path is None for picture in dataset.pictures),
         steps=proposed_steps(pictures),
         regularization=Path(regularization) if regularization else None,
         sampler=spec.default_sampler,
         guidance=spec.default_guidance,
     )
-    return NewProjectResult(config=write_project(new), pictures=pictures, family=info.family, steps=new.steps)
+    return NewProjectResult(
+        config=write_project(new),
+        pictures=pictures,
+        family=info.family,
+        steps=new.steps,
+        warnings=tuple(message.text for message in dataset.warnings),
+    )
 
 
 def evaluate(

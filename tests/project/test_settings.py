@@ -107,3 +107,17 @@ def test_a_new_project_reads_back_as_it_was_meant(tmp_path: Path) -> None:
 @pytest.mark.parametrize("pictures", range(15, 26))
 def test_a_character_of_15_to_25_pictures_is_proposed_800_to_1200_steps(pictures: int) -> None:
     assert 800 <= proposed_steps(pictures) <= 1200
+
+
+@pytest.mark.parametrize("without", [True, False])
+def test_a_new_project_of_pictures_without_captions_gets_one_for_all(tmp_path: Path, without: bool) -> None:
+    new = NewProject(
+        folder=tmp_path / "p",
+        images=tmp_path,
+        base="b",
+        trigger="zkw",
+        class_word="dog",
+        without_captions=without,
+    )
+    write_project(new)
+    assert load_settings(tmp_path / "p").dataset.caption_fallback == ("zkw dog" if without else "")

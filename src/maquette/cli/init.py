@@ -47,7 +47,9 @@ def command(
         "pictures": made.pictures,
         "family": made.family,
         "steps": made.steps,
+        "warnings": list(made.warnings),
         "lines": [
+            *(f"warning: {text}" for text in made.warnings),
             f"{made.config}: {made.pictures} pictures, {made.family} base, {made.steps} steps proposed",
             f"Next: maquette train {project} --smoke   (a few steps: proves device, memory, speed)",
             f"      maquette train {project}",

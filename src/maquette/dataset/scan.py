@@ -274,7 +274,7 @@ def _stand_in(
             f"no captions: {len(without)} pictures and no {ending} file",
             "a caption beside each picture, or one for all",
             _other_endings(subset, listing).strip()
-            or f"Write NAME{ending} beside each picture, or give a fallback caption.",
+            or f"Write NAME{ending} beside each picture, or set caption_fallback to one caption for all.",
         )
         return None
     for picture in without:

@@ -25,6 +25,7 @@ class NewProject:
     bucket_step_px: int = 64
     clip_skip: int = 1
     num_pictures: int = 0
+    without_captions: bool = False
     steps: int = 1000
     regularization: Path | None = None
     sampler: str = "euler_ancestral"
@@ -76,7 +77,9 @@ images = {_text(_relative(project.images, project.folder))}
 {_regularization_line(project)}
 resolution = {project.resolution_px}
 bucket_step_px = {project.bucket_step_px}
-keep_tokens = 1           # the trigger stays in front if captions are shuffled
+# shuffle_caption = true  # with keep_tokens = 1 the trigger stays in front
+# keep_tokens = 1
+{_fallback_line(project)}
 
 [lora]
 rank = 16
@@ -98,6 +101,13 @@ sample_prompts = ["{{trigger}}", {_text("{trigger}, " + (project.class_word or "
 guidance = {project.guidance}
 sampler = {_text(project.sampler)}
 """
+
+
+def _fallback_line(project: NewProject) -> str:
+    caption = " ".join(word for word in (project.trigger, project.class_word) if word)
+    if project.without_captions:
+        return f"caption_fallback = {_text(caption)}   # these pictures have no captions; better: one beside each"
+    return f"# caption_fallback = {_text(caption)}   # for pictures without captions"
 
 
 def _regularization_line(project: NewProject) -> str:
