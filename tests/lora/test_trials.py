@@ -112,11 +112,11 @@ def test_trials_trained_together_equal_separate_runs_to_float32(
     for index, run in enumerate(runs):
         (alone,), losses = train(model, [run], fused)
         # Batched products sum in another order: 1e-7 of rounding a step, carried on by four updates.
-        torch.testing.assert_close(packed_losses[:, index], losses[:, 0], rtol=1e-4, atol=0)
+        torch.testing.assert_close(packed_losses[:, index], losses[:, 0], rtol=2e-5, atol=0)
         # AdamW turns a gradient into its sign times the learning rate at first: elements whose gradient is all
-        # rounding go either way. The trial as a whole travels the same way to 3 %.
+        # rounding go either way. The trial as a whole travels the same way to 1 %.
         moved, apart = travel(model, run, alone, packed[index])
-        assert moved > 0 and apart < 0.03 * moved
+        assert moved > 0 and apart < 0.01 * moved
 
 
 def travel(
