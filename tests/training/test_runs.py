@@ -154,7 +154,7 @@ def test_a_smoke_run_proves_the_device_and_leaves_nothing(short_run: ShortRun) -
     assert result.steps == 3 and result.seconds_per_step > 0
     assert result.record.device["forward_device"] == "cpu"
     assert result.record.schedule["steps"] == 500
-    assert not result.run.exists() and not (Path(short_run()["output"]) / "zkw").exists()
+    assert not result.run.parent.exists() and not (Path(short_run()["output"]) / "zkw").exists()
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_what_was_saved(short_run: ShortRun) -> None:

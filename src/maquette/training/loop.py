@@ -168,8 +168,6 @@ class _Run:
                 if stop.requested and step + 1 < total:
                     self._save_state(engine, step + 1)
                     raise KeyboardInterrupt
-                if stop.requested:
-                    stop.requested = False
 
     def _clock(self, engine: Engine, seconds: float) -> None:
         from maquette.training.device import synchronize

@@ -110,7 +110,7 @@ class Job:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.smoke_steps is not None:
-            shutil.rmtree(self.folder.path, ignore_errors=True)
+            shutil.rmtree(self.folder.path.parent, ignore_errors=True)
 
 
 def prepare(settings: Settings, *, resume: Path | None = None, smoke_steps: int | None = None) -> Job:
