@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from maquette.dataset.summary import count_tags
 from maquette.lora.metadata import (
     IMPLEMENTATION_VERSION,
     DatasetFacts,
@@ -15,7 +16,6 @@ from maquette.lora.metadata import (
     ModelSpec,
     SubsetFacts,
     TrainingFacts,
-    count_tags,
     legacy_model_hash,
 )
 from tests.conftest import GOLDEN

@@ -6,7 +6,7 @@ Drawing programs read them: tag tables, picture counts and bucket sizes.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -16,12 +16,17 @@ from maquette.dataset.records import Dataset, Item
 
 def tag_frequency(dataset: Dataset, index: int = 0) -> dict[str, dict[str, int]]:
     """Return for each folder name how many captions have each tag, in lower case; repeats do not count."""
-    tables: dict[str, Counter[str]] = {}
+    captions: dict[str, list[str]] = {}
     for picture in dataset.pictures:
         if picture.subset.dataset == index:
-            tags = (tag.strip().lower() for tag in picture.caption.split(","))
-            tables.setdefault(picture.subset.name, Counter()).update(tag for tag in tags if tag)
-    return {name: dict(table) for name, table in tables.items()}
+            captions.setdefault(picture.subset.name, []).append(picture.caption)
+    return {name: count_tags(texts) for name, texts in captions.items()}
+
+
+def count_tags(captions: Iterable[str]) -> dict[str, int]:
+    """Return how often each comma-separated part of the captions occurs, in lower case and order of appearance."""
+    tags = (tag.strip().lower() for caption in captions for tag in caption.split(","))
+    return dict(Counter(tag for tag in tags if tag))
 
 
 def bucket_info(items: Sequence[Item], index: int = 0) -> dict[str, Any]:

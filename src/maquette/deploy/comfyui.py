@@ -15,19 +15,21 @@ from pathlib import Path
 from typing import Any
 
 from maquette.deploy.nodes import check_workflow
-from maquette.deploy.release import (
-    Placed,
-    place_lora,
-    release_stem,
-    require_lora,
-    write_beside,
-    write_sidecars,
-)
-from maquette.deploy.workflow import Recipe, build_workflow, check_recipe, prompt_template
-from maquette.errors import OutputError, Problem, nearest
+from maquette.deploy.program import Program, placed_notes
+from maquette.deploy.release import Placed, write_beside, write_sidecars
+from maquette.deploy.workflow import Recipe, build_workflow, prompt_template
+from maquette.errors import nearest
 
 LORAS = Path("models/loras")
 CHECKPOINTS = Path("models/checkpoints")
+COMFYUI = Program(
+    title="ComfyUI",
+    loras=LORAS,
+    marks=(LORAS,),
+    inner="ComfyUI",
+    made=(LORAS, CHECKPOINTS),
+    home="the folder that holds ComfyUI's main.py and models/",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,11 +73,7 @@ def install(
     ComfyUI or cannot be written, LoraError for an unusable LoRA, ConfigError for an unusable recipe or name;
     then nothing was installed.
     """
-    check_recipe(recipe)
-    release_stem(name)
-    require_lora(lora)
-    root = comfy_root(comfy_dir, create=create)
-    placed = place_lora(lora, root / LORAS, name)
+    root, placed = COMFYUI.release(lora, comfy_dir, name=name, recipe=recipe, create=create)
     lora_name = str(placed.path.relative_to(root / LORAS))
     stem = Path(lora_name).with_suffix("").as_posix()
     workflow = build_workflow(recipe, lora_name, prefix=stem.replace("/", "-"))
@@ -88,7 +86,7 @@ def install(
     workflow_path, prompts_path = write_beside(root / "maquette", stem, texts)
     sidecars = write_sidecars(placed, recipe, preview, {"prompt": json.dumps(workflow)})
     return Installed(
-        program="ComfyUI",
+        program=COMFYUI.title,
         lora=placed.path,
         lora_name=lora_name,
         sha256=placed.sha256,
@@ -98,36 +96,6 @@ def install(
         workflow=workflow_path,
         prompts=prompts_path,
         notes=tuple(_notes(root, recipe, placed)),
-    )
-
-
-def comfy_root(folder: Path, *, create: bool = False) -> Path:
-    """Return the folder that holds models/loras: `folder`, or the ComfyUI inside a portable build."""
-    folder = Path(folder).expanduser().absolute()
-    for root in (folder, folder / "ComfyUI"):
-        if (root / LORAS).is_dir():
-            return root
-    if create:
-        for part in (LORAS, CHECKPOINTS):
-            try:
-                (folder / part).mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise OutputError(
-                    Problem(
-                        str(folder / part),
-                        f"cannot be made ({error.strerror or error})",
-                        "a writable folder",
-                        "Choose another place.",
-                    )
-                ) from error
-        return folder
-    raise OutputError(
-        Problem(
-            str(folder),
-            "is no ComfyUI folder (it has no models/loras)" if folder.is_dir() else "does not exist",
-            "the folder that holds ComfyUI's main.py and models/",
-            "Give that folder, or make the folders here with --create.",
-        )
     )
 
 
@@ -141,9 +109,7 @@ def _notes(root: Path, recipe: Recipe, placed: Placed) -> list[str]:
             f"The base model {recipe.base_checkpoint} is not in {CHECKPOINTS}{hint}: put it there, "
             "or choose it in the workflow's first node."
         )
-    if placed.already_installed:
-        notes.append(f"{placed.path.name} was already installed with this very content; nothing was copied.")
-    return notes
+    return notes + placed_notes(placed)
 
 
 def _files(folder: Path) -> Sequence[str]:

@@ -5,11 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from maquette.deploy.comfyui import Installed
-from maquette.deploy.release import place_lora, release_stem, require_lora, write_beside, write_sidecars
-from maquette.deploy.workflow import Recipe, check_recipe, prompt_template
-from maquette.errors import OutputError, Problem
+from maquette.deploy.program import Program, placed_notes
+from maquette.deploy.release import write_beside, write_sidecars
+from maquette.deploy.workflow import Recipe, prompt_template
 
 LORAS = Path("models/Lora")
+WEBUI = Program(
+    title="AUTOMATIC1111 / Forge",
+    loras=LORAS,
+    marks=(LORAS, Path("models/Stable-diffusion")),
+    inner="webui",
+    made=(LORAS,),
+    home="the folder that holds webui.py and models/",
+)
 
 
 def install(
@@ -27,18 +35,14 @@ def install(
     The laws and errors are those of `comfyui.install`; there is no workflow, the sidecar and the prompt do
     its work.
     """
-    check_recipe(recipe)
-    release_stem(name)
-    require_lora(lora)
-    root = webui_root(webui_dir, create=create)
-    placed = place_lora(lora, root / LORAS, name)
+    root, placed = WEBUI.release(lora, webui_dir, name=name, recipe=recipe, create=create)
     lora_name = str(placed.path.relative_to(root / LORAS))
     [prompts] = write_beside(
         placed.path.parent, placed.path.stem, {".prompts.txt": prompt_template(recipe, lora_name)}
     )
     sidecars = write_sidecars(placed, recipe, preview, {})
     return Installed(
-        program="AUTOMATIC1111 / Forge",
+        program=WEBUI.title,
         lora=placed.path,
         lora_name=lora_name,
         sha256=placed.sha256,
@@ -47,23 +51,8 @@ def install(
         preview=sidecars.get("preview"),
         workflow=None,
         prompts=prompts,
-        notes=("Press Refresh on the Lora tab; the trigger and the weight come from the sidecar.",),
-    )
-
-
-def webui_root(folder: Path, *, create: bool = False) -> Path:
-    """Return the folder that holds models/Lora: `folder`, or the webui inside a packaged build."""
-    folder = Path(folder).expanduser().absolute()
-    for root in (folder, folder / "webui"):
-        if (root / LORAS).is_dir() or (root / "models/Stable-diffusion").is_dir():
-            return root
-    if create:
-        return folder
-    raise OutputError(
-        Problem(
-            str(folder),
-            "is no AUTOMATIC1111 or Forge folder (it has no models/Lora)",
-            "the folder that holds webui.py and models/",
-            "Give that folder, or make the folders here with --create.",
-        )
+        notes=(
+            "Press Refresh on the Lora tab; the trigger and the weight come from the sidecar.",
+            *placed_notes(placed),
+        ),
     )

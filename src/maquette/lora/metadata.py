@@ -67,7 +67,7 @@ class DatasetFacts:
     min_bucket_reso: int | None = None
     max_bucket_reso: int | None = None
     tag_frequency: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    """Folder name → tag → how many of its captions hold it; see `count_tags`."""
+    """Folder name → tag → how many of its captions hold it."""
     bucket_info: Mapping[str, Any] | None = None
     """{"buckets": {"0": {"resolution": [w, h], "count": n}, …}, "mean_img_ar_error": e}; None without buckets."""
     subsets: tuple[SubsetFacts, ...] = ()
@@ -280,16 +280,6 @@ def _free_name(name: str, taken: Mapping[str, Any]) -> str:
     while choice in taken:
         choice, number = f"{name} ({number})", number + 1
     return choice
-
-
-def count_tags(captions: Iterable[str]) -> dict[str, int]:
-    """Return how often each comma-separated part of the captions occurs, in lower case and order of appearance."""
-    counts: dict[str, int] = {}
-    for caption in captions:
-        for tag in (part.strip().lower() for part in caption.split(",")):
-            if tag:
-                counts[tag] = counts.get(tag, 0) + 1
-    return counts
 
 
 def legacy_model_hash(path: Path) -> str:
