@@ -25,6 +25,10 @@ ROOMS = (
     "cli",
     "api",
     "demo",
+    "check",
+    "plan",
+    "curate",
+    "caption",
     "deploy",
     "evaluate",
     "training",
@@ -37,7 +41,7 @@ ROOMS = (
 )
 FOUNDATION = ("files", "events", "errors")
 # The small world is a base model like any other: it may not lean on how LoRAs are trained or drawn.
-ONLY_LEANS_ON = {"world": ("families",), "lora": ("families",)}
+ONLY_LEANS_ON = {"world": ("families",), "lora": ("families", "findings")}
 
 HEAVY = ("torch", "diffusers", "transformers", "accelerate", "numpy", "PIL", "cv2", "tensorboard")
 DISTRIBUTIONS = {"opencv-python-headless": "cv2", "pillow": "PIL"}
