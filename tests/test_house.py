@@ -44,7 +44,12 @@ FOUNDATION = ("files", "events", "errors")
 ONLY_LEANS_ON = {"world": ("families",), "lora": ("families", "findings")}
 
 HEAVY = ("torch", "diffusers", "transformers", "accelerate", "numpy", "PIL", "cv2", "tensorboard")
-DISTRIBUTIONS = {"opencv-python-headless": "cv2", "pillow": "PIL"}
+DISTRIBUTIONS = {
+    "opencv-python-headless": "cv2",
+    "pillow": "PIL",
+    "pyyaml": "yaml",
+    "scenedetect-headless": "scenedetect",
+}
 UNPICKLERS = ("pickle", "cPickle", "dill", "joblib", "shelve", "marshal", "cloudpickle")
 WRITERS = ("print", "click.echo", "click.secho", "sys.stdout.write", "sys.stderr.write", "pprint.pprint")
 MAX_FILE_LINES = 600
@@ -128,7 +133,13 @@ def test_the_door_is_light(code: str, forbidden: tuple[str, ...]) -> None:
 def test_every_third_party_import_is_a_declared_dependency() -> None:
     """What another package happens to bring along may be gone with its next release."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = {re.split(r"[^\w.-]", requirement)[0] for requirement in project["dependencies"]}
+    extras = [
+        requirement
+        for extra, requirements in project["optional-dependencies"].items()
+        if extra != "dev"
+        for requirement in requirements
+    ]
+    declared = {re.split(r"[^\w.-]", requirement)[0] for requirement in project["dependencies"] + extras}
     modules = {DISTRIBUTIONS.get(name, name.replace("-", "_")) for name in declared}
     offences = [
         (path, line, f"imports {name}")

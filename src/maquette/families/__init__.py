@@ -5,8 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from maquette.families.common.layers import LayerSize, all_layers
+from maquette.families.common.layout import ModelLayout
 from maquette.families.common.refuse import refusal, refuse_early
-from maquette.families.common.source import Source, open_source
+from maquette.families.common.source import SingleFile, Source, open_source
+from maquette.families.common.tokenizer import ClipTokenizer, clip_tokenizer
+from maquette.families.common.tokenizers import file_tokenizer, folder_tokenizer
 from maquette.families.protocol import (
     BaseModel,
     Conditioning,
@@ -30,12 +34,16 @@ __all__ = [
     "BaseModel",
     "Conditioning",
     "Family",
+    "LayerSize",
     "LoraTarget",
     "ModelInfo",
+    "ModelLayout",
     "PictureSize",
     "Tokens",
     "inspect",
+    "layout_of",
     "load",
+    "lora_layers",
 ]
 
 
@@ -59,6 +67,31 @@ def load(
     source = open_source(name)
     family, info = _identify(source)
     return family.load(info, source, dtype=dtype or torch.float32, device=device)
+
+
+def layout_of(info: ModelInfo) -> ModelLayout:
+    """Return the sizes of every part of the model that `info` describes, without torch and without weights.
+
+    A model on this machine is looked at; for one that is not, the family's published sizes hold.
+    """
+    here = Path(info.path).expanduser().exists()
+    return FAMILIES[info.family].layout(open_source(info.path, weights=False) if here else None)
+
+
+def lora_layers(info: ModelInfo) -> tuple[LayerSize, ...]:
+    """Return the sizes of the layers that a LoRA may adapt; see `layout_of`."""
+    return all_layers(layout_of(info))
+
+
+def tokenizer(name: str | Path | None = None) -> ClipTokenizer:
+    """Return the tokenizer that the base model `name` reads captions with: its own, else CLIP's; CLIP's without a model.
+
+    Raises ModelError when the model has one that does not fit it.
+    """
+    if name is None:
+        return clip_tokenizer()
+    source = open_source(name, weights=False)
+    return file_tokenizer(source) if isinstance(source, SingleFile) else folder_tokenizer(source, "tokenizer")
 
 
 def _identify(source: Source) -> tuple[Family, ModelInfo]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from maquette.families.common.layout import ModelLayout
     from maquette.families.common.source import Source
 
 Prediction = Literal["epsilon", "v"]
@@ -232,6 +233,14 @@ class FamilySpec:
     """True where the family knows no other clip skip than its default."""
     half_precision_vae: bool = True
     """False where the VAE overflows in float16."""
+    training_scripts: tuple[str, ...] = ()
+    """File names of sd-scripts' LoRA trainers for this family."""
+    name_pattern: str = ""
+    """What file and hub names of this family usually contain: a regular expression, case ignored unless it says so."""
+    plain_name_pattern: str = ""
+    """Names of the family's own, photographic base without anyone's fine-tuning; empty where its bias is weak."""
+    download_bytes: int = 0
+    """The least that a download of the published model from the hub takes."""
 
 
 class Family(Protocol):
@@ -252,3 +261,6 @@ class Family(Protocol):
         self, info: ModelInfo, source: Source, *, dtype: torch.dtype, device: torch.device | str
     ) -> BaseModel:
         """Return the model with weights in `dtype` on `device`."""
+
+    def layout(self, source: Source | None) -> ModelLayout:
+        """Return the sizes of the parts in `source`; of the published model for None."""

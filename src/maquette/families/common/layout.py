@@ -70,6 +70,15 @@ class TextLayout:
         return max(4, self.width // 64)
 
 
+@dataclass(frozen=True)
+class ModelLayout:
+    """The sizes of a whole base model."""
+
+    unet: UnetLayout
+    vae: VaeLayout
+    texts: tuple[TextLayout, ...]
+
+
 class ShapeReader:
     """Shapes of one part of a file; what is missing becomes one ModelError that names the tensor."""
 

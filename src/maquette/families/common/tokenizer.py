@@ -46,6 +46,14 @@ class ClipTokenizer:
         """Return the ids of `text` alone: no begin, no end, no padding, any length."""
         return [number for word in self._words.findall(clean(text)) for number in self._word_ids(word)]
 
+    def pieces(self, text: str) -> list[str]:
+        """Return the tokens of `text` as text, without the mark that ends a word."""
+        return [
+            symbols.removesuffix(WORD_END)
+            for word in self._words.findall(clean(text))
+            for symbols in self._word_symbols(word)
+        ]
+
     def padded(self, text: str, *, max_tokens: int = CHUNK, chunk: int = CHUNK) -> tuple[list[int], int]:
         """Return (ids in chunks of `chunk` + 2, how many tokens were cut off).
 
@@ -85,11 +93,14 @@ class ClipTokenizer:
         return ClipTokenizer(self.vocabulary, list(self.ranks), pad_id=pad_id)
 
     def _encode_word(self, word: str) -> tuple[int, ...]:
+        return tuple(self.vocabulary.get(piece, self.end_id) for piece in self._word_symbols(word))
+
+    def _word_symbols(self, word: str) -> list[str]:
         if word in (BEGIN, END):
-            return (self.vocabulary[word],)
+            return [word]
         pieces = [self._symbols[byte] for byte in word.encode("utf-8")]
         pieces[-1] += WORD_END
-        return tuple(self.vocabulary.get(piece, self.end_id) for piece in self._merge(pieces))
+        return self._merge(pieces)
 
     def _merge(self, pieces: list[str]) -> list[str]:
         """Join neighbours, the pair of lowest rank first, until no pair is in the merge list."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from maquette.families.common.layout import TextLayout, UnetLayout, VaeLayout
 from maquette.families.protocol import FamilySpec
 
 SPEC = FamilySpec(
@@ -14,6 +15,10 @@ SPEC = FamilySpec(
     ss_base_model_version="sd_v1",
     default_sampler="euler_ancestral",
     default_guidance=7.5,
+    training_scripts=("train_network.py",),
+    name_pattern=r"sd[-_. ]?v?1[-_.]?[0-9]|stable-diffusion-v1|(^|[^0-9])v1[-_.]?[45]([^0-9]|$)",
+    plain_name_pattern=r"^(sd|stable[-_. ]?diffusion)?[-_. ]?v?1[-_. ]?[45]([-_. ](pruned|ema|emaonly|fp16|base|no))*$",
+    download_bytes=4_270_000_000,
 )
 NUM_HEADS = 8
 """Attention heads at every level of the U-Net."""
@@ -21,3 +26,9 @@ ACTIVATION = "quick_gelu"
 """Of the text encoder: OpenAI's CLIP ViT-L/14."""
 PIPELINES = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline")
 """Diffusers pipelines that can hold this family."""
+FULL_SIZES = (
+    UnetLayout(4, 4, (320, 640, 1280, 1280), 2, (1, 1, 1, 0), 1, 768, False, 1280, 0),
+    VaeLayout(3, 4, (128, 256, 512, 512), 2),
+    TextLayout(49408, 77, 768, 3072, 12, 0),
+)
+"""Sizes of U-Net, VAE and text encoder as published."""

@@ -16,7 +16,7 @@ from maquette.families.common.text_keys import hf_bindings
 from maquette.families.common.unet_keys import unet_bindings
 from maquette.families.common.vae_keys import vae_bindings
 from maquette.families.sd1.keys import TEXT_NEWER
-from maquette.families.sd1.spec import ACTIVATION, NUM_HEADS, SPEC
+from maquette.families.sd1.spec import ACTIVATION, FULL_SIZES, NUM_HEADS, SPEC
 
 Layouts = tuple[UnetLayout, VaeLayout, TextLayout]
 
@@ -25,11 +25,7 @@ TINY: Layouts = (
     VaeLayout(3, 4, (32, 32, 32, 32), 2),
     TextLayout(49408, 77, 32, 64, 4, 0),
 )
-FULL: Layouts = (
-    UnetLayout(4, 4, (320, 640, 1280, 1280), 2, (1, 1, 1, 0), 1, 768, False, 1280, 0),
-    VaeLayout(3, 4, (128, 256, 512, 512), 2),
-    TextLayout(49408, 77, 768, 3072, 12, 0),
-)
+FULL: Layouts = FULL_SIZES
 
 
 def file_shapes(layouts: Layouts) -> dict[str, tuple[int, ...]]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from maquette.families.common.layout import UnetLayout
     from maquette.families.common.model import LatentDiffusionModel
+    from maquette.families.common.source import SingleFile
     from maquette.families.protocol import LoraTarget
 
 TEXT_1, TEXT_1_NEWER = (
@@ -22,6 +23,11 @@ TEXT_1, TEXT_1_NEWER = (
 )
 TEXT_2 = "conditioner.embedders.1.model."
 TEXT_LORA, UNET_LORA = ("lora_te1", "lora_te2"), "lora_unet"
+
+
+def first_text_prefix(source: SingleFile) -> str:
+    """Return where the first text encoder's tensors are: only newer files have a `text_model.` level."""
+    return TEXT_1_NEWER if any(name.startswith(TEXT_1_NEWER) for name in source.header.tensors) else TEXT_1
 
 
 def lora_targets(model: LatentDiffusionModel) -> tuple[LoraTarget, ...]:

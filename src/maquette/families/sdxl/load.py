@@ -31,7 +31,7 @@ from maquette.families.common.tokenizer import ClipTokenizer
 from maquette.families.common.tokenizers import file_tokenizer, folder_tokenizer
 from maquette.families.protocol import ModelInfo
 from maquette.families.sdxl.encode import encode_text
-from maquette.families.sdxl.keys import TEXT_1, TEXT_1_NEWER, TEXT_2, lora_targets
+from maquette.families.sdxl.keys import TEXT_2, first_text_prefix, lora_targets
 from maquette.families.sdxl.predict import predict
 from maquette.families.sdxl.spec import ACTIVATIONS, HEAD_WIDTH, NUM_SIZES, SECOND_PAD_ID, SPEC
 
@@ -99,8 +99,7 @@ def size_conditioning(layout: UnetLayout, pooled_width: int, where: str) -> dict
 
 
 def _first_text(source: SingleFile, end_token: int) -> Part:
-    newer = any(name.startswith(TEXT_1_NEWER) for name in source.header.tensors)
-    prefix = TEXT_1_NEWER if newer else TEXT_1
+    prefix = first_text_prefix(source)
     layout = read_hf_text_layout(source.shapes(), prefix, str(source.path))
     module = empty_text_encoder(text_config(layout, ACTIVATIONS[0], end_token=end_token), projection=False)
     return Part(module, hf_bindings(module.state_dict(), prefix), source.header.tensors, str(source.path))

@@ -16,7 +16,7 @@ from maquette.families.common.text_keys import hf_bindings, open_clip_bindings
 from maquette.families.common.unet_keys import unet_bindings
 from maquette.families.common.vae_keys import vae_bindings
 from maquette.families.sdxl.keys import TEXT_1_NEWER, TEXT_2
-from maquette.families.sdxl.spec import ACTIVATIONS, HEAD_WIDTH, SPEC
+from maquette.families.sdxl.spec import ACTIVATIONS, FULL_SIZES, HEAD_WIDTH, SPEC
 
 Layouts = tuple[UnetLayout, VaeLayout, TextLayout, TextLayout]
 
@@ -26,12 +26,7 @@ TINY: Layouts = (
     TextLayout(49408, 77, 32, 64, 3, 0),
     TextLayout(49408, 77, 64, 128, 3, 64),
 )
-FULL: Layouts = (
-    UnetLayout(4, 4, (320, 640, 1280), 2, (0, 2, 10), 10, 768 + 1280, True, 1280, 1280 + 6 * 256),
-    VaeLayout(3, 4, (128, 256, 512, 512), 2),
-    TextLayout(49408, 77, 768, 3072, 12, 0),
-    TextLayout(49408, 77, 1280, 5120, 32, 1280),
-)
+FULL: Layouts = FULL_SIZES
 
 
 def file_shapes(layouts: Layouts) -> dict[str, tuple[int, ...]]:
