@@ -1,4 +1,4 @@
-"""A new project folder: its `maquette.toml`, written for a person to read and change."""
+"""A new project folder: its `maquette.toml` and `profile.toml`, written for a person to read and change."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 from maquette.errors import OutputError, Problem
 from maquette.files import require_writable_folder, write_atomic
 from maquette.project.config_file import CONFIG_NAME
+from maquette.project.profile import PROFILE_NAME, Profile
+from maquette.project.profile_text import profile_toml
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,14 @@ def write_project(project: NewProject) -> Path:
     return write_atomic(path, project_toml(project))
 
 
+def write_profile(folder: Path, profile: Profile) -> tuple[Path, bool]:
+    """Write `folder`/profile.toml unless one is there; return its path and whether it was written."""
+    path = folder / PROFILE_NAME
+    if path.exists():
+        return path, False
+    return write_atomic(path, profile_toml(profile, folder)), True
+
+
 def proposed_steps(num_pictures: int) -> int:
     """Return a step count for a character of this many pictures: 800 to 1,200 for 15 to 25, more for larger sets."""
     return (
@@ -64,7 +74,7 @@ def project_toml(project: NewProject) -> str:
     return f"""# A Maquette project. Train it with:  maquette train {_shell(project.folder)}
 # Every key that can stand here: maquette train --help
 
-[subject]
+[subject]  # what it looks like, and what is on its left and right: profile.toml
 trigger = {_text(project.trigger)}          # the invented word that will mean {subject}
 class_word = {_text(project.class_word)}        # the ordinary word for it: man, dog, anime character
 

@@ -228,6 +228,15 @@ class SampleSettings(Section):
     )
 
 
+class CheckSettings(Section):
+    """`[check]`: which findings this project wants to hear."""
+
+    ignore_rules: tuple[str, ...] = Field(
+        (),
+        description="Rules that are not reported: codes (CAP010), beginnings of codes (PIC) or names. What a rule means: maquette check --explain CODE.",
+    )
+
+
 class Settings(Section):
     """Everything that one training run is asked to do."""
 
@@ -238,6 +247,7 @@ class Settings(Section):
     training: TrainingSettings = TrainingSettings()
     saving: SavingSettings = SavingSettings()
     samples: SampleSettings = SampleSettings()
+    check: CheckSettings = CheckSettings()
 
 
 SECTIONS: dict[str, type[Section]] = {
@@ -248,6 +258,7 @@ SECTIONS: dict[str, type[Section]] = {
     "training": TrainingSettings,
     "saving": SavingSettings,
     "samples": SampleSettings,
+    "check": CheckSettings,
 }
 SECTION_OF = {name: section for section, record in SECTIONS.items() for name in record.model_fields}
 PATHS = frozenset({"images", "regularization", "cache_folder", "output"})

@@ -1,0 +1,179 @@
+"""The machine that a run would use: devices, memory, disks, packages, variables. Rules read the record, never the system.
+
+`look_at_machine()` fills it for this machine; tests and `--machine FILE` give another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from maquette.errors import ConfigError, Problem, did_you_mean
+from maquette.project.request import Trainer
+
+GpuKind = Literal["cuda", "mps", "rocm", "xpu"]
+System = Literal["Linux", "Darwin", "Windows"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gpu:
+    """One accelerator."""
+
+    kind: GpuKind
+    name: str
+    total_bytes: int
+    """Memory; on Apple silicon what the GPU may use of the shared memory."""
+    free_bytes: int | None = None
+    compute_capability: tuple[int, int] | None = None
+    processes: tuple[str, ...] = ()
+    """Other programs that hold its memory, as `name (x.x GiB)`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disk:
+    """The file system that a path lies on."""
+
+    total_bytes: int
+    free_bytes: int
+    mount: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """What rules about the environment read."""
+
+    system: System
+    gpus: tuple[Gpu, ...] = ()
+    ram_bytes: int = 0
+    free_ram_bytes: int = 0
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables that matter here: PYTORCH_*, HF_*, TRANSFORMERS_CACHE, CUDA_VISIBLE_DEVICES."""
+    packages: Mapping[str, str] = field(default_factory=dict)
+    """Installed distributions that matter here, name → version: torch, bitsandbytes, xformers, accelerate."""
+    packages_of: Trainer | None = None
+    """Whose Python environment `packages` was read from; None: whichever trainer runs (a machine from a file)."""
+    disks: Mapping[Path, Disk] | None = None
+    """Known disks by the folder they are mounted on; None: ask the system."""
+    home: Path = field(default_factory=Path.home)
+
+    @property
+    def device(self) -> str:
+        """The kind of device that a trainer would take: cuda, mps, rocm, xpu or cpu."""
+        return self.gpus[0].kind if self.gpus else "cpu"
+
+    def packages_for(self, trainer: Trainer) -> Mapping[str, str] | None:
+        """Return the packages that `trainer` finds, None where they are not known."""
+        known = self.packages and self.packages_of in (None, trainer)
+        return self.packages if known else None
+
+    def disk_of(self, path: Path) -> Disk | None:
+        """Return the disk that `path` (which need not exist yet) lies or would lie on."""
+        if self.disks is None:
+            return _disk_of(path)
+        absolute = path.expanduser().absolute()
+        mounts = [folder for folder in self.disks if absolute.is_relative_to(folder)]
+        return self.disks[max(mounts, key=lambda folder: len(folder.parts))] if mounts else None
+
+
+def _disk_of(path: Path) -> Disk | None:
+    import shutil
+
+    absolute = path.expanduser().absolute()
+    for folder in (absolute, *absolute.parents):
+        if folder.is_dir():
+            usage = shutil.disk_usage(folder)
+            return Disk(total_bytes=usage.total, free_bytes=usage.free, mount=str(folder))
+    return None
+
+
+# --- as a file -------------------------------------------------------------------------------------------
+
+
+def machine_to_json(machine: Machine) -> dict[str, Any]:
+    """Return plain values that `machine_from_json` reads back; disks only where they are known."""
+    values = asdict(machine)
+    values["home"] = str(machine.home)
+    values["disks"] = {str(path): asdict(disk) for path, disk in (machine.disks or {}).items()} or None
+    return {key: value for key, value in values.items() if value not in (None, {}, ())}
+
+
+def machine_from_json(values: Any, where: str = "machine") -> Machine:
+    """Return the machine that a file describes. Raises ConfigError with every problem, unknown keys included.
+
+    `{"system": "Linux", "gpus": [{"kind": "cuda", "name": "RTX 4090", "total_bytes": 25757220864,
+    "compute_capability": [8, 9]}], "ram_bytes": 67430000000, "disks": {"/": {"total_bytes": …, "free_bytes": …}}}`.
+    Disks that it does not name are unknown, never those of this machine.
+    """
+    problems: list[Problem] = []
+    table = _table(values, Machine, where, problems)
+    gpus = tuple(
+        Gpu(
+            **_gpu(
+                _table(each, Gpu, f"{where}: gpus[{index}]", problems), f"{where}: gpus[{index}]", problems
+            )
+        )
+        for index, each in enumerate(table.pop("gpus", None) or ())
+    )
+    disks = {
+        Path(folder): Disk(
+            **_numbers(_table(each, Disk, f"{where}: disks {folder}", problems), where, problems)
+        )
+        for folder, each in (table.pop("disks", None) or {}).items()
+    }
+    system = table.get("system", "Linux")
+    if system not in get_args(System):
+        problems.append(
+            Problem(f"{where}: system", repr(system), ", ".join(get_args(System)), "Use one of these.")
+        )
+    table = _numbers(table, where, problems)
+    if problems:
+        raise ConfigError(problems)
+    home = Path(table.pop("home", None) or "/root")
+    return Machine(**{**table, "system": system, "gpus": gpus, "disks": disks, "home": home})
+
+
+def _table(value: Any, kind: type, where: str, problems: list[Problem]) -> dict[str, Any]:
+    """Return the known keys of a table; a problem for each other one."""
+    if not isinstance(value, dict):
+        problems.append(
+            Problem(where, f"{value!r}", "a table of keys and values", "Write it as JSON or TOML.")
+        )
+        return {}
+    known = [each.name for each in fields(kind)]
+    for key in value:
+        if key not in known:
+            problems.append(
+                Problem(f"{where}: {key}", "no such key", ", ".join(known), did_you_mean(key, known))
+            )
+    return {key: each for key, each in value.items() if key in known}
+
+
+def _gpu(table: dict[str, Any], where: str, problems: list[Problem]) -> dict[str, Any]:
+    if table.get("kind") not in get_args(GpuKind):
+        given = repr(table.get("kind"))
+        problems.append(Problem(f"{where}: kind", given, ", ".join(get_args(GpuKind)), "Use one of these."))
+    capability = table.get("compute_capability")
+    return {
+        "kind": "cuda",
+        "name": "",
+        "total_bytes": 0,
+        **_numbers(table, where, problems),
+        "compute_capability": tuple(int(part) for part in capability) if capability else None,
+        "processes": tuple(table.get("processes") or ()),
+    }
+
+
+def _numbers(table: dict[str, Any], where: str, problems: list[Problem]) -> dict[str, Any]:
+    """Return the table after a look at its sizes."""
+    for key, value in table.items():
+        if (
+            key.endswith("_bytes")
+            and value is not None
+            and (isinstance(value, bool) or not isinstance(value, int))
+        ):
+            problems.append(
+                Problem(f"{where}: {key}", repr(value), "a whole number of bytes", "24 GiB: 25769803776")
+            )
+    return table

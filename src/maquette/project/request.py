@@ -1,0 +1,213 @@
+"""A training run as its user wrote it, for whichever trainer: what rules about settings read.
+
+Maquette's settings, a kohya `--config_file`, and a saved command line all become this record. None means "not said":
+then the trainer's own default holds, which `value()` gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from maquette.errors import Problem
+
+Trainer = Literal["maquette", "sd-scripts"]
+
+SD_SCRIPTS_DEFAULTS: Mapping[str, Any] = {
+    "v_parameterization": False,
+    "zero_terminal_snr": False,
+    "clip_skip": 1,
+    "no_half_vae": False,
+    "enable_bucket": False,
+    "min_bucket_px": 256,
+    "max_bucket_px": 1024,
+    "bucket_step_px": 64,
+    "bucket_no_upscale": False,
+    "repeats": 1,
+    "caption_extension": ".caption",
+    "shuffle_caption": False,
+    "keep_tokens": 0,
+    "max_token_length": 75,
+    "caption_dropout_rate": 0.0,
+    "flip_aug": False,
+    "color_aug": False,
+    "random_crop": False,
+    "cache_latents": False,
+    "cache_latents_to_disk": False,
+    "cache_text_encoder_outputs": False,
+    "rank": 4,
+    "alpha": 1.0,
+    "dropout": 0.0,
+    "train_text_encoder": True,
+    "train_denoiser": True,
+    "batch_size": 1,
+    "accumulation": 1,
+    "learning_rate": 2e-6,
+    "optimizer": "adamw",
+    "scheduler": "constant",
+    "warmup_steps": 0,
+    "cycles": 1,
+    "noise_offset": 0.0,
+    "multires_noise": False,
+    "max_grad_norm": 1.0,
+    "prior_loss_weight": 1.0,
+    "gradient_checkpointing": False,
+    "precision": "no",
+    "lowram": False,
+    "save_state": False,
+}
+"""What train_network.py does where it is told nothing. It has no default resolution: without one it stops. SDXL takes
+no notice of a clip skip."""
+SD_SCRIPTS_STEPS = 1600
+"""Length of its run when neither steps nor epochs are given; epochs win over steps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRequest:
+    """Everything a rule may want to know of a planned run. Lengths are pixels, counts are as the trainer counts them."""
+
+    file: Path
+    """Where it was written: maquette.toml, a TOML, a shell script."""
+    trainer: Trainer
+    spelling: Mapping[str, str] = field(default_factory=dict)
+    """Field name → how the file says it: `--mixed_precision="fp16"`, `[lora] rank`, `line 12: --network_dim`."""
+    line: int | None = None
+    """Line of the command, for a script."""
+    defaulted: frozenset[str] = frozenset()
+    """Fields that hold a default which the file does not write (a Maquette project's; elsewhere those are None)."""
+
+    # --- how it is started (sd-scripts) ---
+    script: str | None = None
+    """File name of the script: train_network.py, sdxl_train_network.py."""
+    script_path: Path | None = None
+    """Where that script should lie, variables and ~ resolved as far as they can be."""
+    launcher: str | None = None
+    """accelerate, torchrun, python: what starts it; None when unknown."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables that the script exports or sets before the command."""
+    unknown_options: tuple[str, ...] = ()
+    """Options that the trainer does not have, as written."""
+    repeated_options: tuple[str, ...] = ()
+    """Options given more than once, as written."""
+    problems: tuple[Problem, ...] = ()
+    """Values and lines that stop the trainer before it loads anything: no number where one belongs, a value after a
+    switch, `resolution = 512` in a --config_file, a line that a missing \\ cuts off. Such a field is None."""
+    launcher_options: Mapping[str, str] = field(default_factory=dict)
+    """What the launcher itself is told: `mixed_precision`, `num_cpu_threads_per_process`; "" for a switch."""
+    other: Mapping[str, Any] = field(default_factory=dict)
+    """Known options that no field stands for, by name: `scale_weight_norms`, `network_args`, `save_last_n_steps`."""
+
+    # --- base model ---
+    base: str | None = None
+    vae: str | None = None
+    v_parameterization: bool | None = None
+    zero_terminal_snr: bool | None = None
+    clip_skip: int | None = None
+    no_half_vae: bool | None = None
+
+    # --- pictures and captions ---
+    images: Path | None = None
+    """The folder (--train_data_dir, [dataset] images)."""
+    regularization: Path | None = None
+    dataset_config: Path | None = None
+    """A kohya dataset TOML."""
+    resolution_wh: tuple[int, int] | None = None
+    resolution_as_written: str | None = None
+    enable_bucket: bool | None = None
+    min_bucket_px: int | None = None
+    max_bucket_px: int | None = None
+    bucket_step_px: int | None = None
+    bucket_no_upscale: bool | None = None
+    repeats: int | None = None
+    """Maquette's repeats of a flat folder, or sd-scripts' --dataset_repeats."""
+    caption_extension: str | None = None
+    caption_fallback: str | None = None
+    shuffle_caption: bool | None = None
+    keep_tokens: int | None = None
+    max_token_length: int | None = None
+    caption_dropout_rate: float | None = None
+    flip_aug: bool | None = None
+    color_aug: bool | None = None
+    random_crop: bool | None = None
+    cache_latents: bool | None = None
+    cache_latents_to_disk: bool | None = None
+    cache_text_encoder_outputs: bool | None = None
+    cache_folder: Path | None = None
+
+    # --- adapter ---
+    network_module: str | None = None
+    rank: int | None = None
+    alpha: float | None = None
+    conv_rank: int | None = None
+    conv_alpha: float | None = None
+    dropout: float | None = None
+    train_text_encoder: bool | None = None
+    """False where only the denoiser is trained (--network_train_unet_only, text_encoder_lr = 0)."""
+    train_denoiser: bool | None = None
+
+    # --- length, rates, arithmetic ---
+    epochs: int | None = None
+    steps: int | None = None
+    batch_size: int | None = None
+    accumulation: int | None = None
+    learning_rate: float | None = None
+    unet_lr: float | None = None
+    text_encoder_lrs: tuple[float, ...] | None = None
+    """One, or one per text encoder."""
+    optimizer: str | None = None
+    """Lower case: adamw, adamw8bit, lion, prodigy, adafactor, dadaptadam…"""
+    optimizer_args: Mapping[str, str] = field(default_factory=dict)
+    scheduler: str | None = None
+    warmup_steps: float | None = None
+    """Steps; a number below 1 is a share of all steps, as sd-scripts takes it."""
+    cycles: int | None = None
+    min_snr_gamma: float | None = None
+    noise_offset: float | None = None
+    multires_noise: bool | None = None
+    max_grad_norm: float | None = None
+    prior_loss_weight: float | None = None
+    gradient_checkpointing: bool | None = None
+    precision: str | None = None
+    """no, fp16, bf16, auto."""
+    full_precision: str | None = None
+    """fp16 or bf16 where gradients too are in half (--full_fp16, --full_bf16); fp8 with --fp8_base."""
+    attention: str | None = None
+    """xformers, sdpa, mem_eff; None: the trainer's default."""
+    device: str | None = None
+    seed: int | None = None
+    lowram: bool | None = None
+
+    # --- what is kept ---
+    output_dir: Path | None = None
+    output_name: str | None = None
+    save_every_steps: int | None = None
+    save_every_epochs: int | None = None
+    save_precision: str | None = None
+    sample_prompts: str | None = None
+    sample_every_steps: int | None = None
+    sample_every_epochs: int | None = None
+    save_state: bool | None = None
+    resume: Path | None = None
+
+    def value(self, name: str) -> Any:
+        """Return what will be in force for field `name`: as written, else the trainer's default, else None."""
+        given = getattr(self, name)
+        if given is not None or self.trainer != "sd-scripts":
+            return given
+        if name == "steps":
+            return SD_SCRIPTS_STEPS if self.epochs is None else None
+        if name == "unet_lr":
+            return self.value("learning_rate")
+        if name == "text_encoder_lrs":
+            return (self.value("learning_rate"),)
+        return SD_SCRIPTS_DEFAULTS.get(name)
+
+    def wrote(self, name: str) -> bool:
+        """Return whether the file itself says field `name`."""
+        return getattr(self, name) is not None and name not in self.defaulted
+
+    def said(self, name: str) -> str:
+        """Return how the file says field `name`, or the field's plain name where it is silent."""
+        return self.spelling.get(name, name)

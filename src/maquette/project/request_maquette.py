@@ -1,0 +1,120 @@
+"""Maquette's own settings as the record that rules about settings read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from maquette.project.request import TrainingRequest
+from maquette.project.settings import SECTION_OF, Settings
+
+DEFAULT_STEPS = 1000
+"""Length of a run whose settings name neither steps nor epochs."""
+
+SETTING_OF = {
+    "base": "base",
+    "clip_skip": "clip_skip",
+    "images": "images",
+    "regularization": "regularization",
+    "resolution_wh": "resolution",
+    "enable_bucket": "bucketing",
+    "min_bucket_px": "min_bucket_px",
+    "max_bucket_px": "max_bucket_px",
+    "bucket_step_px": "bucket_step_px",
+    "bucket_no_upscale": "bucket_no_upscale",
+    "repeats": "repeats",
+    "caption_extension": "caption_extension",
+    "caption_fallback": "caption_fallback",
+    "shuffle_caption": "shuffle_caption",
+    "keep_tokens": "keep_tokens",
+    "max_token_length": "max_token_length",
+    "cache_latents": "cache_latents",
+    "cache_folder": "cache_folder",
+    "rank": "rank",
+    "alpha": "alpha",
+    "conv_rank": "conv_rank",
+    "conv_alpha": "conv_alpha",
+    "dropout": "dropout",
+    "epochs": "epochs",
+    "steps": "steps",
+    "batch_size": "batch_size",
+    "accumulation": "accumulation",
+    "learning_rate": "learning_rate",
+    "unet_lr": "unet_lr",
+    "text_encoder_lrs": "text_encoder_lr",
+    "optimizer": "optimizer",
+    "scheduler": "lr_scheduler",
+    "warmup_steps": "warmup_steps",
+    "cycles": "lr_cycles",
+    "min_snr_gamma": "min_snr_gamma",
+    "noise_offset": "noise_offset",
+    "max_grad_norm": "max_grad_norm",
+    "prior_loss_weight": "prior_loss_weight",
+    "gradient_checkpointing": "gradient_checkpointing",
+    "precision": "precision",
+    "device": "device",
+    "seed": "seed",
+    "output_dir": "output",
+    "output_name": "name",
+    "save_every_steps": "save_every_steps",
+    "save_every_epochs": "save_every_epochs",
+    "save_precision": "save_precision",
+    "sample_prompts": "sample_prompts",
+    "sample_every_steps": "sample_every_steps",
+    "sample_every_epochs": "sample_every_epochs",
+}
+"""Field of TrainingRequest → Maquette's setting."""
+
+
+def request_of(settings: Settings, file: Path) -> TrainingRequest:
+    """Return `settings`, which `file` holds, with every default resolved as training resolves it.
+
+    `clip_skip` stays None where the base model decides, and `caption_extension` where a kohya TOML does, for which
+    `enable_bucket` is off unless said. `spelling` covers every field; `defaulted` names those that the file leaves to
+    their defaults.
+    """
+    values = _as_written(settings) | _resolved(settings)
+    written = {
+        name for section in settings.model_fields_set for name in getattr(settings, section).model_fields_set
+    }
+    return TrainingRequest(
+        file=file,
+        trainer="maquette",
+        spelling={name: f"[{SECTION_OF[setting]}] {setting}" for name, setting in SETTING_OF.items()},
+        defaulted=frozenset(name for name, setting in SETTING_OF.items() if setting not in written),
+        **values,
+    )
+
+
+def _as_written(settings: Settings) -> dict[str, Any]:
+    return {
+        name: getattr(getattr(settings, SECTION_OF[setting]), setting) for name, setting in SETTING_OF.items()
+    }
+
+
+def _resolved(settings: Settings) -> dict[str, Any]:
+    """Return the fields whose default depends on others, or that Maquette writes in another form."""
+    dataset, lora, training = settings.dataset, settings.lora, settings.training
+    is_toml = dataset.images.suffix.lower() in (".toml", ".json")
+    width, height = dataset.resolution
+    unet_lr = training.learning_rate if training.unet_lr is None else training.unet_lr
+    text_lr = training.learning_rate / 2 if training.text_encoder_lr is None else training.text_encoder_lr
+    return {
+        "steps": training.steps if training.steps or training.epochs else DEFAULT_STEPS,
+        "dataset_config": dataset.images if is_toml else None,
+        "images": None if is_toml else dataset.images,
+        "resolution_as_written": f"{width},{height}",
+        "enable_bucket": not is_toml if dataset.bucketing is None else dataset.bucketing,
+        "caption_extension": None if is_toml else dataset.caption_extension,
+        "caption_fallback": dataset.caption_fallback or None,
+        "cache_latents_to_disk": dataset.cache_latents and dataset.cache_folder is not None,
+        "alpha": lora.rank / 2 if lora.alpha is None else lora.alpha,
+        "conv_alpha": (lora.conv_rank / 2 if lora.conv_rank and lora.conv_alpha is None else lora.conv_alpha),
+        "unet_lr": unet_lr,
+        "text_encoder_lrs": (text_lr,),
+        "train_text_encoder": text_lr > 0,
+        "train_denoiser": unet_lr > 0,
+        "other": {"lr_scheduler_power": training.lr_power},
+        "output_name": settings.saving.name or settings.subject.trigger or None,
+        "sample_prompts": "\n".join(settings.samples.sample_prompts) or None,
+    }
