@@ -1,0 +1,82 @@
+"""Encoders: what turns a picture into numbers whose nearness means likeness. One name each, one line in the table.
+
+    clip, siglip, dinov2   a transformers model by hub name or local folder: `clip=openai/clip-vit-large-patch14`
+    ccip                   anime characters, through onnxruntime: `ccip=/models/ccip-caformer-24-randaug-pruned`
+    world                  the small world's judge: offline, and only for pictures of the small world
+
+Shapes: N pictures, R references, D numbers a picture.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from maquette.errors import ConfigError, Problem, did_you_mean
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from PIL import Image
+
+DEFAULT = "clip"
+"""Used when references are given and no encoder is named."""
+
+TABLE: dict[str, str] = {
+    "clip": "transformers_vision",
+    "siglip": "transformers_vision",
+    "dinov2": "transformers_vision",
+    "ccip": "ccip",
+    "world": "world",
+}
+"""Name → the module in this package that makes it, by its function `load(name, source, device)`."""
+
+
+class Encoder(Protocol):
+    """Pictures in, rows of numbers out."""
+
+    name: str
+    """As it was asked for: `clip=/models/clip`."""
+    fingerprint: str
+    """Hex; equal for equal weights and preprocessing. Cached embeddings are kept under it."""
+    dims: int
+    identity_dims: int
+    """The first so many numbers say who it is; all of them together also how it is shown."""
+    threshold: float
+    """The similarity from which two pictures show the same subject, unless a person says otherwise."""
+    batch: int
+    """Pictures that are encoded at once."""
+
+    def prepare(self, image: Image.Image) -> NDArray[Any]:
+        """Return what `encode` takes of one RGB picture. Called on several threads."""
+
+    def encode(self, prepared: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        """Return float32 [N, D]; the identity part and the whole have comparable lengths from row to row."""
+
+    def similarity(self, pictures_ND: NDArray[Any], references_RD: NDArray[Any]) -> NDArray[Any]:
+        """Return float32 [N, R], at most 1: how alike each picture and each reference are in who they show."""
+
+
+def load_encoder(name: str, device: str | None = None) -> Encoder:
+    """Return the encoder `name` (`clip`, or `clip=HUB_NAME_OR_FOLDER`), its weights in memory.
+
+    Raises ConfigError for an unknown name, ModelError when its model is neither here nor to be had, MissingExtra.
+    """
+    kind, _, source = name.partition("=")
+    if kind not in TABLE:
+        raise ConfigError(Problem("--encoder", repr(name), "a known encoder", did_you_mean(kind, TABLE)))
+    module = importlib.import_module(f"{__name__}.{TABLE[kind]}")
+    encoder: Encoder = module.load(kind, source, device)
+    return encoder
+
+
+def cosine(left_ND: NDArray[Any], right_RD: NDArray[Any]) -> NDArray[Any]:
+    """Return the cosine of every pair, float32 [N, R]; rows of zeros are like nothing."""
+    import numpy as np
+
+    def unit(rows: NDArray[Any]) -> NDArray[Any]:
+        rows = rows.astype(np.float32, copy=False)
+        return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+
+    result: NDArray[Any] = unit(left_ND) @ unit(right_RD).T
+    return result

@@ -1,0 +1,79 @@
+"""Where an encoder's files come from: a local folder, the hub's cache, or the hub; and what tells two of them apart."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from maquette.errors import ModelError, Problem
+
+SAMPLE_BYTES = 1 << 20
+
+
+def model_folder(source: str, patterns: Sequence[str], required: Sequence[str]) -> Path:
+    """Return the local folder of `source` (a folder, or a hub name) that holds the files `required` (glob patterns).
+
+    The hub's cache is looked at first, then the hub. Raises ModelError when the files are in neither.
+    """
+    local = Path(source).expanduser()
+    if local.exists():
+        missing = [pattern for pattern in required if not any(local.glob(pattern))]
+        if local.is_dir() and not missing:
+            return local
+        given = f"a folder without {', '.join(missing)}" if local.is_dir() else "a file"
+        raise ModelError(
+            Problem(str(local), given, "a model's folder", "Give the folder that holds those files.")
+        )
+    if source.startswith((".", "/", "~")) or source.count("/") != 1:
+        raise ModelError(
+            Problem(source, "no such folder", "a model's folder or hub name", "Correct the path.")
+        )
+    return _from_hub(source, patterns, required)
+
+
+def _from_hub(name: str, patterns: Sequence[str], required: Sequence[str]) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = Path(snapshot_download(name, allow_patterns=list(patterns), local_files_only=True))
+        if all(any(folder.glob(pattern)) for pattern in required):
+            return folder
+    except Exception:  # not in the cache: every version of the library has its own exceptions for it
+        pass
+    try:
+        folder = Path(snapshot_download(name, allow_patterns=list(patterns)))
+    except Exception as error:
+        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+        raise ModelError(
+            Problem(
+                name,
+                f"not in the local hub cache, and no download ({first_line})",
+                f"a folder with {', '.join(required)}",
+                "Download it once while online, or name a local folder: --encoder clip=/path/to/folder.",
+            )
+        ) from None
+    missing = [pattern for pattern in required if not any(folder.glob(pattern))]
+    if missing:
+        raise ModelError(
+            Problem(
+                name,
+                f"has no {', '.join(missing)}",
+                "weights as safetensors",
+                "Choose a model that offers them: pickled weights are never read.",
+            )
+        )
+    return folder
+
+
+def fingerprint(files: Iterable[Path]) -> str:
+    """Return 16 hex digits that differ when a file differs in size, its first, middle or last mebibyte."""
+    digest = hashlib.sha256()
+    for path in sorted(files, key=lambda path: path.name):
+        size = path.stat().st_size
+        digest.update(f"{path.name} {size}\n".encode())
+        with path.open("rb") as file:
+            for start in (0, max(0, size // 2), max(0, size - SAMPLE_BYTES)):
+                file.seek(start)
+                digest.update(file.read(SAMPLE_BYTES))
+    return digest.hexdigest()[:16]
