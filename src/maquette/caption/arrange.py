@@ -29,7 +29,7 @@ LEAD = re.compile(
 DANGLING = re.compile(
     r"^(?:and|with|wearing|has|having|is|are|of|plus|,)\s+|\s+(?:and|with|wearing|has|having|is|are|of|plus)$"
 )
-LINKING = frozenset("a an the his her its on at over of with wearing".split())
+LINKING = frozenset(["a", "an", "the", "his", "her", "its", "on", "at", "over", "of", "with", "wearing"])
 FACE_WORDS = re.compile(
     r"\b(eyes?|face|mouth|lips?|nose|brows?|eyebrows?|beard|moustache|freckles?|cheeks?|scar)\b"
 )
@@ -126,7 +126,9 @@ def _own_parts(parts: Sequence[str], profile: Profile, strategy: Strategy) -> It
         if not bare or same_part(bare) in known | triggers:
             continue
         found = mentions(bare, profile)
-        if found and (looks_slot(bare) is not None or any(_says_no_more(bare, each.detail) for each in found)):
+        if found and (
+            looks_slot(bare) is not None or any(_says_no_more(bare, each.detail) for each in found)
+        ):
             continue
         yield bare
 
