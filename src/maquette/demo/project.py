@@ -82,4 +82,7 @@ sample_prompts = ["{BARE_PROMPT.replace(TRIGGER, "{trigger}")}"]
 sampler = "{SAMPLER}"
 sample_steps = {SAMPLER_STEPS}
 guidance = {GUIDANCE}
+
+[check]
+ignore_rules = ["SET002", "SET003", "SET019"]  # a toy needs higher rates, and has four checkpoints to choose from
 """

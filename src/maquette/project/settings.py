@@ -233,7 +233,7 @@ class CheckSettings(Section):
 
     ignore_rules: tuple[str, ...] = Field(
         (),
-        description="Rules that are not reported: codes (CAP010), beginnings of codes (PIC) or names. What a rule means: maquette check --explain CODE.",
+        description="Rules that are not reported: codes (CAP010), beginnings of codes (PIC) or names.",
     )
 
 

@@ -1,120 +1,162 @@
-"""Settings that cannot work together, found before anything is loaded."""
+"""The rules that concern a run, asked before its base model is loaded: errors stop it, warnings are said.
+
+Rules about single pictures are left to `maquette check`: they decode every one of them.
+"""
 
 from __future__ import annotations
 
+import importlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from maquette.dataset.gathering import gather_dataset, options_of
+from maquette.dataset.repeats import Schedule
 from maquette.errors import Problem
+from maquette.events import Message
+from maquette.families.protocol import ModelInfo
+from maquette.findings.records import Finding, worst_first
+from maquette.findings.registry import RULES, Rule, run_rules
+from maquette.project.machine import Gpu, Machine
+from maquette.project.profile import PROFILE_NAME, Profile
+from maquette.project.request import TrainingRequest
+from maquette.project.request_maquette import request_of
 from maquette.project.settings import Settings
 
+RULE_MODULES = (
+    "maquette.dataset.rules_steps",
+    "maquette.dataset.rules_folders",
+    "maquette.dataset.rules_captions",
+    "maquette.dataset.rules_triggers",
+    "maquette.dataset.rules_caption_words",
+    "maquette.families.rules",
+    "maquette.training.rules_environment",
+    "maquette.training.rules_resources",
+    "maquette.training.rules_settings",
+    "maquette.training.rules_rates",
+    "maquette.training.rules_options",
+    "maquette.training.rules_saving",
+)
+GROUPS = ("ENV", "SET", "MOD", "STP", "CAP")
+IMPOSSIBLE = ("ENV", "SET", "MOD")
+"""Groups whose errors stop a run even where the project silences them: it could not do what it was asked to."""
+LEVELS_ABOVE = 3
+"""How far above the pictures a profile is looked for."""
+UNSAVED = Path("maquette.toml")
+"""Stands for the file of settings that may come from flags alone."""
 
-def settings_problems(settings: Settings) -> list[Problem]:
-    """Return every impossible combination in `settings`, each with its way out."""
-    return [
-        *_length_problems(settings),
-        *_schedule_problems(settings),
-        *_device_problems(settings),
-        *_adapter_problems(settings),
-    ]
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the rules say of a run."""
+
+    problems: tuple[Problem, ...]
+    messages: tuple[Message, ...]
 
 
-def _length_problems(settings: Settings) -> list[Problem]:
-    training = settings.training
-    if training.steps and training.epochs:
-        return [
-            Problem(
-                "steps and epochs",
-                f"steps {training.steps}, epochs {training.epochs}",
-                "one of them",
-                "Remove one.",
-            )
+def judge(
+    settings: Settings,
+    *,
+    info: ModelInfo | None = None,
+    schedule: Schedule | None = None,
+    pictures: bool = False,
+) -> Verdict:
+    """Return what stops the run that `settings` describe, and what its user should know.
+
+    info, schedule: as far as they could be worked out. pictures: whether folders and captions can be read, and so be
+    judged. Raises ConfigError for a profile that cannot be read.
+    """
+    request = request_of(settings, UNSAVED)
+    facts: dict[type, Any] = {TrainingRequest: request, Machine: machine_here()}
+    profile = profile_near(settings.dataset.images)
+    known = [info, schedule, profile, _dataset_facts(settings, request) if pictures else None]
+    facts |= {type(fact): fact for fact in known if fact is not None}
+    found, _ = run_rules(_rules(), facts)
+    heard = [each for each in worst_first(found) if not _is_silenced(each, settings.check.ignore_rules)]
+    return Verdict(
+        problems=tuple(_problem(each) for each in heard if each.severity == "error"),
+        messages=tuple(_message(each) for each in heard if each.severity == "warning"),
+    )
+
+
+def _rules() -> list[Rule]:
+    for module in RULE_MODULES:
+        importlib.import_module(module)
+    return [RULES[code] for code in sorted(RULES) if code.startswith(GROUPS)]
+
+
+def _is_silenced(finding: Finding, names: tuple[str, ...]) -> bool:
+    if finding.severity == "error" and finding.code.startswith(IMPOSSIBLE):
+        return False
+    rule = RULES[finding.code]
+    return any(rule.code.startswith(name.upper()) or rule.name == name.lower() for name in names if name)
+
+
+def _problem(finding: Finding) -> Problem:
+    return _without_file(finding).as_problem()
+
+
+def _message(finding: Finding) -> Message:
+    where = _without_file(finding).where
+    text = f"{where}: {finding.message}" if where else finding.message
+    return Message(f"{text} {finding.remedy} ({finding.code})", "warning")
+
+
+def _without_file(finding: Finding) -> Finding:
+    """Return it without the settings' file, which may be no file at all."""
+    return replace(finding, path=None) if finding.path == UNSAVED else finding
+
+
+def _dataset_facts(settings: Settings, request: TrainingRequest) -> Any:
+    wanted = settings.dataset
+    return gather_dataset(
+        wanted.images,
+        regularization=wanted.regularization,
+        options=options_of(request),
+        fallback_caption=request.caption_fallback,
+        measure=False,
+        cache=None,
+    )
+
+
+def profile_near(images: Path) -> Profile | None:
+    """Return the profile.toml beside the pictures or above them, if there is one. Raises ConfigError for a bad one."""
+    from maquette.project.profile_file import read_profile
+
+    folder = (images if images.is_dir() else images.parent).absolute()
+    for candidate in (folder, *folder.parents[:LEVELS_ABOVE]):
+        if (candidate / PROFILE_NAME).is_file():
+            return read_profile(candidate / PROFILE_NAME)
+    return None
+
+
+def machine_here() -> Machine:
+    """Return this machine, with exactly the accelerators that torch can use: it is the one that trains."""
+    import torch
+
+    from maquette.project.machine_look import look_at_machine
+
+    machine = look_at_machine()
+    if torch.cuda.is_available():
+        count = torch.cuda.device_count()
+        seen = [gpu for gpu in machine.gpus if gpu.kind == "cuda"]
+        gpus = seen if len(seen) == count else [_cuda_card(index) for index in range(count)]
+    elif torch.backends.mps.is_available():
+        gpus = [gpu for gpu in machine.gpus if gpu.kind == "mps"] or [
+            Gpu(kind="mps", name="Apple silicon", total_bytes=0)
         ]
-    return []
+    else:
+        gpus = []
+    return replace(machine, gpus=tuple(gpus))
 
 
-def _schedule_problems(settings: Settings) -> list[Problem]:
-    training, problems = settings.training, []
-    if training.lr_scheduler == "constant" and training.warmup_steps:
-        problems.append(
-            Problem(
-                "warmup_steps",
-                f"{training.warmup_steps} with lr_scheduler constant",
-                "a schedule that warms up",
-                "Use lr_scheduler constant_with_warmup.",
-            )
-        )
-    if training.lr_scheduler == "constant_with_warmup" and not training.warmup_steps:
-        problems.append(
-            Problem(
-                "lr_scheduler",
-                "constant_with_warmup without warmup_steps",
-                "warmup_steps",
-                "Set it, or use constant.",
-            )
-        )
-    if training.lr_cycles > 1 and training.lr_scheduler != "cosine_with_restarts":
-        problems.append(
-            Problem(
-                "lr_cycles",
-                f"{training.lr_cycles} with lr_scheduler {training.lr_scheduler}",
-                "cosine_with_restarts, the only schedule with cycles",
-                "Use it, or remove lr_cycles.",
-            )
-        )
-    if training.lr_power != 1.0 and training.lr_scheduler != "polynomial":
-        problems.append(
-            Problem(
-                "lr_power",
-                f"{training.lr_power} with lr_scheduler {training.lr_scheduler}",
-                "polynomial",
-                "Use it, or remove lr_power.",
-            )
-        )
-    return problems
+def _cuda_card(index: int) -> Gpu:
+    import torch
 
-
-def _device_problems(settings: Settings) -> list[Problem]:
-    """fp16 needs CUDA's loss scaling and kernels; a device must be there."""
-    from maquette.training.device import device_problem, resolve_device
-
-    training, problems = settings.training, []
-    missing = device_problem(training.device)
-    if missing:
-        return [missing]
-    device = resolve_device(training.device)
-    if training.precision == "fp16" and not device.startswith("cuda"):
-        problems.append(
-            Problem(
-                "precision",
-                f"fp16 on {device}",
-                "fp16 trains on CUDA only",
-                "Use --precision no" + (" or bf16." if device == "cpu" else "."),
-            )
-        )
-    return problems
-
-
-def _adapter_problems(settings: Settings) -> list[Problem]:
-    lora, training, problems = settings.lora, settings.training, []
-    rates = (training.unet_lr, training.text_encoder_lr)
-    if (training.learning_rate == 0 and not any(rates)) or (rates[0] == 0 and rates[1] == 0):
-        problems.append(
-            Problem(
-                "learning_rate",
-                "0 for every part",
-                "something to train",
-                "Set learning_rate, unet_lr or text_encoder_lr.",
-            )
-        )
-    if lora.conv_alpha is not None and lora.conv_rank is None:
-        problems.append(
-            Problem("conv_alpha", f"{lora.conv_alpha} without conv_rank", "conv_rank", "Set conv_rank too.")
-        )
-    if settings.dataset.cache_folder is not None and not settings.dataset.cache_latents:
-        problems.append(
-            Problem(
-                "cache_folder",
-                "given with cache_latents off",
-                "cache_latents",
-                "Turn it on, or remove cache_folder.",
-            )
-        )
-    return problems
+    properties = torch.cuda.get_device_properties(index)
+    return Gpu(
+        kind="cuda",
+        name=properties.name,
+        total_bytes=properties.total_memory,
+        compute_capability=(properties.major, properties.minor),
+    )

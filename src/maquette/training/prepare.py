@@ -9,9 +9,9 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ from maquette.project.config_file import dump_settings
 from maquette.project.records import RunFolder, RunRecord, environment, now, read_record
 from maquette.project.settings import Settings
 from maquette.training.checkpoints import PlannedCheckpoint, plan_checkpoints
-from maquette.training.checks import settings_problems
+from maquette.training.checks import Verdict, judge
 from maquette.training.config import TrialSettings, trial_of
 
 if TYPE_CHECKING:
@@ -120,8 +120,6 @@ def prepare(settings: Settings, *, resume: Path | None = None, smoke_steps: int 
     a temporary folder.
     """
     gathered = _Gathered()
-    with gathered.part():
-        gathered.problems += settings_problems(settings)
     info = spec = dataset = None
     with gathered.part():
         info, spec = _inspect(settings)
@@ -132,10 +130,26 @@ def prepare(settings: Settings, *, resume: Path | None = None, smoke_steps: int 
     schedule_items: tuple[tuple[Item, ...], tuple[BucketSettings, ...], list[Message]] | None = None
     if dataset is not None and info is not None:
         with gathered.part():
-            schedule_items = _bucketed(settings, dataset, info)
+            schedule_items = bucketed_items(settings, dataset, info.vae_factor)
+    verdict = Verdict((), ())
+    with gathered.part():
+        verdict = _verdict(settings, info, dataset, schedule_items[0] if schedule_items else None)
+        gathered.problems += verdict.problems
     gathered.raise_all()
     assert info is not None and spec is not None and dataset is not None and schedule_items is not None
-    return _job(settings, info, spec, dataset, schedule_items, resume, smoke_steps)
+    job = _job(settings, info, spec, dataset, schedule_items, resume, smoke_steps)
+    return replace(job, messages=(*job.messages, *verdict.messages))
+
+
+def _verdict(
+    settings: Settings, info: ModelInfo | None, dataset: Dataset | None, items: Sequence[Item] | None
+) -> Verdict:
+    """Return what the rules say, with as much of the run as could be worked out."""
+    training = settings.training
+    schedule = None
+    if dataset is not None and items is not None and not (training.steps and training.epochs):
+        schedule = schedule_of(settings, dataset, items)
+    return judge(settings, info=info, schedule=schedule, pictures=dataset is not None)
 
 
 class _Gathered:
@@ -163,34 +177,28 @@ def _inspect(settings: Settings) -> tuple[ModelInfo, FamilySpec]:
     from maquette import families
 
     info = families.inspect(settings.model.base)
-    spec = families.FAMILIES[info.family].spec
-    asked = settings.model.clip_skip
-    if spec.clip_skip_is_fixed and asked not in (None, spec.default_clip_skip):
-        raise ConfigError(
-            Problem(
-                "clip_skip",
-                f"{asked} with {spec.title}",
-                f"{spec.default_clip_skip}, the only one this family has",
-                "Remove it.",
-            )
-        )
-    return info, spec
+    return info, families.FAMILIES[info.family].spec
 
 
 def _scan(settings: Settings) -> Dataset:
     wanted = settings.dataset
-    options = SubsetOptions(
+    return scan_dataset(
+        wanted.images,
+        regularization=wanted.regularization,
+        options=subset_options(settings),
+        fallback_caption=wanted.caption_fallback or None,
+        regularization_caption=settings.subject.class_word or None,
+    )
+
+
+def subset_options(settings: Settings) -> SubsetOptions:
+    """Return how pictures are shown where folder names and a TOML say nothing."""
+    wanted = settings.dataset
+    return SubsetOptions(
         num_repeats=wanted.repeats,
         caption_extension=None if _is_toml(wanted.images) else wanted.caption_extension,
         shuffle_caption=wanted.shuffle_caption,
         keep_tokens=wanted.keep_tokens,
-    )
-    return scan_dataset(
-        wanted.images,
-        regularization=wanted.regularization,
-        options=options,
-        fallback_caption=wanted.caption_fallback or None,
-        regularization_caption=settings.subject.class_word or None,
     )
 
 
@@ -198,11 +206,14 @@ def _is_toml(path: Path) -> bool:
     return path.suffix.lower() in (".toml", ".json") and path.is_file()
 
 
-def _bucketed(
-    settings: Settings, dataset: Dataset, info: ModelInfo
+def bucketed_items(
+    settings: Settings, dataset: Dataset, grid_px: int
 ) -> tuple[tuple[Item, ...], tuple[BucketSettings, ...], list[Message]]:
+    """Return an epoch's items with their buckets, each dataset's bucket settings, and what a person should know.
+
+    `grid_px` is what the base model needs sides to be a multiple of. Raises MaquetteError with every problem.
+    """
     wanted = settings.dataset
-    grid = info.vae_factor
     buckets: list[BucketSettings] = []
     messages: list[Message] = []
     for source in dataset.datasets:
@@ -214,7 +225,7 @@ def _bucketed(
             max_bucket_px=wanted.max_bucket_px,
             step_px=wanted.bucket_step_px,
             no_upscale=wanted.bucket_no_upscale,
-            grid_px=grid,
+            grid_px=grid_px,
         )
         buckets.append(bucket)
         messages += said
@@ -275,18 +286,7 @@ def _job(
     items, buckets, messages = bucketed
     training = settings.training
     device = resolve_device(training.device)
-    batch_sizes = _batch_sizes(settings, dataset)
-    wanted_steps = training.steps if training.steps or training.epochs else DEFAULT_STEPS
-    schedule = make_schedule(
-        items,
-        batch_size=batch_sizes,
-        accumulation=training.accumulation,
-        steps=wanted_steps,
-        epochs=training.epochs,
-    )
-    late = _late_problems(settings, schedule)
-    if late:
-        raise ConfigError(late)
+    schedule = schedule_of(settings, dataset, items)
     name = resume.resolve().name if resume is not None else run_name(settings)
     folder = RunFolder(_run_path(settings, name, resume, smoke_steps))
     trial = trial_of(settings)
@@ -324,7 +324,7 @@ def _job(
             dataset=dataset,
             items=items,
             buckets=buckets,
-            batch_size=batch_sizes,
+            batch_size=schedule.batch_sizes,
             seed=training.seed,
             cache_folder=settings.dataset.cache_folder,
             cached=settings.dataset.cache_latents,
@@ -342,24 +342,16 @@ def _job(
     )
 
 
-def _batch_sizes(settings: Settings, dataset: Dataset) -> tuple[int, ...]:
-    return tuple(source.batch_size or settings.training.batch_size for source in dataset.datasets)
-
-
-def _late_problems(settings: Settings, schedule: Schedule) -> list[Problem]:
-    """What only the finished schedule shows."""
+def schedule_of(settings: Settings, dataset: Dataset, items: Sequence[Item]) -> Schedule:
+    """Return the arithmetic of the run over `items`, which have buckets; 1000 steps where no length is given."""
     training = settings.training
-    problems = []
-    if training.warmup_steps >= schedule.steps:
-        problems.append(
-            Problem(
-                "warmup_steps",
-                f"{training.warmup_steps} of {schedule.steps} steps",
-                "fewer than the run has",
-                "Use about a tenth of the steps.",
-            )
-        )
-    return problems
+    return make_schedule(
+        items,
+        batch_size=tuple(source.batch_size or training.batch_size for source in dataset.datasets),
+        accumulation=training.accumulation,
+        steps=training.steps if training.steps or training.epochs else DEFAULT_STEPS,
+        epochs=training.epochs,
+    )
 
 
 def _trained_parts(trial: TrialSettings) -> tuple[Part, ...]:
@@ -392,7 +384,7 @@ def _schedule_facts(schedule: Schedule) -> dict[str, Any]:
     }
 
 
-WITHOUT_EFFECT_ON_WEIGHTS = ("saving", "samples")
+WITHOUT_EFFECT_ON_WEIGHTS = ("saving", "samples", "check")
 
 
 def _digest(settings: Settings, fingerprint: dict[str, Any], info: ModelInfo) -> str:

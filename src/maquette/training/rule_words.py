@@ -1,0 +1,136 @@
+"""What rules about settings and machines share: the device in force, sizes in words, how options are spelt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from maquette.dataset.repeats import Schedule
+from maquette.project.machine import Gpu, Machine
+from maquette.project.request import TrainingRequest
+
+GIB, MIB = 2**30, 2**20
+LITTLE = 1e-9
+"""Rates are compared with this relative tolerance, so that 1e-4 is not above 0.0001."""
+
+
+def is_sd_scripts(request: TrainingRequest) -> bool:
+    return request.trainer == "sd-scripts"
+
+
+def device_of(request: TrainingRequest, machine: Machine) -> str:
+    """Return the kind of device that the run would use: cuda, mps, rocm, xpu or cpu."""
+    asked = (request.device or "auto").partition(":")[0]
+    if asked != "auto":
+        return asked
+    return "cpu" if "cpu" in request.launcher_options else machine.device
+
+
+def gpu_of(request: TrainingRequest, machine: Machine) -> Gpu | None:
+    """Return the accelerator that the run would use, None on the processor or where it is not there."""
+    kind, _, number = (request.device or "auto").partition(":")
+    if device_of(request, machine) == "cpu":
+        return None
+    matching = [gpu for gpu in machine.gpus if kind in ("auto", gpu.kind)]
+    index = int(number) if number.isdigit() else 0
+    return matching[index] if index < len(matching) else None
+
+
+def device_words(request: TrainingRequest, machine: Machine) -> str:
+    """Return the device as a person calls it."""
+    gpu = gpu_of(request, machine)
+    if gpu is not None:
+        return f"{gpu.name} ({gpu.kind})" if gpu.name else gpu.kind
+    kind = device_of(request, machine)
+    return "the processor (no GPU was found)" if kind == "cpu" else kind
+
+
+def was_refused(request: TrainingRequest, option: str) -> bool:
+    """Return whether the file does give sd-scripts' `option`, only with a value that it cannot take."""
+    return any(problem.where.split(" ")[-1].lstrip("-") == option for problem in request.problems)
+
+
+def size(num_bytes: float) -> str:
+    """Return bytes as people say them: `72 MB`, `6.9 GB` (of 1024 each, as file managers and trainers count)."""
+    if num_bytes < GIB:
+        return f"{max(1, round(num_bytes / MIB))} MB"
+    return f"{num_bytes / GIB:.1f} GB"
+
+
+def joined(words: Iterable[str]) -> str:
+    """Return `a, b and c`."""
+    parts = list(words)
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def number(value: float) -> str:
+    """Return a rate as it is written: 1e-4, 0.05, 5e-05 → 5e-5."""
+    text = f"{value:.6g}"
+    return text.replace("e-0", "e-").replace("e+0", "e+") if "e" in text else _short(value, text)
+
+
+def _short(value: float, text: str) -> str:
+    if 0 < abs(value) < 0.001:
+        mantissa, _, exponent = f"{value:.3e}".partition("e")
+        return f"{float(mantissa):g}e{int(exponent)}"
+    return text
+
+
+# --- what is in force ------------------------------------------------------------------------------------
+
+
+def is_adaptive(optimizer: str) -> bool:
+    """Return whether the optimizer finds its own rate: Prodigy and the D-Adaptation family."""
+    return optimizer.startswith(("prodigy", "dadapt"))
+
+
+def is_adamw(optimizer: str) -> bool:
+    return "adamw" in optimizer and "schedulefree" not in optimizer
+
+
+def unet_rate(request: TrainingRequest) -> float | None:
+    """Return the denoiser's learning rate in force."""
+    rate = request.value("unet_lr")
+    return rate if rate is not None else request.value("learning_rate")
+
+
+def total_steps(request: TrainingRequest, schedule: Schedule | None) -> int | None:
+    """Return the optimizer steps of the run, None where they depend on pictures that are not known."""
+    if schedule is not None:
+        return schedule.steps
+    steps = request.value("steps")
+    return steps if request.epochs is None else None
+
+
+def total_epochs(request: TrainingRequest, schedule: Schedule | None) -> float | None:
+    """Return the passes over the pictures, a part of one included."""
+    if schedule is not None and schedule.steps_per_epoch:
+        return schedule.steps / schedule.steps_per_epoch
+    return request.epochs
+
+
+def warmup_steps(request: TrainingRequest, schedule: Schedule | None) -> int | None:
+    """Return the warm-up in steps; a share is worked out, None where the length is not known."""
+    given = request.value("warmup_steps") or 0
+    if given == 0 or given >= 1:
+        return int(given)
+    steps = total_steps(request, schedule)
+    return None if steps is None else int(given * steps)
+
+
+def alpha_ratio(request: TrainingRequest) -> float | None:
+    """Return alpha / rank, where an alpha of 0 means the rank."""
+    rank, alpha = request.value("rank"), request.value("alpha")
+    if not rank or alpha is None:
+        return None
+    return (alpha or rank) / rank
+
+
+def text_rates(request: TrainingRequest) -> tuple[float, ...]:
+    """Return the text encoders' rates in force; empty where they are not trained."""
+    if request.value("train_text_encoder") is False:
+        return ()
+    return tuple(request.value("text_encoder_lrs") or ())
+
+
+def is_above(rate: float, limit: float) -> bool:
+    return rate > limit * (1 + LITTLE)
