@@ -11,7 +11,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from maquette.families.common.layers import LayerSize, text_layers, unet_layers
+from maquette.families.common.layers import (
+    TEXT_LAYERS,
+    TRANSFORMER_LAYERS,
+    LayerSize,
+    text_layers,
+    unet_layers,
+)
 from maquette.families.common.layout import TextLayout, UnetLayout
 from maquette.families.common.unet_keys import unet_blocks, unet_table
 from maquette.families.protocol import LayerKind, LoraPart
@@ -19,28 +25,6 @@ from maquette.families.sd1 import keys as sd1_keys
 from maquette.families.sd1 import spec as sd1_spec
 from maquette.families.sdxl import keys as sdxl_keys
 from maquette.families.sdxl import spec as sdxl_spec
-
-TEXT_LAYERS = (
-    "self_attn.k_proj",
-    "self_attn.v_proj",
-    "self_attn.q_proj",
-    "self_attn.out_proj",
-    "mlp.fc1",
-    "mlp.fc2",
-)
-TRANSFORMER_LAYERS = (
-    "attn1.to_q",
-    "attn1.to_k",
-    "attn1.to_v",
-    "attn1.to_out.0",
-    "attn2.to_q",
-    "attn2.to_k",
-    "attn2.to_v",
-    "attn2.to_out.0",
-    "ff.net.0.proj",
-    "ff.net.2",
-)
-"""In the order of `layers.unet_layers`."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,28 @@ from maquette.families.common.layout import (
 from maquette.families.common.source import DiffusersFolder, SingleFile
 from maquette.families.protocol import LayerKind, LoraPart
 
+TEXT_LAYERS = (
+    "self_attn.k_proj",
+    "self_attn.v_proj",
+    "self_attn.q_proj",
+    "self_attn.out_proj",
+    "mlp.fc1",
+    "mlp.fc2",
+)
+TRANSFORMER_LAYERS = (
+    "attn1.to_q",
+    "attn1.to_k",
+    "attn1.to_v",
+    "attn1.to_out.0",
+    "ff.net.0.proj",
+    "ff.net.2",
+    "attn2.to_q",
+    "attn2.to_k",
+    "attn2.to_v",
+    "attn2.to_out.0",
+)
+"""Adapted layers of a transformer block, in the order in which adapters are made."""
+
 
 @dataclass(frozen=True)
 class LayerSize:
@@ -94,11 +116,18 @@ def _attention(layout: UnetLayout, width: int, depth: int) -> Iterator[LayerSize
     outer: LayerKind = "linear" if layout.linear_projection else "conv1x1"
     yield LayerSize("denoiser", outer, width, width)
     for _ in range(depth):
-        for inputs in (width, width, width, width, width, layout.cross_width, layout.cross_width, width):
-            yield LayerSize("denoiser", "linear", inputs, width)
-        yield LayerSize("denoiser", "linear", width, 8 * width)
-        yield LayerSize("denoiser", "linear", 4 * width, width)
+        for name in TRANSFORMER_LAYERS:
+            yield LayerSize("denoiser", "linear", *_transformer_size(name, width, layout.cross_width))
     yield LayerSize("denoiser", outer, width, width)
+
+
+def _transformer_size(name: str, width: int, cross_width: int) -> tuple[int, int]:
+    """Return (inputs, outputs) of one of TRANSFORMER_LAYERS."""
+    if name == "ff.net.0.proj":
+        return width, 8 * width
+    if name == "ff.net.2":
+        return 4 * width, width
+    return (cross_width if name in ("attn2.to_k", "attn2.to_v") else width), width
 
 
 def file_unet(source: SingleFile) -> UnetLayout:
