@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,26 @@ class CaptionText:
     text: str
     lines_left_out: int = 0
     had_mark: bool = False
+
+
+@dataclass(frozen=True)
+class CaptionMatches:
+    """Which caption files of a folder belong to which pictures."""
+
+    sources: Mapping[Path, Path | None]
+    """Picture → its caption file, None where there is none."""
+    orphans: tuple[Path, ...]
+    """Caption files that no picture uses, sorted."""
+
+
+def match_captions(pictures: Sequence[Path], files: Iterable[Path], extension: str) -> CaptionMatches:
+    """Return the captions of `pictures` among a folder's `files` with this ending."""
+    present = {path for path in files if path.suffix == extension}
+    sources = {
+        picture: next((c for c in caption_candidates(picture, extension) if c in present), None)
+        for picture in pictures
+    }
+    return CaptionMatches(sources, tuple(sorted(present - set(sources.values()))))
 
 
 def compose_caption(

@@ -23,6 +23,7 @@ from maquette.dataset.config import (
 )
 from maquette.dataset.folders import Notes, with_dot
 from maquette.errors import DatasetError, Problem, did_you_mean
+from maquette.project.request import Trainer
 from maquette.project.values import parse_resolution
 
 CONFIG_SUFFIXES = frozenset({".toml", ".json"})
@@ -130,8 +131,22 @@ def read_dataset_toml(path: Path, options: SubsetOptions | None = None) -> Datas
     of the file.
     """
     notes = Notes()
+    plan = toml_plan(path, options or SubsetOptions(), notes)
+    if notes.problems:
+        raise DatasetError(notes.problems)
+    return plan
+
+
+def toml_plan(
+    path: Path, options: SubsetOptions, notes: Notes, *, trainer: Trainer = "maquette"
+) -> DatasetPlan:
+    """Return what can be made of a dataset TOML as `trainer` takes it; what is wrong goes to `notes`.
+
+    sd-scripts acts on keys that Maquette refuses, and refuses a resolution in quotes. Raises DatasetError only for
+    a file that cannot be parsed.
+    """
     tables = _load(path)
-    general = _checked_table(tables.pop("general", {}), "general", path, TITLES["general"], notes)
+    general = _checked_table(tables.pop("general", {}), "general", path, TITLES["general"], notes, trainer)
     dataset_tables = _tables(tables.pop("datasets", []), path, "datasets", notes)
     for name in tables:
         notes.problem(
@@ -145,20 +160,18 @@ def read_dataset_toml(path: Path, options: SubsetOptions | None = None) -> Datas
     for index, table in enumerate(dataset_tables):
         where = f"{TITLES['datasets']} {index + 1}"
         subset_tables = _tables(table.pop("subsets", []), path, "subsets", notes)
-        dataset = _checked_table(table, "datasets", path, where, notes)
+        dataset = _checked_table(table, "datasets", path, where, notes, trainer)
         datasets.append(_dataset_source(general | dataset))
         for number, subset_table in enumerate(subset_tables):
             place = f"{TITLES['subsets']} {number + 1} of dataset {index + 1}"
-            subset = _checked_table(subset_table, "subsets", path, place, notes)
+            subset = _checked_table(subset_table, "subsets", path, place, notes, trainer)
             if "image_dir" not in subset_table:
                 notes.problem(
                     path, f"{place} has no image_dir", "the folder of its pictures", 'Add image_dir = "…".'
                 )
             elif "image_dir" in subset:
                 folder = _image_dir(subset["image_dir"], path, notes)
-                subsets.append(
-                    _subset_source(folder, general | dataset | subset, options or SubsetOptions(), index)
-                )
+                subsets.append(_subset_source(folder, general | dataset | subset, options, index))
     if not subsets and not notes.problems:
         notes.problem(
             path,
@@ -166,8 +179,6 @@ def read_dataset_toml(path: Path, options: SubsetOptions | None = None) -> Datas
             "at least one folder of pictures",
             'Add one with image_dir = "…".',
         )
-    if notes.problems:
-        raise DatasetError(notes.problems)
     return DatasetPlan(datasets=tuple(datasets), subsets=tuple(subsets), warnings=tuple(notes.warnings))
 
 
@@ -208,31 +219,39 @@ def _tables(value: Any, path: Path, name: str, notes: Notes) -> list[dict[str, A
     return []
 
 
-def _checked_table(table: Any, level: str, path: Path, where: str, notes: Notes) -> dict[str, Any]:
+def _checked_table(
+    table: Any, level: str, path: Path, where: str, notes: Notes, trainer: Trainer
+) -> dict[str, Any]:
     """Return the known, well-typed and supported values of a table; everything else becomes a problem."""
     if not isinstance(table, Mapping):
         notes.problem(path, f"{where} is {_named(table)}", "a table", f"Write {where}.")
         return {}
     good = {}
     for name, value in table.items():
-        problem = _problem_of(name, value, level, path, where)
+        problem = _problem_of(name, value, level, path, where, trainer)
         if problem:
             notes.problems.append(problem)
             continue
         good[name] = parse_resolution(value) if KEYS[level][name].kind == "resolution" else value
-        if name in WITHOUT_EFFECT and value:
+        if trainer == "maquette" and name in WITHOUT_EFFECT and value:
             notes.warn(f"{path}: {name} has no effect in {where}: {WITHOUT_EFFECT[name]}.")
     return good
 
 
-def _problem_of(name: str, value: Any, level: str, path: Path, where: str) -> Problem | None:
+def _problem_of(
+    name: str, value: Any, level: str, path: Path, where: str, trainer: Trainer
+) -> Problem | None:
     key = KEYS[level].get(name)
     if key is None:
         return _unknown_key(name, level, path, where)
     given = f"{name} = {_shown(value)} in {where}"
     if not _has_kind(value, key.kind):
         return Problem(str(path), given, KINDS[key.kind], f"Write {_example(name, key)}.")
-    if not key.supported and value != key.neutral:
+    if trainer == "sd-scripts" and key.kind == "resolution" and isinstance(value, str):
+        size = parse_resolution(value)
+        required = "a whole number or a list of two, the only forms that sd-scripts takes in a dataset TOML"
+        return Problem(str(path), given, required, f"Write {name} = [{size[0]}, {size[1]}].")
+    if trainer == "maquette" and not key.supported and value != key.neutral:
         without = (
             f"Remove it, or set it to {_shown(key.neutral)}." if key.neutral is not None else "Remove it."
         )

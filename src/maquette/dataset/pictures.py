@@ -20,6 +20,7 @@ MAX_PICTURE_PIXELS = (
     178_956_970  # Pillow's own limit against decompression bombs, so that the trainer's reads agree
 )
 EXIF_ORIENTATION = 0x0112
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 EIGHT_BIT_MODES = frozenset(
     {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"}
 )
@@ -64,6 +65,14 @@ class PictureFacts:
     """Some of its pixels are not opaque; training takes the colour stored behind."""
 
 
+@dataclass(frozen=True)
+class LoadedPicture:
+    """A decoded picture, its pixels as stored, and its facts."""
+
+    image: Image.Image
+    facts: PictureFacts
+
+
 def check_pictures(paths: Sequence[Path]) -> list[PictureFacts | Problem]:
     """Return for each path its facts or what is wrong with it, in order. Decodes on several threads."""
     workers = min(8, os.cpu_count() or 1)
@@ -75,6 +84,15 @@ def check_pictures(paths: Sequence[Path]) -> list[PictureFacts | Problem]:
 
 def check_picture(path: Path) -> PictureFacts | Problem:
     """Return the facts of one picture file, or the problem that keeps it from being trained on."""
+    data = read_picture(path)
+    if isinstance(data, Problem):
+        return data
+    loaded = decode_picture(path, data)
+    return loaded if isinstance(loaded, Problem) else loaded.facts
+
+
+def read_picture(path: Path) -> bytes | Problem:
+    """Return the bytes of a picture file, never empty, or the problem that keeps them from being read."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -95,11 +113,20 @@ def check_picture(path: Path) -> PictureFacts | Problem:
             "a picture",
             "Copy it again from its source, or remove it and its caption.",
         )
+    return data
+
+
+def decode_picture(path: Path, data: bytes, *, sha256: str | None = None) -> LoadedPicture | Problem:
+    """Return the picture that `data` holds, decoded to its last pixel, or what makes it unfit; `path` names it.
+
+    `sha256` is the hash of `data` where the caller has it already.
+    """
     try:
+        if data.startswith(PNG_SIGNATURE):
+            with Image.open(io.BytesIO(data)) as image:
+                image.verify()  # checksums, which decoding alone does not look at; other formats have none
         with Image.open(io.BytesIO(data)) as image:
-            image.verify()  # a PNG's checksums, which decoding alone does not look at
-        with Image.open(io.BytesIO(data)) as image:
-            return _unsuitable(path, image) or _facts(image, data)
+            return _unsuitable(path, image) or _loaded(image, sha256 or hashlib.sha256(data).hexdigest())
     except UnidentifiedImageError:
         return _not_a_picture(path, data)
     except Image.DecompressionBombError as error:
@@ -115,16 +142,17 @@ def check_picture(path: Path) -> PictureFacts | Problem:
         )
 
 
-def _facts(image: Image.Image, data: bytes) -> PictureFacts:
+def _loaded(image: Image.Image, sha256: str) -> LoadedPicture:
     orientation = _orientation(image)
     image.load()
-    return PictureFacts(
+    facts = PictureFacts(
         width_px=image.width,
         height_px=image.height,
-        sha256=hashlib.sha256(data).hexdigest(),
+        sha256=sha256,
         is_rotated=orientation != 1,
         is_transparent=_is_transparent(image),
     )
+    return LoadedPicture(image, facts)
 
 
 def _is_transparent(image: Image.Image) -> bool:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from maquette.dataset.captions import caption_candidates, decode_caption, guess_encoding
+from maquette.dataset.captions import decode_caption, guess_encoding, match_captions
 from maquette.dataset.config import (
     PICTURE_EXTENSIONS,
     DatasetPlan,
@@ -99,7 +99,7 @@ def plan_folders(
     """Return where pictures will be looked for, without opening any. Raises DatasetError."""
     options = options or SubsetOptions()
     notes = Notes()
-    problems = [_unusable_root(root) for root in (images, regularization) if root is not None]
+    problems = [unusable_root(root) for root in (images, regularization) if root is not None]
     if regularization is not None and regularization.is_file():
         problems.append(
             Problem(
@@ -130,7 +130,8 @@ def plan_folders(
     return replace(plan, subsets=(*plan.subsets, *extra), warnings=(*plan.warnings, *notes.warnings))
 
 
-def _unusable_root(root: Path) -> Problem | None:
+def unusable_root(root: Path) -> Problem | None:
+    """Return why nothing can be looked for at `root`, or None for a folder or a kohya dataset TOML."""
     try:
         if root.is_dir():
             return None
@@ -228,15 +229,10 @@ def _captions(
     subset: SubsetSource, listing: Listing, fallback: str | None, notes: Notes
 ) -> dict[Path, CaptionFile]:
     """Return each picture's caption; missing, orphaned and unreadable ones become problems."""
-    present = {path for path in listing.files if path.suffix == subset.caption_extension}
-    sources = {
-        picture: next(
-            (c for c in caption_candidates(picture, subset.caption_extension) if c in present), None
-        )
-        for picture in listing.pictures
-    }
+    matches = match_captions(listing.pictures, listing.files, subset.caption_extension)
+    sources = matches.sources
     read = _read_captions({path for path in sources.values() if path is not None}, subset, notes)
-    _report_orphans(present - set(sources.values()), listing.pictures, notes)
+    _report_orphans(matches.orphans, listing.pictures, notes)
     _warn_of_shared(subset, sources, notes)
     without = [picture for picture, path in sources.items() if path is None]
     stand_in = _stand_in(subset, without, len(listing.pictures), fallback, listing, notes)
@@ -289,17 +285,21 @@ def _stand_in(
 
 def _other_endings(subset: SubsetSource, listing: Listing) -> str:
     """Return a sentence about caption files of another ending, which are not read."""
+    for ending, count in other_endings(subset, listing).most_common(1):
+        return f' {count} {ending} files there are not read: set caption_extension = "{ending}" to use them.'
+    return ""
+
+
+def other_endings(subset: SubsetSource, listing: Listing) -> Counter[str]:
+    """Return how many caption files of each ending that is not read lie beside the pictures."""
     stems = {picture.stem for picture in listing.pictures}
-    endings = Counter(
+    return Counter(
         path.suffix
         for path in listing.files
         if path.suffix != subset.caption_extension
         and path.suffix.lower() in CAPTION_EXTENSIONS
         and path.stem in stems
     )
-    for ending, count in endings.most_common(1):
-        return f' {count} {ending} files there are not read: set caption_extension = "{ending}" to use them.'
-    return ""
 
 
 def _read_captions(paths: set[Path], subset: SubsetSource, notes: Notes) -> dict[Path, CaptionFile]:
@@ -343,9 +343,9 @@ def _read_captions(paths: set[Path], subset: SubsetSource, notes: Notes) -> dict
     return captions
 
 
-def _report_orphans(orphans: set[Path], pictures: Sequence[Path], notes: Notes) -> None:
+def _report_orphans(orphans: Sequence[Path], pictures: Sequence[Path], notes: Notes) -> None:
     stems = [picture.stem for picture in pictures]
-    for caption in sorted(orphans):
+    for caption in orphans:
         guess = nearest(caption.stem, stems)
         remedy = f"Is it meant for '{guess}'? " if guess else ""
         notes.problem(
@@ -356,7 +356,7 @@ def _report_orphans(orphans: set[Path], pictures: Sequence[Path], notes: Notes) 
         )
 
 
-def _warn_of_shared(subset: SubsetSource, sources: dict[Path, Path | None], notes: Notes) -> None:
+def _warn_of_shared(subset: SubsetSource, sources: Mapping[Path, Path | None], notes: Notes) -> None:
     """Say which pictures share one caption file, since two of them may be the same picture saved twice."""
     users: dict[Path, list[Path]] = {}
     for picture, caption in sources.items():

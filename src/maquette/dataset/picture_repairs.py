@@ -1,0 +1,113 @@
+"""Pictures saved again so that training sees what a viewer sees: upright, in sRGB, without transparent parts.
+
+Each keeps its format and what else the file carried (EXIF data, a profile where it still holds, a JPEG's quality).
+The work is done when the edit is carried out, not when a rule proposes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from maquette.errors import DatasetError, Problem
+from maquette.findings.records import WriteBytes
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+EXIF_ORIENTATION = 0x0112
+Repair = Callable[[Path], bytes]
+
+
+class SavedAgain(WriteBytes):
+    """An edit whose bytes are made when they are asked for: hundreds of proposed repairs cost nothing."""
+
+    def __init__(self, path: Path, repair: Repair) -> None:
+        object.__setattr__(self, "path", path)
+        object.__setattr__(self, "repair", repair)
+
+    @property
+    def data(self) -> bytes:
+        """The repaired file. Raises DatasetError where it cannot be made."""
+        try:
+            return self.repair(self.path)  # type: ignore[attr-defined]
+        except (OSError, ValueError, SyntaxError) as error:
+            raise DatasetError(
+                Problem(
+                    str(self.path),
+                    f"cannot be saved again ({error})",
+                    "a picture that can be repaired",
+                    "Repair it in a drawing program.",
+                )
+            ) from error
+
+
+def upright(path: Path) -> bytes:
+    """Return the file with its pixels turned the way EXIF data ask for, and no such request left in them."""
+    from PIL import Image, ImageOps
+
+    with Image.open(path) as image:
+        turned = ImageOps.exif_transpose(image)
+        return _saved(turned, image, icc_profile=image.info.get("icc_profile"))
+
+
+def in_srgb(path: Path) -> bytes:
+    """Return the file with colours converted from its profile (CMYK without one: Pillow's plain way) to sRGB."""
+    from PIL import Image, ImageCms
+
+    with Image.open(path) as image:
+        icc = image.info.get("icc_profile")
+        alpha = image.getchannel("A") if "A" in image.getbands() else None
+        plain = image.convert("RGB") if image.mode not in ("RGB", "CMYK", "L") else image
+        if icc:
+            source = ImageCms.ImageCmsProfile(BytesIO(icc))
+            target = ImageCms.createProfile("sRGB")
+            try:
+                changed = ImageCms.profileToProfile(plain, source, target, outputMode="RGB")
+            except ImageCms.PyCMSError as error:
+                raise ValueError(str(error)) from error
+            assert changed is not None, "only a conversion in place returns nothing"
+        else:
+            changed = plain.convert("RGB")
+        if alpha is not None:
+            changed.putalpha(alpha)
+        return _saved(changed, image)
+
+
+def on_white(path: Path) -> bytes:
+    """Return the file with transparent parts laid on white."""
+    from PIL import Image
+
+    with Image.open(path) as image:
+        rgba = image.convert("RGBA")
+        flat = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+        return _saved(flat, image, icc_profile=image.info.get("icc_profile"))
+
+
+def _saved(image: Image.Image, original: Image.Image, icc_profile: bytes | None = None) -> bytes:
+    form = "JPEG" if original.format == "MPO" else original.format
+    options: dict[str, Any] = {}
+    exif = original.getexif()
+    exif.pop(EXIF_ORIENTATION, None)
+    if form != "BMP":
+        options = {"icc_profile": icc_profile, **({"exif": exif.tobytes()} if len(exif) else {})}
+    if form == "JPEG":
+        options |= _jpeg_quality(original, image.mode)
+    elif form == "WEBP":
+        options |= {"lossless": True}
+    buffer = BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def _jpeg_quality(original: Any, mode: str) -> dict[str, Any]:
+    """Return the original's own quantisation where it can serve, else a quality that shows no loss."""
+    from PIL import JpegImagePlugin
+
+    tables = getattr(original, "quantization", None)
+    if tables and original.mode == mode:
+        sampling = JpegImagePlugin.get_sampling(original)
+        return {"qtables": tables, **({"subsampling": sampling} if sampling in (0, 1, 2) else {})}
+    return {"quality": 95, "subsampling": 0}

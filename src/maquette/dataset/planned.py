@@ -1,0 +1,109 @@
+"""What a planned run makes of its pictures: the options it gives them, and the sum from pictures to steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from maquette.dataset.buckets import assign_buckets
+from maquette.dataset.config import BucketSettings, SubsetOptions, SubsetSource, bucket_settings
+from maquette.dataset.facts import DatasetFacts
+from maquette.dataset.records import Item, Picture
+from maquette.dataset.repeats import Schedule, make_schedule, plan_items
+from maquette.errors import MaquetteError
+from maquette.project.request import TrainingRequest
+
+UNKNOWN_SIZE_WH = (512, 512)
+"""Stands in for the size of a picture that cannot be read, and for a resolution that nobody says."""
+
+
+def options_of(request: TrainingRequest) -> SubsetOptions:
+    """Return what `request` says about showing and captioning pictures, where folder names and a TOML are silent."""
+    other = request.other
+    return SubsetOptions(
+        num_repeats=request.value("repeats") or 1,
+        caption_extension=request.caption_extension,
+        shuffle_caption=bool(request.value("shuffle_caption")),
+        keep_tokens=request.value("keep_tokens") or 0,
+        keep_tokens_separator=other.get("keep_tokens_separator") or "",
+        caption_separator=other.get("caption_separator") or ",",
+        secondary_separator=other.get("secondary_separator") or "",
+        enable_wildcard=bool(other.get("enable_wildcard")),
+        caption_prefix=other.get("caption_prefix") or "",
+        caption_suffix=other.get("caption_suffix") or "",
+        caption_dropout_rate=request.value("caption_dropout_rate") or 0.0,
+        caption_dropout_every_n_epochs=other.get("caption_dropout_every_n_epochs") or 0,
+        caption_tag_dropout_rate=other.get("caption_tag_dropout_rate") or 0.0,
+        flip_aug=bool(request.value("flip_aug")),
+        resize_interpolation=other.get("resize_interpolation"),
+    )
+
+
+def schedule_of(facts: DatasetFacts, request: TrainingRequest) -> Schedule | None:
+    """Return the run's arithmetic as its trainer does it, or None where it has no pictures or impossible settings.
+
+    Regularization pictures are topped up to the training items or cut off at them, as both trainers do. With
+    sd-scripts epochs win over steps. Assumes one process.
+    """
+    items = epoch_items(facts)
+    if not any(not item.is_regularization for item in items):
+        return None
+    epochs, steps = request.epochs, request.value("steps")
+    if epochs is not None and request.trainer == "sd-scripts":
+        steps = None
+    try:
+        fitted = assign_buckets(items, bucket_settings_of(facts, request))
+        return make_schedule(
+            fitted,
+            batch_size=[
+                source.batch_size or request.value("batch_size") or 1 for source in facts.plan.datasets
+            ],
+            accumulation=request.value("accumulation") or 1,
+            epochs=epochs,
+            steps=steps,
+        )
+    except MaquetteError:
+        return None
+
+
+def epoch_items(facts: DatasetFacts) -> tuple[Item, ...]:
+    """Return what one epoch shows, without buckets."""
+    return plan_items(
+        [
+            _picture(path, folder.subset, facts)
+            for folder in facts.folders
+            if folder.subset is not None
+            for path in folder.files
+        ]
+    )
+
+
+def bucket_settings_of(facts: DatasetFacts, request: TrainingRequest) -> list[BucketSettings]:
+    """Return each dataset's buckets under `request`. Raises ConfigError for impossible ones."""
+    of_kohya = request.trainer == "sd-scripts"
+    return [
+        bucket_settings(
+            request.resolution_wh or UNKNOWN_SIZE_WH,
+            source=source,
+            enabled=bool(request.value("enable_bucket")),
+            min_bucket_px=request.value("min_bucket_px"),
+            max_bucket_px=request.value("max_bucket_px"),
+            step_px=request.value("bucket_step_px") or 64,
+            no_upscale=bool(request.value("bucket_no_upscale")),
+            grid_px=1 if of_kohya else 8,
+        )[0]
+        for source in facts.plan.datasets
+    ]
+
+
+def _picture(path: Path, subset: SubsetSource, facts: DatasetFacts) -> Picture:
+    width, height = facts.sizes_wh.get(path, UNKNOWN_SIZE_WH)
+    return Picture(
+        path=path,
+        width_px=width,
+        height_px=height,
+        caption="",
+        caption_path=None,
+        subset=subset,
+        sha256="",
+        caption_sha256=None,
+    )

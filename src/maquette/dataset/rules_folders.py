@@ -1,0 +1,247 @@
+"""Rules about folders: pictures that are taken twice, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from maquette.dataset.facts import DatasetFacts, FolderFact
+from maquette.dataset.targets import step_target
+from maquette.findings.records import Finding, Severity
+from maquette.findings.registry import Report, rule
+from maquette.project.profile import Profile
+
+SET_ASIDE_NAMES = (
+    "reject",
+    "backup",
+    "bak",
+    "original",
+    "old",
+    "trash",
+    "unused",
+    "sample",
+    "excluded",
+    "discard",
+    "review",
+)
+"""Beginnings of folder names that say themselves that they are not for training."""
+FEWEST_COPIES = 3
+
+
+@rule("STP005", "pictures-in-two-folders", "error")
+def pictures_in_two_folders(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
+    """Two folders of the dataset hold the same pictures, so that they are trained twice.
+
+    Why: Every N_name folder beside the right one is trained as well. A renamed copy (10_bespoke_punk and
+    10_bespoke_baby) made 406 pictures of 203: twice the steps, every picture learned twice, and with two names in the
+    captions a subject with two triggers. Training pictures in the regularization folder teach that the subject is an
+    ordinary member of its class, and undo what is learned.
+    Found by: Files with the same SHA-256 in two folders in use: at least 3, and at least half of the smaller folder.
+    Do: Move one of the folders out of the dataset.
+    Source: field notes of a pixel-art style LoRA (406 latents instead of 203).
+    """
+    for one, other, count in _copies(facts):
+        if other.is_regularization and not one.is_regularization:
+            message = (
+                f"{count} pictures of the regularization folder {other.path.name} are training pictures as well (in "
+                f"{one.path.name}): the subject is trained as its own class."
+            )
+            yield report(
+                other.path, "", message, "Take the subject's pictures out of the regularization folder."
+            )
+            continue
+        total = len(facts.files)
+        message = (
+            f"{count} of its {other.num_pictures} pictures lie in {one.path.name} too, byte for byte: {total} pictures are "
+            f"trained instead of {total - count}, and every epoch is longer by "
+            f"{count * (other.subset.num_repeats if other.subset else 1):,} items."
+        )
+        yield report(
+            other.path, "", message, f"Move {other.path.name} out of the dataset, or {one.path.name}."
+        )
+
+
+@rule("STP006", "no-data-found", "error")
+def no_data_found(facts: DatasetFacts, report: Report, profile: Profile | None = None) -> Iterator[Finding]:
+    """The folder given to sd-scripts holds no folder named like 10_name, so that it finds no pictures.
+
+    Why: --train_data_dir must be the parent of the folders with pictures, and each of those must be named
+    REPEATS_NAME. Pictures directly in it, or in folders with plain names, are not seen: the trainer logs "No data found"
+    and ends, after minutes of loading on a rented machine.
+    Found by: No child folder with a number, an underscore and at least one repeat, for runs of sd-scripts and folders
+    checked with --trainer sd-scripts. Maquette itself takes a flat folder, and one that is itself named 10_name.
+    Do: Move the pictures with their captions into a folder 10_name inside, or give the parent of the one you have.
+    Source: field notes of a pixel-art style LoRA ("No data found"); kohya_ss#3372; sd-scripts 48d368fa.
+    """
+    if facts.trainer != "sd-scripts" or facts.is_toml or not facts.root.is_dir():
+        return
+    if any(folder.subset is not None and not folder.is_regularization for folder in facts.folders):
+        return
+    unseen = [folder for folder in facts.folders if folder.num_pictures and not folder.is_regularization]
+    count = sum(folder.num_pictures for folder in unseen)
+    if not unseen:
+        message = "sd-scripts finds no pictures here: no folder inside is named like 10_name, and there are none at all."
+        yield report(facts.root, "", message, "Add pictures in a folder 10_name, or correct the path.")
+        return
+    first = unseen[0]
+    place = "directly in it" if first.path == facts.root else f"in {first.path.name}"
+    message = (
+        f"sd-scripts takes pictures only from folders named like 10_name inside the one it is given, and there is none: "
+        f'its {count} {_plural(count, "picture")} ({place}) are not seen, and it ends with "No data found".'
+    )
+    yield report(facts.root, "", message, _where_to(first, facts.root, count, profile))
+
+
+@rule("STP007", "pictures-not-searched", "warning")
+def pictures_not_searched(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
+    """Pictures lie where the trainer does not look.
+
+    Why: Folders are not searched below, neither by sd-scripts nor by Maquette: an image_dir that is the parent of the
+    pictures gives 0 pictures. Loose pictures beside folders named 10_name, and folders beside them without a number,
+    are left out without a word.
+    Found by: Folders with pictures below, above or beside those in use. An error where a folder in use is empty and the
+    pictures lie below it; a warning else; a hint where the name says that they are set aside (rejected, backup,
+    original, a leading _).
+    Do: Move the pictures into a folder in use, or name their folder: another [[datasets.subsets]], or N_name.
+    Source: sd-scripts 48d368fa, measured (a parent folder as image_dir gives 0 pictures).
+    """
+    used = [folder for folder in facts.folders if folder.subset is not None]
+    if not used:
+        return
+    unseen = [f for f in facts.folders if f.num_pictures and f.why_unused in ("below", "beside", "no prefix")]
+    starved = {folder.path for folder in used if not folder.num_pictures}
+    below_starved = [folder for folder in unseen if folder.path.parent in starved]
+    if below_starved:
+        parent = below_starved[0].path.parent
+        count = sum(folder.num_pictures for folder in below_starved)
+        message = (
+            f"0 pictures are taken from it: its {count} {_plural(count, 'picture')} lie below, in {_names(below_starved)}, "
+            "and folders are not searched."
+        )
+        yield report(
+            parent, "", message, f"Give the folder itself: {below_starved[0].path}", severity="error"
+        )
+    for is_aside in (False, True):
+        rest = [f for f in unseen if f not in below_starved and _is_set_aside(f, facts.root) == is_aside]
+        if rest:
+            count = sum(folder.num_pictures for folder in rest)
+            message = (
+                f"{count} {_plural(count, 'picture')} in {_names(rest)} {'is' if count == 1 else 'are'} not used: "
+                f"{_why(rest[0])}."
+            )
+            severity: Severity = "hint" if is_aside else "warning"
+            remedy = (
+                "Move them into a folder in use, or out of the dataset if they are not meant to be trained."
+            )
+            yield report(rest[0].path, "", message, remedy, severity=severity)
+
+
+@rule("STP008", "folder-listed-twice", "warning")
+def folder_listed_twice(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
+    """A dataset TOML lists one folder twice; the second mention is dropped with all its settings.
+
+    Why: Within one [[datasets]], the first subset of a folder wins. Its repeats count, and those of the second, its
+    captions and its is_reg mean nothing. (In two [[datasets]] of different resolutions the same folder is used twice,
+    as meant.)
+    Found by: Two subsets of one [[datasets]] whose image_dir is the same folder, links followed.
+    Do: Remove one of them, or add up num_repeats in the first.
+    Source: sd-scripts 48d368fa, measured (the first wins).
+    """
+    for folder in facts.folders:
+        if folder.why_unused != "listed twice":
+            continue
+        first = next((f for f in facts.used_folders if f.path.resolve() == folder.path.resolve()), None)
+        kept = first.subset.num_repeats if first is not None and first.subset is not None else 1
+        message = (
+            f"{folder.path} is listed twice: the first counts, with {kept} repeats; the second, with "
+            f"{folder.asked_repeats}, is dropped."
+        )
+        yield report(
+            facts.root, "image_dir", message, "Remove one of the two, and set num_repeats in the other."
+        )
+
+
+@rule("STP009", "no-repeats", "warning")
+def no_repeats(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
+    """A folder asks for 0 repeats, so that none of its pictures is trained.
+
+    Why: A subset with num_repeats below 1, and a folder named 0_name, are dropped with one line in the log. Some write 0
+    to mean "once", others to switch a folder off.
+    Found by: num_repeats below 1 in a dataset TOML (a warning), or a folder name that begins with 0_ (a hint, since it
+    is a known way to switch one off).
+    Do: Use 1 or more, or take the folder out.
+    Source: sd-scripts 48d368fa, measured.
+    """
+    for folder in facts.folders:
+        if folder.why_unused != "no repeats":
+            continue
+        count = folder.num_pictures
+        asks = (
+            f"num_repeats = {folder.asked_repeats}"
+            if facts.is_toml
+            else f"the {folder.asked_repeats} in its name"
+        )
+        message = f"None of its {count} {_plural(count, 'picture')} is trained, because of {asks}."
+        remedy = (
+            "Set it to 1 or more, or remove the subset." if facts.is_toml else "Rename it to 1_name or more."
+        )
+        yield report(folder.path, "", message, remedy, severity="warning" if facts.is_toml else "hint")
+
+
+# --- help ------------------------------------------------------------------------------------------------
+
+
+def _copies(facts: DatasetFacts) -> Iterator[tuple[FolderFact, FolderFact, int]]:
+    """Yield pairs of folders with the number of pictures that both hold, the earlier one first."""
+    hashes = {
+        each.path: each.measures.sha256 for each in (*facts.pictures, *facts.regularization) if each.is_sound
+    }
+    contents: dict[Path, tuple[FolderFact, set[str]]] = {}
+    for folder in facts.used_folders:
+        contents.setdefault(folder.path.resolve(), (folder, {hashes[p] for p in folder.files if p in hashes}))
+    entries = list(contents.values())
+    for index, (one, its) in enumerate(entries):
+        for other, others in entries[index + 1 :]:
+            shared = len(its & others)
+            if shared >= FEWEST_COPIES and shared * 2 >= min(len(its), len(others)):
+                yield (
+                    (other, one, shared)
+                    if one.is_regularization and not other.is_regularization
+                    else (one, other, shared)
+                )
+
+
+def _where_to(folder: FolderFact, root: Path, count: int, profile: Profile | None) -> str:
+    """Return where the pictures should lie, with the repeats that make five epochs of a run."""
+    if folder.why_unused == "itself":
+        return f"Give its parent: {root.resolve().parent}"
+    repeats = max(1, round(step_target(count).best / 5 / max(1, count)))
+    if folder.path == root:
+        name = profile.trigger if profile is not None and profile.trigger else "NAME"
+        return (
+            f"Move the pictures and captions into {root / f'{repeats}_{name}'} ({repeats} repeats an epoch)."
+        )
+    return f"Rename {folder.path.name} to {repeats}_{folder.path.name} ({repeats} repeats an epoch)."
+
+
+def _is_set_aside(folder: FolderFact, root: Path) -> bool:
+    """Whether a folder's name says itself that it is not for training."""
+    name = folder.path.name.lower()
+    return folder.path != root and (name.startswith("_") or name.startswith(SET_ASIDE_NAMES))
+
+
+def _why(folder: FolderFact) -> str:
+    return {
+        "below": "folders are not searched below",
+        "beside": "beside folders named like 10_name, loose pictures do not count",
+        "no prefix": "beside folders named like 10_name, others do not count",
+    }.get(folder.why_unused, "nobody looks there")
+
+
+def _names(folders: Sequence[FolderFact]) -> str:
+    names = [folder.path.name for folder in folders[:3]]
+    return ", ".join(names) + (f" and {len(folders) - 3} more" if len(folders) > 3 else "")
+
+
+def _plural(count: int, word: str) -> str:
+    return word if count == 1 else f"{word}s"
