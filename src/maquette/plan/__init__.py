@@ -1,0 +1,1 @@
+"""What a run will take before it runs: steps, checkpoints, memory, time, disk; presets and migration."""
