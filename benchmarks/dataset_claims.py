@@ -6,6 +6,7 @@ Trains the demo's character (15 pictures, rank 8) once for each arm and seed, dr
 world's judge read the drawings:
 
     character     captions of the strategy `character`, made by `maquette caption --source rewrite`
+    pose only     the same without the asymmetric detail (the red glove on the right hand)
     detailed      everything named
     mirrored      character captions, and beside every picture its mirror image
     regularized   character captions, with pictures of the class drawn by `maquette regularize`; twice the steps, since
@@ -50,7 +51,7 @@ STEPS, RANK, BATCH, RATE = 320, 8, 4, 1.5e-3
 REPEATS = 4
 """So that an epoch has room for as many pictures of the class."""
 DRAWINGS = 48
-ARMS = ("character", "detailed", "mirrored", "regularized")
+ARMS = ("character", "pose only", "detailed", "mirrored", "regularized")
 PROFILE = Profile(
     kind="character",
     trigger=BARE_PROMPT,
@@ -65,6 +66,7 @@ PROMPTS = {
     "bare_identity": BARE_PROMPT,
     "full_identity": f"{BARE_PROMPT}, twintail pink hair, tan skin, white shirt, purple skirt, red glove on right hand, "
     "yellow bandana, standing, front view, gray background",
+    "detail": f"{BARE_PROMPT}, front view, standing, right hand red glove, gray background",
     "leak": f"{subject()}, standing, front view, gray background",
     "edit": f"{BARE_PROMPT}, short blue hair, standing, front view, gray background",
 }
@@ -111,7 +113,7 @@ def main() -> None:
 
 def train(root: Path, arm: str, seed: int) -> Path:
     """Train one arm and return its LoRA."""
-    images = write_images(root / arm, arm)
+    images = write_images(root / arm.replace(" ", "-"), arm)
     more: dict[str, Any] = {}
     if arm == "regularized":
         more["regularization"] = regularization(root / "regularization", count=REPEATS * 15)
@@ -133,7 +135,7 @@ def train(root: Path, arm: str, seed: int) -> Path:
         device="cpu",
         precision="no",
         output=root / "runs",
-        name=f"{arm}-{seed}",
+        name=f"{arm.replace(' ', '-')}-{seed}",
         state_every_steps=0,
         **more,
     )
@@ -153,6 +155,10 @@ def write_images(folder: Path, arm: str) -> Path:
         profile = write_atomic(folder.parent / "profile.toml", profile_toml(PROFILE))
         for _ in caption_events(folder, strategy="character", source="rewrite", profile=profile, preview=0):
             pass
+    if arm == "pose only":
+        for path in folder.glob("*.txt"):
+            parts = path.read_text(encoding="utf-8").strip().split(", ")
+            path.write_text(", ".join(part for part in parts if "glove" not in part), encoding="utf-8")
     if arm == "mirrored":
         for path in sorted(folder.glob("*.png")):
             ImageOps.mirror(Image.open(path)).save(path.with_stem(f"{path.stem}_flip"))
@@ -186,13 +192,13 @@ def drawn(lora: Path | None) -> dict[str, list[float]]:
     requests = list(requested())
     pictures = draw(model, requests, adapter=adapter, batch=24)
     groups = {name: pictures[index * DRAWINGS : (index + 1) * DRAWINGS] for index, name in enumerate(PROMPTS)}
-    scores: dict[str, list[float]] = {
-        name: judge.identity(group, TOVAKI) for name, group in groups.items() if name != "edit"
-    }
+    named = ("bare_identity", "full_identity", "leak")
+    scores: dict[str, list[float]] = {name: judge.identity(groups[name], TOVAKI) for name in named}
     scores["edit_obeyed"] = [float(seen["hair_color"] == "blue") for seen in judge.read(groups["edit"])]
-    bare = judge.read(groups["bare_identity"])
-    scores["right_glove_red"] = [float(seen["right_glove"] == "red") for seen in bare]
-    scores["left_glove_any"] = [float(seen["left_glove"] != "none") for seen in bare]
+    for name, prompt in (("bare", "bare_identity"), ("asked", "detail")):
+        seen = judge.read(groups[prompt])
+        scores[f"right_glove_red_{name}"] = [float(each["right_glove"] == "red") for each in seen]
+        scores[f"left_glove_any_{name}"] = [float(each["left_glove"] != "none") for each in seen]
     return scores
 
 

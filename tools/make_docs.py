@@ -1,4 +1,5 @@
-"""Writes the pages of docs/reference/: the commands from their --help, the settings from their records.
+"""Writes the generated pages: the commands from their --help, the settings from their records, the rules from their
+docstrings, the table of planted faults from the suite that plants them.
 
     python tools/make_docs.py            write the pages
     python tools/make_docs.py --check    write nothing; exit 1 and name the pages that are stale
@@ -9,6 +10,7 @@ Pages depend on the code alone: the width is fixed, and nothing of the machine o
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -18,10 +20,14 @@ from typing import Any
 import click
 from pydantic import BaseModel
 
+from maquette.check.catalogue import GROUPS, all_rules
+from maquette.check.explain import markdown_index, markdown_page
 from maquette.cli.app import maquette as cli
 from maquette.project.settings import SECTIONS
 
-REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
+ROOT = Path(__file__).resolve().parent.parent
+REFERENCE = ROOT / "docs" / "reference"
+RULES = ROOT / "docs" / "rules"
 WIDTH_CHARS = 100
 NOTICE = "<!-- Written by tools/make_docs.py from the code. Change the code, then run `make docs`. -->\n"
 UNITS = {"_px": "pixels", "steps": "steps", "epochs": "epochs", "_s": "seconds", "_bytes": "bytes"}
@@ -38,29 +44,91 @@ NUMERIC = ("integer", "number")
 
 def main() -> int:
     """Write or check every page; return the exit code."""
-    parser = argparse.ArgumentParser(description="Write the generated pages of docs/reference/.")
+    parser = argparse.ArgumentParser(
+        description="Write the generated pages of docs/reference/ and docs/rules/."
+    )
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a page is stale")
     check_only = parser.parse_args().check
     stale = stale_pages()
-    if not check_only:
-        REFERENCE.mkdir(parents=True, exist_ok=True)
-        for path, text in stale.items():
-            path.write_text(text, encoding="utf-8")
-    for path in stale:
-        print(f"{'stale' if check_only else 'written'}: {path.relative_to(REFERENCE.parent.parent)}")
+    for path, text in stale.items():
+        if not check_only:
+            write_page(path, text)
+        print(f"{'stale' if check_only else 'written'}: {path.relative_to(ROOT)}")
     if stale and check_only:
         print("Run: make docs")
     return 1 if stale and check_only else 0
 
 
-def stale_pages() -> dict[Path, str]:
-    """Return every page whose file is missing or differs from the code, with the text it should have."""
-    pages = {REFERENCE / "cli.md": cli_page(cli), REFERENCE / "settings.md": settings_page(SECTIONS)}
+def write_page(path: Path, text: str | None) -> None:
+    """Write a page, or remove one that nothing stands for any more."""
+    if text is None:
+        path.unlink()
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def stale_pages() -> dict[Path, str | None]:
+    """Return every page whose file is missing, differs from the code or has no source, with the text it should have."""
+    pages: dict[Path, str | None] = {
+        REFERENCE / "cli.md": cli_page(cli),
+        REFERENCE / "settings.md": settings_page(SECTIONS),
+        **rule_pages(),
+    }
+    pages |= {path: None for path in RULES.glob("*.md") if path not in pages}
     return {
         path: text
         for path, text in pages.items()
         if not path.is_file() or path.read_text(encoding="utf-8") != text
     }
+
+
+def rule_pages() -> dict[Path, str]:
+    """Return a page for each rule, the list of all, and the table of what was planted to prove them."""
+    rules = all_rules()
+    pages = {RULES / f"{code}.md": f"{NOTICE}\n{markdown_page(rule)}" for code, rule in rules.items()}
+    pages[RULES / "index.md"] = "\n".join(
+        [
+            NOTICE,
+            "# Rules\n",
+            f"The {len(rules)} rules that `maquette check` runs. How to use it: [checking](../checking.md). "
+            "How each was proved: [planted faults](planted.md).\n",
+            markdown_index(rules),
+        ]
+    )
+    pages[RULES / "planted.md"] = planted_page()
+    return pages
+
+
+def planted_page() -> str:
+    """Return the table of planted faults and close calls, rule by rule."""
+    sys.path.insert(0, str(ROOT))
+    suite = importlib.import_module("tests.planted.test_planted")
+    parts = [
+        NOTICE,
+        "# Planted faults\n",
+        "The suite `tests/planted` begins with clean material (a kohya folder with its script, a dataset TOML, a "
+        "project, a bare folder, a log, a LoRA file), on which no rule may speak. Each line below is one copy with "
+        "exactly that change: a *fault* must raise its rule and no other (others in brackets where the same fault "
+        "breaks them too), a *close call* must raise nothing at all. `make test` proves every line.\n",
+    ]
+    for group, title in GROUPS.items():
+        rows = sorted(
+            (planted for planted in suite.PLANTED if planted.code.startswith(group)),
+            key=lambda planted: (planted.code, planted.kind != "fault"),
+        )
+        if rows:
+            parts += [f"## {title}\n", "| rule | | what was changed | in |", "| --- | --- | --- | --- |"]
+            parts += [planted_row(planted) for planted in rows]
+            parts.append("")
+    return "\n".join(parts)
+
+
+def planted_row(planted: Any) -> str:
+    """Return one line of the table."""
+    also = f" ({', '.join(sorted(planted.also))})" if planted.also else ""
+    text = planted.description.replace("|", "\\|")
+    return f"| [{planted.code}]({planted.code}.md){also} | {planted.kind} | {text} | {planted.start} |"
 
 
 def cli_page(root: click.Command) -> str:

@@ -20,7 +20,14 @@ from maquette.project.records import RunFolder, read_record
 from maquette.project.settings import Settings
 
 if TYPE_CHECKING:
+    from maquette.caption.records import CaptionResult
+    from maquette.check.run import CheckResult
+    from maquette.curate.records import CurateResult
+    from maquette.dataset.records import Dataset
     from maquette.deploy.comfyui import Installed
+    from maquette.plan.regularize import Regularized
+    from maquette.plan.run import PlanResult
+    from maquette.project.profile import Profile
     from maquette.training.loop import TrainResult
 
 DEFAULT_SMOKE_STEPS = 3
@@ -113,6 +120,81 @@ def settings_of_run(
     return Settings.model_validate(json.loads(json.dumps(read_record(run).settings)))
 
 
+def check(
+    *paths: str | Path,
+    on_event: Callable[[Event], None] | None = None,
+    **options: Any,
+) -> CheckResult:
+    """Return what the rules find at `paths`: projects, folders, TOMLs, scripts, logs, LoRA files (see check_events)."""
+    result: CheckResult = _result(check_events(paths, **options), on_event)
+    return result
+
+
+def check_events(
+    paths: Iterable[str | Path],
+    *,
+    profile: str | Path | None = None,
+    trainer: Any = None,
+    select: Iterable[str] = (),
+    ignore: Iterable[str] = (),
+    machine: str | Path | None = None,
+    fix: bool = False,
+) -> Iterator[Event]:
+    """Yield the events of `check`; the last is Finished("check", CheckResult).
+
+    machine: a JSON file that describes another machine (`maquette check --machine this` prints this one's).
+    """
+    from maquette.check.run import check_events as run
+    from maquette.project.machine_look import read_machine
+
+    return run(
+        tuple(paths),
+        profile=profile,
+        trainer=trainer,
+        select=select,
+        ignore=ignore,
+        machine=read_machine(Path(machine)) if machine is not None else None,
+        fix=fix,
+    )
+
+
+def curate(
+    directory: str | Path, *, on_event: Callable[[Event], None] | None = None, **options: Any
+) -> CurateResult:
+    """Sort the pictures of `directory` into kept, rejected and to review (`maquette.curate.run.curate_events`)."""
+    from maquette.curate.run import curate_events
+
+    result: CurateResult = _result(curate_events(Path(directory), **options), on_event)
+    return result
+
+
+def caption(
+    directory: str | Path, *, on_event: Callable[[Event], None] | None = None, **options: Any
+) -> CaptionResult:
+    """Write captions for the pictures of `directory` (`maquette.caption.run.caption_events`)."""
+    from maquette.caption.run import caption_events
+
+    result: CaptionResult = _result(caption_events(Path(directory), **options), on_event)
+    return result
+
+
+def regularize(
+    base: str | Path, *, out: str | Path, on_event: Callable[[Event], None] | None = None, **options: Any
+) -> Regularized:
+    """Draw pictures of the class from `base` into `out` (`maquette.plan.regularize.regularize_events`)."""
+    from maquette.plan.regularize import regularize_events
+
+    result: Regularized = _result(regularize_events(base, out=Path(out), **options), on_event)
+    return result
+
+
+def plan(target: str | Path | None = None, **settings: Any) -> PlanResult:
+    """Return what the run of `target` (see `train`) with `settings` over it will take; nothing is loaded or written."""
+    from maquette.plan.run import plan as plan_of
+
+    return plan_of(resolve_settings(target, settings))
+
+
 @dataclass(frozen=True, kw_only=True)
 class NewProjectResult:
     """A project folder that was made."""
@@ -121,6 +203,11 @@ class NewProjectResult:
     pictures: int
     family: str
     steps: int
+    profile: Path
+    profile_is_new: bool
+    """False where a profile.toml was there already: it is left as it is."""
+    guesses: tuple[str, ...] = ()
+    """What the proposed profile was guessed from, and what is left to fill in."""
     warnings: tuple[str, ...] = ()
 
 
@@ -135,11 +222,12 @@ def init(
 ) -> NewProjectResult:
     """Make a project folder with a maquette.toml made for these pictures and this base; pictures stay where they are.
 
+    A profile.toml beside it proposes the subject from captions and pictures; one that is there already is kept.
     Raises MaquetteError when the base or the pictures cannot be used, or a project is there already.
     """
     from maquette import families
     from maquette.dataset.scan import scan_dataset
-    from maquette.project.scaffold import NewProject, proposed_steps, write_project
+    from maquette.project.scaffold import NewProject, proposed_steps, write_profile, write_project
 
     info = families.inspect(base)
     spec = families.FAMILIES[info.family].spec
@@ -161,12 +249,32 @@ def init(
         sampler=spec.default_sampler,
         guidance=spec.default_guidance,
     )
+    config = write_project(new)
+    proposed = _proposed_profile(dataset, trigger, class_word)
+    profile, is_new = write_profile(new.folder, proposed)
     return NewProjectResult(
-        config=write_project(new),
+        config=config,
         pictures=pictures,
         family=info.family,
         steps=new.steps,
+        profile=profile,
+        profile_is_new=is_new,
+        guesses=proposed.notes if is_new else (),
         warnings=tuple(message.text for message in dataset.warnings),
+    )
+
+
+def _proposed_profile(dataset: Dataset, trigger: str, class_word: str) -> Profile:
+    """Return a profile guessed from the subject's captions and the colours of its pictures."""
+    from maquette.dataset.measuring import measure_pictures
+    from maquette.dataset.profile_proposal import propose_profile
+
+    own = [picture for picture in dataset.pictures if not picture.subset.is_regularization]
+    return propose_profile(
+        [picture.caption for picture in own if picture.caption_path is not None],
+        trigger=trigger,
+        class_word=class_word,
+        pictures=measure_pictures([picture.path for picture in own], cache=None),
     )
 
 

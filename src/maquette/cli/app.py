@@ -15,6 +15,11 @@ STARTED = time.perf_counter()
 COMMANDS = {
     "demo": "Run the whole way on the small world and end with a report.",
     "init": "Make a project folder from pictures and a base model.",
+    "curate": "Sort pictures into kept, rejected and to review; nothing is deleted.",
+    "caption": "Write captions under a strategy, from a model, a server, a tagger or templates.",
+    "regularize": "Draw regularization pictures of the class from the base model.",
+    "check": "Find the known mistakes before they cost GPU time.",
+    "plan": "Say what a run will take: steps, checkpoints, memory, time, disk.",
     "train": "Train a LoRA from a project or from flags alone; resume; --smoke proves the device.",
     "evaluate": "Draw with every checkpoint of a run and write its report.",
     "deploy": "Install a run's LoRA into ComfyUI with a workflow and a prompt template.",

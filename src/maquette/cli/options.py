@@ -31,7 +31,7 @@ def _option(name: str, field: FieldInfo) -> Callable[..., Any]:
     text = _help(field)
     if kind is bool:
         return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=text)
-    if typing.get_origin(kind) is tuple and name.endswith("prompts"):
+    if typing.get_args(kind)[1:] == (...,):
         return click.option(
             flag, name, multiple=True, callback=_none_if_empty, help=text + " Repeat for several."
         )

@@ -1,0 +1,192 @@
+"""`maquette check`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from maquette.cli.output import follow, result_command
+
+COLOURS = {"error": "red", "warning": "yellow", "hint": "cyan"}
+
+
+@result_command(
+    click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="PATH…"),
+    click.option("--profile", type=click.Path(path_type=Path), metavar="FILE", help="The subject's profile."),
+    click.option(
+        "--trainer",
+        type=click.Choice(["maquette", "sd-scripts"]),
+        help="Whose meaning of folders, repeats and captions counts. Default: as the files say; for a plain folder maquette.",
+    ),
+    click.option(
+        "--select", multiple=True, metavar="CODE", help="Only these rules: CAP010, PIC, a name. Repeatable."
+    ),
+    click.option("--ignore", multiple=True, metavar="CODE", help="Not these rules. Repeatable."),
+    click.option(
+        "--fix", is_flag=True, help="Repair what can be repaired without loss, and say what was changed."
+    ),
+    click.option("--undo", is_flag=True, help="Take back the latest repairs made at PATH."),
+    click.option(
+        "--machine",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Check for another machine, described in this JSON file. `--machine this` prints this one's.",
+    ),
+    click.option("--rules", "list_rules", is_flag=True, help="List every rule."),
+    click.option("--explain", metavar="CODE", help="Print a rule's page."),
+    name="check",
+)
+def command(
+    paths: tuple[Path, ...],
+    profile: Path | None,
+    trainer: Any,
+    select: tuple[str, ...],
+    ignore: tuple[str, ...],
+    fix: bool,
+    undo: bool,
+    machine: Path | None,
+    list_rules: bool,
+    explain: str | None,
+) -> dict[str, Any]:
+    """Find the known mistakes before they cost GPU time.
+
+    PATH is a project, a folder of pictures, a kohya folder, a kohya dataset TOML or --config_file TOML, a shell script or
+    saved command line of sd-scripts, a training log, a LoRA file or a base model. Several may be given.
+
+    Exit code 1 when an error is found, else 0: warnings and hints do not fail.
+
+    \b
+      maquette check my-project
+      maquette check dataset/train train.sh --profile profile.toml
+      maquette check train.log
+      maquette check --explain fp16-on-mps
+    """
+    if explain is not None:
+        return _explained(explain)
+    if list_rules:
+        return _listed(select, ignore)
+    if machine is not None and str(machine) == "this":
+        return _this_machine()
+    if undo:
+        return _undone(paths)
+    from maquette.api import check_events
+
+    result = follow(
+        check_events(
+            paths, profile=profile, trainer=trainer, select=select, ignore=ignore, machine=machine, fix=fix
+        )
+    )
+    return check_report(result, paths)
+
+
+def check_report(result: Any, paths: tuple[Path, ...]) -> dict[str, Any]:
+    """Return what `check --json` prints, with the lines a person reads."""
+    return {
+        "findings": [finding.to_json() for finding in result.findings],
+        "errors": result.count("error"),
+        "warnings": result.count("warning"),
+        "hints": result.count("hint"),
+        "pictures": result.num_pictures,
+        "checked": [{"path": str(target.path), "kind": target.kind} for target in result.targets],
+        "rules_run": list(result.rules_run),
+        "notes": list(result.notes),
+        "fixed": [
+            {"code": done.code, "summary": done.summary, "paths": [str(path) for path in done.paths]}
+            for done in result.fixed
+        ],
+        "exit_code": int(result.failed),
+        "lines": [*_finding_lines(result.findings), *_summary_lines(result, paths)],
+    }
+
+
+def _finding_lines(findings: Any) -> list[str]:
+    lines = []
+    for finding in findings:
+        head = click.style(f"{finding.severity} {finding.code}", fg=COLOURS[finding.severity], bold=True)
+        where = click.style(finding.where or "this machine", bold=True)
+        lines += [f"{head}  {where}", f"    {finding.message}", f"    → {finding.remedy}"]
+        if finding.fix is not None:
+            lines.append(f"    --fix: {finding.fix.summary}")
+        lines.append("")
+    return lines
+
+
+def _summary_lines(result: Any, paths: tuple[Path, ...]) -> list[str]:
+    counts = [_counted(result.count(kind), kind) for kind in COLOURS if result.count(kind)]
+    looked = f"{len(result.rules_run)} rules" + (
+        f" over {_counted(result.num_pictures, 'picture')}" if result.num_pictures else ""
+    )
+    lines = [f"{', '.join(counts) or 'Nothing found'} ({looked})."]
+    repairable = sum(finding.fixable for finding in result.findings)
+    where = " ".join(str(path) for path in paths)
+    if result.fixed:
+        lines.append(
+            f"{_counted(len(result.fixed), 'repair')} made; take back: maquette check {where} --undo"
+        )
+    elif repairable:
+        lines.append(f"{repairable} can be repaired: maquette check {where} --fix")
+    if result.findings:
+        lines.append(f"What a rule means: maquette check --explain {result.findings[0].code}")
+    return lines
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def _explained(name: str) -> dict[str, Any]:
+    import textwrap
+
+    from maquette.check.explain import rule_named, terminal_page
+
+    rule = rule_named(name)
+    lines = [wrapped for line in terminal_page(rule) for wrapped in textwrap.wrap(line, 88) or [""]]
+    return {"code": rule.code, "name": rule.name, "severity": rule.severity, **_page(rule), "lines": lines}
+
+
+def _page(rule: Any) -> dict[str, str]:
+    return {
+        "summary": rule.summary,
+        **{part.lower().replace(" ", "_"): text for part, text in rule.parts.items()},
+    }
+
+
+def _listed(select: tuple[str, ...], ignore: tuple[str, ...]) -> dict[str, Any]:
+    from maquette.check.catalogue import GROUPS, all_rules
+    from maquette.findings.registry import chosen
+
+    rules = chosen(all_rules(), select, ignore)
+    lines: list[str] = []
+    for group, title in GROUPS.items():
+        members = [rule for rule in rules if rule.group == group]
+        lines += ["", click.style(title, bold=True)] if members else []
+        lines += [f"  {rule.code}  {rule.severity:<8} {rule.name:<28} {rule.summary}" for rule in members]
+    return {
+        "rules": [
+            {"code": rule.code, "name": rule.name, "severity": rule.severity, "summary": rule.summary}
+            for rule in rules
+        ],
+        "lines": [*lines[1:], "", f"{len(rules)} rules. A rule's page: maquette check --explain CODE"],
+    }
+
+
+def _this_machine() -> dict[str, Any]:
+    import json
+
+    from maquette.project.machine import machine_to_json
+    from maquette.project.machine_look import look_at_machine
+
+    described = machine_to_json(look_at_machine())
+    return {**described, "lines": [json.dumps(described, indent=2)]}
+
+
+def _undone(paths: tuple[Path, ...]) -> dict[str, Any]:
+    from maquette.check.run import undo
+
+    restored = undo(paths)
+    return {
+        "restored": [str(path) for path in restored],
+        "lines": [*(f"restored: {path}" for path in restored), f"{len(restored)} files are as they were."],
+    }

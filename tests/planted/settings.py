@@ -1,0 +1,291 @@
+"""Faults of the settings: rates, sizes, augmentation, options among themselves."""
+
+from __future__ import annotations
+
+from tests.planted.case import Case, close_call, fault
+from tests.planted.model import mark_as_v
+
+
+def change(case: Case, old: str, new: str) -> None:
+    """Replace an option of the command."""
+    case.edit(case.script, old, new)
+
+
+def add(case: Case, options: str) -> None:
+    """Add options to the command."""
+    case.edit(case.script, "--sdpa", f"--sdpa {options}")
+
+
+def drop(case: Case, *options: str) -> None:
+    """Take whole lines out of the command."""
+    for option in options:
+        case.edit(case.script, f"  {option} \\\n", "")
+
+
+@fault("SET001", "alpha twice the rank")
+def alpha_above_rank(case: Case) -> None:
+    change(case, "--network_alpha=16", "--network_alpha=64")
+
+
+@fault("SET001", "sd-scripts' default alpha of 1")
+def default_alpha(case: Case) -> None:
+    drop(case, "--network_alpha=16")
+
+
+@close_call("SET001", "alpha a little above half the rank")
+def alpha_above_half(case: Case) -> None:
+    change(case, "--network_alpha=16", "--network_alpha=20")
+
+
+@fault("SET002", "no learning rate at all")
+def no_rate(case: Case) -> None:
+    drop(case, "--learning_rate=1e-4", "--unet_lr=1e-4", "--text_encoder_lr=5e-5")
+
+
+@close_call("SET002", "a low rate that still trains")
+def low_rate(case: Case) -> None:
+    change(case, "--unet_lr=1e-4", "--unet_lr=6e-5")
+
+
+@fault("SET003", "2e-4 with AdamW8bit, no warm-up and batch 1")
+def rate_too_high(case: Case) -> None:
+    change(case, "--unet_lr=1e-4", "--unet_lr=2e-4")
+    change(case, "--optimizer_type=AdamW", "--optimizer_type=AdamW8bit")
+
+
+@close_call("SET003", "exactly 1e-4 with AdamW8bit, no warm-up and batch 1")
+def rate_at_the_line(case: Case) -> None:
+    change(case, "--unet_lr=1e-4", "--unet_lr=0.0001")
+    change(case, "--optimizer_type=AdamW", "--optimizer_type=AdamW8bit")
+
+
+@fault("SET004", "alpha of 0.875 of the rank in a short run")
+def high_alpha(case: Case) -> None:
+    change(case, "--network_alpha=16", "--network_alpha=28")
+
+
+@close_call("SET004", "alpha of 0.72 of the rank")
+def alpha_below_the_line(case: Case) -> None:
+    change(case, "--network_alpha=16", "--network_alpha=23")
+
+
+@fault("SET005", "300 of 1,000 steps are warm-up")
+def long_warmup(case: Case) -> None:
+    add(case, "--lr_warmup_steps=300")
+
+
+@close_call("SET005", "200 of 1,000 steps are warm-up")
+def warmup_at_the_line(case: Case) -> None:
+    add(case, "--lr_warmup_steps=200")
+
+
+@fault("SET006", "8 cycles in 5 epochs")
+def many_restarts(case: Case) -> None:
+    change(case, "--lr_scheduler=cosine", "--lr_scheduler=cosine_with_restarts --lr_scheduler_num_cycles=8")
+
+
+@close_call("SET006", "5 cycles in 5 epochs")
+def restart_each_epoch(case: Case) -> None:
+    change(case, "--lr_scheduler=cosine", "--lr_scheduler=cosine_with_restarts --lr_scheduler_num_cycles=5")
+
+
+@fault("SET007", "rank 128 for 20 pictures")
+def large_rank(case: Case) -> None:
+    change(case, "--network_dim=32", "--network_dim=128")
+    change(case, "--network_alpha=16", "--network_alpha=64")
+
+
+@close_call("SET007", "rank 64 for 20 pictures")
+def rank_at_the_line(case: Case) -> None:
+    change(case, "--network_dim=32", "--network_dim=64")
+    change(case, "--network_alpha=16", "--network_alpha=32")
+
+
+def _rank_256(case: Case, epochs: int) -> None:
+    """Of a set of pictures that is not here, so that their number says nothing."""
+    change(case, "--network_dim=32", "--network_dim=256")
+    change(case, "--network_alpha=16", "--network_alpha=128")
+    change(case, "dataset/train", "/elsewhere/thousands")
+    change(case, "--max_train_epochs=5", f"--max_train_epochs={epochs}")
+
+
+@fault("SET008", "rank 256 for 12 epochs")
+def rank_256_short(case: Case) -> None:
+    _rank_256(case, 12)
+
+
+@close_call("SET008", "rank 256 for 16 epochs")
+def rank_256_long(case: Case) -> None:
+    _rank_256(case, 16)
+
+
+@fault("SET009", "flip augmentation of a subject with a glove on one hand")
+def flipped(case: Case) -> None:
+    add(case, "--flip_aug")
+
+
+@close_call("SET009", "flip augmentation switched off in a dataset TOML", start="toml")
+def flip_is_off(case: Case) -> None:
+    case.edit(case.toml, "keep_tokens = 1\n", "keep_tokens = 1\nflip_aug = false\n")
+
+
+@fault("SET010", "colour augmentation of a subject with red hair")
+def coloured(case: Case) -> None:
+    drop(case, "--cache_latents")
+    add(case, "--color_aug")
+
+
+@close_call("SET010", "colour augmentation where the profile names no colours")
+def no_colours(case: Case) -> None:
+    coloured(case)
+    assert case.profile is not None
+    appearance = '["spiky red hair", "white shirt", "black pants", "pale skin"]'
+    case.edit(case.profile, appearance, '["spiky hair", "freckles"]')
+
+
+@fault("SET011", "the text encoder at the U-Net's rate")
+def same_rates(case: Case) -> None:
+    change(case, "--text_encoder_lr=5e-5", "--text_encoder_lr=1e-4")
+
+
+@close_call("SET011", "the text encoder a little below the U-Net's rate")
+def nearly_the_same_rates(case: Case) -> None:
+    change(case, "--text_encoder_lr=5e-5", "--text_encoder_lr=8e-5")
+
+
+@fault("SET012", "random crops of cached latents")
+def crop_of_cached(case: Case) -> None:
+    add(case, "--random_crop")
+
+
+@fault("SET012", "steps and epochs in a project", start="project")
+def steps_and_epochs(case: Case) -> None:
+    case.edit(case.config, "steps = 1000", "steps = 1000\nepochs = 5")
+
+
+@close_call("SET012", "cached latents without random crops, with full bf16 under bf16")
+def full_bf16(case: Case) -> None:
+    add(case, "--full_bf16")
+
+
+@fault("SET013", "a warm-up with a constant rate")
+def constant_with_warmup(case: Case) -> None:
+    change(case, "--lr_scheduler=cosine", "--lr_scheduler=constant --lr_warmup_steps=100")
+
+
+@close_call("SET013", "a warm-up with constant_with_warmup")
+def constant_that_warms_up(case: Case) -> None:
+    change(case, "--lr_scheduler=cosine", "--lr_scheduler=constant_with_warmup --lr_warmup_steps=100")
+
+
+@fault("SET014", "xformers and SDPA at once")
+def two_attentions(case: Case) -> None:
+    add(case, "--xformers")
+
+
+@fault("SET014", "cycles without restarts")
+def cycles_without_restarts(case: Case) -> None:
+    add(case, "--lr_scheduler_num_cycles=3")
+
+
+@close_call("SET014", "the U-Net alone, without a text encoder rate")
+def unet_only(case: Case) -> None:
+    drop(case, "--text_encoder_lr=5e-5")
+    add(case, "--network_train_unet_only")
+
+
+@fault("SET015", "a number written out in letters")
+def number_in_letters(case: Case) -> None:
+    add(case, "--clip_skip=two")
+
+
+@close_call("SET015", "a number behind a space")
+def number_behind_a_space(case: Case) -> None:
+    change(case, "--network_dim=32", "--network_dim 32")
+
+
+@fault("SET016", "a misspelt option")
+def misspelt(case: Case) -> None:
+    change(case, "--lr_scheduler=cosine", "--lr_schedular=cosine")
+
+
+@close_call("SET016", "an option cut short, as argparse allows")
+def cut_short(case: Case) -> None:
+    change(case, "--max_train_epochs=5", "--max_train_e=5")
+
+
+@fault("SET017", "the seed twice")
+def seed_twice(case: Case) -> None:
+    add(case, "--seed=7")
+
+
+@close_call("SET017", "the seed again in a comment")
+def seed_in_a_comment(case: Case) -> None:
+    change(case, "set -e\n", "set -e\n# --seed=7 was worse\n")
+
+
+@fault("SET018", "both rates are 0")
+def rates_of_zero(case: Case) -> None:
+    change(case, "--unet_lr=1e-4", "--unet_lr=0")
+    change(case, "--text_encoder_lr=5e-5", "--text_encoder_lr=0")
+
+
+@close_call("SET018", "the text encoder's rate is 0")
+def frozen_text_encoder(case: Case) -> None:
+    change(case, "--text_encoder_lr=5e-5", "--text_encoder_lr=0")
+
+
+@fault("SET019", "a checkpoint every 500 of 1,000 steps")
+def rare_checkpoints(case: Case) -> None:
+    change(case, "--save_every_n_steps=200", "--save_every_n_steps=500")
+
+
+@close_call("SET019", "a checkpoint every epoch of five")
+def checkpoint_each_epoch(case: Case) -> None:
+    change(case, "--save_every_n_steps=200", "--save_every_n_epochs=1")
+
+
+@fault("SET020", "no samples")
+def no_samples(case: Case) -> None:
+    change(case, " \\\n  --sample_prompts=prompts.txt \\\n  --sample_every_n_steps=200", "")
+
+
+@close_call("SET020", "samples by epochs")
+def samples_by_epochs(case: Case) -> None:
+    change(case, "--sample_every_n_steps=200", "--sample_every_n_epochs=1")
+
+
+@fault("SET021", "no seed")
+def no_seed(case: Case) -> None:
+    drop(case, "--seed=42")
+
+
+@close_call("SET021", "seed 0")
+def seed_zero(case: Case) -> None:
+    change(case, "--seed=42", "--seed=0")
+
+
+def _zero_snr(case: Case) -> None:
+    mark_as_v(case)
+    add(case, "--v_parameterization --zero_terminal_snr")
+
+
+@fault("SET022", "a scaled v-prediction loss with zero terminal SNR")
+def scaled_v_loss(case: Case) -> None:
+    _zero_snr(case)
+    add(case, "--scale_v_pred_loss_like_noise_pred")
+
+
+@close_call("SET022", "zero terminal SNR with min-SNR weighting")
+def min_snr_v_loss(case: Case) -> None:
+    _zero_snr(case)
+
+
+@fault("SET023", "no output folder")
+def no_output(case: Case) -> None:
+    drop(case, "--output_dir=output")
+
+
+@close_call("SET023", "the resolution stands in the dataset TOML", start="toml")
+def resolution_in_toml(case: Case) -> None:
+    case.edit(case.toml, "resolution = 512", "resolution = [512, 512]")
