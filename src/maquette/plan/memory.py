@@ -42,8 +42,8 @@ ENCODER_COPIES = 6.0
 DECODER_COPIES, DECODED_PX = 3.0, 1024 * 1024
 """Copies of the VAE's widest activation while it decodes, and about how many pixels it decodes at once (not measured)."""
 
-SHARE_OFF: dict[DeviceKind, float] = {"cpu": 0.05, "cuda": 0.2, "mps": 0.25}
-"""How far the peak may be off: on a CPU the largest error over full-size measured runs; elsewhere how far field reports
+SHARE_OFF: dict[DeviceKind, float] = {"cpu": 0.06, "cuda": 0.2, "mps": 0.25}
+"""How far the peak may be off: on a CPU the largest error over measured runs (0.049), rounded up; elsewhere how far field reports
 lie above it (whole cards, desktop and fragments included)."""
 CHECKED: dict[DeviceKind, str] = {
     "cpu": "checked against measured runs on a CPU",

@@ -26,8 +26,8 @@ POINTWISE_PASSES = 6.0
 OPTIMIZER_BYTES = 40
 """Bytes that an update moves for each trained value: weight, gradient and two moments, read and written; clipping."""
 STEP_SHARE_OFF = 0.6
-"""How far a computed step time may be off: the largest relative error over measured runs, on a machine that others used
-too (benchmarks/plan_error.py; the median is 0.25)."""
+"""How far a computed step time may be off: 14 of 16 measured runs were within it, on a machine that other programs used
+too (benchmarks/plan_error.py)."""
 
 
 @dataclass(frozen=True, kw_only=True)
