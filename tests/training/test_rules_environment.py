@@ -152,3 +152,16 @@ def test_packages_are_judged_only_where_they_are_known(tmp_path: Path) -> None:
     theirs = replace(ours, packages_of="sd-scripts")
     missing = found(request, theirs, only="ENV014")
     assert {"bitsandbytes", "xformers"} == {finding.message.split()[4].rstrip(",") for finding in missing}
+
+
+def test_memory_is_an_error_only_where_the_estimate_s_own_error_leaves_no_doubt(tmp_path: Path) -> None:
+    card = Gpu(kind="cuda", name="RTX 5080", total_bytes=16 * GIB)
+    machine = replace(RENTED, gpus=(card,))
+    request = command(tmp_path, PIXEL_ART_RUN)
+    said = {
+        need: [
+            f.severity for f in found(request, machine, MemoryEstimate(need * GIB, "", 0.2), only="ENV012")
+        ]
+        for need in (15, 17, 21)
+    }
+    assert said == {15: [], 17: ["warning"], 21: ["error"]}

@@ -74,13 +74,13 @@ def memory_estimate(
     request: TrainingRequest, info: ModelInfo, dataset: DatasetFacts, machine: Machine
 ) -> MemoryEstimate | None:
     """Return the memory that the run is expected to need, None where its pictures or settings do not allow to say."""
-    from maquette.plan.memory import CHECKED, estimate_memory
+    from maquette.plan.memory import CHECKED, SHARE_OFF, estimate_memory
 
     asked = _memory_request(request, info, dataset, machine)
     if asked is None:
         return None
-    note = CHECKED[asked.device]
-    return MemoryEstimate(estimate_memory(asked).peak_bytes, f"{note[:1].upper()}{note[1:]}.")
+    note, peak_bytes = CHECKED[asked.device], estimate_memory(asked).peak_bytes
+    return MemoryEstimate(peak_bytes, f"{note[:1].upper()}{note[1:]}.", SHARE_OFF[asked.device])
 
 
 def _memory_request(

@@ -11,4 +11,11 @@ class MemoryEstimate:
 
     bytes: int
     note: str = ""
-    """How it was worked out and how far it may be off, as a sentence."""
+    """How it was worked out, as a sentence."""
+    share_off: float = 0.0
+    """How far the figure may be off, as a share of it."""
+
+    @property
+    def least_bytes(self) -> int:
+        """What the run needs if the figure is as much too high as it may be."""
+        return round(self.bytes * (1 - self.share_off))

@@ -255,8 +255,9 @@ def memory_too_small(
 
     Why: It would stop with an out-of-memory error, at the first step or at the first sample. SDXL LoRA training peaks at 14
     to 15 GB with every saving at 1024 px, SD 1.5 at 10 to 12 GB with batch 4.
-    Found by: the estimated peak against the card's memory, or on a processor against all of the RAM. Windows with a CUDA
-    card is left to memory-spills-to-ram, since it does not stop there.
+    Found by: the estimated peak against the card's memory, or on a processor against all of the RAM. An error where it does
+    not fit even if the estimate is as much too high as its stated error allows, otherwise a warning. Windows with a CUDA card
+    is left to memory-spills-to-ram, since it does not stop there.
     Do: In order of what it costs: 8-bit optimizer, bf16, gradient checkpointing, cached latents, batch 1 with accumulation
     8, then 768 px, then frozen text encoders. `maquette plan` shows what each saves.
     Source: field notes of film-frame LoRAs (SDXL on 16 GB); kohya_ss#3329 (out of memory without advice).
@@ -268,10 +269,12 @@ def memory_too_small(
     total = gpu.total_bytes if gpu is not None else machine.ram_bytes
     if not total or estimate.bytes <= total or (machine.system == "Windows" and device == "cuda"):
         return
+    off = f" ± {estimate.share_off:.0%}" if estimate.share_off else ""
     yield report(
         request.file,
         gpu.name if gpu is not None else "memory",
-        f"The run needs about {size(estimate.bytes)} and {device_words(request, machine)} has {size(total)}."
+        f"The run needs about {size(estimate.bytes)}{off} and {device_words(request, machine)} has {size(total)}."
         + (f" {estimate.note}" if estimate.note else ""),
         "Turn on gradient checkpointing, cached latents and bf16, use batch 1 with accumulation; see `maquette plan`.",
+        severity="error" if estimate.least_bytes > total else "warning",
     )
