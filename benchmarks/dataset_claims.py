@@ -11,6 +11,7 @@ world's judge read the drawings:
     mirrored      character captions, and beside every picture its mirror image
     regularized   character captions, with pictures of the class drawn by `maquette regularize`; twice the steps, since
                   half of every epoch is theirs
+    regularized pose only   the same with the captions of `pose only`
 
 One number is a mean over training seeds and drawings; its interval is over drawings and seeds together and says nothing
 about other characters.
@@ -51,7 +52,7 @@ STEPS, RANK, BATCH, RATE = 320, 8, 4, 1.5e-3
 REPEATS = 4
 """So that an epoch has room for as many pictures of the class."""
 DRAWINGS = 48
-ARMS = ("character", "pose only", "detailed", "mirrored", "regularized")
+ARMS = ("character", "pose only", "detailed", "mirrored", "regularized", "regularized pose only")
 PROFILE = Profile(
     kind="character",
     trigger=BARE_PROMPT,
@@ -115,7 +116,7 @@ def train(root: Path, arm: str, seed: int) -> Path:
     """Train one arm and return its LoRA."""
     images = write_images(root / arm.replace(" ", "-"), arm)
     more: dict[str, Any] = {}
-    if arm == "regularized":
+    if arm.startswith("regularized"):
         more["regularization"] = regularization(root / "regularization", count=REPEATS * 15)
     result = maquette.train(
         images,
@@ -126,7 +127,7 @@ def train(root: Path, arm: str, seed: int) -> Path:
         repeats=REPEATS,
         rank=RANK,
         alpha=RANK,
-        steps=STEPS * (2 if arm == "regularized" else 1),
+        steps=STEPS * (2 if arm.startswith("regularized") else 1),
         batch_size=BATCH,
         learning_rate=RATE,
         text_encoder_lr=RATE,
@@ -155,7 +156,7 @@ def write_images(folder: Path, arm: str) -> Path:
         profile = write_atomic(folder.parent / "profile.toml", profile_toml(PROFILE))
         for _ in caption_events(folder, strategy="character", source="rewrite", profile=profile, preview=0):
             pass
-    if arm == "pose only":
+    if arm.endswith("pose only"):
         for path in folder.glob("*.txt"):
             parts = path.read_text(encoding="utf-8").strip().split(", ")
             path.write_text(", ".join(part for part in parts if "glove" not in part), encoding="utf-8")
@@ -192,7 +193,7 @@ def drawn(lora: Path | None) -> dict[str, list[float]]:
     requests = list(requested())
     pictures = draw(model, requests, adapter=adapter, batch=24)
     groups = {name: pictures[index * DRAWINGS : (index + 1) * DRAWINGS] for index, name in enumerate(PROMPTS)}
-    named = ("bare_identity", "full_identity", "leak")
+    named = ("bare_identity", "full_identity", "detail", "leak")
     scores: dict[str, list[float]] = {name: judge.identity(groups[name], TOVAKI) for name in named}
     scores["edit_obeyed"] = [float(seen["hair_color"] == "blue") for seen in judge.read(groups["edit"])]
     for name, prompt in (("bare", "bare_identity"), ("asked", "detail")):

@@ -98,7 +98,7 @@ def test_flags_that_cannot_be_meant_are_refused(root: Path, arguments: tuple[str
 
 def test_strategies_are_explained_with_their_price() -> None:
     said = run("--explain", "character").stdout
-    assert "0.69" in said and "0.68" in said
+    assert "0.86" in said and "0.89" in said
     assert len(json.loads(run("--explain", "all", "--json").stdout)["strategies"]) == 4
     assert run("--explain", "charakter").exit_code == 2
 

@@ -48,10 +48,10 @@ character: the trigger first, then framing, view, pose, expression, the asymmetr
   spyke_plasma_v1, full body, front view, standing neutral, right arm red fingerless glove, white background
 Left out: hair, eyes, clothes, whatever the profile calls appearance. Pictures teach it, and the bare trigger word draws it.
 Kept: what the subject has on one side only, since without words nothing tells a model left from right.
-Consequence, measured on the small world after 500 steps: identity from the bare trigger 0.69 (detailed captions: 0.37; no
-LoRA: 0.26), the glove on the right arm 0.78 (detailed: 0.31). The price: the look leaks onto characters drawn without the
-trigger (0.68; detailed 0.31) and resists editing ("blue hair" obeyed 0.31; detailed 0.81). Regularization pictures are the
-usual remedy for the leak. What should stay changeable (outfit, hairstyle) belongs into the profile's `varies`.""",
+Consequence, measured on the small world: identity from the bare trigger 0.86 (detailed captions: 0.24, as without a LoRA);
+the glove is on its hand when the prompt names it (1.00), and seldom drawn when it does not (0.00). The price: the look leaks
+onto characters drawn without the trigger (0.89; detailed 0.28) and may resist editing. Regularization pictures are the remedy
+for the leak. What should stay changeable (outfit, hairstyle) belongs into the profile's `varies`.""",
 )
 
 _STYLE = Strategy(
@@ -133,10 +133,9 @@ _DETAILED = Strategy(
     explanation="""\
 detailed: the trigger, then everything that can be seen: framing, view, pose, expression, looks, clothes, details, background.
   spyke_plasma_v1, 1boy, full body, front view, standing, ginger hair, right arm red fingerless glove, white background
-Consequence, measured on the small world after 500 steps: the bare trigger draws little of the subject (identity 0.37 against
-0.69 with character captions), the full description brings it back (0.83 against 0.64). In return it can be edited ("blue
-hair" obeyed 0.81 against 0.31) and leaks less onto others (0.31 against 0.68). Asymmetric details ended on the right arm
-0.31 of the time (character captions: 0.78). Choose it when prompts will always be long, or looks must change.""",
+Consequence, measured on the small world: the bare trigger draws nothing of the subject (identity 0.24, as without a LoRA;
+0.86 with character captions); the full description brings it back (1.00). In return it leaks little onto others (0.28 against
+0.89) and stays open to editing. Choose it when prompts will always be long, or looks must change.""",
 )
 
 STRATEGIES: dict[str, Strategy] = {

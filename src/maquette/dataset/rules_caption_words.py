@@ -41,16 +41,17 @@ from maquette.project.profile import Profile
 def appearance_in_captions(facts: DatasetFacts, profile: Profile, report: Report) -> Iterator[Finding]:
     """Captions name what the trigger should carry: hair, eyes, clothes that always belong to the subject.
 
-    Why: What a caption names is learned as the meaning of those words, not of the trigger. A character trained with every
-    feature captioned came out as a stranger from its trigger alone (v2); with captions of pose and asymmetric details
-    alone (v3) the trigger drew it whole. Measured: identity from the bare trigger 0.69 against 0.37. It has a price: such a
-    LoRA leaks more onto other characters (0.68 against 0.31 without the trigger) and resists editing (`blue hair`: 0.31
-    against 0.81). If you want to change the looks by prompt, keep the words and prompt them all; then ignore this rule.
+    Why: What a caption names is learned as the meaning of those words, not of the trigger. A character trained with
+    every feature captioned came out as a stranger from its trigger alone (v2); with captions of pose and asymmetric
+    details alone (v3) the trigger drew it whole. Measured on the small world: identity from the bare trigger 0.86
+    against 0.24. It has a price: such a LoRA leaks onto other characters (0.89 against 0.28 without the trigger) and
+    may resist editing (on a weaker base `blue hair` was obeyed in 0.31 against 0.81). If you want to change the looks
+    by prompt, keep the words and prompt them all; then ignore this rule.
     Found by: The profile's `appearance` in captions of a character, person or object, in any spelling and order, close
     colours and things included (`orange hair`, `ginger-haired`, `white cape`). Not counted: asymmetric details, and what is
     pose (`sword raised`, `hair blowing`).
     Do: Take the words out; --fix does where they are a part of their own in the profile's words.
-    Source: Field notes of a character LoRA on Apple silicon, runs v2 and v3; measured on the small world.
+    Source: Field notes of a character LoRA on Apple silicon, runs v2 and v3; benchmarks/dataset_claims.py.
     """
     if profile.kind == "style" or not (profile.appearance or profile.forms):
         return

@@ -328,11 +328,11 @@ def captions_all_the_same(facts: DatasetFacts, report: Report) -> Iterator[Findi
     """Every picture of a folder has the same caption.
 
     Why: Nothing tells pose, view and background apart from the subject, so all of it is learned as the subject. With one
-    caption for all, the bare trigger drew the subject at 0.53 where captions of pose alone reached 0.69, and an edit
-    (`blue hair`) came through at 0.44.
+    caption for all, a first base of the small world drew the subject from its bare trigger at 0.53 where captions of pose
+    alone reached 0.69, and obeyed an edit (`blue hair`) at 0.44.
     Found by: Folders with three captions or more that are all the same text, case and spaces aside.
     Do: Say in each caption what this picture shows and others do not: pose, view, framing, expression, background.
-    Source: Measured on the small world: bare-trigger identity 0.53 (trigger only) against 0.69 (pose-only captions).
+    Source: A first try of the small world, one seed: bare-trigger identity 0.53 (trigger only) against 0.69 (pose only).
     """
     for folder in facts.used_folders:
         if folder.is_regularization:
