@@ -150,7 +150,8 @@ def mirrored_pair(facts: DatasetFacts, profile: Profile | None, report: Report) 
         names asymmetric details, a warning where the captions of the pair name a side, else a hint.
     Do: remove the mirrored ones; `--fix` sets aside those whose name says which one it is (`*_flip.png`) and their
         captions.
-    Source: field notes of a character LoRA, whose team deleted 8 flipped pairs before its second training; benchmarks/dataset_claims.py.
+    Source: field notes of a character LoRA, whose team deleted 8 flipped pairs before its second training;
+        benchmarks/dataset_claims.py.
     """
     from maquette.dataset.hashes import mirror_images
 
