@@ -94,6 +94,16 @@ def test_fix_says_what_it_changed_and_undo_restores_every_byte(case: Case, machi
     assert after == before
 
 
+def test_a_damaged_cache_is_said_and_changes_nothing_else(case: Case, machine: str, tmp_path: Path) -> None:
+    assert run("train.sh", "--machine", machine).exit_code == 0
+    (database,) = (tmp_path / "cache").rglob("measures.sqlite3")
+    database.write_bytes(b"no database at all" * 500)
+    said = run("train.sh", "--machine", machine)
+    assert said.exit_code == 0
+    assert "was damaged" in said.stderr
+    assert "Nothing found" in said.stdout
+
+
 def test_the_same_mistake_reached_twice_counts_once(case: Case, machine: str) -> None:
     case.caption(3, "full body, back view, blue background")
     once = answer("train.sh", "--machine", machine, "--select", "CAP")

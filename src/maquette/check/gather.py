@@ -6,7 +6,7 @@ What cannot be read becomes part of the scope (`Unusable`), so that one broken f
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -20,6 +20,7 @@ from maquette.dataset.config import SubsetOptions
 from maquette.dataset.facts import DatasetFacts
 from maquette.dataset.folders import missing_folder
 from maquette.dataset.gathering import gather_dataset, options_of, schedule_of
+from maquette.dataset.measure_cache import MeasureCache
 from maquette.errors import MaquetteError
 from maquette.events import Event, Finished, Message, Progress
 from maquette.families.protocol import ModelInfo
@@ -199,7 +200,8 @@ def _pictures(
 ) -> Iterator[Event]:
     """Read and measure the pictures at `root` into the scope."""
     scope.facts.setdefault(TokenCounter, _token_counter())
-    with _kept(scope, root):
+    cache = MeasureCache()
+    with _kept(scope, root), closing(cache):
         facts = yield from _with_progress(
             lambda on_progress: gather_dataset(
                 root,
@@ -207,12 +209,15 @@ def _pictures(
                 options=options,
                 fallback_caption=fallback,
                 trainer=trainer,
+                cache=cache,
                 on_progress=on_progress,
             )
         )
         scope.add(facts)
         scope.refuse(root, facts.problems)
         scope.add(identity_facts(facts))
+        if cache.trouble:
+            yield Message(f"{cache.trouble}.", "warning")
 
 
 def _with_progress(
