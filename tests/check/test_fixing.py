@@ -62,6 +62,20 @@ def test_repairs_are_taken_back_one_after_the_other(root: Path) -> None:
         undo_last(root)
 
 
+def test_rounds_of_one_session_are_taken_back_together(root: Path) -> None:
+    before = snapshot(root)
+    apply_fixes([finding(WriteText(root / "a.txt", "earlier"))], root)
+    earlier = snapshot(root)
+    apply_fixes([finding(WriteText(root / "a.txt", "first"))], root, session="s")
+    apply_fixes(
+        [finding(WriteText(root / "a.txt", "second")), finding(SetAside(root / "b.png"))], root, session="s"
+    )
+    assert undo_last(root) == (root / "a.txt", root / "b.png")
+    assert snapshot(root) == earlier
+    undo_last(root)
+    assert snapshot(root) == before
+
+
 def test_two_repairs_of_one_file_are_not_done_at_once(root: Path) -> None:
     """The second was made for a text that the first has changed: it waits for the next look."""
     applied = apply_fixes(

@@ -31,10 +31,11 @@ class Applied:
     paths: tuple[Path, ...]
 
 
-def apply_fixes(findings: Iterable[Finding], root: Path) -> tuple[Applied, ...]:
+def apply_fixes(findings: Iterable[Finding], root: Path, *, session: str = "") -> tuple[Applied, ...]:
     """Carry out the repairs of `findings` and return them; those that touch a file already changed are left for later.
 
-    Raises OutputError when something cannot be written; what was changed until then can be undone.
+    Repairs of one `session` are taken back together. Raises OutputError when something cannot be written; what was
+    changed until then can be undone.
     """
     chosen: list[tuple[Finding, tuple[Edit, ...]]] = []
     touched: set[Path] = set()
@@ -47,7 +48,7 @@ def apply_fixes(findings: Iterable[Finding], root: Path) -> tuple[Applied, ...]:
     if not chosen:
         return ()
     folder = _next_folder(root)
-    _keep(folder, chosen)
+    _keep(folder, chosen, session or folder.name)
     for _, edits in chosen:
         for edit in edits:
             _apply(edit)
@@ -69,17 +70,20 @@ def undo_last(root: Path) -> tuple[Path, ...]:
         raise OutputError(
             Problem(str(root), "nothing to undo", "repairs made by check --fix", "Nothing was changed here.")
         )
-    folder = folders[-1]
-    entries = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
-    problems = [problem for entry in entries if (problem := _changed_since(entry))]
+    manifests = {folder: json.loads((folder / MANIFEST).read_text(encoding="utf-8")) for folder in folders}
+    session = manifests[folders[-1]]["session"]
+    together = [folder for folder in reversed(folders) if manifests[folder]["session"] == session]
+    problems = _changed_since([entry for folder in together for entry in manifests[folder]["files"]])
     if problems:
         raise OutputError(problems)
-    for entry in entries:
-        _restore(folder, entry)
-    shutil.rmtree(folder)
+    for folder in together:
+        for entry in manifests[folder]["files"]:
+            _restore(folder, entry)
+        shutil.rmtree(folder)
     if not any((root / UNDO_FOLDER).iterdir()):
         (root / UNDO_FOLDER).rmdir()
-    return tuple(Path(entry["path"]) for entry in entries)
+    restored = [Path(entry["path"]) for folder in together for entry in manifests[folder]["files"]]
+    return tuple(dict.fromkeys(restored))
 
 
 def has_undo(root: Path) -> bool:
@@ -92,13 +96,13 @@ def _next_folder(root: Path) -> Path:
     return root / UNDO_FOLDER / f"{max(taken, default=0) + 1:04d}"
 
 
-def _keep(folder: Path, chosen: Sequence[tuple[Finding, tuple[Edit, ...]]]) -> None:
+def _keep(folder: Path, chosen: Sequence[tuple[Finding, tuple[Edit, ...]]], session: str) -> None:
     """Copy every file that will change, then write the manifest: from here on all can be undone."""
     entries: list[dict[str, Any]] = []
     for finding, edits in chosen:
         for edit in edits:
             entries.append(_kept(folder, f"{len(entries):03d}", finding, edit))
-    write_json(folder / MANIFEST, {"schema": 1, "files": entries})
+    write_json(folder / MANIFEST, {"schema": 1, "session": session, "files": entries})
 
 
 def _kept(folder: Path, name: str, finding: Finding, edit: Edit) -> dict[str, Any]:
@@ -134,16 +138,24 @@ def _now(path: Path) -> str | None:
     return sha256_file(path) if path.exists() else None
 
 
-def _changed_since(entry: dict[str, Any]) -> Problem | None:
-    path = Path(entry["path"])
-    if _now(path) in (entry["sha256_after"], entry["sha256_before"]):
-        return None
-    return Problem(
-        str(path),
-        "changed since it was repaired",
-        "the file as the repair left it, so that nothing newer is lost",
-        "Move your version elsewhere, or keep it and delete the journal entry.",
-    )
+def _changed_since(entries: Sequence[dict[str, Any]]) -> list[Problem]:
+    """Return which files are no longer as the repairs left them; `entries` are those of later repairs first."""
+    now: dict[str, str | None] = {}
+    problems = []
+    for entry in entries:
+        path = entry["path"]
+        present = now[path] if path in now else _now(Path(path))
+        if present not in (entry["sha256_after"], entry["sha256_before"]):
+            problems.append(
+                Problem(
+                    path,
+                    "changed since it was repaired",
+                    "the file as the repair left it, so that nothing newer is lost",
+                    "Move your version elsewhere, or keep it and delete the journal entry.",
+                )
+            )
+        now[path] = entry["sha256_before"]
+    return problems
 
 
 def _restore(folder: Path, entry: dict[str, Any]) -> None:

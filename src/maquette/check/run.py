@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from maquette.check.catalogue import all_rules
 from maquette.check.fixing import Applied, apply_fixes, undo_last
@@ -70,11 +71,14 @@ def check_events(
     context = _context(profile, trainer, machine)
     result = yield from _checked(targets, rules, context)
     fixed: list[Applied] = []
+    session = uuid4().hex
     for _ in range(MAX_FIX_ROUNDS if fix else 0):
         applied = [
             done
             for target in targets
-            for done in apply_fixes(_within(result.findings, target, targets), undo_root(target.path))
+            for done in apply_fixes(
+                _within(result.findings, target, targets), undo_root(target.path), session=session
+            )
         ]
         if not applied:
             break
