@@ -23,6 +23,7 @@ from maquette.errors import MaquetteError, Problem
 from maquette.events import Artifact, Event, Finished, Message, Progress, Started
 
 INTERRUPTED = 130
+HELP_NAMES = ["-h", "--help"]
 
 
 def result_command(
@@ -48,7 +49,9 @@ def result_command(
             is_flag=True,
             help="Print one JSON object as the last line of standard output.",
         )
-        return click.command(**attributes)(option(decorated))
+        # Click keeps the names of --help from the first time it is asked for, with a parent command or without.
+        settings = {"help_option_names": HELP_NAMES}
+        return click.command(context_settings=settings, **attributes)(option(decorated))
 
     return make
 
