@@ -35,12 +35,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Time maquette check on a folder of many pictures.")
     parser.add_argument("--count", type=int, default=3000, help="how many pictures")
     parser.add_argument("--rounds", type=int, default=5, help="how often the second look is repeated")
+    parser.add_argument("--load", default="quiet", help="what else runs on the machine")
     parser.add_argument("--output", type=Path, help="folder for the result file")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         pictures = make_pictures(root / "train" / "1_zkw_fox", arguments.count)
-        result = measured(root, pictures, arguments.rounds)
+        result = measured(root, pictures, arguments.rounds, arguments.load)
     print(json.dumps(result, indent=2))
     if arguments.output:
         name = f"check_folder-{result['date']}-{os.cpu_count()}core-cpu.json"
@@ -66,7 +67,7 @@ def make_pictures(folder: Path, count: int) -> list[Path]:
     return paths
 
 
-def measured(root: Path, pictures: list[Path], rounds: int) -> dict:
+def measured(root: Path, pictures: list[Path], rounds: int, load: str) -> dict:
     """Return the result file's content."""
     decode_s = min(timed(lambda: decode_all(pictures)) for _ in range(2))
     first_s = timed(lambda: check(root))
@@ -77,7 +78,7 @@ def measured(root: Path, pictures: list[Path], rounds: int) -> dict:
         "date": datetime.now(UTC).date().isoformat(),
         "commit": commit(),
         "hardware": hardware("cpu"),
-        "load": "quiet",
+        "load": load,
         "software": software(),
         "settings": {"pictures": count, "bytes": sum(p.stat().st_size for p in pictures), "rounds": rounds},
         "results": [
