@@ -84,7 +84,7 @@ def run_side(side: str, folder: Path) -> dict[str, float]:
         for _ in measure_pictures(paths, cache=None):
             pass
     else:
-        from maquette.curate.run import curate_events
+        from maquette.curating.run import curate_events
 
         began, began_cpu = time.perf_counter(), time.process_time()
         for _ in curate_events(folder, sheet_pages=0):

@@ -35,15 +35,15 @@ from PIL import Image, ImageOps
 
 import maquette
 from maquette import families
-from maquette.caption.run import caption_events
-from maquette.evaluate.draw import DrawRequest, draw
-from maquette.evaluate.statistics import estimate
+from maquette.captioning.run import caption_events
+from maquette.drawing.draw import DrawRequest, draw
+from maquette.evaluating.statistics import estimate
 from maquette.files import write_atomic
 from maquette.lora.adapter import LoraAdapter
 from maquette.lora.files import read_lora
-from maquette.plan.regularize import regularize_events
 from maquette.project.profile import Detail, Profile
 from maquette.project.profile_file import profile_toml
+from maquette.regularizing.run import regularize_events
 from maquette.world.captions import subject
 from maquette.world.cast import BARE_PROMPT, TOVAKI, TRIGGER, training_pictures
 from maquette.world.pack import base_path, load_judge

@@ -19,9 +19,9 @@ from circumstances import commit, hardware, software
 from plan_runs import SMALL_WORLD
 
 from maquette import families
-from maquette.plan.memory import MemoryRequest, estimate_memory
-from maquette.plan.speed import Speed
-from maquette.plan.timing import computed_step
+from maquette.footprint.memory import MemoryRequest, estimate_memory
+from maquette.footprint.speed import Speed
+from maquette.footprint.timing import computed_step
 from maquette.world.pack import base_path
 
 

@@ -167,8 +167,8 @@ def speed(request: dict[str, Any]) -> dict[str, Any]:
     """Return the speed of this machine at the run's layers."""
     import maquette  # noqa: F401  (before torch: it says how torch's libraries must start)
     from maquette import families
-    from maquette.plan.speed import measure_speed
-    from maquette.plan.workload import workload
+    from maquette.footprint.speed import measure_speed
+    from maquette.footprint.workload import workload
 
     layout = families.layout_of(families.inspect(request["base"]))
     parts = ("text_encoder", "denoiser") if request["text"] else ("denoiser",)

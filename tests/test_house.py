@@ -25,23 +25,31 @@ ROOMS = (
     "cli",
     "api",
     "demo",
-    "check",
-    "plan",
-    "curate",
-    "caption",
-    "deploy",
-    "evaluate",
+    "checking",
+    "planning",
+    "rules",
+    "deploying",
+    "evaluating",
     "training",
+    "curating",
+    "captioning",
+    "regularizing",
+    "drawing",
+    "encoders",
+    "footprint",
+    "logs",
     "lora",
     "world",
     "families",
     "dataset",
+    "kohya",
+    "words",
     "project",
     "findings",
 )
-FOUNDATION = ("files", "events", "errors")
+FOUNDATION = ("devices", "files", "events", "errors")
 # The small world is a base model like any other: it may not lean on how LoRAs are trained or drawn.
-ONLY_LEANS_ON = {"world": ("families",), "lora": ("families", "findings")}
+ONLY_LEANS_ON = {"world": ("families",), "lora": ("families",)}
 
 HEAVY = ("torch", "diffusers", "transformers", "accelerate", "numpy", "PIL", "cv2", "tensorboard")
 DISTRIBUTIONS = {

@@ -20,10 +20,10 @@ from typing import Any
 import click
 from pydantic import BaseModel
 
-from maquette.check.catalogue import GROUPS, all_rules
-from maquette.check.explain import markdown_index, markdown_page
 from maquette.cli.app import maquette as cli
 from maquette.project.settings import SECTIONS
+from maquette.rules.catalogue import GROUPS, all_rules
+from maquette.rules.explain import markdown_index, markdown_page
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"

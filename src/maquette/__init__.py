@@ -7,7 +7,17 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from maquette.api import train
+    from maquette.api import (
+        caption,
+        check,
+        curate,
+        deploy,
+        evaluate,
+        init,
+        plan,
+        regularize,
+        train,
+    )
 
 # Both are read once, when torch and its matrix library start, so they are said here; the user's own word wins.
 # MKL picks kernels by how memory happens to be aligned, and the same run then gave other last bits: STRICT forbids that.
@@ -17,11 +27,22 @@ os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "train"]
+__all__ = [
+    "__version__",
+    "caption",
+    "check",
+    "curate",
+    "deploy",
+    "evaluate",
+    "init",
+    "plan",
+    "regularize",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:
-    """Import `train` when it is first asked for: `import maquette` itself stays free of heavy libraries."""
-    if name == "train":
-        return importlib.import_module("maquette.api").train
+    """Import a stage when it is first asked for: `import maquette` itself stays free of heavy libraries."""
+    if name in __all__:
+        return getattr(importlib.import_module("maquette.api"), name)
     raise AttributeError(f"module 'maquette' has no attribute '{name}'")

@@ -20,14 +20,14 @@ from maquette.project.records import RunFolder, read_record
 from maquette.project.settings import Settings
 
 if TYPE_CHECKING:
-    from maquette.caption.records import CaptionResult
-    from maquette.check.run import CheckResult
-    from maquette.curate.records import CurateResult
+    from maquette.captioning.records import CaptionResult
+    from maquette.checking.run import CheckResult
+    from maquette.curating.records import CurateResult
     from maquette.dataset.records import Dataset
-    from maquette.deploy.comfyui import Installed
-    from maquette.plan.regularize import Regularized
-    from maquette.plan.run import PlanResult
+    from maquette.deploying.comfyui import Installed
+    from maquette.planning.run import PlanResult
     from maquette.project.profile import Profile
+    from maquette.regularizing.run import Regularized
     from maquette.training.loop import TrainResult
 
 DEFAULT_SMOKE_STEPS = 3
@@ -62,20 +62,18 @@ def train_events(
     started: float | None = None,
 ) -> Iterator[Event]:
     """Yield the events of `train`; the last is Finished("train", TrainResult). Input is checked before the first."""
+    from maquette.rules.verdict import judge
     from maquette.training.prepare import prepare
 
     smoke_steps = DEFAULT_SMOKE_STEPS if smoke else None
-    if resume is not None:
-        job = prepare(
-            settings_of_run(Path(resume), target, settings), resume=Path(resume), smoke_steps=smoke_steps
-        )
-    else:
-        job = prepare(resolve_settings(target, settings), smoke_steps=smoke_steps)
+    run = Path(resume) if resume is not None else None
+    wanted = settings_of_run(run, target, settings) if run else resolve_settings(target, settings)
+    job = prepare(wanted, judge=judge, resume=run, smoke_steps=smoke_steps)
     return _train(job, started)
 
 
 def _train(job: Any, started: float | None) -> Iterator[Event]:
-    from maquette.evaluate.samples import draw_samples
+    from maquette.drawing.samples import draw_samples
     from maquette.training.loop import run_job
 
     with job:
@@ -144,7 +142,7 @@ def check_events(
 
     machine: a JSON file that describes another machine (`maquette check --machine this` prints this one's).
     """
-    from maquette.check.run import check_events as run
+    from maquette.checking.run import check_events as run
     from maquette.project.machine_look import read_machine
 
     return run(
@@ -161,8 +159,8 @@ def check_events(
 def curate(
     directory: str | Path, *, on_event: Callable[[Event], None] | None = None, **options: Any
 ) -> CurateResult:
-    """Sort the pictures of `directory` into kept, rejected and to review (`maquette.curate.run.curate_events`)."""
-    from maquette.curate.run import curate_events
+    """Sort the pictures of `directory` into kept, rejected and to review (`maquette.curating.run.curate_events`)."""
+    from maquette.curating.run import curate_events
 
     result: CurateResult = _result(curate_events(Path(directory), **options), on_event)
     return result
@@ -171,8 +169,8 @@ def curate(
 def caption(
     directory: str | Path, *, on_event: Callable[[Event], None] | None = None, **options: Any
 ) -> CaptionResult:
-    """Write captions for the pictures of `directory` (`maquette.caption.run.caption_events`)."""
-    from maquette.caption.run import caption_events
+    """Write captions for the pictures of `directory` (`maquette.captioning.run.caption_events`)."""
+    from maquette.captioning.run import caption_events
 
     result: CaptionResult = _result(caption_events(Path(directory), **options), on_event)
     return result
@@ -181,8 +179,8 @@ def caption(
 def regularize(
     base: str | Path, *, out: str | Path, on_event: Callable[[Event], None] | None = None, **options: Any
 ) -> Regularized:
-    """Draw pictures of the class from `base` into `out` (`maquette.plan.regularize.regularize_events`)."""
-    from maquette.plan.regularize import regularize_events
+    """Draw pictures of the class from `base` into `out` (`maquette.regularizing.run.regularize_events`)."""
+    from maquette.regularizing.run import regularize_events
 
     result: Regularized = _result(regularize_events(base, out=Path(out), **options), on_event)
     return result
@@ -190,7 +188,7 @@ def regularize(
 
 def plan(target: str | Path | None = None, **settings: Any) -> PlanResult:
     """Return what the run of `target` (see `train`) with `settings` over it will take; nothing is loaded or written."""
-    from maquette.plan.run import plan as plan_of
+    from maquette.planning.run import plan as plan_of
 
     return plan_of(resolve_settings(target, settings))
 
@@ -293,7 +291,7 @@ def evaluate_events(
     run: str | Path, *, prompts: Iterable[str] | None = None, seeds: Iterable[int] = (1, 2, 3, 4)
 ) -> Iterator[Event]:
     """Yield the events of `evaluate`; the last is Finished("evaluate", record)."""
-    from maquette.evaluate.run import look_at_run
+    from maquette.evaluating.run import look_at_run
 
     return look_at_run(RunFolder(Path(run)), prompts=tuple(prompts) if prompts else None, seeds=tuple(seeds))
 
@@ -324,9 +322,9 @@ def deploy(
     checkpoint: its name; the final one when None. name: the release's name; the run's when None. base_name: the base
     model's name in the drawing program. create: make the folders where no such program is.
     """
-    from maquette.deploy import comfyui as comfyui_folder
-    from maquette.deploy import webui as webui_folder
-    from maquette.deploy.run import checkpoint_of, recipe_of
+    from maquette.deploying import comfyui as comfyui_folder
+    from maquette.deploying import webui as webui_folder
+    from maquette.deploying.run import checkpoint_of, recipe_of
 
     if comfyui is None and webui is None:
         raise ConfigError(

@@ -15,7 +15,7 @@ from PIL import Image
 
 from maquette.cli.app import COMMANDS, maquette
 from tests.conftest import make_pictures
-from tests.deploy.test_server import Server
+from tests.deploying.test_server import Server
 
 DEVICE = ["--device", "cpu", "--precision", "no"]
 

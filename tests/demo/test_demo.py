@@ -10,9 +10,9 @@ import pytest
 from maquette.demo import DemoResult, run_demo
 from maquette.demo.judging import MEASURES, judge_with, look_prompts
 from maquette.demo.project import write_demo_project
-from maquette.deploy.nodes import check_workflow
+from maquette.deploying.nodes import check_workflow
 from maquette.errors import OutputError
-from maquette.evaluate.report import read_block
+from maquette.evaluating.report import read_block
 from maquette.events import Artifact, Finished
 from maquette.files import sha256_file
 from maquette.project.config_file import load_settings

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageCms, ImageDraw, ImageFilter, ImageOps
 
-from maquette.curate.decisions import Decision, Decisions, as_text, decisions_path
-from maquette.curate.records import MAQUETTE, YOU
+from maquette.curating.decisions import Decision, Decisions, as_text, decisions_path
+from maquette.curating.records import MAQUETTE, YOU
 from tests.planted.case import Case, close_call, fault
 
 ORIENTATION = 0x0112

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
 import maquette
-from maquette.check.catalogue import GROUPS, RULE_MODULES, all_rules
-from maquette.check.run import CheckResult, check_events
+from maquette.checking.run import CheckResult, check_events
 from maquette.events import Finished
+from maquette.rules.catalogue import GROUPS, RULE_MODULES, all_rules
 from tests.planted.case import PLANTED, Case, Planted, Start
 from tests.planted.clean import clean_case, write_material
 
@@ -70,7 +71,11 @@ def test_planted(planted: Planted, tmp_path: Path, material: Path) -> None:
 
 def test_every_module_of_rules_is_in_the_catalogue() -> None:
     package = Path(maquette.__file__).parent
-    modules = {f"maquette.{path.parent.name}.{path.stem}" for path in package.glob("*/rules*.py")}
+    modules = {
+        f"maquette.rules.{path.stem}"
+        for path in (package / "rules").glob("*.py")
+        if re.search(r"^@rule\(", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
     assert modules == set(RULE_MODULES)
 
 

@@ -15,8 +15,8 @@ import pytest
 
 import maquette
 from maquette.events import Progress
+from maquette.logs.metrics import read_metrics
 from maquette.project.records import read_record
-from maquette.training.metrics import read_metrics
 from maquette.training.state import latest_state
 
 ShortRun = Callable[..., dict]

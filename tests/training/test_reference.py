@@ -15,12 +15,12 @@ import pytest
 import torch
 
 from maquette import families
+from maquette.devices import place
 from maquette.families.protocol import PictureSize, Tokens
 from maquette.lora.adapter import LoraAdapter
 from maquette.lora.config import TrialSpec
 from maquette.training.batches import MicroBatch
 from maquette.training.config import TrialSettings
-from maquette.training.device import place
 from maquette.training.engine import Engine
 from maquette.training.objective import Rows, per_row_losses
 from maquette.training.optimize import TrialOptimizer

@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 import maquette
 from maquette.errors import MaquetteError, TrainingError
 from maquette.events import Progress
+from maquette.logs.metrics import read_metrics
 from maquette.project.records import read_record
-from maquette.training.metrics import read_metrics
 
 ShortRun = Callable[..., dict]
 

@@ -14,12 +14,12 @@ import pytest
 import torch
 
 from maquette import families
+from maquette.devices import place
 from maquette.families.protocol import PictureSize
 from maquette.lora.adapter import LoraAdapter
 from maquette.lora.config import TrialSpec
 from maquette.training.batches import MicroBatch
 from maquette.training.config import TrialSettings
-from maquette.training.device import place
 from maquette.training.engine import Engine
 
 STEPS = 6

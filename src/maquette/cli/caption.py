@@ -173,14 +173,14 @@ def _idle_flags(given: dict[str, Any]) -> list[str]:
 def _option_names() -> tuple[str, ...]:
     from dataclasses import fields
 
-    from maquette.caption.sources import SourceOptions
+    from maquette.captioning.sources import SourceOptions
 
     return tuple(field.name for field in fields(SourceOptions))
 
 
 def _captioned(directory: Path, given: dict[str, Any]) -> dict[str, Any]:
-    from maquette.caption.run import caption_events
-    from maquette.caption.sources import SourceOptions
+    from maquette.captioning.run import caption_events
+    from maquette.captioning.sources import SourceOptions
 
     asks = sys.stdin.isatty() and not given["yes"] and not given["dry_run"]
     result = follow(
@@ -252,7 +252,7 @@ def _lines(result: Any, directory: Path, show_diff: bool) -> list[str]:
 
 
 def _replaced(directory: Path, given: dict[str, Any]) -> dict[str, Any]:
-    from maquette.caption.replace import replace_events
+    from maquette.captioning.replace import replace_events
 
     names = ("find", "replace", "regex", "whole_word", "ignore_case", "dry_run", "caption_extension")
     result = follow(replace_events(directory, **{name: given[name] for name in names}))
@@ -265,9 +265,9 @@ def _replaced(directory: Path, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _last_difference(directory: Path, caption_extension: str | None) -> dict[str, Any]:
-    from maquette.caption.history import History
-    from maquette.caption.records import vars_of
-    from maquette.caption.targets import find_place
+    from maquette.captioning.history import History
+    from maquette.captioning.records import vars_of
+    from maquette.captioning.targets import find_place
 
     history = History(find_place(directory, caption_extension).root)
     last = history.last()
@@ -285,8 +285,8 @@ def _last_difference(directory: Path, caption_extension: str | None) -> dict[str
 
 
 def _undone(directory: Path, caption_extension: str | None) -> dict[str, Any]:
-    from maquette.caption.history import History
-    from maquette.caption.targets import find_place
+    from maquette.captioning.history import History
+    from maquette.captioning.targets import find_place
 
     undone = History(find_place(directory, caption_extension).root).undo()
     lines = [f"Change {undone.change} ({undone.what}) taken back: {len(undone.restored)} captions as before"]
@@ -304,7 +304,7 @@ def _undone(directory: Path, caption_extension: str | None) -> dict[str, Any]:
 
 
 def _difference_lines(diff: Iterable[Any]) -> Iterable[str]:
-    from maquette.caption.words_diff import word_pieces
+    from maquette.captioning.words_diff import word_pieces
 
     in_colour = sys.stdout.isatty()
     for each in diff:
@@ -326,7 +326,7 @@ def _piece(kind: str, text: str, in_colour: bool) -> str:
 
 
 def _explained(name: str) -> dict[str, Any]:
-    from maquette.caption.strategies import STRATEGIES, strategy_named
+    from maquette.captioning.strategies import STRATEGIES, strategy_named
 
     chosen = list(STRATEGIES.values()) if name == "all" else [strategy_named(name)]
     lines: list[str] = []

@@ -139,7 +139,7 @@ def _counted(number: int, noun: str) -> str:
 def _explained(name: str) -> dict[str, Any]:
     import textwrap
 
-    from maquette.check.explain import rule_named, terminal_page
+    from maquette.rules.explain import rule_named, terminal_page
 
     rule = rule_named(name)
     lines = [wrapped for line in terminal_page(rule) for wrapped in textwrap.wrap(line, 88) or [""]]
@@ -154,8 +154,8 @@ def _page(rule: Any) -> dict[str, str]:
 
 
 def _listed(select: tuple[str, ...], ignore: tuple[str, ...]) -> dict[str, Any]:
-    from maquette.check.catalogue import GROUPS, all_rules
     from maquette.findings.registry import chosen
+    from maquette.rules.catalogue import GROUPS, all_rules
 
     rules = chosen(all_rules(), select, ignore)
     lines: list[str] = []
@@ -183,7 +183,7 @@ def _this_machine() -> dict[str, Any]:
 
 
 def _undone(paths: tuple[Path, ...]) -> dict[str, Any]:
-    from maquette.check.run import undo
+    from maquette.checking.run import undo
 
     restored = undo(paths)
     return {

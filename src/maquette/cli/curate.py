@@ -96,7 +96,7 @@ def command(directory: Path, **options: Any) -> dict[str, Any]:
     if undo or any(words.values()):
         _refuse_beside(options, words, undo)
         return _undo(directory) if undo else _decide(directory, words)
-    from maquette.curate.run import curate_events
+    from maquette.curating.run import curate_events
 
     limits = {name: value for name in LIMITS if (value := options.pop(name)) is not None}
     options["references"] = options["references"] or None
@@ -182,7 +182,7 @@ def _refuse_beside(options: dict[str, Any], words: dict[str, Any], undo: bool) -
 
 
 def _decide(directory: Path, words: dict[Any, Any]) -> dict[str, Any]:
-    from maquette.curate.person import decide
+    from maquette.curating.person import decide
 
     done = decide(directory, words)
     lines = [f"{name}: {state}" for name, state in done.changed.items()] or ["Nothing changed."]
@@ -190,7 +190,7 @@ def _decide(directory: Path, words: dict[Any, Any]) -> dict[str, Any]:
 
 
 def _undo(directory: Path) -> dict[str, Any]:
-    from maquette.curate.person import undo
+    from maquette.curating.person import undo
 
     done = undo(directory)
     said = {

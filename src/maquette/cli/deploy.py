@@ -61,7 +61,7 @@ def command(run: Path, verify: str | None, **options: Any) -> dict[str, Any]:
 
 def _verified(url: str, installed: list[Any], lines: list[str]) -> dict[str, Any]:
     """Ask a running ComfyUI; HTTP success alone proves nothing there. A problem makes the exit code 1."""
-    from maquette.deploy.server import verify
+    from maquette.deploying.server import verify
 
     problems = []
     for entry in installed:

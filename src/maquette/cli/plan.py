@@ -74,10 +74,10 @@ def command(target: Path | None, **given: Any) -> dict[str, Any]:
 
 
 def _plan(target: Path | None, settings: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
-    from maquette.plan.presets import preset_named
-    from maquette.plan.requests import kind_of, parse_size, settings_for
-    from maquette.plan.run import PlanOptions, plan_events
-    from maquette.plan.show import plan_lines
+    from maquette.planning.presets import preset_named
+    from maquette.planning.requests import kind_of, parse_size, settings_for
+    from maquette.planning.run import PlanOptions, plan_events
+    from maquette.planning.show import plan_lines
 
     preset = preset_named(asked["preset"]) if asked["preset"] else None
     if preset is not None and asked["write_to"] is not None:
@@ -94,8 +94,8 @@ def _plan(target: Path | None, settings: dict[str, Any], asked: dict[str, Any]) 
 
 
 def _list_presets(settings: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
-    from maquette.plan.presets import presets
-    from maquette.plan.show import preset_lines
+    from maquette.planning.presets import presets
+    from maquette.planning.show import preset_lines
 
     found = [preset for preset in presets() if asked["kind"] is None or asked["kind"] in preset.kinds]
     if settings["base"]:
@@ -108,8 +108,8 @@ def _list_presets(settings: dict[str, Any], asked: dict[str, Any]) -> dict[str, 
 
 def _write_preset(preset: Any, path: Path) -> dict[str, Any]:
     from maquette.files import write_atomic
-    from maquette.plan.requests import require_free
-    from maquette.plan.settings_text import settings_toml
+    from maquette.planning.requests import require_free
+    from maquette.planning.settings_text import settings_toml
 
     require_free(path)
     text = settings_toml(preset.settings, f"{preset.title}\nFrom {preset.source}", preset.elsewhere)
@@ -120,9 +120,9 @@ def _write_preset(preset: Any, path: Path) -> dict[str, Any]:
 
 def _migrate(target: Path | None, settings: dict[str, Any], base: str, folder: Path | None) -> dict[str, Any]:
     from maquette import families
-    from maquette.plan.migrate import migrate_settings, write_migration
-    from maquette.plan.requests import required_project, settings_for
-    from maquette.plan.show import migration_lines
+    from maquette.planning.migrate import migrate_settings, write_migration
+    from maquette.planning.requests import required_project, settings_for
+    from maquette.planning.show import migration_lines
 
     project = required_project(target, "--migrate-to")
     info = families.inspect(base)
@@ -142,8 +142,8 @@ def _migrate(target: Path | None, settings: dict[str, Any], base: str, folder: P
 
 def _sibling(target: Path | None, settings: dict[str, Any], folder: Path) -> dict[str, Any]:
     from maquette.errors import ConfigError, Problem
-    from maquette.plan.requests import required_project, settings_for
-    from maquette.plan.sibling import make_sibling
+    from maquette.planning.requests import required_project, settings_for
+    from maquette.planning.sibling import make_sibling
 
     project = required_project(target, "--sibling")
     own = {name: settings.pop(name) for name in ("images", "trigger", "class_word")}

@@ -91,8 +91,8 @@ def command(
     What lies in --out already is not drawn again. With --from, pictures of a folder are taken instead; BASE is not needed.
     """
     from maquette.errors import ConfigError, Problem
-    from maquette.plan.regularize import regularize_events, regularize_folder_events
     from maquette.project.profile_file import read_profile
+    from maquette.regularizing.run import regularize_events, regularize_folder_events
 
     known = read_profile(profile) if profile else None
     common: dict[str, Any] = {

@@ -11,9 +11,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from maquette.dataset.caption_appearance import head_of
-from maquette.dataset.caption_sides import NOT_A_SIDE
-from maquette.dataset.caption_text import (
+from maquette.dataset.facts import CaptionFact
+from maquette.dataset.measures import Measured, Measures
+from maquette.project.profile import SIDES, VIEWS, Detail, Kind, Profile
+from maquette.project.profile_import import detail_from_text
+from maquette.words.appearance import head_of
+from maquette.words.sides import NOT_A_SIDE
+from maquette.words.text import (
     BODY_WORDS,
     STATES,
     has_word,
@@ -23,11 +27,7 @@ from maquette.dataset.caption_text import (
     stem,
     word_set,
 )
-from maquette.dataset.caption_views import framings_named, view_of, views_named
-from maquette.dataset.facts import CaptionFact
-from maquette.dataset.measures import Measured, Measures
-from maquette.project.profile import SIDES, VIEWS, Detail, Kind, Profile
-from maquette.project.profile_import import detail_from_text
+from maquette.words.views import framings_named, view_of, views_named
 
 STYLE_WORDS = re.compile(
     r"\b(art|style|painting|painted|drawing|sketch|illustration|render|watercolou?r|oil|ink|line ?art|comic|manga|pixel|"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from maquette.evaluate.first_look import Judge
-from maquette.evaluate.looks import LookPrompt, Measure
+from maquette.evaluating.first_look import Judge
+from maquette.evaluating.looks import LookPrompt, Measure
 from maquette.world.cast import PROMPTS, TOVAKI
 
 if TYPE_CHECKING:

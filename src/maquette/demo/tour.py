@@ -21,9 +21,9 @@ from maquette.events import Artifact, Event, Finished, Message
 from maquette.project.records import RunFolder
 
 if TYPE_CHECKING:
-    from maquette.deploy.comfyui import Installed
-    from maquette.evaluate.facts import ReportFacts, Verdict
-    from maquette.evaluate.looks import FirstLook
+    from maquette.deploying.comfyui import Installed
+    from maquette.evaluating.facts import ReportFacts, Verdict
+    from maquette.evaluating.looks import FirstLook
     from maquette.project.settings import Settings
 
 BARE_SEEDS = 16
@@ -166,14 +166,15 @@ class _Stage:
 
 def _train(config: Path) -> Generator[Event, None, tuple[RunFolder, Settings]]:
     """Train the project as `maquette train PROJECT` does."""
-    from maquette.evaluate.samples import draw_samples
+    from maquette.drawing.samples import draw_samples
     from maquette.project.config_file import load_settings
+    from maquette.rules.verdict import judge
     from maquette.training.loop import run_job
     from maquette.training.prepare import prepare
 
     settings = load_settings(config)
     result: Any = None
-    with prepare(settings) as job:
+    with prepare(settings, judge=judge) as job:
         for event in run_job(job, draw=draw_samples):
             if isinstance(event, Finished):
                 result = event.result
@@ -187,8 +188,8 @@ def _look(
 ) -> Generator[Event, None, FirstLook]:
     """Draw the cast's prompts with no LoRA and with every checkpoint; the judge scores each picture."""
     from maquette.demo.judging import MEASURES, judge_with, look_prompts
-    from maquette.evaluate.first_look import first_look
-    from maquette.evaluate.run import checkpoints_of, load_base, plan_of
+    from maquette.evaluating.first_look import first_look
+    from maquette.evaluating.run import checkpoints_of, load_base, plan_of
     from maquette.project.records import read_record
     from maquette.world.pack import load_judge
 
@@ -209,8 +210,8 @@ def _look(
 
 def _facts(folder: RunFolder, settings: Settings, look: FirstLook) -> tuple[ReportFacts, Verdict]:
     """Return the report's facts about the checkpoint that the judge's numbers speak for, and the verdict."""
-    from maquette.evaluate.facts import verdict_of
-    from maquette.evaluate.run import checkpoints_of, facts_of_run, speaking_for
+    from maquette.evaluating.facts import verdict_of
+    from maquette.evaluating.run import checkpoints_of, facts_of_run, speaking_for
     from maquette.project.records import read_record
     from maquette.world.cast import BARE_PROMPT
 
@@ -238,8 +239,8 @@ def _install(
     output: Path, folder: RunFolder, facts: ReportFacts, look: FirstLook, verdict: Verdict
 ) -> Installed:
     """Install the chosen checkpoint into a ComfyUI-style folder, a picture drawn by it as its preview."""
-    from maquette.deploy.comfyui import install
-    from maquette.deploy.run import recipe_of
+    from maquette.deploying.comfyui import install
+    from maquette.deploying.run import recipe_of
 
     recipe = recipe_of(facts.record, strength=facts.strength)
     drawn = [entry for entry in look.looks if entry.checkpoint == verdict.checkpoint and entry.role == "full"]
@@ -250,7 +251,7 @@ def _install(
 
 
 def _delivery(installed: Installed) -> Any:
-    from maquette.evaluate.facts import Delivery
+    from maquette.evaluating.facts import Delivery
 
     return Delivery(
         program=installed.program,
@@ -273,7 +274,7 @@ def _delivery(installed: Installed) -> Any:
 
 def _report(output: Path, folder: RunFolder, facts: ReportFacts) -> Path:
     """Write the report into the run, where it stays, and into `output`, where the newest one is found."""
-    from maquette.evaluate.report import write_report
+    from maquette.evaluating.report import write_report
 
     write_report(folder.path / "report.html", facts)
     return write_report(output / "report.html", facts)

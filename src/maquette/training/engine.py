@@ -16,9 +16,9 @@ from maquette.training.optimize import TrialOptimizer
 from maquette.training.randomness import NoiseDraw, draw_noise, generator_at
 
 if TYPE_CHECKING:
+    from maquette.devices import Placement
     from maquette.families.protocol import BaseModel, Conditioning, Objective
     from maquette.lora.adapter import LoraAdapter
-    from maquette.training.device import Placement
 
 NoiseSource = Callable[[TrialSettings, int, tuple[int, ...], "Objective"], NoiseDraw]
 """Noise and timesteps for a trial, a micro-step's index, a latent shape (B, C, H, W) and an objective."""

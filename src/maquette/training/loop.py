@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from maquette.errors import MaquetteError
 from maquette.events import Artifact, Event, Finished, Message, Progress, Started
 from maquette.files import sha256_file
+from maquette.logs.metrics import MetricsLog, read_metrics
 from maquette.project.records import Checkpoint, RunRecord, now
 from maquette.project.settings import Settings
 from maquette.training.checkpoints import PlannedCheckpoint, is_due
 from maquette.training.interrupt import StopRequest
-from maquette.training.metrics import MetricsLog, read_metrics
 from maquette.training.prepare import Job
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class _Run:
         self._note(state=state, error=error, finished_at=now())
 
     def _place(self) -> Any:
-        from maquette.training.device import device_name, place
+        from maquette.devices import device_name, place
 
         placement = place(self.job.device, self.job.precision)
         self._note(device={"device": device_name(placement.device), "precision": placement.precision})
@@ -121,7 +121,7 @@ class _Run:
 
     def _load(self) -> BaseModel:
         from maquette import families
-        from maquette.training.device import DTYPES
+        from maquette.devices import DTYPES
 
         model = families.load(
             self.job.settings.model.base, dtype=DTYPES[self.job.precision], device=self.job.device
@@ -170,7 +170,7 @@ class _Run:
                     raise KeyboardInterrupt
 
     def _clock(self, engine: Engine, seconds: float) -> None:
-        from maquette.training.device import synchronize
+        from maquette.devices import synchronize
 
         if not self.step_seconds:
             synchronize(engine.placement.device)
@@ -265,7 +265,7 @@ class _Run:
         self._note()
 
     def _result(self, engine: Engine) -> TrainResult:
-        from maquette.training.device import device_name
+        from maquette.devices import device_name
 
         job = self.job
         assert self.base_hash is not None
@@ -293,7 +293,7 @@ class _Run:
     def _memory(self) -> int:
         import torch
 
-        from maquette.training.device import peak_memory_bytes
+        from maquette.devices import peak_memory_bytes
 
         return peak_memory_bytes(torch.device(self.job.device))
 

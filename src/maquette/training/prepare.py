@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from maquette.dataset.buckets import assign_buckets
 from maquette.dataset.config import BucketSettings, SubsetOptions, bucket_settings
@@ -29,7 +29,6 @@ from maquette.project.config_file import dump_settings
 from maquette.project.records import RunFolder, RunRecord, environment, now, read_record
 from maquette.project.settings import Settings
 from maquette.training.checkpoints import PlannedCheckpoint, plan_checkpoints
-from maquette.training.checks import Verdict, judge
 from maquette.training.config import TrialSettings, trial_of
 
 if TYPE_CHECKING:
@@ -40,6 +39,22 @@ if TYPE_CHECKING:
     from maquette.training.state import SavedState
 
 DEFAULT_STEPS = 1000
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the rules say of a run."""
+
+    problems: tuple[Problem, ...]
+    messages: tuple[Message, ...]
+
+
+class Judge(Protocol):
+    """Says what the rules think of a run; they live above training, so whoever prepares a run hands them in."""
+
+    def __call__(
+        self, settings: Settings, *, info: ModelInfo | None, schedule: Schedule | None, pictures: bool
+    ) -> Verdict: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,8 +128,12 @@ class Job:
             shutil.rmtree(self.folder.path.parent, ignore_errors=True)
 
 
-def prepare(settings: Settings, *, resume: Path | None = None, smoke_steps: int | None = None) -> Job:
+def prepare(
+    settings: Settings, *, judge: Judge, resume: Path | None = None, smoke_steps: int | None = None
+) -> Job:
     """Return the job that `settings` ask for, checked through. Raises MaquetteError with every problem.
+
+    `judge` is asked with as much of the run as could be worked out (`rules.verdict.judge`).
 
     With `resume`, the run of that folder goes on from its latest state; with `smoke_steps` it takes that many steps in
     a temporary folder.
@@ -133,7 +152,7 @@ def prepare(settings: Settings, *, resume: Path | None = None, smoke_steps: int 
             schedule_items = bucketed_items(settings, dataset, info.vae_factor)
     verdict = Verdict((), ())
     with gathered.part():
-        verdict = _verdict(settings, info, dataset, schedule_items[0] if schedule_items else None)
+        verdict = _verdict(judge, settings, info, dataset, schedule_items[0] if schedule_items else None)
         gathered.problems += verdict.problems
     gathered.raise_all()
     assert info is not None and spec is not None and dataset is not None and schedule_items is not None
@@ -142,7 +161,11 @@ def prepare(settings: Settings, *, resume: Path | None = None, smoke_steps: int 
 
 
 def _verdict(
-    settings: Settings, info: ModelInfo | None, dataset: Dataset | None, items: Sequence[Item] | None
+    judge: Judge,
+    settings: Settings,
+    info: ModelInfo | None,
+    dataset: Dataset | None,
+    items: Sequence[Item] | None,
 ) -> Verdict:
     """Return what the rules say, with as much of the run as could be worked out."""
     training = settings.training
@@ -281,7 +304,7 @@ def _job(
     resume: Path | None,
     smoke_steps: int | None,
 ) -> Job:
-    from maquette.training.device import resolve_device, resolve_precision
+    from maquette.devices import resolve_device, resolve_precision
 
     items, buckets, messages = bucketed
     training = settings.training

@@ -1,0 +1,227 @@
+"""Where captions come from: one class a source, announced once, found by its name.
+
+    SPEC is NAME or NAME:ARGUMENT, e.g. `template`, `wd:models/wd-eva02-large-tagger-v3`, `server:rewrite`.
+
+A source answers for pictures and knows nothing of the strategy but what it asks for; cleaning, arranging and refusing is
+done for all of them alike.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Protocol
+
+from maquette.captioning.records import Answer, Target
+from maquette.captioning.strategies import Strategy
+from maquette.errors import ConfigError, Problem, did_you_mean
+from maquette.project.profile import Profile
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceOptions:
+    """What sources can be told; None where nothing was said. An option that no chosen source uses is an error."""
+
+    url: str | None = None
+    """server: its address, up to and with /v1."""
+    model: str | None = None
+    """server: the model's name there. wd, vlm: folder or hub name."""
+    api_key_variable: str | None = None
+    """server: the environment variable that holds the key. Default MAQUETTE_API_KEY."""
+    timeout_s: float | None = None
+    """server: how long one answer may take. Default 120."""
+    retries: int | None = None
+    """server: how often a failed question is asked again. Default 4."""
+    retry_wait_s: float | None = None
+    """server: the first pause before asking again; it doubles. Default 1."""
+    longest_side: int | None = None
+    """server, vlm: pictures are scaled down to this many pixels along the longer side. Default 1024."""
+    temperature: float | None = None
+    """server, vlm: 0 always says the likeliest. Default 0."""
+    max_new_tokens: int | None = None
+    """server, vlm: the longest answer. Default 200."""
+    instructions: str | None = None
+    """server, vlm: said to the model besides its task: what the pictures have in common, what to look for."""
+    device: str | None = None
+    """vlm: cuda, mps or cpu. Default: the best there is."""
+    batch_size: int | None = None
+    """vlm, wd: pictures looked at together. Default 4 and 8."""
+    threshold: float | None = None
+    """wd: the least probability of a tag. Default 0.35."""
+    character_threshold: float | None = None
+    """wd: the least probability of a named character. Default 0.85."""
+    template: str | None = None
+    """template: the caption with its fields in braces."""
+    table: Path | None = None
+    """template: a CSV file with a column `file` and further columns to use as fields."""
+    colours: int | None = None
+    """palette: how many colours are named. Default 5."""
+
+    def given(self) -> dict[str, Any]:
+        """Return the options that were set."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What a source may know when it is opened."""
+
+    strategy: Strategy
+    profile: Profile
+    options: SourceOptions
+    root: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """One picture to caption."""
+
+    target: Target
+    note: str = ""
+    """Why the last answer was refused, when it is asked again."""
+
+
+class Source(Protocol):
+    """Answers for pictures."""
+
+    name: str
+    batch_size: int
+    """Pictures that are best asked for together."""
+    is_parallel: bool
+    """Several threads may ask at once."""
+    is_model: bool
+    """Its answers are a model's guesses: the same answer for every picture means that it does not see."""
+    is_literal: bool
+    """Its answers are whole captions already."""
+    from_existing: bool
+    """It needs a caption to begin with and looks at captioned pictures only."""
+    learns_from_refusal: bool
+    """Asked again with the reason, it may answer better."""
+    sees_pictures: bool
+    """It looks at the picture."""
+
+    def ask(self, asks: Sequence[Ask]) -> list[Answer]:
+        """Return one answer for each, in their order. Raises MaquetteError when nothing further can be answered."""
+        ...
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return what its answers depend on, as plain values."""
+        ...
+
+    def close(self) -> None:
+        """Give back what it holds."""
+        ...
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A source that can be chosen."""
+
+    name: str
+    summary: str
+    opens: str
+    """`module:function` that returns the source for (argument, context); imported when it is chosen."""
+    uses: frozenset[str]
+    """Names of the SourceOptions it takes."""
+
+
+_MODEL_TALK = frozenset({"longest_side", "temperature", "max_new_tokens", "instructions"})
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind(
+            "wd",
+            "WD tagger (ONNX): booru tags, quick on a CPU",
+            "maquette.captioning.sources.tagger:open_source",
+            frozenset({"model", "batch_size", "threshold", "character_threshold"}),
+        ),
+        Kind(
+            "vlm",
+            "a vision-language model in this process (Qwen-VL, Florence-2, …)",
+            "maquette.captioning.sources.vlm:open_source",
+            _MODEL_TALK | {"model", "device", "batch_size"},
+        ),
+        Kind(
+            "server",
+            "a vision-language model behind an OpenAI-compatible server (vLLM, Ollama, LM Studio)",
+            "maquette.captioning.sources.server:open_source",
+            _MODEL_TALK | {"url", "model", "api_key_variable", "timeout_s", "retries", "retry_wait_s"},
+        ),
+        Kind(
+            "template",
+            "a pattern filled from file names, folders and a CSV table",
+            "maquette.captioning.sources.template:open_source",
+            frozenset({"template", "table"}),
+        ),
+        Kind(
+            "palette",
+            "the picture's colours as words and hex values",
+            "maquette.captioning.sources.palette:open_source",
+            frozenset({"colours"}),
+        ),
+        Kind(
+            "rewrite",
+            "the present caption put under the strategy, without a model",
+            "maquette.captioning.sources.rewrite:open_source",
+            frozenset(),
+        ),
+    )
+}
+
+
+def open_sources(specs: Sequence[str], context: Context) -> Source:
+    """Return the source that `specs` name; several are asked one after the other and their words joined.
+
+    Raises ConfigError for an unknown name, an option that none of them uses, or one that cannot be opened.
+    """
+    chosen = [_kind(spec) for spec in specs]
+    _check_options([kind for kind, _ in chosen], context.options)
+    opened = [_opener(kind)(argument, context) for kind, argument in chosen]
+    if len(opened) == 1:
+        return opened[0]
+    from maquette.captioning.sources.chain import Chain
+
+    return Chain(opened)
+
+
+def _kind(spec: str) -> tuple[Kind, str]:
+    name, _, argument = spec.partition(":")
+    if name not in KINDS:
+        raise ConfigError(
+            Problem("--source", f"'{spec}'", f"one of {', '.join(KINDS)}", did_you_mean(name, KINDS))
+        )
+    return KINDS[name], argument
+
+
+def _opener(kind: Kind) -> Callable[[str, Context], Source]:
+    module, _, function = kind.opens.partition(":")
+    opener: Callable[[str, Context], Source] = getattr(importlib.import_module(module), function)
+    return opener
+
+
+def _check_options(kinds: Sequence[Kind], options: SourceOptions) -> None:
+    used = frozenset().union(*(kind.uses for kind in kinds))
+    names = " + ".join(kind.name for kind in kinds)
+    problems = [
+        Problem(
+            f"--{option.replace('_', '-').removesuffix('-s')}",
+            f"given with --source {names}, which does not use it",
+            f"a source that does: {', '.join(kind.name for kind in KINDS.values() if option in kind.uses)}",
+            "Leave it out, or choose that source.",
+        )
+        for option in options.given()
+        if option not in used
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
+def no_argument(name: str, argument: str) -> None:
+    """Refuse an argument for a source that takes none."""
+    if argument:
+        raise ConfigError(
+            Problem("--source", f"'{name}:{argument}'", f"'{name}' alone", "Leave the rest out.")
+        )

@@ -1,0 +1,294 @@
+"""From targets to scopes: reads everything that rules may want to know, and never stops at the first problem.
+
+What cannot be read becomes part of the scope (`Unusable`), so that one broken file hides nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
+
+from maquette.checking.derived import memory_estimate
+from maquette.checking.scope import Scope
+from maquette.checking.targets import Target
+from maquette.curating.identity_facts import identity_facts
+from maquette.dataset.config import SubsetOptions
+from maquette.dataset.facts import DatasetFacts
+from maquette.dataset.folders import missing_folder
+from maquette.dataset.gathering import gather_dataset, options_of, schedule_of
+from maquette.dataset.measure_cache import MeasureCache
+from maquette.errors import MaquetteError
+from maquette.events import Event, Finished, Message, Progress
+from maquette.families.protocol import ModelInfo
+from maquette.kohya.shell_commands import with_home
+from maquette.project.config_file import config_path, load_settings
+from maquette.project.machine import Machine
+from maquette.project.machine_look import machine_for
+from maquette.project.profile import PROFILE_NAME, Profile
+from maquette.project.profile_file import read_profile
+from maquette.project.request import Trainer, TrainingRequest
+from maquette.words.reading import TokenCounter
+
+LEVELS_ABOVE = 3
+"""How far above a dataset a profile.toml is looked for: images/, train/10_name/ and their project."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What the caller said beside the paths."""
+
+    machine: Machine
+    profile: Profile | None = None
+    trainer: Trainer | None = None
+
+
+def scopes_of(target: Target, context: Context) -> Iterator[Event]:
+    """Yield progress while `target` is read; the last event is Finished("gather", list of Scope)."""
+    read = {
+        "project": _project,
+        "dataset": _dataset,
+        "config": _config,
+        "script": _script,
+        "log": _log,
+        "lora": _lora,
+        "base": _base,
+        "profile": _profile,
+    }[target.kind]
+    yield from read(target.path, context)
+
+
+@contextmanager
+def _kept(scope: Scope, path: Path) -> Iterator[None]:
+    """Turn what makes a file unusable into a part of the scope."""
+    try:
+        yield
+    except MaquetteError as error:
+        scope.refuse(path, error.problems)
+
+
+# --- runs: something that is to be trained ---------------------------------------------------------------
+
+
+def _project(path: Path, context: Context) -> Iterator[Event]:
+    from maquette.project.request_maquette import request_of
+
+    scope = Scope(path)
+    with _kept(scope, path):
+        file = config_path(path)
+        settings = load_settings(file)
+        scope.ignore = settings.check.ignore_rules
+        yield from _run(scope, request_of(settings, file), context)
+    yield Finished("gather", [scope])
+
+
+def _config(path: Path, context: Context) -> Iterator[Event]:
+    from maquette.kohya.request import read_config_file
+
+    scope = Scope(path)
+    with _kept(scope, path):
+        yield from _run(scope, read_config_file(path), context)
+    yield Finished("gather", [scope])
+
+
+def _script(path: Path, context: Context) -> Iterator[Event]:
+    from maquette.kohya.request import read_commands
+
+    scope = Scope(path)
+    scopes = []
+    with _kept(scope, path):
+        for request in read_commands(path):
+            each = Scope(path)
+            yield from _run(each, request, context)
+            scopes.append(each)
+    yield Finished("gather", scopes or [scope])
+
+
+def _run(scope: Scope, request: TrainingRequest, context: Context) -> Iterator[Event]:
+    """Read what a planned run names: its base, its pictures, its profile."""
+    scope.add(request, machine_for(context.machine, request))
+    _add_base(scope, request)
+    asked = _found(request.dataset_config or request.images, request)
+    scope.add(context.profile or _profile_near(scope, asked or request.file))
+    if asked is not None and not asked.exists() and request.trainer == "maquette":
+        scope.refuse(asked, [missing_folder(asked)])
+    elif asked is not None and not asked.exists():
+        scope.notes.append(f"{asked} is not on this machine: its pictures were not looked at.")
+    elif asked is not None:
+        yield from _pictures(
+            scope,
+            asked,
+            trainer=request.trainer,
+            regularization=_found(request.regularization, request)
+            if request.dataset_config is None
+            else None,
+            options=options_of(request),
+            fallback=request.caption_fallback,
+        )
+    yield from (Message(note) for note in scope.notes)
+    _add_what_follows(scope, request)
+
+
+def _add_what_follows(scope: Scope, request: TrainingRequest) -> None:
+    """Add what pictures, base and settings mean together: the steps and the memory."""
+    facts, info = scope.facts.get(DatasetFacts), scope.facts.get(ModelInfo)
+    if facts is None:
+        return
+    scope.add(schedule_of(facts, request))
+    if info is not None:
+        with _kept(scope, request.file):
+            scope.add(memory_estimate(request, info, facts, scope.facts[Machine]))
+
+
+def _add_base(scope: Scope, request: TrainingRequest) -> None:
+    """Add what the base model is; a hub name that is not on this machine is only noted."""
+    from maquette import families
+
+    if request.base is None:
+        return
+    base = str(_found(Path(request.base), request))
+    if not Path(base).exists() and not _looks_like_file(base):
+        scope.notes.append(f"{base} is a hub name: the model itself was not looked at.")
+        return
+    with _kept(scope, request.file):
+        scope.add(families.inspect(base))
+        scope.add(_token_counter(base))
+
+
+def _token_counter(base: str | None = None) -> TokenCounter:
+    """Return how the base model's tokenizer sees captions; CLIP's where there is no model."""
+    from maquette import families
+
+    tokenizer = families.tokenizer(base)
+    return TokenCounter(count=lambda text: len(tokenizer.encode(text)), pieces=tokenizer.pieces)
+
+
+def _found(path: Path | None, request: TrainingRequest) -> Path | None:
+    """Return where a run's path lies: from the working folder as trainers take it, else beside the file that names it."""
+    if path is None:
+        return None
+    given = with_home(str(path))
+    beside = request.file.parent / given
+    return beside if not given.exists() and beside.exists() else given
+
+
+def _looks_like_file(base: str) -> bool:
+    return base.endswith((".safetensors", ".ckpt", ".pt", ".bin")) or base.startswith(("/", "./", "../", "~"))
+
+
+# --- pictures --------------------------------------------------------------------------------------------
+
+
+def _dataset(path: Path, context: Context) -> Iterator[Event]:
+    scope = Scope(path)
+    scope.add(context.machine, context.profile or _profile_near(scope, path))
+    trainer = context.trainer or ("sd-scripts" if path.is_file() else "maquette")
+    yield from _pictures(scope, path, trainer=trainer)
+    yield Finished("gather", [scope])
+
+
+def _pictures(
+    scope: Scope,
+    root: Path,
+    *,
+    trainer: Trainer,
+    regularization: Path | None = None,
+    options: SubsetOptions | None = None,
+    fallback: str | None = None,
+) -> Iterator[Event]:
+    """Read and measure the pictures at `root` into the scope."""
+    scope.facts.setdefault(TokenCounter, _token_counter())
+    cache = MeasureCache()
+    with _kept(scope, root), closing(cache):
+        facts = yield from _with_progress(
+            lambda on_progress: gather_dataset(
+                root,
+                regularization=regularization,
+                options=options,
+                fallback_caption=fallback,
+                trainer=trainer,
+                cache=cache,
+                on_progress=on_progress,
+            )
+        )
+        scope.add(facts)
+        scope.refuse(root, facts.problems)
+        scope.add(identity_facts(facts))
+        if cache.trouble:
+            yield Message(f"{cache.trouble}.", "warning")
+
+
+def _with_progress(
+    read: Callable[[Callable[[int, int], None]], DatasetFacts],
+) -> Generator[Event, None, DatasetFacts]:
+    """Yield progress while `read` works on another thread; return what it returned, raise what it raised."""
+    told: SimpleQueue[tuple[int, int] | None] = SimpleQueue()
+    outcome: list[DatasetFacts | BaseException] = []
+
+    def work() -> None:
+        try:
+            outcome.append(read(lambda done, total: told.put((done, total))))
+        except BaseException as error:
+            outcome.append(error)
+        finally:
+            told.put(None)
+
+    Thread(target=work, name="gather", daemon=True).start()
+    while (progress := told.get()) is not None:
+        yield Progress("look at pictures", *progress, "picture")
+    if isinstance(outcome[0], BaseException):
+        raise outcome[0]
+    return outcome[0]
+
+
+# --- single files ----------------------------------------------------------------------------------------
+
+
+def _log(path: Path, context: Context) -> Iterator[Event]:
+    from maquette.logs.reading import read_log
+
+    scope = Scope(path)
+    with _kept(scope, path):
+        scope.add(read_log(path))
+    yield Finished("gather", [scope])
+
+
+def _lora(path: Path, context: Context) -> Iterator[Event]:
+    from maquette.lora.facts import read_lora_facts
+
+    scope = Scope(path)
+    with _kept(scope, path):
+        scope.add(read_lora_facts(path))
+    yield Finished("gather", [scope])
+
+
+def _base(path: Path, context: Context) -> Iterator[Event]:
+    from maquette import families
+
+    scope = Scope(path)
+    scope.add(context.machine, context.profile)
+    with _kept(scope, path):
+        scope.add(families.inspect(path))
+    yield Finished("gather", [scope])
+
+
+def _profile(path: Path, context: Context) -> Iterator[Event]:
+    scope = Scope(path)
+    with _kept(scope, path):
+        scope.add(read_profile(path))
+    yield Finished("gather", [scope])
+
+
+def _profile_near(scope: Scope, path: Path) -> Profile | None:
+    """Return the profile.toml beside the pictures or above them, if there is one."""
+    folder = (path if path.is_dir() else path.parent).absolute()
+    for candidate in (folder, *folder.parents[:LEVELS_ABOVE]):
+        file = candidate / PROFILE_NAME
+        if file.is_file():
+            with _kept(scope, file):
+                return read_profile(file)
+            return None
+    return None

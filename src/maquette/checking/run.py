@@ -1,0 +1,190 @@
+"""`check`: what the paths are, what is known of them, what the rules say, what can be repaired."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from maquette.checking.fixing import Applied, apply_fixes, undo_last
+from maquette.checking.gather import Context, scopes_of
+from maquette.checking.scope import Scope
+from maquette.checking.targets import Target, identify
+from maquette.dataset.facts import DatasetFacts
+from maquette.errors import ConfigError, MaquetteError, Problem
+from maquette.events import Event, Finished, Message, Progress, Started
+from maquette.findings.records import Finding, worst_first
+from maquette.findings.registry import Rule, chosen, run_rules
+from maquette.project.machine import Machine
+from maquette.project.request import Trainer
+from maquette.rules.catalogue import all_rules
+
+MAX_FIX_ROUNDS = 5
+"""A repair may bring another to light (a caption in UTF-8 that lacks its trigger); nothing needs more rounds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckResult:
+    """What a check found."""
+
+    findings: tuple[Finding, ...]
+    """Worst first; the same mistake reached by two paths counts once."""
+    targets: tuple[Target, ...]
+    rules_run: tuple[str, ...]
+    """Codes of the rules that had what they need."""
+    num_pictures: int
+    notes: tuple[str, ...]
+    """What could not be looked at."""
+    fixed: tuple[Applied, ...] = ()
+    undone: tuple[Path, ...] = ()
+
+    def count(self, severity: str) -> int:
+        """Return how many findings have this severity."""
+        return sum(finding.severity == severity for finding in self.findings)
+
+    @property
+    def failed(self) -> bool:
+        return self.count("error") > 0
+
+
+def check_events(
+    paths: Sequence[Path | str],
+    *,
+    profile: Path | str | None = None,
+    trainer: Trainer | None = None,
+    select: Iterable[str] = (),
+    ignore: Iterable[str] = (),
+    machine: Machine | None = None,
+    fix: bool = False,
+) -> Iterator[Event]:
+    """Yield the events of a check; the last is Finished("check", CheckResult).
+
+    profile: the subject, instead of the profile.toml beside the pictures. trainer: whose meaning of folders and repeats
+    counts, for folders that say nothing of it. select, ignore: codes, beginnings of codes or names. machine: instead of
+    this one. fix: carry out the repairs that lose nothing, then check again.
+    Raises MaquetteError when a path is nothing that can be checked, or a rule's name means nothing.
+    """
+    rules = chosen(all_rules(), tuple(select), tuple(ignore))
+    targets = _identified(paths)
+    context = _context(profile, trainer, machine)
+    result = yield from _checked(targets, rules, context)
+    fixed: list[Applied] = []
+    session = uuid4().hex
+    for _ in range(MAX_FIX_ROUNDS if fix else 0):
+        applied = [
+            done
+            for target in targets
+            for done in apply_fixes(
+                _within(result.findings, target, targets), undo_root(target.path), session=session
+            )
+        ]
+        if not applied:
+            break
+        fixed += applied
+        yield from (Message(f"repaired: {done.code} {done.summary}") for done in applied)
+        result = yield from _checked(targets, rules, context)
+    yield Finished("check", _with_fixes(result, fixed))
+
+
+def undo(paths: Sequence[Path | str]) -> tuple[Path, ...]:
+    """Take back the latest repairs at each of `paths`; return the files that are again as they were."""
+    return tuple(file for target in _identified(paths) for file in undo_last(undo_root(target.path)))
+
+
+def undo_root(path: Path) -> Path:
+    """Return the folder whose journal holds the repairs made at `path`."""
+    return path if path.is_dir() else path.parent
+
+
+def _identified(paths: Sequence[Path | str]) -> tuple[Target, ...]:
+    targets: list[Target] = []
+    problems: list[Problem] = []
+    if not paths:
+        problems.append(Problem("check", "no path given", "something to check", "maquette check PATH"))
+    for path in dict.fromkeys(Path(path) for path in paths):
+        try:
+            targets.append(identify(path))
+        except MaquetteError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    return tuple(targets)
+
+
+def _context(profile: Path | str | None, trainer: Trainer | None, machine: Machine | None) -> Context:
+    from maquette.project.machine_look import look_at_machine
+    from maquette.project.profile_file import read_profile
+
+    return Context(
+        machine=machine or look_at_machine(),
+        profile=read_profile(Path(profile)) if profile is not None else None,
+        trainer=trainer,
+    )
+
+
+def _checked(
+    targets: Sequence[Target], rules: Sequence[Rule], context: Context
+) -> Generator[Event, None, CheckResult]:
+    """Yield progress and return the result (as the generator's value)."""
+    yield Started("check", len(targets), "path")
+    findings: dict[tuple[Any, ...], Finding] = {}
+    ran: set[str] = set()
+    notes: list[str] = []
+    seen_pictures: set[Path] = set()
+    for done, target in enumerate(targets, start=1):
+        scopes: list[Scope] = []
+        for event in scopes_of(target, context):
+            if isinstance(event, Finished):
+                scopes = event.result
+            else:
+                yield event
+        for scope in scopes:
+            found, codes = run_rules(_heard(rules, scope), scope.all_facts())
+            findings |= {(f.code, f.path, f.place, f.message): f for f in found}
+            ran.update(codes)
+            notes += scope.notes
+            seen_pictures.update(_pictures_of(scope.facts))
+        yield Progress("check", done, len(targets), "path")
+    return CheckResult(
+        findings=tuple(worst_first(list(findings.values()))),
+        targets=tuple(targets),
+        rules_run=tuple(sorted(ran)),
+        num_pictures=len(seen_pictures),
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+def _heard(rules: Sequence[Rule], scope: Scope) -> Sequence[Rule]:
+    """Return the rules without those that the project has silenced."""
+    if not scope.ignore:
+        return rules
+    return chosen({rule.code: rule for rule in rules}, (), _known(scope.ignore, rules))
+
+
+def _known(names: Iterable[str], rules: Sequence[Rule]) -> list[str]:
+    """Return the names that mean one of `rules`: a selection may leave out what a project silences. Raises for others."""
+    every = all_rules()
+    chosen(every, (), names)
+    codes = {rule.code for rule in rules}
+    return [name for name in names if codes & {rule.code for rule in chosen(every, (name,))}]
+
+
+def _pictures_of(facts: Mapping[type, Any]) -> set[Path]:
+    found = facts.get(DatasetFacts)
+    return {picture.path for picture in (*found.pictures, *found.regularization)} if found else set()
+
+
+def _within(findings: Sequence[Finding], target: Target, targets: Sequence[Target]) -> list[Finding]:
+    """Return the repairable findings that belong to `target`'s journal; with one target, all of them."""
+    if len(targets) == 1:
+        return [finding for finding in findings if finding.fixable]
+    root = undo_root(target.path).absolute()
+    return [f for f in findings if f.fixable and f.path and f.path.absolute().is_relative_to(root)]
+
+
+def _with_fixes(result: CheckResult, fixed: Sequence[Applied]) -> CheckResult:
+    from dataclasses import replace
+
+    return replace(result, fixed=tuple(fixed))

@@ -1,0 +1,181 @@
+"""A person's own word about pictures: keep, reject, look again, leave it to Maquette; and taking back the last change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Literal
+
+from maquette.curating import journal
+from maquette.curating.decisions import (
+    WORK_NAME,
+    Decision,
+    Decisions,
+    as_text,
+    decisions_path,
+    read_decisions,
+)
+from maquette.curating.records import MAQUETTE, YOU, State
+from maquette.errors import DatasetError, Problem, did_you_mean
+from maquette.files import write_atomic
+
+Word = Literal["kept", "rejected", "review", "automatic"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decided:
+    """What a person's word changed."""
+
+    decisions: Path
+    changed: Mapping[str, State]
+    """Picture → the state it is in now."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undone:
+    """What was taken back."""
+
+    kind: str
+    """curate, yours, apply; empty when there was nothing."""
+    remaining: int
+    """Changes that can still be undone."""
+    decisions: Path
+    notes: tuple[str, ...] = ()
+
+
+def decide(directory: Path, words: Mapping[Word, Sequence[str]]) -> Decided:
+    """Write a person's decisions: word → names of pictures (or patterns with * and ?). Raises DatasetError.
+
+    They stand above every reason and survive every later run; `automatic` hands a picture back to the reasons.
+    """
+    found = _require_decisions(directory)
+    matched = {word: _matches(found, names, directory) for word, names in words.items()}
+    _refuse_contradictions(matched, directory)
+    changed = {
+        name: _told(found.pictures[name], word)
+        for word, names in matched.items()
+        for name in names
+        if _told(found.pictures[name], word) != found.pictures[name]
+    }
+    write_decisions(replace(found, pictures={**found.pictures, **changed}), "yours")
+    return Decided(
+        decisions=decisions_path(directory),
+        changed={name: decision.state for name, decision in sorted(changed.items())},
+    )
+
+
+def write_decisions(decisions: Decisions, kind: str) -> bool:
+    """Write curation.json and keep what stood there for --undo; nothing happens when nothing changed."""
+    path = decisions_path(decisions.folder)
+    before = path.read_bytes() if path.is_file() else None
+    text = as_text(decisions).encode()
+    if text == before:
+        return False
+    journal.note_decisions(history_of(decisions.folder), kind, before)
+    write_atomic(path, text)
+    return True
+
+
+def undo(directory: Path) -> Undone:
+    """Take back the last change in `directory`: a run's decisions, a person's, or the copies of --apply."""
+    from maquette.curating.apply import restore
+
+    history = history_of(directory)
+    known = journal.changes(history)
+    path = decisions_path(directory)
+    if not known:
+        return Undone(kind="", remaining=0, decisions=path)
+    last = known[-1]
+    notes: tuple[str, ...] = ()
+    if last.kind == "apply":
+        notes = restore(directory, journal.copies_before(last))
+    else:
+        before = journal.decisions_before(last)
+        if before is None:
+            path.unlink(missing_ok=True)
+        else:
+            write_atomic(path, before)
+    last.path.unlink(missing_ok=True)
+    return Undone(kind=last.kind, remaining=len(known) - 1, decisions=path, notes=notes)
+
+
+def history_of(directory: Path) -> Path:
+    return directory / WORK_NAME / "history"
+
+
+def automatic_state(decision: Decision) -> State:
+    """Return what a decision's reasons alone amount to."""
+    weights = {reason.weight for reason in decision.reasons}
+    if "reject" in weights:
+        return "rejected"
+    return "review" if "review" in weights else "kept"
+
+
+def _told(decision: Decision, word: Word) -> Decision:
+    if word == "automatic":
+        return replace(decision, state=automatic_state(decision), decided_by=MAQUETTE)
+    return replace(decision, state=word, decided_by=YOU)
+
+
+def _require_decisions(directory: Path) -> Decisions:
+    found = read_decisions(directory)
+    if found is None:
+        raise DatasetError(
+            Problem(
+                str(directory),
+                "no decisions here yet",
+                "a folder that curate has looked at",
+                f"Run: maquette curate {directory}",
+            )
+        )
+    return found
+
+
+def _matches(decisions: Decisions, names: Iterable[str], directory: Path) -> list[str]:
+    """Return the pictures that `names` mean: a name below the folder, a bare file name, a path, a pattern, a group."""
+    chosen: list[str] = []
+    problems = []
+    for given in names:
+        found = _meant(decisions, given, directory)
+        if not found:
+            known = [name.rpartition("/")[2] for name in decisions.pictures]
+            problems.append(
+                Problem(
+                    given, "no such picture here", f"a picture in {directory}", did_you_mean(given, known)
+                )
+            )
+        chosen += found
+    if problems:
+        raise DatasetError(problems)
+    return list(dict.fromkeys(chosen))
+
+
+def _meant(decisions: Decisions, given: str, directory: Path) -> list[str]:
+    if given in decisions.pictures:
+        return [given]
+    path = Path(given)
+    try:
+        below = path.resolve().relative_to(directory.resolve()).as_posix()
+    except ValueError:
+        below = ""
+    if below in decisions.pictures:
+        return [below]
+    return [
+        name
+        for name in decisions.pictures
+        if fnmatchcase(name, given) or fnmatchcase(name.rpartition("/")[2], given)
+    ]
+
+
+def _refuse_contradictions(matched: Mapping[Word, Sequence[str]], directory: Path) -> None:
+    seen: dict[str, Word] = {}
+    problems = []
+    for word, names in matched.items():
+        for name in names:
+            if seen.setdefault(name, word) != word:
+                given = f"told to be {seen[name]} and {word}"
+                problems.append(Problem(str(directory / name), given, "one of them", "Leave one out."))
+    if problems:
+        raise DatasetError(problems)

@@ -1,0 +1,112 @@
+"""From a run's record to what a drawing program must be told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from maquette.deploying.workflow import Recipe, sd_version
+from maquette.errors import ConfigError, OutputError, Problem, did_you_mean
+from maquette.project.records import Checkpoint, RunRecord
+
+_EXAMPLES = 4
+
+
+def checkpoint_of(record: RunRecord, name: str | None = None) -> Checkpoint:
+    """Return the run's checkpoint called `name` (its file's name, with or without suffix), or its last one.
+
+    Raises OutputError when the run has none, ConfigError naming those that there are.
+    """
+    if not record.checkpoints:
+        raise OutputError(
+            Problem(
+                f"run {record.run}",
+                "has no checkpoint yet",
+                "a run with LoRA files",
+                "Train it further: maquette train --resume",
+            )
+        )
+    known = {Path(entry.path).stem: entry for entry in record.checkpoints}
+    if name is None:
+        return max(record.checkpoints, key=lambda entry: (entry.step, entry.final))
+    stem = Path(name).name.removesuffix(".safetensors")
+    if stem not in known:
+        raise ConfigError(
+            Problem(
+                f"checkpoint '{name}'", f"is none of run {record.run}", "its name", did_you_mean(stem, known)
+            )
+        )
+    return known[stem]
+
+
+def recipe_of(record: RunRecord, *, base_checkpoint: str | None = None, strength: float = 1.0) -> Recipe:
+    """Return how the run's LoRA is meant to be drawn: its trigger and captions, its samples' settings, its
+    base.
+
+    Raises ConfigError when the run has no trigger, or asks for what a drawing program would refuse.
+    """
+    from maquette.families import FAMILIES
+
+    settings, base = record.settings, record.base
+    spec = FAMILIES[base["family"]].spec
+    trigger = _value(settings, "subject", "trigger", "")
+    if not trigger:
+        raise ConfigError(
+            Problem(
+                f"run {record.run}",
+                "has no trigger",
+                "the word that means the subject, for prompts and sidecar",
+                "Train with --trigger WORD.",
+            )
+        )
+    width_px, height_px = _value(settings, "dataset", "resolution", [spec.native_resolution_px] * 2)
+    return Recipe(
+        trigger=trigger,
+        prompts=tuple(example_prompts(record, trigger)),
+        template=template_of(record, trigger),
+        base_checkpoint=base_checkpoint or Path(str(base.get("path", ""))).name,
+        negative=_value(settings, "samples", "negative_prompt", ""),
+        strength=strength,
+        width_px=_drawable(width_px),
+        height_px=_drawable(height_px),
+        steps=_value(settings, "samples", "sample_steps", 25),
+        guidance=_value(settings, "samples", "guidance", spec.default_guidance),
+        sampler=_value(settings, "samples", "sampler", spec.default_sampler),
+        seed=_value(settings, "samples", "sample_seed", 1),
+        clip_skip=_value(settings, "model", "clip_skip", spec.default_clip_skip),
+        prediction=base.get("prediction", "epsilon"),
+        zero_terminal_snr=bool(base.get("zero_terminal_snr", False)),
+        sd_version=sd_version(spec.ss_base_model_version),
+    )
+
+
+def example_prompts(record: RunRecord, trigger: str) -> list[str]:
+    """Return prompts to begin with: the run's samples, then some captions, each with the trigger in it."""
+    wanted = _value(record.settings, "samples", "sample_prompts", ())
+    samples = [prompt.replace("{trigger}", trigger) for prompt in wanted]
+    told = [text if trigger in text else f"{trigger}, {text}" for text in (*samples, *_captions(record))]
+    return list(dict.fromkeys(told))[:_EXAMPLES] or [trigger]
+
+
+def template_of(record: RunRecord, trigger: str) -> str:
+    """Return the pattern of a prompt: how the captions open, then the usual slots."""
+    named = f"{trigger} {_value(record.settings, 'subject', 'class_word', '')}".strip()
+    captions = _captions(record)
+    opening = named if captions and all(caption.startswith(named) for caption in captions) else trigger
+    return f"{opening}, [pose], [view], [scene]"
+
+
+def _captions(record: RunRecord) -> list[str]:
+    pictures = [entry for entry in record.dataset.get("pictures", ()) if not entry.get("regularization")]
+    return [entry["caption"] for entry in pictures if entry.get("caption")]
+
+
+def _value(settings: Mapping[str, Any], section: str, name: str, otherwise: Any) -> Any:
+    found = settings.get(section, {}).get(name)
+    return otherwise if found is None else found
+
+
+def _drawable(side_px: int) -> int:
+    """Return the nearest side that drawing programs take: a multiple of 8."""
+    return max(16, round(side_px / 8) * 8)

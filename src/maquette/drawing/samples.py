@@ -1,0 +1,55 @@
+"""The pictures that are drawn while a LoRA trains: at every checkpoint the same prompts and seeds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from maquette.drawing.draw import DrawRequest, draw
+from maquette.drawing.pictures import parameters_text, save_picture
+from maquette.families.protocol import BaseModel
+from maquette.project.settings import Settings
+
+if TYPE_CHECKING:
+    from maquette.lora.adapter import LoraAdapter
+
+
+def draw_samples(
+    model: BaseModel, adapter: LoraAdapter, settings: Settings, step: int, folder: Path
+) -> list[dict[str, Any]]:
+    """Draw the settings' sample prompts into `folder`; return a record of each, paths relative to the run."""
+    clip_skip = settings.model.clip_skip or model.spec.default_clip_skip
+    requests = sample_requests(settings, model.info.vae_factor)
+    pictures = draw(model, requests, adapter=adapter, clip_skip=clip_skip)
+    name = folder.parent.name  # the run's, which its LoRA files carry too
+    records = []
+    for index, (request, picture) in enumerate(zip(requests, pictures, strict=True)):
+        path = folder / f"{name}-step{step:08d}-{index:02d}.png"
+        parameters = parameters_text(
+            request, clip_skip=clip_skip, model=Path(settings.model.base).stem, lora=name
+        )
+        save_picture(path, picture, parameters)
+        place = path.relative_to(folder.parent).as_posix()
+        records.append({"path": place, "step": step, "prompt": request.prompt, "seed": request.seed})
+    return records
+
+
+def sample_requests(settings: Settings, vae_factor: int) -> list[DrawRequest]:
+    """Return the settings' samples as requests: at the training size, each prompt with the next seed."""
+    samples = settings.samples
+    width_px, height_px = (
+        max(vae_factor, side // vae_factor * vae_factor) for side in settings.dataset.resolution
+    )
+    return [
+        DrawRequest(
+            prompt=prompt.replace("{trigger}", settings.subject.trigger),
+            negative=samples.negative_prompt,
+            seed=samples.sample_seed + index,
+            width_px=width_px,
+            height_px=height_px,
+            steps=samples.sample_steps,
+            guidance=samples.guidance,
+            sampler=samples.sampler,
+        )
+        for index, prompt in enumerate(samples.sample_prompts)
+    ]

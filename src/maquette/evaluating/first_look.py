@@ -1,0 +1,189 @@
+"""The first look: what the base alone and every checkpoint draw from the same prompts and seeds.
+
+All checkpoints stand on the trial axis of one adapter, the base alone as a trial without weights, so that one
+pass over the frozen base draws with all of them.
+
+    FOLDER/first_look.json  grid.png  pictures/COLUMN/PROMPT-SEED.png
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from maquette.drawing.draw import DrawRequest, drawing
+from maquette.drawing.pictures import parameters_text, save_picture
+from maquette.errors import ConfigError, Problem
+from maquette.evaluating.grid import write_grid
+from maquette.evaluating.looks import FLOOR, FirstLook, Look, LookPrompt, Measure
+from maquette.events import Artifact, Event, Finished, Message, Progress, Started
+from maquette.families.protocol import BaseModel
+
+Judge = Callable[[Sequence[Image.Image], Sequence[LookPrompt]], Sequence[Mapping[str, float]]]
+"""Scores by measure for each picture, given the pictures and the prompt of each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookCheckpoint:
+    """A LoRA file that is drawn with, under the label of its column."""
+
+    label: str
+    step: int
+    path: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookPlan:
+    """What is drawn: every prompt with every seed, for every column."""
+
+    prompts: tuple[LookPrompt, ...]
+    seeds: tuple[int, ...]
+    width_px: int
+    height_px: int
+    steps: int = 25
+    guidance: float = 7.0
+    sampler: str = "euler_ancestral"
+    negative: str = ""
+    clip_skip: int = 1
+    batch: int = 8
+    """The most pictures that are drawn together."""
+
+    def __post_init__(self) -> None:
+        problems = [
+            Problem(name, "none", f"at least one {what}", "Give one.")
+            for name, what, given in (("prompts", "prompt", self.prompts), ("seeds", "seed", self.seeds))
+            if not given
+        ]
+        doubled = sorted({p.text for p in self.prompts if [q.text for q in self.prompts].count(p.text) > 1})
+        problems += [
+            Problem("prompts", f"'{text}' twice", "different prompts", "Remove one.") for text in doubled
+        ]
+        if len(set(self.seeds)) < len(self.seeds):
+            problems.append(
+                Problem("seeds", str(list(self.seeds)), "different seeds", "Remove the repeated ones.")
+            )
+        if problems:
+            raise ConfigError(problems)
+
+    def cells(self) -> list[tuple[LookPrompt, int]]:
+        """Return every prompt with each of its seeds."""
+        return [(prompt, seed) for prompt in self.prompts for seed in self.seeds[: prompt.num_seeds]]
+
+
+def first_look(
+    model: BaseModel,
+    checkpoints: Sequence[LookCheckpoint],
+    plan: LookPlan,
+    folder: Path,
+    *,
+    judge: Judge | None = None,
+    measures: tuple[Measure, ...] = (),
+) -> Iterator[Event]:
+    """Draw, judge and write the first look of `checkpoints` into `folder`; the last event is Finished with a
+    FirstLook.
+
+    `model` must carry no adapter. `judge` scores each picture for every one of `measures`. Raises LoraError
+    for a checkpoint that does not fit the model, before anything is drawn.
+    """
+    from maquette.lora.files import read_lora
+
+    labels = [FLOOR, *(entry.label for entry in checkpoints)]
+    if len(set(labels)) < len(labels):
+        raise ConfigError(
+            Problem("checkpoints", str(labels), "different labels", "Name each checkpoint once.")
+        )
+    states = [None, *(read_lora(entry.path).state for entry in checkpoints)]
+    steps = [None, *(entry.step for entry in checkpoints)]
+    total = len(labels) * len(plan.cells())
+    yield Started("first look", total, "picture")
+    looks: list[Look] = []
+    size = max(1, plan.batch)
+    for start in range(0, len(labels), size):
+        columns = range(start, min(start + size, len(labels)))
+        pictures: list[Image.Image] = []
+        for event in _draw_columns(model, [states[column] for column in columns], plan):
+            if isinstance(event, Progress):
+                yield Progress("first look", len(looks) + event.done, total, "picture", event.values)
+            elif isinstance(event, Message):
+                yield event
+            elif isinstance(event, Finished):
+                pictures = event.result
+        cells = [(column, prompt, seed) for column in columns for prompt, seed in plan.cells()]
+        scores = judge(pictures, [prompt for _, prompt, _ in cells]) if judge else [{} for _ in cells]
+        for (column, prompt, seed), picture, score in zip(cells, pictures, scores, strict=True):
+            lora = None if column == 0 else checkpoints[column - 1].path.stem
+            place = _place(labels[column], plan.prompts.index(prompt), seed)
+            _save(folder / place, picture, _request(plan, prompt, seed, 0), plan, model, lora)
+            looks.append(
+                Look(
+                    checkpoint=labels[column],
+                    step=steps[column],
+                    prompt=prompt.text,
+                    role=prompt.role,
+                    seed=seed,
+                    path=place,
+                    scores=dict(score),
+                )
+            )
+    look = FirstLook(
+        folder=folder, looks=tuple(looks), measures=measures, drawing=_drawing_facts(plan), grid="grid.png"
+    )
+    yield Artifact("grid", write_grid(look, folder / "grid.png"))
+    yield Artifact("first look", look.write())
+    yield Finished("first look", look)
+
+
+def _draw_columns(model: BaseModel, states: Sequence[Any], plan: LookPlan) -> Iterator[Event]:
+    """Draw all cells with each of `states` (None is the base alone), column after column, and leave the model
+    as it was.
+    """
+    from maquette.lora.adapter import LoraAdapter
+
+    adapter = LoraAdapter.attach(model, states)
+    adapter.to(model.device)
+    try:
+        requests = [
+            _request(plan, prompt, seed, trial)
+            for trial in range(len(states))
+            for prompt, seed in plan.cells()
+        ]
+        yield from drawing(model, requests, adapter=adapter, clip_skip=plan.clip_skip, batch=plan.batch)
+    finally:
+        adapter.detach()
+
+
+def _request(plan: LookPlan, prompt: LookPrompt, seed: int, trial: int) -> DrawRequest:
+    return DrawRequest(
+        prompt=prompt.text,
+        negative=plan.negative,
+        seed=seed,
+        width_px=plan.width_px,
+        height_px=plan.height_px,
+        steps=plan.steps,
+        guidance=plan.guidance,
+        sampler=plan.sampler,
+        trial=trial,
+    )
+
+
+def _place(label: str, prompt_index: int, seed: int) -> str:
+    column = re.sub(r"[^\w.-]+", "-", label).strip("-.") or "column"
+    return f"pictures/{column}/{prompt_index:02d}-{seed}.png"
+
+
+def _save(
+    path: Path, picture: Image.Image, request: DrawRequest, plan: LookPlan, model: BaseModel, lora: str | None
+) -> None:
+    base = Path(model.info.path).stem
+    save_picture(path, picture, parameters_text(request, clip_skip=plan.clip_skip, model=base, lora=lora))
+
+
+def _drawing_facts(plan: LookPlan) -> dict[str, Any]:
+    facts = asdict(plan)
+    del facts["prompts"], facts["batch"]
+    return {**facts, "seeds": list(plan.seeds)}

@@ -1,0 +1,209 @@
+"""The records of a first look: which picture was drawn with what, its scores, their summaries, and the
+choice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from maquette.errors import OutputError, Problem
+from maquette.evaluating.statistics import Estimate, difference, estimate
+from maquette.files import write_json
+
+FLOOR = "no LoRA"
+"""The label of pictures that the base model drew alone: the floor that a LoRA has to leave."""
+LOOK_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """A score's definition in plain words; scores lie in [low, high], and more is better."""
+
+    name: str
+    title: str
+    definition: str
+    low: float = 0.0
+    high: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookPrompt:
+    """A prompt that is drawn, and what it is there for: "bare" is the trigger word alone."""
+
+    text: str
+    role: str = "prompt"
+    num_seeds: int | None = None
+    """How many of the look's seeds it is drawn with; None is all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """One drawn picture. `step` is None for the base model alone; `path` is relative to the look's file."""
+
+    checkpoint: str
+    step: int | None
+    prompt: str
+    role: str
+    seed: int
+    path: str
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """One measure of one checkpoint over all prompts of one role: mean, 95 % interval, and the change to the
+    floor.
+    """
+
+    checkpoint: str
+    step: int | None
+    role: str
+    measure: str
+    score: Estimate
+    change: Estimate | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstLook:
+    """Everything that was drawn and scored. `folder` holds the pictures and first_look.json."""
+
+    folder: Path
+    looks: tuple[Look, ...]
+    measures: tuple[Measure, ...] = ()
+    drawing: Mapping[str, Any] = field(default_factory=dict)
+    grid: str | None = None
+
+    def checkpoints(self) -> tuple[str, ...]:
+        """Return the columns in order: the floor first, then checkpoints as they were given."""
+        return tuple(dict.fromkeys(look.checkpoint for look in self.looks))
+
+    def step_of(self, checkpoint: str) -> int | None:
+        """Return the optimizer step of a checkpoint, None for the floor."""
+        return next(look.step for look in self.looks if look.checkpoint == checkpoint)
+
+    def prompts(self, role: str | None = None) -> tuple[str, ...]:
+        """Return the prompts in order, of one role or all."""
+        return tuple(dict.fromkeys(look.prompt for look in self.looks if role in (None, look.role)))
+
+    def roles(self) -> tuple[str, ...]:
+        """Return the roles in order."""
+        return tuple(dict.fromkeys(look.role for look in self.looks))
+
+    def seeds(self, prompt: str) -> tuple[int, ...]:
+        """Return the seeds that a prompt was drawn with."""
+        return tuple(dict.fromkeys(look.seed for look in self.looks if look.prompt == prompt))
+
+    def find(self, checkpoint: str, prompt: str, seed: int) -> Look:
+        """Return the picture in one cell."""
+        wanted = (checkpoint, prompt, seed)
+        return next(look for look in self.looks if (look.checkpoint, look.prompt, look.seed) == wanted)
+
+    def scores(self, checkpoint: str, role: str, measure: str) -> list[list[float]]:
+        """Return one measure as a table [prompt][seed]; empty when it was not judged."""
+        table: dict[str, dict[int, float]] = {}
+        for look in self.looks:
+            if look.checkpoint == checkpoint and look.role == role and measure in look.scores:
+                table.setdefault(look.prompt, {})[look.seed] = look.scores[measure]
+        return [list(row.values()) for row in table.values()]
+
+    def summaries(self) -> tuple[Summary, ...]:
+        """Return every measure of every checkpoint and role, each with its change to the floor."""
+        found = []
+        for role in self.roles():
+            for measure in self.measures:
+                floor = self.scores(FLOOR, role, measure.name)
+                for checkpoint in self.checkpoints():
+                    scores = self.scores(checkpoint, role, measure.name)
+                    if scores:
+                        found.append(self._summary(checkpoint, role, measure, scores, floor))
+        return tuple(found)
+
+    def _summary(
+        self,
+        checkpoint: str,
+        role: str,
+        measure: Measure,
+        scores: list[list[float]],
+        floor: list[list[float]],
+    ) -> Summary:
+        limits = (measure.low, measure.high)
+        change = difference(scores, floor, limits=limits) if floor and checkpoint != FLOOR else None
+        score = estimate(scores, limits=limits)
+        step = self.step_of(checkpoint)
+        return Summary(
+            checkpoint=checkpoint, step=step, role=role, measure=measure.name, score=score, change=change
+        )
+
+    def summary(self, checkpoint: str, role: str, measure: str) -> Summary | None:
+        """Return one summary, None where nothing was judged."""
+        wanted = (checkpoint, role, measure)
+        return next((s for s in self.summaries() if (s.checkpoint, s.role, s.measure) == wanted), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as plain JSON values, summaries included."""
+        return {
+            "look_version": LOOK_VERSION,
+            "drawing": dict(self.drawing),
+            "measures": [asdict(measure) for measure in self.measures],
+            "grid": self.grid,
+            "looks": [asdict(look) for look in self.looks],
+            "summaries": [asdict(summary) for summary in self.summaries()],
+        }
+
+    def write(self) -> Path:
+        """Write first_look.json into the look's folder and return its path."""
+        return write_json(self.folder / "first_look.json", self.to_json())
+
+
+def read_first_look(path: Path) -> FirstLook:
+    """Return the first look written at `path` (first_look.json). Raises OutputError when it is none."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data["look_version"] != LOOK_VERSION:
+            raise ValueError(f"version {data['look_version']}")
+        return FirstLook(
+            folder=path.parent,
+            looks=tuple(Look(**entry) for entry in data["looks"]),
+            measures=tuple(Measure(**entry) for entry in data["measures"]),
+            drawing=data["drawing"],
+            grid=data["grid"],
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OutputError(
+            Problem(str(path), f"cannot be read ({error})", "a first_look.json", "Draw the first look again.")
+        ) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """The checkpoint that a measure speaks for, and those that it cannot tell apart from it."""
+
+    checkpoint: str
+    role: str
+    measure: str
+    undecided: tuple[str, ...]
+
+
+def choose(look: FirstLook, *, measure: str, role: str = "bare") -> Choice | None:
+    """Return the checkpoint with the best mean of `measure`, None when nothing was judged.
+
+    `undecided` names the checkpoints whose paired difference to it includes zero.
+    """
+    tables = {
+        name: scores
+        for name in look.checkpoints()
+        if name != FLOOR and (scores := look.scores(name, role, measure))
+    }
+    if not tables:
+        return None
+    best = max(tables, key=lambda name: estimate(tables[name]).mean)
+    undecided = [
+        name
+        for name, scores in tables.items()
+        if name != best and not difference(tables[best], scores).shows_difference_from(0.0)
+    ]
+    return Choice(checkpoint=best, role=role, measure=measure, undecided=tuple(undecided))

@@ -1,0 +1,193 @@
+"""A finished run, looked at: draws with its checkpoints and writes its report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from maquette.drawing.packing import batch_for
+from maquette.errors import OutputError, Problem
+from maquette.evaluating.facts import Delivery, ReportFacts
+from maquette.evaluating.first_look import Judge, LookCheckpoint, LookPlan, first_look
+from maquette.evaluating.looks import FirstLook, LookPrompt, Measure
+from maquette.evaluating.report import write_report
+from maquette.events import Artifact, Event, Finished
+from maquette.files import sha256_file
+from maquette.project.records import Checkpoint, RunFolder, RunRecord, read_record
+from maquette.project.settings import Settings
+
+_CAPTIONS_DRAWN = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What looking at a run gave: the report, the first look behind it, and how much was drawn."""
+
+    report: Path
+    look: FirstLook
+    pictures: int
+    checkpoints: int
+
+
+def look_at_run(
+    folder: RunFolder,
+    *,
+    prompts: Sequence[str] | None = None,
+    seeds: Sequence[int] = (1, 2, 3, 4),
+    judge: Judge | None = None,
+    measures: tuple[Measure, ...] = (),
+) -> Iterator[Event]:
+    """Draw with no LoRA and with every checkpoint of the run, write RUN/report.html; the last event is
+    Finished("evaluate").
+
+    `prompts` of None are the run's sample prompts, or the trigger alone and some of its captions. Raises
+    OutputError when the run has no checkpoint, ModelError when its base model is gone.
+    """
+    record = read_record(folder.path)
+    settings = Settings.model_validate(dict(record.settings))
+    checkpoints = checkpoints_of(folder, record)
+    if not checkpoints:
+        raise OutputError(
+            Problem(
+                str(folder.path),
+                "has no checkpoint yet",
+                "a run with LoRA files",
+                "Train it further: maquette train --resume",
+            )
+        )
+    began = time.perf_counter()
+    model = load_base(settings)
+    plan = plan_of(settings, record, look_prompts(settings, record, prompts), seeds, model)
+    look: FirstLook | None = None
+    for event in first_look(model, checkpoints, plan, folder.evaluation, judge=judge, measures=measures):
+        if isinstance(event, Finished):
+            look = event.result
+        else:
+            yield event
+    assert look is not None
+    facts = facts_of_run(
+        folder, record, settings, look=look, timings={"first_look_s": time.perf_counter() - began}
+    )
+    report = write_report(folder.path / "report.html", facts)
+    yield Artifact("report", report)
+    yield Finished(
+        "evaluate",
+        Evaluation(report=report, look=look, pictures=len(look.looks), checkpoints=len(checkpoints)),
+    )
+
+
+def load_base(settings: Settings) -> Any:
+    """Return the run's base model on the device and in the precision that it was trained with."""
+    from maquette import families
+    from maquette.devices import DTYPES, resolve_device, resolve_precision
+
+    device = resolve_device(settings.training.device)
+    precision = resolve_precision(settings.training.precision, device)
+    return families.load(settings.model.base, dtype=DTYPES[precision], device=device)
+
+
+def checkpoints_of(folder: RunFolder, record: RunRecord) -> list[LookCheckpoint]:
+    """Return the run's LoRA files in the order of steps, labelled for a person; files that are gone are left
+    out.
+    """
+    found = []
+    for entry in sorted(record.checkpoints, key=lambda entry: (entry.step, entry.final)):
+        path = folder.path / entry.path
+        if path.is_file():
+            found.append(LookCheckpoint(label=_label(entry), step=entry.step, path=path))
+    return found
+
+
+def _label(entry: Checkpoint) -> str:
+    return f"final ({entry.step})" if entry.final else f"step {entry.step}"
+
+
+def look_prompts(
+    settings: Settings, record: RunRecord, prompts: Sequence[str] | None
+) -> tuple[LookPrompt, ...]:
+    """Return what is drawn: the given prompts, else the sample prompts, else trigger and captions. The
+    trigger alone leads.
+    """
+    trigger = settings.subject.trigger
+    wanted = [prompt.replace("{trigger}", trigger) for prompt in prompts or settings.samples.sample_prompts]
+    if prompts is None:
+        wanted = ([trigger] if trigger else []) + (wanted or _captions(record))
+    texts = list(dict.fromkeys(wanted)) or [settings.subject.class_word]
+    return tuple(LookPrompt(text=text, role="bare" if text == trigger else "prompt") for text in texts)
+
+
+def _captions(record: RunRecord) -> list[str]:
+    pictures = [entry for entry in record.dataset.get("pictures", ()) if not entry.get("regularization")]
+    captions = list(dict.fromkeys(entry["caption"] for entry in pictures if entry.get("caption")))
+    step = max(1, len(captions) // _CAPTIONS_DRAWN)
+    return captions[::step][:_CAPTIONS_DRAWN]
+
+
+def plan_of(
+    settings: Settings, record: RunRecord, prompts: tuple[LookPrompt, ...], seeds: Sequence[int], model: Any
+) -> LookPlan:
+    """Return the plan of a first look at the run's training size, with its sampling settings."""
+    factor = model.info.vae_factor
+    width_px, height_px = (side // factor * factor for side in settings.dataset.resolution)
+    samples = settings.samples
+    return LookPlan(
+        prompts=prompts,
+        seeds=tuple(seeds),
+        width_px=width_px,
+        height_px=height_px,
+        steps=samples.sample_steps,
+        guidance=samples.guidance,
+        sampler=samples.sampler,
+        negative=samples.negative_prompt,
+        clip_skip=settings.model.clip_skip or model.spec.default_clip_skip,
+        batch=batch_for(width_px, height_px),
+    )
+
+
+def facts_of_run(
+    folder: RunFolder,
+    record: RunRecord,
+    settings: Settings,
+    *,
+    look: FirstLook | None,
+    title: str = "",
+    deliveries: tuple[Delivery, ...] = (),
+    prompt_template: str = "",
+    timings: Mapping[str, float] | None = None,
+    notes: tuple[str, ...] = (),
+) -> ReportFacts:
+    """Return the report's facts of a run; they speak for its last LoRA (`speaking_for` chooses another)."""
+    from maquette.logs.metrics import read_metrics
+
+    last = max(record.checkpoints, key=lambda entry: (entry.step, entry.final))
+    lora = folder.path / last.path
+    pictures = [
+        (Path(entry["path"]), entry["caption"])
+        for entry in record.dataset.get("pictures", ())
+        if not entry.get("regularization")
+    ]
+    trigger = settings.subject.trigger
+    return ReportFacts(
+        title=title or record.run,
+        trigger=trigger,
+        record=record,
+        run=folder.path,
+        lora=lora,
+        lora_sha256=sha256_file(lora),
+        lora_bytes=lora.stat().st_size,
+        metrics=read_metrics(folder.metrics),
+        look=look,
+        pictures=pictures,
+        deliveries=deliveries,
+        timings=timings or {},
+        notes=notes,
+        prompt_template=prompt_template or (f"{trigger}, [pose], [view], [scene]" if trigger else ""),
+    )
+
+
+def speaking_for(facts: ReportFacts, lora: Path) -> ReportFacts:
+    """Return the facts as a report on the LoRA file `lora` of the same run."""
+    return replace(facts, lora=lora, lora_sha256=sha256_file(lora), lora_bytes=lora.stat().st_size)

@@ -1,0 +1,273 @@
+"""How much memory a training needs at its peak, part by part, from sizes alone.
+
+    while the base loads   program + all weights
+    while pictures encode  program + all weights + the VAE's first level
+    while it trains        program + denoiser and text encoders + adapter (weights, moments, gradients)
+                           + what the backward pass needs + working space
+    while samples decode   program + all weights + adapter + the VAE's last level
+
+The peak is the largest of these. What the backward pass needs is counted operation by operation (workload.py);
+four constants are fitted to measured runs (`benchmarks/plan_error.py`, whose result states the error). On a CPU the
+figure is the process's resident memory, on a GPU what the card has to give, the driver's context included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from maquette.families import ModelLayout
+from maquette.families.protocol import LoraPart
+from maquette.footprint.weights import WeightCounts, weight_counts
+from maquette.footprint.workload import AttentionKind, Workload, workload
+
+DeviceKind = Literal["cpu", "cuda", "mps"]
+OptimizerKind = Literal["adamw", "adamw8bit"]
+
+WEIGHT_BYTES = {"no": 4, "bf16": 2, "fp16": 2}
+MOMENT_BYTES: dict[OptimizerKind, int] = {"adamw": 8, "adamw8bit": 2}
+"""Two moments a value: float32, or one byte each."""
+PROGRAM_BYTES: dict[DeviceKind, int] = {"cpu": 530_000_000, "cuda": 600_000_000, "mps": 600_000_000}
+"""Python with its libraries and what the first steps set up (measured); on a GPU its context and kernels (as
+published, not measured here)."""
+LOADING_REST_PER_VALUE, LOADING_REST_BYTES = 0.2, 120_000_000
+"""What reading the base leaves in a CPU's heap: a share of its values, and at most so much (measured)."""
+HEAP_SHARE: dict[DeviceKind, float] = {"cpu": 0.10, "cuda": 0.10, "mps": 0.15}
+"""Memory that the allocator holds beyond what tensors use, as a share of what comes and goes."""
+WORKING_COPIES = 9.0
+"""Copies of the largest activation that a layer's forward or backward pass holds besides what is kept."""
+ENCODER_COPIES = 6.0
+"""Copies of the VAE's widest activation while it encodes one picture."""
+DECODER_COPIES, DECODED_PX = 3.0, 1024 * 1024
+"""Copies of the VAE's widest activation while it decodes, and about how many pixels it decodes at once (not measured)."""
+
+SHARE_OFF: dict[DeviceKind, float] = {"cpu": 0.06, "cuda": 0.2, "mps": 0.25}
+"""How far the peak may be off: on a CPU the largest error over measured runs (0.049), rounded up; elsewhere how far field reports
+lie above it (whole cards, desktop and fragments included)."""
+CHECKED: dict[DeviceKind, str] = {
+    "cpu": "checked against measured runs on a CPU",
+    "cuda": "not measured on CUDA: the same counting, with CUDA's rules for mixed precision",
+    "mps": "not measured on Apple silicon: the same counting, attention without a fused kernel",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryRequest:
+    """Everything that decides the memory of a training. Sizes are pixels (width, height)."""
+
+    layout: ModelLayout
+    size_wh: tuple[int, int] = (512, 512)
+    """The bucket that needs the most."""
+    batch: int = 1
+    accumulation: int = 1
+    precision: str = "no"
+    """no, bf16 or fp16: of the frozen base and of activations."""
+    device: DeviceKind = "cpu"
+    rank: int = 16
+    conv_rank: int | None = None
+    parts: tuple[LoraPart, ...] = ("text_encoder", "denoiser")
+    text_tokens: int = 75
+    checkpointing: bool = False
+    optimizer: OptimizerKind = "adamw"
+    half_adapter: bool = False
+    """The adapter itself and its gradients in half precision (sd-scripts' full_bf16)."""
+    cached_latents: bool = True
+    keeps_vae: bool = False
+    """The VAE stays loaded while training, for samples."""
+    cache_bytes: int = 0
+    """Latents held in this machine's memory."""
+    half_vae: bool = True
+    """Whether the VAE follows a half precision (SDXL's cannot in fp16)."""
+    weight_bytes: Mapping[str, int] | None = None
+    """Bytes of a value by part (unet, text, vae), where they differ from the precision's."""
+
+    def changed(self, **changes: object) -> MemoryRequest:
+        """Return a copy with `changes`."""
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+    @property
+    def value_bytes(self) -> int:
+        return WEIGHT_BYTES[self.precision]
+
+    @property
+    def attention(self) -> AttentionKind:
+        """MPS has no fused attention with a backward pass: every weight is kept."""
+        return "math" if self.device == "mps" else "fused"
+
+    def work(self) -> Workload:
+        """Return what one picture costs."""
+        return workload(
+            self.layout,
+            self.size_wh,
+            heads=heads_of(self.layout),
+            rank=self.rank,
+            conv_rank=self.conv_rank,
+            parts=self.parts,
+            text_tokens=self.text_tokens,
+            attention=self.attention,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryPlan:
+    """The expected peak and what it is made of, bytes."""
+
+    peak_bytes: int
+    stage: str
+    """When the peak comes: load, encode, train or samples."""
+    stages: Mapping[str, int]
+    parts: Mapping[str, int]
+    """What the peak of training is made of."""
+    device: DeviceKind
+    share_off: float
+    """How far the peak may be off, as a share."""
+    note: str
+
+    @property
+    def needed_bytes(self) -> int:
+        """What the device should have: the peak with its error on top."""
+        return round(self.peak_bytes * (1 + self.share_off))
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "peak_bytes": self.peak_bytes,
+            "stage": self.stage,
+            "stages": dict(self.stages),
+            "parts": dict(self.parts),
+            "share_off": self.share_off,
+            "needed_bytes": self.needed_bytes,
+            "note": self.note,
+        }
+
+
+def estimate_memory(request: MemoryRequest) -> MemoryPlan:
+    """Return the peak memory of the training that `request` describes."""
+    counts = weight_counts(request.layout)
+    sizes = _weight_sizes(request, counts)
+    program = PROGRAM_BYTES[request.device]
+    if request.device == "cpu":
+        values = counts.unet + counts.texts + counts.vae
+        program += request.cache_bytes + min(round(LOADING_REST_PER_VALUE * values), LOADING_REST_BYTES)
+    everything = program + sum(sizes.values())
+    parts = {
+        "program": program,
+        "denoiser": sizes["unet"],
+        "text encoders": sizes["text"],
+        **_vae_while_training(request, sizes),
+        **_adapter(request),
+        **_activations(request),
+    }
+    stages = {
+        "load": everything,
+        "encode": everything + _encoding(request),
+        "train": _training_peak(parts),
+    }
+    if request.keeps_vae:
+        stages["samples"] = everything + sum(_adapter(request).values()) + _decoding(request)
+    stage = max(stages, key=lambda name: stages[name])
+    return MemoryPlan(
+        peak_bytes=stages[stage],
+        stage=stage,
+        stages=stages,
+        parts=parts,
+        device=request.device,
+        share_off=SHARE_OFF[request.device],
+        note=CHECKED[request.device],
+    )
+
+
+def heads_of(layout: ModelLayout) -> Sequence[int]:
+    """Return the attention heads of each level: 64 channels a head in U-Nets with linear projections, else eight."""
+    if layout.unet.linear_projection:
+        return tuple(max(1, width // 64) for width in layout.unet.block_channels)
+    return (8,) * layout.unet.levels
+
+
+def _weight_sizes(request: MemoryRequest, counts: WeightCounts) -> dict[str, int]:
+    """Return the bytes of each part of the base."""
+    vae_bytes = request.value_bytes if request.half_vae or request.precision != "fp16" else 4
+    each = {
+        "unet": request.value_bytes,
+        "text": request.value_bytes,
+        "vae": vae_bytes,
+        **(request.weight_bytes or {}),
+    }
+    values = {"unet": counts.unet, "text": counts.texts, "vae": counts.vae}
+    return {part: values[part] * each[part] for part in values}
+
+
+def _vae_while_training(request: MemoryRequest, sizes: Mapping[str, int]) -> dict[str, int]:
+    """The VAE goes once latents are cached. On a CPU its memory stays with the process, in pieces for small tensors."""
+    stays = request.keeps_vae or not request.cached_latents or request.device == "cpu"
+    return {"VAE": sizes["vae"]} if stays else {}
+
+
+def _adapter(request: MemoryRequest) -> dict[str, int]:
+    """Weights, gradients and moments of the LoRA; copies in half precision that autocast makes for the layers."""
+    trainable = request.work().trainable
+    own = 2 if request.half_adapter else 4
+    copies = 0 if request.precision == "no" or request.half_adapter else 2
+    return {
+        "LoRA": trainable * (own + copies),
+        "LoRA gradients": trainable * own,
+        "optimizer": trainable * MOMENT_BYTES[request.optimizer],
+    }
+
+
+def _activations(request: MemoryRequest) -> dict[str, int]:
+    """What the backward pass needs of a whole batch, and the working space of the layer at work."""
+    work = request.work()
+    plain, norms = work.kept_values(checkpointing=request.checkpointing)
+    size, norm_size = request.value_bytes, _norm_bytes(request)
+    kept = plain * size + norms * norm_size
+    if request.checkpointing:
+        block_plain, block_norms = work.largest_group()
+        kept += block_plain * size + block_norms * norm_size
+    largest = max(_largest_activation(request), 0) * size * request.batch
+    coming_and_going = kept * request.batch + WORKING_COPIES * largest
+    return {
+        "activations": round(kept * request.batch),
+        "working space": round(WORKING_COPIES * largest + HEAP_SHARE[request.device] * coming_and_going),
+    }
+
+
+def _norm_bytes(request: MemoryRequest) -> int:
+    """CUDA's autocast normalizes in float32 and keeps that; the CPU's keeps the precision of the model."""
+    return 4 if request.device == "cuda" and not request.half_adapter else request.value_bytes
+
+
+def _largest_activation(request: MemoryRequest) -> int:
+    """Return the values of the finest level's widest tensor: the enlarged input of the last up blocks."""
+    unet, factor = request.layout.unet, request.layout.vae.factor
+    positions = -(-request.size_wh[0] // factor) * -(-request.size_wh[1] // factor)
+    attends = bool(unet.attention_depth[0])
+    finest = (
+        8 * unet.block_channels[0]
+        if attends
+        else unet.block_channels[0] + unet.block_channels[min(1, unet.levels - 1)]
+    )
+    return finest * positions
+
+
+def _training_peak(parts: Mapping[str, int]) -> int:
+    """Gradients fill up while activations drain: the larger of both stands, not their sum."""
+    coming = {"LoRA gradients", "activations", "working space"}
+    stays = sum(size for name, size in parts.items() if name not in coming)
+    draining = parts["activations"] + parts["working space"]
+    return stays + max(draining, parts["LoRA gradients"] + parts["working space"])
+
+
+def _encoding(request: MemoryRequest) -> int:
+    """Return what encoding one picture takes beside the weights."""
+    vae = request.layout.vae
+    values = vae.block_channels[0] * request.size_wh[0] * request.size_wh[1]
+    return round(ENCODER_COPIES * values * (request.value_bytes if request.half_vae else 4))
+
+
+def _decoding(request: MemoryRequest) -> int:
+    """Return what decoding samples takes beside the weights."""
+    vae = request.layout.vae
+    pixels = max(DECODED_PX, request.size_wh[0] * request.size_wh[1])
+    values = (vae.block_channels[0] + vae.block_channels[min(1, len(vae.block_channels) - 1)]) * pixels
+    return round(DECODER_COPIES * values * (request.value_bytes if request.half_vae else 4))

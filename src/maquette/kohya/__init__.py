@@ -1,0 +1,1 @@
+"""sd-scripts, read from outside: its options and defaults, commands, shells."""

@@ -1,0 +1,323 @@
+"""Known failures of what was given: pictures, captions, settings, base model, LoRA files. See log_failures."""
+
+from __future__ import annotations
+
+from maquette.logs.failures import Failure
+
+INPUT_FAILURES: tuple[Failure, ...] = (
+    Failure(
+        code="LOG001",
+        name="log-no-data-found",
+        severity="error",
+        texts=("No data found",),
+        summary="The trainer found no pictures.",
+        cause=(
+            "--train_data_dir must be the parent of folders named N_name; pictures directly in it, and "
+            "folders without a number, are not seen."
+        ),
+        remedy=(
+            "Put the pictures into a folder such as 10_mycharacter and give its parent, or use a dataset "
+            "TOML whose image_dir is the folder itself."
+        ),
+        more="The run ends at once, before a model loads.",
+        source=(
+            "sd-scripts 48d368fa, read; kohya_ss#3374, kohya_ss#3372; field notes of a pixel-art LoRA (flat "
+            "folder)"
+        ),
+    ),
+    Failure(
+        code="LOG002",
+        name="resolution-not-text",
+        severity="error",
+        texts=("'int' object has no attribute 'split'",),
+        summary="The resolution was written as a number where the trainer takes text.",
+        cause=(
+            "In a --config_file the line `resolution = 512` becomes a number, and the trainer splits text at"
+            " a comma."
+        ),
+        remedy=(
+            'Write resolution = "512,512" with quotation marks in the --config_file. (In a --dataset_config '
+            "a plain 512 is right.)"
+        ),
+        source="field notes of a pixel-art LoRA on a rented GPU; sd-scripts#952, SimpleTuner#988",
+    ),
+    Failure(
+        code="LOG012",
+        name="lora-keys-not-loaded",
+        severity="error",
+        patterns=(r"lora key not loaded: (?P<detail>\S+)", r"\bERROR lora (?P<detail>.+)"),
+        summary="The drawing program could not apply a part of the LoRA.",
+        cause=(
+            "ComfyUI found no place for {detail}: the LoRA belongs to another model family, or names its "
+            "layers in another way. It then draws with what is left, without an error."
+        ),
+        remedy=(
+            "Check the file: `maquette check FILE.safetensors` says for which family it is; load it over a "
+            "base of that family."
+        ),
+        more=(
+            "ComfyUI answers success even when not one key fits (measured with an SDXL LoRA on SD 1.5). "
+            "“ERROR lora” means that a layer was found but has another size."
+        ),
+        source="ComfyUI 0.3.64, measured; OneTrainer#885, ai-toolkit#67, ComfyUI#1144",
+    ),
+    Failure(
+        code="LOG013",
+        name="picture-unreadable",
+        severity="error",
+        texts=(
+            "cannot identify image file",
+            "image file is truncated",
+            "Truncated File Read",
+            "broken data stream when reading image",
+            "DecompressionBomb",
+        ),
+        patterns=(r"Error loading file: (?P<detail>.+\.(?:png|jpe?g|webp|bmp|gif|avif|jxl))",),
+        summary="A picture could not be read.",
+        cause=(
+            "A picture is damaged, cut off or not what its ending says ({detail}). Trainers notice only when"
+            " they reach it, often in the middle of caching."
+        ),
+        remedy=(
+            "Repair or remove the picture named near that line; `maquette check` on the folder finds all of "
+            "them at once."
+        ),
+        source="kohya_ss#1574; sd-scripts 48d368fa, read",
+    ),
+    Failure(
+        code="LOG014",
+        name="base-of-other-family",
+        severity="error",
+        texts=("size mismatch for", "Error(s) in loading state_dict for", "unexpected key in SD"),
+        patterns=(
+            r"KeyError: ['\"](?:conditioner|cond_stage_model|model\.diffusion_model)[\w.]*",
+            r"mat1 and mat2 shapes cannot be multiplied",
+        ),
+        except_texts=("AdamW", "LoRANetwork"),
+        summary="The script does not fit the base model.",
+        cause=(
+            "The base's tensors have other names or sizes than the script expects: sdxl_train_network.py was"
+            " given an SD 1.x file, or train_network.py an SDXL file."
+        ),
+        remedy=(
+            "Run `maquette models FILE` to see the family. Use train_network.py with SD 1.x, "
+            "sdxl_train_network.py with SDXL; trust no XL in a name."
+        ),
+        more="“AnythingXL_inkBase” is an SD 1.5 file of 2.0 GB whatever its name says.",
+        source=(
+            "field notes of a character LoRA on Apple silicon, discovery 1; messages of PyTorch's "
+            "load_state_dict"
+        ),
+    ),
+    Failure(
+        code="LOG015",
+        name="captions-cut-off",
+        severity="warning",
+        texts=("Token indices sequence length is longer than",),
+        summary="A caption was longer than what the text encoder reads.",
+        cause=(
+            "CLIP reads 75 tokens; the end of longer captions is lost unless --max_token_length allows 150 "
+            "or 225."
+        ),
+        remedy="Shorten the caption (what matters first), or pass --max_token_length=150 or 225.",
+        more=(
+            "The line comes from the tokenizer while it still holds the whole text: with --max_token_length "
+            "set, it may be harmless."
+        ),
+        source="message of transformers' CLIP tokenizer; sd-scripts 48d368fa, read",
+    ),
+    Failure(
+        code="LOG016",
+        name="nan-in-latents",
+        severity="error",
+        texts=("NaN detected in latents", "NaN found in latents", "NaN detected in text encoder outputs"),
+        summary="The encoded picture holds no numbers (NaN).",
+        cause=(
+            "The VAE overflowed in half precision, as SDXL's does in fp16, and so do VAEs on Apple's GPU. "
+            "Sometimes the base file's VAE itself is damaged."
+        ),
+        remedy=(
+            "Add --no_half_vae, or give a repaired VAE (--vae sdxl-vae-fp16-fix). Delete caches (*.npz) that"
+            " were written before."
+        ),
+        more=(
+            "Without cached latents sd-scripts only prints “NaN found in latents, replacing with zeros” and "
+            "trains on black."
+        ),
+        source="sd-scripts#653, sd-scripts#881, diffusers#7563; field notes of a character LoRA, pitfall 3",
+    ),
+    Failure(
+        code="LOG017",
+        name="base-not-downloaded",
+        severity="error",
+        texts=(
+            "perhaps file name is wrong",
+            "Cannot access gated repo",
+            "GatedRepoError",
+            "RepositoryNotFoundError",
+            "LocalEntryNotFoundError",
+            "OfflineModeIsEnabled",
+            "outgoing traffic has been disabled",
+        ),
+        patterns=(
+            r"40[13] Client Error.*",
+            r"(?:couldn't|could not|can't) (?:connect|load|reach).{0,80}huggingface\.co",
+            r"huggingface\.co.{0,120}(?:Max retries|Name or service not known|timed out|NameResolutionError)",
+        ),
+        summary="A model could not be had from the Hugging Face hub.",
+        cause=(
+            "The base or tokenizer was to be downloaded and was not: a wrong path is taken for a hub name, "
+            "the model needs a login (gated), or there is no network."
+        ),
+        remedy=(
+            "For a file: correct its path. For a gated model: accept its terms on its page, then "
+            "huggingface-cli login. Without a "
+            "network: download it once elsewhere and set HF_HUB_OFFLINE=1; pass --tokenizer_cache_dir."
+        ),
+        source="sd-scripts 48d368fa, read; sd-scripts#183",
+    ),
+    Failure(
+        code="LOG018",
+        name="constant-with-warmup",
+        severity="error",
+        texts=("does not require `num_warmup_steps`",),
+        summary="A constant learning rate was asked for together with a warm-up.",
+        cause="sd-scripts refuses lr_scheduler=constant with lr_warmup_steps, after the model was loaded.",
+        remedy="Use --lr_scheduler=constant_with_warmup, or leave --lr_warmup_steps out.",
+        source="sd-scripts 48d368fa, measured",
+    ),
+    Failure(
+        code="LOG019",
+        name="resume-failed",
+        severity="error",
+        texts=(
+            "doesn't match the size of optimizer's group",
+            "loaded state dict has a different number of parameter groups",
+            "initial_step is specified but not resuming",
+            "steps from the state is ignored",
+            "size mismatch for LoRANetwork",
+            "Error(s) in loading state_dict for LoRANetwork",
+        ),
+        patterns=(r"FileNotFoundError.*-state[\\/'\"]",),
+        summary="The run could not go on from the saved state.",
+        cause=(
+            "The state was saved by a run with another rank, optimizer or set of trained parts, its folder "
+            "is gone, or the steps to skip were given twice."
+        ),
+        remedy=(
+            "Resume with exactly the settings that saved the state, and give --resume the folder "
+            "NAME-00000N-state; else start anew with --network_weights=LORA."
+        ),
+        more="Numbers after a resume that restarts the schedule do not equal those of an uninterrupted run.",
+        source="sd-scripts#1359, kohya_ss#2771, ai-toolkit#1058; sd-scripts 48d368fa, read",
+    ),
+    Failure(
+        code="LOG020",
+        name="stale-cache",
+        severity="error",
+        texts=("BadZipFile", "npz is old format", "stack expects each tensor to be equal size"),
+        patterns=(r"Error loading file: (?P<detail>.+\.(?:npz|safetensors))",),
+        summary="A cached latent is damaged or older than its picture.",
+        cause=(
+            "sd-scripts keeps NAME.npz beside the pictures and trusts it when its shape fits ({detail}): an "
+            "interrupted run leaves broken ones, replaced pictures leave old ones."
+        ),
+        remedy="Delete the *.npz files beside the pictures and start again; they are written anew.",
+        more=(
+            "A picture replaced by another of the same size is not noticed at all: delete caches after every"
+            " change of pictures."
+        ),
+        source="kohya_ss#1629; sd-scripts 48d368fa, read (cache keys check the shape)",
+    ),
+    Failure(
+        code="LOG023",
+        name="folders-left-out",
+        severity="warning",
+        patterns=(
+            r"ignore directory without repeats[^:]*: ?(?P<detail>\S+)",
+            r"ignore (?:duplicated )?subset with image_dir=['\"](?P<detail>[^'\"]+)",
+            r"not directory: (?P<detail>\S+)",
+        ),
+        summary="The trainer left out a folder of pictures.",
+        cause=(
+            "{detail} was not used: its name has no repeat count, it holds no pictures (image_dir is not "
+            "searched below), its num_repeats is 0, or it is named twice."
+        ),
+        remedy=(
+            "Name folders N_name, and give the TOML's image_dir the folder that holds the pictures "
+            "themselves, once."
+        ),
+        source="sd-scripts 48d368fa, measured (image_dir is not recursive, a repeated one is dropped)",
+    ),
+    Failure(
+        code="LOG024",
+        name="captions-not-found",
+        severity="warning",
+        patterns=(
+            r"No caption file found for (?P<detail>\d+) images",
+            r"neither caption file nor class tokens are found",
+        ),
+        summary="Pictures were trained without their captions.",
+        cause=(
+            "sd-scripts found no caption file for pictures (count or place: {detail}), and goes on with the "
+            "folder's name or with nothing. Its default ending is .caption: .txt files are then not seen."
+        ),
+        remedy=(
+            'Pass --caption_extension=".txt" (or caption_extension in the TOML), and see that every picture '
+            "has its file."
+        ),
+        source="sd-scripts 48d368fa, measured; kohya_ss#1370 (captions ignored)",
+    ),
+    Failure(
+        code="LOG025",
+        name="caption-unreadable",
+        severity="error",
+        texts=("illegal char in file (not UTF-8)", "caption file is empty"),
+        summary="A caption file is empty or not UTF-8.",
+        cause="sd-scripts stops at a caption that it cannot read.",
+        remedy=(
+            "Save the named file as UTF-8 with at least one line; `maquette check` on the folder lists all "
+            "of them."
+        ),
+        source="sd-scripts 48d368fa, read",
+    ),
+    Failure(
+        code="LOG026",
+        name="options-conflict",
+        severity="error",
+        texts=(
+            "either color_aug or random_crop cannot be used",
+            "network for Text Encoder cannot be trained with caching",
+            "Attempting to unscale FP16 gradients",
+            "adaptive_noise_scale requires noise_offset",
+        ),
+        summary="Two options exclude each other.",
+        cause=(
+            "Cached latents allow neither colour augmentation nor random crops; cached text-encoder outputs "
+            "allow no training of the text encoder; weights in fp16 allow no fp16 gradient scaling."
+        ),
+        remedy=(
+            "Drop one of the two: --color_aug and --random_crop, or --cache_latents; add "
+            "--network_train_unet_only to cached text outputs; --mixed_precision=bf16 in place of "
+            "--full_fp16."
+        ),
+        source="sd-scripts#886 (conflicts found only after loading); sd-scripts 48d368fa, read",
+    ),
+    Failure(
+        code="LOG027",
+        name="regularization-left-over",
+        severity="hint",
+        texts=("some of reg images are not used",),
+        summary="Some regularization pictures were never shown.",
+        cause=(
+            "sd-scripts shows as many regularization pictures as training items (pictures × repeats) and "
+            "leaves the rest out."
+        ),
+        remedy=(
+            "Nothing is lost. For variety raise the repeats, or draw only as many as there are training "
+            "items."
+        ),
+        more="23 pictures × 10 repeats take up to 230 regularization pictures; the epoch then has 460 items.",
+        source="sd-scripts 48d368fa, measured (golden numbers repeats.json)",
+    ),
+)

@@ -1,0 +1,87 @@
+"""Which device a run is planned for, what memory it has, and whether it is here to be measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from maquette.footprint.known_times import published_memory
+from maquette.footprint.memory import DeviceKind
+from maquette.project.machine import Machine
+from maquette.project.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from maquette.planning.run import PlanOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedDevice:
+    """The device of a planned run."""
+
+    kind: DeviceKind
+    name: str
+    precision: str
+    """no, bf16 or fp16."""
+    memory_bytes: int | None
+    """What a run may use; None when unknown."""
+    memory_source: str
+    is_here: bool
+    """Whether this machine has it."""
+
+    def to_json(self) -> dict[str, object]:
+        return dict(vars(self))
+
+
+def planned_device(
+    training: TrainingSettings, machine: Machine, options: PlanOptions, native_px: int
+) -> PlannedDevice:
+    """Return the device that `training` asks for; `device_like` and a stated memory come before this machine's."""
+    from maquette.devices import device_problem, resolve_device
+
+    asked = training.device
+    like = options.device_like
+    if like is not None and asked == "auto":
+        asked = "mps" if like.upper().startswith("M") and like[1:2].isdigit() else "cuda"
+    here = like is None and device_problem(asked) is None
+    resolved = resolve_device(asked) if here else asked
+    kind: DeviceKind = "cuda" if resolved.startswith("cuda") else "mps" if resolved == "mps" else "cpu"
+    memory, source = _memory(kind, machine, options, native_px)
+    return PlannedDevice(
+        kind=kind,
+        name=like or _name(kind, machine, here),
+        precision=_precision(training.precision, resolved, here),
+        memory_bytes=memory,
+        memory_source=source,
+        is_here=here,
+    )
+
+
+def _precision(asked: str, device: str, here: bool) -> str:
+    """Return the arithmetic that training would choose; for a card that is elsewhere, what present cards do."""
+    from maquette.devices import resolve_precision
+
+    if asked == "auto" and device.startswith("cuda") and not here:
+        return "bf16"
+    return resolve_precision(asked, device)
+
+
+def _memory(
+    kind: DeviceKind, machine: Machine, options: PlanOptions, native_px: int
+) -> tuple[int | None, str]:
+    if options.memory_bytes is not None:
+        return options.memory_bytes, "as stated"
+    if options.device_like is not None:
+        return published_memory(options.device_like), f"the memory of a {options.device_like}"
+    if kind == "cpu":
+        return machine.ram_bytes or None, "this machine's memory"
+    gpu = next((gpu for gpu in machine.gpus if gpu.kind == kind), None)
+    if gpu is None:
+        return None, "unknown: say --memory 16GB"
+    return gpu.total_bytes, f"{gpu.name}'s memory"
+
+
+def _name(kind: DeviceKind, machine: Machine, here: bool) -> str:
+    gpu = next((gpu for gpu in machine.gpus if gpu.kind == kind), None)
+    if gpu is not None and here:
+        return f"{kind} ({gpu.name})"
+    return kind if here or kind == "cpu" else f"{kind}, which this machine does not have"

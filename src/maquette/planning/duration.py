@@ -1,0 +1,124 @@
+"""The duration of a planned run, put together from whatever knows the time of a step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from maquette.dataset.buckets import items_by_bucket
+from maquette.dataset.records import Item
+from maquette.dataset.repeats import Schedule
+from maquette.families.protocol import ModelInfo
+from maquette.footprint.known_times import from_past_runs, from_published, step_flops
+from maquette.footprint.memory import MemoryRequest
+from maquette.footprint.speed import measure_speed
+from maquette.footprint.timing import (
+    STEP_SHARE_OFF,
+    StepTime,
+    TimePlan,
+    computed_step,
+    decoder_flops,
+    encoder_flops,
+    start_seconds,
+)
+from maquette.planning.device import PlannedDevice
+from maquette.project.settings import Settings
+from maquette.training.checkpoints import PlannedCheckpoint, is_due
+
+if TYPE_CHECKING:
+    from maquette.planning.run import PlanOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeRequest:
+    """What decides how long a run takes."""
+
+    settings: Settings
+    info: ModelInfo
+    items: tuple[Item, ...]
+    schedule: Schedule
+    memory: MemoryRequest
+    draws: int
+    """How often samples are drawn."""
+
+
+def estimate_time(request: TimeRequest, device: PlannedDevice, options: PlanOptions) -> TimePlan | None:
+    """Return how long the run takes, or None when nothing tells how long a step takes on that device."""
+    usual = usual_request(request)
+    step = _step_time(request, usual, device, options)
+    if step is None:
+        return None
+    work = usual.work()
+    flops_per_s = step_flops(work, usual) / step.seconds
+    micro_share = (
+        request.schedule.batches_per_epoch / max(1, request.schedule.steps_per_epoch) / usual.accumulation
+    )
+    parts = {
+        "start": start_seconds(usual.layout),
+        "encoding pictures": _encoding_flops(request) / flops_per_s,
+        "steps": request.schedule.steps * step.seconds * min(1.0, micro_share),
+        "samples": _sampling_flops(request, work.forward_flops("denoiser")) / flops_per_s,
+    }
+    return TimePlan(seconds=sum(parts.values()), parts=parts, step=step)
+
+
+def usual_request(request: TimeRequest) -> MemoryRequest:
+    """Return the request with the size that most pictures are trained at."""
+    groups = items_by_bucket(request.items)
+    bucket = max(groups, key=lambda bucket: len(groups[bucket]))
+    sizes = request.schedule.batch_sizes
+    batch = min(len(groups[bucket]), sizes[bucket.dataset if len(sizes) > 1 else 0])
+    return request.memory.changed(size_wh=(bucket.width_px, bucket.height_px), batch=batch)
+
+
+def sample_steps(settings: Settings, schedule: Schedule, checkpoints: tuple[PlannedCheckpoint, ...]) -> int:
+    """Return at how many steps samples are drawn, as training decides it."""
+    samples = settings.samples
+    if not samples.sample_prompts:
+        return 0
+    if samples.sample_every_steps is None and samples.sample_every_epochs is None:
+        return len({planned.step for planned in checkpoints})
+    every = (samples.sample_every_steps, samples.sample_every_epochs)
+    return sum(
+        is_due(step, schedule.steps, schedule.steps_per_epoch, *every)
+        for step in range(1, schedule.steps + 1)
+    )
+
+
+def _step_time(
+    request: TimeRequest, usual: MemoryRequest, device: PlannedDevice, options: PlanOptions
+) -> StepTime | None:
+    work = usual.work()
+    if options.device_like is not None:
+        return from_published(options.device_like, usual, work, request.info.resolution)
+    past = from_past_runs(
+        request.settings.saving.output, request.settings.model.base, usual, work, device.precision
+    )
+    if past is not None or not device.is_here or not options.measure:
+        return past
+    speed = measure_speed(
+        work, device=device.kind, precision=device.precision, rank=usual.rank, batch=usual.batch
+    )
+    return StepTime(
+        seconds=computed_step(usual, speed),
+        source=f"this machine's speed at the model's own layers, measured in {speed.measured_s:.1f} s",
+        share_off=STEP_SHARE_OFF,
+    )
+
+
+def _encoding_flops(request: TimeRequest) -> float:
+    """Return the operations of encoding every picture once; nothing where latents are not cached."""
+    if not request.settings.dataset.cache_latents:
+        return 0.0
+    vae = request.memory.layout.vae
+    shown = {(item.picture.path, item.fit.bucket_wh) for item in request.items if item.fit is not None}
+    return sum(encoder_flops(vae, size_wh) for _, size_wh in shown)
+
+
+def _sampling_flops(request: TimeRequest, forward_flops: float) -> float:
+    """Return the operations of drawing all samples: guidance doubles each denoising step."""
+    samples = request.settings.samples
+    pictures = request.draws * len(samples.sample_prompts)
+    passes = 2 if samples.guidance != 1.0 else 1
+    decoding = decoder_flops(request.memory.layout.vae, request.settings.dataset.resolution)
+    return pictures * (samples.sample_steps * passes * forward_flops + decoding)

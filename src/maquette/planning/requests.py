@@ -1,0 +1,98 @@
+"""What a person asks of `maquette plan`, as settings and options: a target, flags, a preset, a size of memory."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from maquette.errors import ConfigError, MaquetteError, OutputError, Problem
+from maquette.planning.presets import Preset
+from maquette.project.config_file import CONFIG_NAME, load_settings
+from maquette.project.profile import PROFILE_NAME, Kind
+from maquette.project.settings import Settings
+
+SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(k|m|g|t)?i?b?", re.IGNORECASE)
+UNITS = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+RIVALS = {"steps": "epochs", "epochs": "steps"}
+
+
+def settings_for(target: Path | None, flags: Mapping[str, Any], preset: Preset | None = None) -> Settings:
+    """Return the settings that `target` means, a preset over them, flags over both.
+
+    `target` is a project, a folder of pictures or a kohya dataset TOML; without a project the base may be left out and
+    is then empty. Raises ConfigError with every problem.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    chosen = dict(preset.values()) if preset else {}
+    for name in given:
+        chosen.pop(RIVALS.get(name, ""), None)
+    values = {**chosen, **given}
+    if target is not None and project_folder(target) is not None:
+        return load_settings(target, values)
+    if target is not None and "images" in values:
+        raise ConfigError(
+            Problem(
+                str(target),
+                "pictures given twice",
+                "one place",
+                "Name the folder either as PATH or with --images.",
+            )
+        )
+    if target is None and "images" not in values:
+        remedy = "Give a project, a folder of pictures or a kohya dataset TOML."
+        raise ConfigError(Problem("PATH", "not given", "pictures to plan for", remedy))
+    images = {} if target is None else {"images": target}
+    return load_settings(None, {"base": "", **values, **images})
+
+
+def project_folder(target: Path) -> Path | None:
+    """Return the folder of the project that `target` names, None when it is no project."""
+    if (target / CONFIG_NAME).is_file():
+        return target
+    return target.parent if target.name == CONFIG_NAME and target.is_file() else None
+
+
+def required_project(target: Path | None, what: str) -> Path:
+    """Return the project's folder for what needs one."""
+    folder = project_folder(target) if target is not None else None
+    if folder is None:
+        raise ConfigError(
+            Problem(
+                what,
+                f"used on {target or 'nothing'}",
+                f"a project with a {CONFIG_NAME}",
+                "Make one: maquette init",
+            )
+        )
+    return folder
+
+
+def kind_of(target: Path | None, asked: Kind | None) -> Kind | None:
+    """Return what is learned: as asked, else as the project's profile says; None when nobody says."""
+    if asked is not None or target is None:
+        return asked
+    folder = project_folder(target) or target
+    if not (folder / PROFILE_NAME).is_file():
+        return None
+    from maquette.project.profile_file import read_profile
+
+    try:
+        return read_profile(folder).kind
+    except MaquetteError:
+        return None  # what is wrong with it is for `maquette check` to say
+
+
+def parse_size(text: str) -> int:
+    """Return bytes of `16GB`, `16 GiB`, `12g` or a plain number; units are powers of 1024, as cards are sold."""
+    found = SIZE.fullmatch(text.strip())
+    if found is None or float(found[1]) == 0:
+        raise ConfigError(Problem("--memory", text, "a size such as 16GB", "Write a number and GB."))
+    return int(float(found[1]) * UNITS.get((found[2] or "").lower(), 1))
+
+
+def require_free(path: Path) -> None:
+    """Raise OutputError when something is at `path` already: nothing is overwritten."""
+    if path.exists():
+        raise OutputError(Problem(str(path), "exists already", "a new file", "Choose another name."))

@@ -1,0 +1,377 @@
+"""`maquette plan`: from settings to steps, checkpoints, memory, time and disk, before anything runs.
+
+The arithmetic, buckets and names are training's own functions; nothing here is counted twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from maquette import families
+from maquette.dataset.buckets import assign_buckets, items_by_bucket
+from maquette.dataset.records import Dataset, Item
+from maquette.dataset.repeats import Schedule, plan_items
+from maquette.dataset.targets import StepTarget
+from maquette.errors import MaquetteError
+from maquette.events import Event, Finished, Message, Started
+from maquette.families.protocol import FamilySpec, LoraPart, ModelInfo
+from maquette.footprint.disk import DiskPlan, DiskRequest, estimate_disk, latent_bytes
+from maquette.footprint.memory import MemoryPlan, MemoryRequest, estimate_memory
+from maquette.footprint.timing import TimePlan
+from maquette.lora.size import lora_file_bytes
+from maquette.planning.advice import Change, TrainerName, changes_to_fit, fits_after
+from maquette.planning.device import PlannedDevice, planned_device
+from maquette.planning.duration import TimeRequest, estimate_time, sample_steps
+from maquette.planning.pictures import find_pictures
+from maquette.planning.presets import Preset, fitting_presets
+from maquette.planning.proposals import Proposal, length_advice, propose, target_steps
+from maquette.project.machine import Machine
+from maquette.project.profile import Kind
+from maquette.project.settings import Settings
+from maquette.rules.verdict import judge
+from maquette.training.checkpoints import PlannedCheckpoint, plan_checkpoints
+from maquette.training.config import trial_of
+from maquette.training.prepare import bucketed_items, run_name, schedule_of, subset_options
+
+STAGE = "plan"
+NO_BASE = "no base given"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanOptions:
+    """What is asked of a plan beside the run's settings."""
+
+    kind: Kind | None = None
+    """character, person, object or style, where it is known."""
+    target_steps: int | None = None
+    memory_bytes: int | None = None
+    """Memory to fit in, in place of the device's own."""
+    device_like: str | None = None
+    """A card with a published speed, in place of this machine."""
+    trainer: TrainerName = "maquette"
+    measure: bool = True
+    """Whether this machine's speed may be measured, two seconds long."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanResult:
+    """What a run will take. Sizes are bytes, durations seconds; `seconds` is None where nothing tells."""
+
+    schedule: Schedule
+    pictures: int
+    checkpoints: tuple[PlannedCheckpoint, ...]
+    memory: MemoryPlan
+    time: TimePlan | None
+    disk: DiskPlan
+    device: PlannedDevice
+    changes: tuple[Change, ...]
+    fits: bool
+    proposals: tuple[Proposal, ...]
+    target: StepTarget
+    presets: tuple[Preset, ...]
+    advice: tuple[str, ...]
+    info: ModelInfo
+    assumed: str | None
+    """What stands in for a base that was not given, in words."""
+    checkpoint_bytes: int
+    settings: Settings
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values; the first eight are the command's contract."""
+        schedule = self.schedule
+        return {
+            "train_items": schedule.train_items,
+            "regularization_items": schedule.regularization_items,
+            "steps_per_epoch": schedule.steps_per_epoch,
+            "steps": schedule.steps,
+            "checkpoints": [planned.file_name for planned in self.checkpoints],
+            "memory_bytes": self.memory.peak_bytes,
+            "disk_bytes": self.disk.total_bytes,
+            "seconds": round(self.time.seconds, 1) if self.time else None,
+            "sum": schedule.explain(),
+            "epochs": schedule.epochs,
+            "batches_per_epoch": schedule.batches_per_epoch,
+            "pictures": self.pictures,
+            "buckets": schedule.num_buckets,
+            "advice": list(self.advice),
+            "memory": {**self.memory.to_json(), "available_bytes": self.device.memory_bytes, "fits": self.memory_fits},
+            "changes": [change.to_json() for change in self.changes],
+            "fits_after_changes": self.fits,
+            "time": self.time.to_json() if self.time else None,
+            "disk": self.disk.to_json(),
+            "device": self.device.to_json(),
+            "proposals": [proposal.to_json() for proposal in self.proposals],
+            "target_steps": [self.target.low, self.target.high],
+            "presets": [preset.name for preset in self.presets],
+            "checkpoint_bytes": self.checkpoint_bytes,
+            "base": {"title": self.info.title, "native_px": self.info.resolution, "assumed": self.assumed},
+        }  # fmt: skip
+
+    @property
+    def memory_fits(self) -> bool:
+        return self.device.memory_bytes is None or self.memory.needed_bytes <= self.device.memory_bytes
+
+
+def plan(
+    settings: Settings, options: PlanOptions | None = None, machine: Machine | None = None
+) -> PlanResult:
+    """Return what the run of `settings` will take; see `plan_events`."""
+    *_, finished = plan_events(settings, options, machine)
+    assert isinstance(finished, Finished)
+    result: PlanResult = finished.result
+    return result
+
+
+def plan_events(
+    settings: Settings, options: PlanOptions | None = None, machine: Machine | None = None
+) -> Iterator[Event]:
+    """Yield the events of planning the run of `settings`; the last is Finished("plan", PlanResult).
+
+    An empty `base` stands for the ordinary model of the family whose size the resolution fits. `machine` None: this
+    one. Raises MaquetteError with every problem that would keep the run from starting, a missing device excepted.
+    """
+    from maquette.project.machine_look import look_at_machine
+
+    options, machine = options or PlanOptions(), machine or look_at_machine()
+    yield Started(STAGE)
+    info, spec, dataset = _look(settings)
+    yield from dataset.warnings
+    items, _, messages = bucketed_items(settings, dataset, info.vae_factor)
+    yield from messages
+    schedule = schedule_of(settings, dataset, items)
+    device = planned_device(settings.training, machine, options, info.resolution)
+    if options.measure and device.is_here and not options.device_like:
+        yield Message(
+            "Without an earlier run to tell, this machine's speed is measured for about two seconds."
+        )
+    asked = _Asked(
+        settings=settings,
+        options=options,
+        machine=machine,
+        info=info,
+        dataset=dataset,
+        items=items,
+        schedule=schedule,
+        device=device,
+        memory=memory_request(settings, info, spec, items, schedule, device),
+    )
+    yield Finished(STAGE, asked.result())
+
+
+def _look(settings: Settings) -> tuple[ModelInfo, FamilySpec, Dataset]:
+    """Return base and pictures; the problems of both are raised together."""
+    gathered: list[MaquetteError] = []
+    info: ModelInfo | None = None
+    dataset: Dataset | None = None
+    try:
+        info = base_info(settings.model.base, settings.dataset.resolution)
+    except MaquetteError as error:
+        gathered.append(error)
+    wanted = settings.dataset
+    try:
+        dataset = find_pictures(
+            wanted.images, regularization=wanted.regularization, options=subset_options(settings)
+        )
+    except MaquetteError as error:
+        gathered.append(error)
+    if info is None or dataset is None:
+        raise type(gathered[0])(problem for error in gathered for problem in error.problems)
+    return info, families.FAMILIES[info.family].spec, dataset
+
+
+def base_info(base: str, resolution_wh: tuple[int, int]) -> ModelInfo:
+    """Return what the base is; for an empty name the ordinary model of the largest native size within the resolution."""
+    if base:
+        return families.inspect(base)
+    specs = sorted(
+        (family.spec for family in families.FAMILIES.values()), key=lambda spec: spec.native_resolution_px
+    )
+    edge = (resolution_wh[0] * resolution_wh[1]) ** 0.5
+    spec = next((spec for spec in reversed(specs) if spec.native_resolution_px <= edge), specs[0])
+    layout = families.FAMILIES[spec.name].layout(None)
+    return ModelInfo(
+        family=spec.name,
+        title=spec.title,
+        prediction="epsilon",
+        dtype="float16",
+        resolution=spec.native_resolution_px,
+        source="single-file",
+        layout="single-file",
+        path=NO_BASE,
+        text_encoders=len(layout.texts),
+        latent_channels=layout.vae.latent_channels,
+        vae_factor=layout.vae.factor,
+    )
+
+
+def trained_parts(settings: Settings) -> tuple[LoraPart, ...]:
+    """Return the parts that the settings' rates train."""
+    trial = trial_of(settings)
+    text: tuple[LoraPart, ...] = ("text_encoder",) if trial.text_encoder_lr > 0 else ()
+    denoiser: tuple[LoraPart, ...] = ("denoiser",) if trial.unet_lr > 0 else ()
+    return text + denoiser
+
+
+def memory_request(
+    settings: Settings,
+    info: ModelInfo,
+    spec: FamilySpec,
+    items: tuple[Item, ...],
+    schedule: Schedule,
+    device: PlannedDevice,
+) -> MemoryRequest:
+    """Return what decides the run's memory: its settings, and the fullest batch of its largest bucket."""
+    size_wh, batch = _fullest_batch(items, schedule)
+    cached = settings.dataset.cache_latents
+    return MemoryRequest(
+        layout=families.layout_of(info),
+        size_wh=size_wh,
+        batch=batch,
+        accumulation=schedule.accumulation,
+        precision=device.precision,
+        device=device.kind,
+        rank=settings.lora.rank,
+        conv_rank=settings.lora.conv_rank,
+        parts=trained_parts(settings),
+        text_tokens=settings.dataset.max_token_length,
+        checkpointing=settings.training.gradient_checkpointing,
+        cached_latents=cached,
+        keeps_vae=bool(settings.samples.sample_prompts),
+        cache_bytes=latent_bytes(items, info.latent_channels, info.vae_factor) if cached else 0,
+        half_vae=spec.half_precision_vae or device.precision != "fp16",
+    )
+
+
+def _fullest_batch(items: tuple[Item, ...], schedule: Schedule) -> tuple[tuple[int, int], int]:
+    """Return the size and number of pictures of the batch with the most pixels."""
+    sizes = schedule.batch_sizes
+    batches = [
+        ((bucket.width_px, bucket.height_px), min(len(group), sizes[bucket.dataset if len(sizes) > 1 else 0]))
+        for bucket, group in items_by_bucket(items).items()
+    ]
+    return max(batches, key=lambda entry: entry[0][0] * entry[0][1] * entry[1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """A run as far as it is looked at, from which every figure follows."""
+
+    settings: Settings
+    options: PlanOptions
+    machine: Machine
+    info: ModelInfo
+    dataset: Dataset
+    items: tuple[Item, ...]
+    schedule: Schedule
+    device: PlannedDevice
+    memory: MemoryRequest
+
+    @property
+    def pictures(self) -> int:
+        return sum(not picture.subset.is_regularization for picture in self.dataset.pictures)
+
+    @property
+    def target(self) -> StepTarget:
+        per_step = max(self.schedule.batch_sizes) * self.schedule.accumulation
+        return target_steps(self.pictures, self.options.kind, per_step, self.options.target_steps)
+
+    def result(self) -> PlanResult:
+        """Return the plan."""
+        checkpoints, memory = self.checkpoints(), estimate_memory(self.memory)
+        draws = sample_steps(self.settings, self.schedule, checkpoints)
+        budget = self.device.memory_bytes
+        changes = changes_to_fit(self.memory, budget, self.options.trainer) if budget else ()
+        disk = estimate_disk(self.disk_request(checkpoints, draws), self.machine)
+        assumed = f"the ordinary {self.info.title}, whose size the resolution fits"
+        return PlanResult(
+            schedule=self.schedule,
+            pictures=self.pictures,
+            checkpoints=checkpoints,
+            memory=memory,
+            time=estimate_time(self.time_request(draws), self.device, self.options),
+            disk=disk,
+            device=self.device,
+            changes=changes,
+            fits=budget is None or fits_after(changes, memory.needed_bytes, budget),
+            proposals=self.proposals(),
+            target=self.target,
+            presets=fitting_presets(self.info.resolution, self.options.kind, self.pictures),
+            advice=(
+                *self.refusals(),
+                *length_advice(self.schedule, self.target, self.pictures, len(checkpoints)),
+                *disk.problems,
+            ),
+            info=self.info,
+            assumed=assumed if self.info.path == NO_BASE else None,
+            checkpoint_bytes=self.checkpoint_bytes(),
+            settings=self.settings,
+        )
+
+    def checkpoints(self) -> tuple[PlannedCheckpoint, ...]:
+        return plan_checkpoints(
+            run_name(self.settings),
+            total_steps=self.schedule.steps,
+            steps_per_epoch=self.schedule.steps_per_epoch,
+            every_steps=self.settings.saving.save_every_steps,
+            every_epochs=self.settings.saving.save_every_epochs,
+        )
+
+    def checkpoint_bytes(self) -> int:
+        lora = self.settings.lora
+        return lora_file_bytes(
+            self.info,
+            rank=lora.rank,
+            conv_rank=lora.conv_rank,
+            parts=trained_parts(self.settings),
+            precision=self.settings.saving.save_precision,
+        )
+
+    def time_request(self, draws: int) -> TimeRequest:
+        return TimeRequest(
+            settings=self.settings,
+            info=self.info,
+            items=self.items,
+            schedule=self.schedule,
+            memory=self.memory,
+            draws=draws,
+        )
+
+    def disk_request(self, checkpoints: Sequence[PlannedCheckpoint], draws: int) -> DiskRequest:
+        width, height = self.settings.dataset.resolution
+        return DiskRequest(
+            checkpoints=len(checkpoints),
+            checkpoint_bytes=self.checkpoint_bytes(),
+            trainable=self.memory.work().trainable,
+            items=self.items,
+            cache_folder=self.settings.dataset.cache_folder,
+            latent_channels=self.info.latent_channels,
+            vae_factor=self.info.vae_factor,
+            samples=draws * len(self.settings.samples.sample_prompts),
+            sample_pixels=width * height,
+            steps=self.schedule.steps,
+            output=self.settings.saving.output,
+        )
+
+    def proposals(self) -> tuple[Proposal, ...]:
+        """Return ways to the target where the plan misses it; the arithmetic of each is training's own."""
+        if self.schedule.steps in self.target:
+            return ()
+        buckets = bucketed_items(self.settings, self.dataset, self.info.vae_factor)[1]
+
+        def schedule_with(changed: Dataset, epochs: int | None) -> Schedule:
+            length: dict[str, int | None] = {"epochs": epochs, "steps": None} if epochs else {}
+            training = self.settings.training.model_copy(update=length)
+            items = assign_buckets(plan_items(changed.pictures), buckets)
+            return schedule_of(self.settings.model_copy(update={"training": training}), changed, items)
+
+        return propose(self.target, self.schedule, self.dataset, schedule_with)
+
+    def refusals(self) -> list[str]:
+        """Return why training would refuse the run, as its own rules say; a device that is elsewhere cannot be asked."""
+        if not self.device.is_here:
+            return []
+        info = self.info if self.info.path != NO_BASE else None
+        verdict = judge(self.settings, info=info, schedule=self.schedule)
+        return [f"Training will refuse this: {problem}" for problem in verdict.problems]

@@ -1,0 +1,65 @@
+"""Settings as the text of a `maquette.toml`, with a comment for each value that has a reason."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from maquette.planning.presets import Reasoned
+from maquette.project.settings import SECTION_OF, SECTIONS, Settings
+
+
+def settings_toml(
+    values: Mapping[str, Reasoned], heading: str = "", elsewhere: Mapping[str, Reasoned] | None = None
+) -> str:
+    """Return the sections that hold `values`, in the order of the records; `elsewhere` becomes comments at the end."""
+    lines = [f"# {line}".rstrip() for line in heading.splitlines()]
+    for section, record in SECTIONS.items():
+        chosen = [name for name in record.model_fields if name in values and SECTION_OF[name] == section]
+        if not chosen:
+            continue
+        lines += ["", f"[{section}]"] if lines else [f"[{section}]"]
+        lines += [_line(name, values[name]) for name in chosen]
+    if elsewhere:
+        lines += ["", "# Not a setting of Maquette:"]
+        lines += [f"# {_line(name, entry)}" for name, entry in elsewhere.items()]
+    return "\n".join(lines) + "\n"
+
+
+def written_values(settings: Settings) -> dict[str, Any]:
+    """Return the settings that were written, by anyone: those that differ from silence."""
+    return {
+        name: getattr(getattr(settings, section), name)
+        for section in SECTIONS
+        if section in settings.model_fields_set
+        for name in sorted(getattr(settings, section).model_fields_set)
+    }
+
+
+def relative_to(path: Path, folder: Path) -> str:
+    """Return `path` relative to `folder` where it lies within or beside it, else absolute."""
+    absolute, home = (Path(os.path.normpath(place.expanduser().absolute())) for place in (path, folder))
+    if absolute.is_relative_to(home.parent):
+        return Path(os.path.relpath(absolute, home)).as_posix()
+    return absolute.as_posix()
+
+
+def toml_value(value: Any) -> str:
+    """Return a value as TOML spells it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, tuple | list):
+        if len(value) == 2 and value[0] == value[1] and isinstance(value[0], int):
+            return str(value[0])
+        return "[" + ", ".join(toml_value(each) for each in value) + "]"
+    return json.dumps(str(value), ensure_ascii=False)
+
+
+def _line(name: str, entry: Reasoned) -> str:
+    text = f"{name} = {toml_value(entry.value)}"
+    return f"{text:<30}  # {entry.reason}" if entry.reason else text

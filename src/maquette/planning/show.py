@@ -1,0 +1,205 @@
+"""A plan as lines for a person: the sum as it is, checkpoints, memory as bars, time with its error."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from math import ceil
+
+from maquette.footprint.memory import MemoryPlan
+from maquette.planning.advice import Change
+from maquette.planning.migrate import Migration
+from maquette.planning.presets import Preset
+from maquette.planning.run import PlanResult
+from maquette.planning.settings_text import toml_value
+
+BAR = 24
+WIDTH = 110
+SHOWN_CHECKPOINTS = 12
+TRANSIENT = ("LoRA gradients", "activations", "working space")
+
+
+def plan_lines(plan: PlanResult) -> list[str]:
+    """Return everything that a person wants to know of a plan."""
+    return [
+        *_steps(plan),
+        "",
+        *_checkpoints(plan),
+        "",
+        *_memory(plan),
+        "",
+        *_time(plan),
+        *_disk(plan),
+        *_advice(plan),
+    ]
+
+
+def _steps(plan: PlanResult) -> Iterator[str]:
+    schedule = plan.schedule
+    yield f"Steps: {schedule.explain()}"
+    if schedule.regularization_items:
+        yield (
+            f"       {schedule.train_items:,} training items and {schedule.regularization_items:,} regularization items "
+            "an epoch: the class is topped up or cut to match."
+        )
+    for proposal in plan.proposals:
+        yield f"       For {plan.target} steps: {proposal.how}"
+        yield f"           {proposal.sum}"
+
+
+def _checkpoints(plan: PlanResult) -> Iterator[str]:
+    planned = plan.checkpoints
+    files = "file" if len(planned) == 1 else "files"
+    yield f"Checkpoints: {len(planned)} {files} of {_size(plan.checkpoint_bytes)}"
+    shown = planned if len(planned) <= SHOWN_CHECKPOINTS else (*planned[: SHOWN_CHECKPOINTS - 2], planned[-1])
+    for checkpoint in shown:
+        if checkpoint is planned[-1] and len(shown) < len(planned):
+            yield f"       … {len(planned) - len(shown)} more"
+        place = f"step {checkpoint.step:>6,}   epoch {checkpoint.epoch:>3}"
+        yield f"       {place}   {checkpoint.file_name}"
+
+
+def _memory(plan: PlanResult) -> Iterator[str]:
+    memory, device = plan.memory, plan.device
+    have = (
+        f" of {_memory_size(device.memory_bytes)} ({device.memory_source})"
+        if device.memory_bytes
+        else f" ({device.memory_source})"
+    )
+    peak = f"{_memory_size(memory.peak_bytes)} ± {memory.share_off:.0%} at the peak"
+    yield f"Memory: {peak}{have} on {device.name}, precision {device.precision}"
+    if plan.assumed:
+        yield f"       No base model given: reckoned for {plan.assumed}. Name yours with --base."
+    yield from _bars(memory)
+    words = {
+        "load": "loading the base",
+        "encode": "encoding pictures",
+        "train": "training",
+        "samples": "drawing samples",
+    }
+    yield f"       The peak comes while {words[memory.stage]}; {memory.note}."
+    if not plan.memory_fits:
+        yield from _changes(plan)
+
+
+def _bars(memory: MemoryPlan) -> Iterator[str]:
+    longest = max(memory.parts.values())
+    for name, size in memory.parts.items():
+        bar = "█" * max(1 if size else 0, ceil(BAR * size / longest))
+        yield f"       {name:<16} {bar:<{BAR}} {_memory_size(size):>9}"
+
+
+def _changes(plan: PlanResult) -> Iterator[str]:
+    assert plan.device.memory_bytes is not None
+    yield f"It does not fit into {_memory_size(plan.device.memory_bytes)}. In order of what it costs in quality:"
+    for number, change in enumerate(plan.changes, 1):
+        yield from _change(number, change)
+    if not plan.fits:
+        yield "       Even so it does not fit: take a smaller rank, a smaller base or a larger device."
+
+
+def _change(number: int, change: Change) -> Iterator[str]:
+    peak = f" → {_memory_size(change.needed_bytes)}" if change.applies else " there, not counted here"
+    yield f"   {number}.  {change.name}: {change.setting} saves {_memory_size(change.saves_bytes)}{peak}"
+    yield from _wrapped(change.cost, "       ")
+
+
+def _time(plan: PlanResult) -> Iterator[str]:
+    time = plan.time
+    if time is None:
+        yield (
+            f"Time: unknown on {plan.device.name}. Plan there, or name a card with a published figure: --device-like CARD"
+        )
+        return
+    step = time.step
+    low, high = (_duration(time.seconds * (1 + sign * step.share_off)) for sign in (-1, 1))
+    yield f"Time: about {_duration(time.seconds)} ({low} to {high}), {step.seconds:.3g} s a step ± {step.share_off:.0%}"
+    parts = [f"{name} {_duration(seconds)}" for name, seconds in time.parts.items() if seconds >= 1]
+    yield f"       {', '.join(parts)}"
+    yield from textwrap.wrap(
+        f"From {step.source}.", WIDTH, initial_indent="       ", subsequent_indent="       "
+    )
+
+
+def _disk(plan: PlanResult) -> Iterator[str]:
+    disk = plan.disk
+    free = f" of {_size(disk.free_bytes)} free" if disk.free_bytes is not None else ""
+    yield f"Disk: {_size(disk.total_bytes)}{free}"
+    yield f"       {', '.join(f'{name} {_size(size)}' for name, size in disk.parts.items())}"
+
+
+def _advice(plan: PlanResult) -> Iterator[str]:
+    if plan.advice:
+        yield ""
+    for text in plan.advice:
+        yield from _wrapped(text, "  ·  ")
+    if plan.presets:
+        yield ""
+        names = ", ".join(preset.name for preset in plan.presets[:3])
+        yield f"Proven settings for such a base: {names} (maquette plan --presets)"
+
+
+def preset_lines(found: Sequence[Preset]) -> list[str]:
+    """Return the presets as a list to read."""
+    lines = []
+    for preset in found:
+        low, high = preset.pictures
+        lines += [
+            f"{preset.name}",
+            f"    {preset.title}",
+            f"    {', '.join(preset.kinds)}; {low} to {high} pictures; {preset.source}",
+        ]
+        values = ", ".join(f"{name} {toml_value(entry.value)}" for name, entry in preset.settings.items())
+        lines += _wrapped(values, "    ")
+    return lines
+
+
+def migration_lines(migration: Migration) -> list[str]:
+    """Return a migration as a table: changed values with their reason, then what is kept."""
+    changed = [line for line in migration.lines if line.changed]
+    lines = ["Changed:"]
+    for line in changed:
+        lines.append(
+            f"  {line.setting:<24}{_short(line.before):>14} → {_short(line.after):<14}  {line.reason}"
+        )
+    kept = [line for line in migration.lines if not line.changed and line.reason == "kept"]
+    lines.append("Kept: " + ", ".join(f"{line.setting} {_short(line.after)}" for line in kept))
+    for name, entry in migration.elsewhere.items():
+        lines.append(f"Elsewhere (not a setting of Maquette): {name} {entry.value}, {entry.reason}")
+    return lines
+
+
+def _short(value: object) -> str:
+    if value is None:
+        return "—"
+    text = str(value) if isinstance(value, str) else toml_value(value)
+    return text if len(text) <= 28 else f"…{text[-27:]}"
+
+
+def _size(size: int) -> str:
+    """Return bytes as disks count them: powers of ten."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+
+
+def _memory_size(size: int) -> str:
+    """Return bytes as memory is counted: powers of two. A card of 16 GB has 16 GiB."""
+    return f"{size / 2**30:.1f} GiB" if size >= 0.95 * 2**30 else f"{size / 2**20:.0f} MiB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    """Return `text` in lines; flags are not torn at their hyphens."""
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=" " * len(indent),
+        break_on_hyphens=False,
+        break_long_words=False,
+    )

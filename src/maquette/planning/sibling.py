@@ -1,0 +1,184 @@
+"""A project for another subject of the same film, series or artist: what is proven stays, what hangs on the pictures moves.
+
+Kept are rank, alpha, dropout, optimizer, rates, schedule, min-SNR, noise offset, base and sizes. Epochs or steps follow
+the number of pictures; trigger, class, profile and captions are the new subject's own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from maquette.dataset.records import Dataset, Item
+from maquette.errors import MaquetteError, OutputError, Problem
+from maquette.files import require_writable_folder, write_atomic
+from maquette.planning.pictures import find_pictures
+from maquette.planning.presets import Reasoned
+from maquette.planning.settings_text import relative_to, settings_toml, written_values
+from maquette.project.config_file import CONFIG_NAME
+from maquette.project.profile import PROFILE_NAME, Profile
+from maquette.project.profile_file import profile_toml, read_profile
+from maquette.project.settings import PATHS, Settings
+from maquette.training.prepare import bucketed_items, schedule_of, subset_options
+
+DEFAULT_GRID_PX = 8
+OWN = (
+    "trigger",
+    "class_word",
+    "images",
+    "name",
+    "epochs",
+    "steps",
+    "caption_fallback",
+    "cache_folder",
+    "regularization",
+    "output",
+)
+"""Settings that the new subject does not take over as they are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sibling:
+    """A new project made from another."""
+
+    folder: Path
+    config: Path
+    profile: Path
+    pictures: int
+    kept: tuple[str, ...]
+    changed: tuple[str, ...]
+    """Sentences about what was adjusted."""
+
+
+def make_sibling(
+    settings: Settings,
+    project: Path,
+    folder: Path,
+    *,
+    images: Path,
+    trigger: str,
+    class_word: str | None = None,
+) -> Sibling:
+    """Write FOLDER/maquette.toml and FOLDER/profile.toml for another subject. Raises MaquetteError if one is there."""
+    config, profile_path = folder / CONFIG_NAME, folder / PROFILE_NAME
+    taken = [path for path in (config, profile_path) if path.exists()]
+    if taken:
+        raise OutputError(
+            Problem(str(path), "exists already", "a folder without a project", "Choose another folder.")
+            for path in taken
+        )
+    old_profile = _profile_of(project)
+    moved = settings.model_copy(
+        update={"dataset": settings.dataset.model_copy(update={"images": images, "regularization": None})}
+    )
+    dataset = find_pictures(images, options=subset_options(moved))
+    count = sum(not picture.subset.is_regularization for picture in dataset.pictures)
+    length, sentence = _length(settings, moved, count)
+    word = class_word if class_word is not None else settings.subject.class_word
+    values = _values(settings, project, folder)
+    values |= {"trigger": Reasoned(trigger, "the new subject's own"), "class_word": Reasoned(word, "")}
+    values |= {"images": Reasoned(relative_to(images, folder), f"{count} pictures")}
+    values |= {"name": Reasoned(_file_name(trigger), ""), **length}
+    require_writable_folder(folder)
+    write_atomic(
+        profile_path, profile_toml(_profile(old_profile, trigger, word), folder, _remarks(old_profile))
+    )
+    heading = (
+        f"A sibling of {project.name}: same style, another subject.\nTrain it with:  maquette train {folder}"
+    )
+    write_atomic(config, settings_toml(values, heading))
+    kept = tuple(name for name in values if name not in OWN)
+    return Sibling(
+        folder=folder, config=config, profile=profile_path, pictures=count, kept=kept, changed=(sentence,)
+    )
+
+
+def _values(settings: Settings, project: Path, folder: Path) -> dict[str, Reasoned]:
+    """Return what is taken over, paths as they read from the new folder."""
+    values = {}
+    for name, value in written_values(settings).items():
+        if name in OWN or value is None:
+            continue
+        if name in PATHS or (name == "base" and Path(value).expanduser().exists()):
+            value = relative_to(Path(value), folder)
+        values[name] = Reasoned(
+            value, f"kept from {project.name}" if name in ("base", "rank", "learning_rate") else ""
+        )
+    return values
+
+
+def _length(old: Settings, new: Settings, count: int) -> tuple[dict[str, Reasoned], str]:
+    """Return epochs for about as many showings of each picture as before, or the old steps in proportion."""
+    training = old.training
+    before = _counted(old)
+    if before is None or count == 0:
+        length = {"steps": Reasoned(training.steps or 1000, "the old pictures cannot be counted")}
+        return (
+            length,
+            "The old project's pictures are gone, so its number of steps was taken over: look at it.",
+        )
+    old_count, old_epoch = before
+    new_epoch = schedule_of(_by_epochs(new), *_items_of(new)).steps_per_epoch
+    if training.epochs is not None:
+        factor = min(2.0, max(0.5, (old_count / count) ** 0.5))
+        epochs = max(1, round(training.epochs * factor))
+        why = f"was {training.epochs} for {old_count} pictures; {'fewer' if count < old_count else 'more'} pictures"
+        why += f" want {'more' if epochs > training.epochs else 'fewer' if epochs < training.epochs else 'as many'}"
+        return {
+            "epochs": Reasoned(epochs, why)
+        }, f"epochs {training.epochs} → {epochs}, for {old_count} → {count} pictures."
+    steps = training.steps or 1000
+    showings = steps / old_epoch
+    wanted = max(1, round(showings * new_epoch / 50) * 50)
+    wanted = max(min(steps, 800), wanted)
+    why = f"was {steps} for {old_count} pictures: each is shown about as often"
+    return {"steps": Reasoned(wanted, why)}, f"steps {steps} → {wanted}, for {old_count} → {count} pictures."
+
+
+def _counted(settings: Settings) -> tuple[int, int] | None:
+    """Return a project's pictures and steps an epoch, None where its pictures are not there."""
+    try:
+        dataset, items = _items_of(settings)
+    except MaquetteError:
+        return None
+    count = sum(not picture.subset.is_regularization for picture in dataset.pictures)
+    return count, schedule_of(_by_epochs(settings), dataset, items).steps_per_epoch
+
+
+def _items_of(settings: Settings) -> tuple[Dataset, tuple[Item, ...]]:
+    """Return a project's pictures without regularization, and an epoch's items."""
+    dataset = find_pictures(settings.dataset.images, options=subset_options(settings))
+    return dataset, bucketed_items(settings, dataset, DEFAULT_GRID_PX)[0]
+
+
+def _by_epochs(settings: Settings) -> Settings:
+    training = settings.training.model_copy(update={"epochs": 1, "steps": None})
+    return settings.model_copy(update={"training": training})
+
+
+def _profile_of(project: Path) -> Profile | None:
+    return read_profile(project) if (project / PROFILE_NAME).is_file() else None
+
+
+def _profile(old: Profile | None, trigger: str, class_word: str) -> Profile:
+    """Return a profile to fill in: kind, style and what varies are the film's, the looks are the subject's own."""
+    if old is None:
+        return Profile(kind="character", trigger=trigger, class_word=class_word)
+    return Profile(kind=old.kind, trigger=trigger, class_word=class_word, varies=old.varies, style=old.style)
+
+
+def _remarks(old: Profile | None) -> tuple[str, ...]:
+    if old is None:
+        return (
+            "Fill in appearance and one-sided details: captions must leave out what the trigger should carry.",
+        )
+    return (
+        "Fill in appearance, palette and one-sided details of the new subject; those of the other are not taken over.",
+    )
+
+
+def _file_name(trigger: str) -> str:
+    return (
+        "".join(letter if letter.isalnum() or letter in "-_.+" else "_" for letter in trigger).strip("._-")
+        or "lora"
+    )

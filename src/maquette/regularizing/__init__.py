@@ -1,0 +1,1 @@
+"""Pictures of the class, so that a trained subject stays in its trigger word."""

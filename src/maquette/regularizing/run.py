@@ -1,0 +1,520 @@
+"""Regularization pictures: what the base model draws for the class, without the subject. They keep the class as it is.
+
+    OUT/1_class_word/class_word_0001.png (.txt)   the kohya folder form: every trainer takes OUT as it is
+    OUT/regularization.json                       which prompt, seed, base and settings made each picture
+    OUT-sheet.png                                 all of them at a glance
+
+A picture that lies there with its entry is not drawn again, so an interrupted run goes on, and asking for more adds.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from maquette.errors import ConfigError, ModelError, OutputError, Problem
+from maquette.events import Artifact, Event, Finished, Message, Progress, Started
+from maquette.files import replacing, require_writable_folder, sha256_file, write_atomic, write_json
+from maquette.project.profile import Profile
+from maquette.regularizing.prompts import TEMPLATES, prompts_for
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+MANIFEST_NAME = "regularization.json"
+MANIFEST_VERSION = 1
+DEFAULT_COUNT = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How every picture is drawn. Two sets that differ in one of these do not share a folder."""
+
+    size_px: int
+    steps: int
+    guidance: float
+    sampler: str
+    negative: str
+    clip_skip: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regularized:
+    """A folder of regularization pictures."""
+
+    folder: Path
+    """What a trainer is given: --reg_data_dir, or `regularization` in maquette.toml."""
+    pictures_folder: Path
+    class_word: str
+    pictures: int
+    drawn: int
+    """Of them, how many this call made or copied."""
+    manifest: Path
+    sheet: Path
+    seconds: float
+    needed: int | None = None
+    """Training items (pictures × repeats) that they balance, where a dataset was named."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Pictures of a given folder that were not taken, and why."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for `--json`."""
+        paths = ("folder", "pictures_folder", "manifest", "sheet")
+        return {**asdict(self), **{name: str(getattr(self, name)) for name in paths}}
+
+
+def regularize_events(
+    base: str | Path,
+    *,
+    out: Path,
+    class_word: str = "",
+    count: int | None = None,
+    dataset: Path | None = None,
+    prompts: Sequence[str] = (),
+    profile: Profile | None = None,
+    seed: int = 1,
+    size_px: int | None = None,
+    steps: int = 25,
+    guidance: float | None = None,
+    sampler: str | None = None,
+    negative: str = "",
+    clip_skip: int | None = None,
+    batch: int | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+) -> Iterator[Event]:
+    """Draw pictures of the class from `base` into `out`; the last event is Finished("regularize", Regularized).
+
+    `count` of None is the number of training items of `dataset` (a project, kohya folder or TOML), else 100. `prompts`
+    are templates (see regularize_prompts) in place of those for the profile's kind. None elsewhere means the family's own
+    value. Raises MaquetteError before anything is drawn: an unusable base, a trigger among the prompts, a folder that holds
+    another set.
+    """
+    from maquette import families
+
+    began = time.perf_counter()
+    word = _class_word(class_word, profile)
+    needed = train_items(dataset) if dataset is not None else None
+    wanted = _count(count, needed)
+    info = families.inspect(base)
+    spec = families.FAMILIES[info.family].spec
+    sampling = Sampling(
+        size_px=size_px or info.resolution,
+        steps=steps,
+        guidance=spec.default_guidance if guidance is None else guidance,
+        sampler=sampler or spec.default_sampler,
+        negative=negative,
+        clip_skip=clip_skip or spec.default_clip_skip,
+    )
+    texts = prompts_for(prompts or TEMPLATES[profile.kind if profile else "character"], word, wanted, seed)
+    _refuse_triggers(texts, word, profile)
+    store = _Store(Path(out), word)
+    store.claim({"base": _base_of(info.path), "sampling": asdict(sampling), "class_word": word})
+    plan = [(store.name(index), text, seed + index - 1) for index, text in enumerate(texts, start=1)]
+    missing = [entry for entry in plan if not store.holds(*entry)]
+    yield Message(_told(wanted, needed, len(plan) - len(missing), texts))
+    if missing:
+        yield from _draw(base, sampling, missing, store, batch, device, precision)
+    sheet = write_sheet([store.pictures / name for name, _, _ in plan], store.sheet)
+    yield Artifact("contact sheet", sheet)
+    result = store.result(wanted, len(missing), time.perf_counter() - began, needed)
+    yield Finished("regularize", result)
+
+
+def train_items(dataset: Path) -> int:
+    """Return how many training items an epoch of `dataset` has: pictures × repeats. Opens no picture.
+
+    `dataset` is a project, a kohya folder, a flat folder or a kohya dataset TOML. Raises MaquetteError.
+    """
+    from maquette.dataset.config import SubsetOptions
+    from maquette.dataset.folders import Notes, list_folder
+    from maquette.dataset.scan import plan_folders
+    from maquette.project.config_file import CONFIG_NAME, load_settings
+
+    dataset = Path(dataset)
+    options = SubsetOptions()
+    if (dataset / CONFIG_NAME).is_file() or dataset.name == CONFIG_NAME:
+        wanted = load_settings(dataset).dataset
+        dataset, options = wanted.images, SubsetOptions(num_repeats=wanted.repeats)
+    notes, counted = Notes(), {}
+    for subset in plan_folders(dataset, options=options).subsets:
+        if not subset.is_regularization and subset.path not in counted:
+            counted[subset.path] = len(list_folder(subset.path, notes).pictures) * subset.num_repeats
+    if not sum(counted.values()):
+        raise ConfigError(
+            Problem(
+                str(dataset),
+                "holds no training pictures",
+                "pictures, or folders N_name",
+                "Name the dataset itself.",
+            )
+        )
+    return sum(counted.values())
+
+
+def _class_word(given: str, profile: Profile | None) -> str:
+    word = given.strip() or (profile.class_word.strip() if profile else "")
+    if not word:
+        raise ConfigError(
+            Problem(
+                "class word",
+                "none given",
+                "the ordinary word for the subject",
+                "Give --class-word 'anime character', or class_word in the profile.",
+            )
+        )
+    return word
+
+
+def _count(given: int | None, needed: int | None) -> int:
+    count = given if given is not None else needed or DEFAULT_COUNT
+    if count < 1:
+        raise ConfigError(Problem("--count", str(count), "1 or more", "50 to 200 are usual."))
+    return count
+
+
+def _refuse_triggers(texts: Sequence[str], word: str, profile: Profile | None) -> None:
+    """A trigger among the prompts would teach it to mean the class: the opposite of what these pictures are for."""
+    for trigger in profile.triggers if profile else ():
+        if trigger and any(trigger.lower() in text.lower() for text in (word, *texts)):
+            raise ConfigError(
+                Problem(
+                    "prompts",
+                    f"they hold the trigger '{trigger}'",
+                    "the class alone",
+                    "Leave the trigger out: these pictures are of everyone else.",
+                )
+            )
+
+
+def _base_of(path: str) -> dict[str, str]:
+    file = Path(path)
+    return {"path": path, "sha256": sha256_file(file) if file.is_file() else ""}
+
+
+def _told(wanted: int, needed: int | None, kept: int, texts: Sequence[str]) -> str:
+    parts = [
+        f"{wanted} pictures of the class; {kept} are there already"
+        if kept
+        else f"{wanted} pictures of the class"
+    ]
+    if needed is not None:
+        shown = "each is shown once an epoch" if wanted == needed else f"of which an epoch shows {needed}"
+        if wanted < needed:
+            shown = f"each is shown {needed / wanted:.1f} times an epoch"
+        parts.append(f"{needed} training items, so {shown}, and an epoch has {2 * needed}")
+    return f"{'; '.join(parts)}. The first prompt: {texts[0]}"
+
+
+# --- drawing ---------------------------------------------------------------------------------------------
+
+
+def _draw(
+    base: str | Path,
+    sampling: Sampling,
+    missing: Sequence[tuple[str, str, int]],
+    store: _Store,
+    batch: int | None,
+    device: str,
+    precision: str,
+) -> Iterator[Event]:
+    """Draw what is missing, a batch at a time; each batch is on disk before the next begins."""
+    from maquette import families
+    from maquette.devices import DTYPES, resolve_device, resolve_precision
+    from maquette.drawing.draw import DrawRequest, drawing
+    from maquette.drawing.packing import batch_for
+
+    place = resolve_device(device)
+    yield Started("load")
+    model = families.load(base, dtype=DTYPES[resolve_precision(precision, place)], device=place)
+    size = batch or batch_for(sampling.size_px, sampling.size_px)
+    yield Started("draw", len(missing), "picture")
+    for start in range(0, len(missing), size):
+        part = missing[start : start + size]
+        requests = [
+            DrawRequest(
+                prompt=text,
+                negative=sampling.negative,
+                seed=seed,
+                width_px=sampling.size_px,
+                height_px=sampling.size_px,
+                steps=sampling.steps,
+                guidance=sampling.guidance,
+                sampler=sampling.sampler,
+            )
+            for _, text, seed in part
+        ]
+        for event in drawing(model, requests, clip_skip=sampling.clip_skip, batch=size):
+            if isinstance(event, Finished):
+                store.save(part, event.result)
+            elif isinstance(event, Message):
+                yield event
+            elif isinstance(event, Progress):
+                yield Progress("draw", start + event.done, len(missing), "picture", event.values)
+
+
+class _Store:
+    """The folder of one set and its manifest."""
+
+    def __init__(self, folder: Path, class_word: str) -> None:
+        self.folder = folder
+        self.class_word = class_word
+        self.slug = re.sub(r"\W+", "_", class_word.lower()).strip("_") or "class"
+        self.pictures = folder / f"1_{self.slug}"
+        self.manifest = folder / MANIFEST_NAME
+        self.sheet = folder.with_name(f"{folder.name}-sheet.png")
+        self.table: dict[str, Any] = {"pictures": {}}
+
+    def name(self, index: int) -> str:
+        """Return the file name of the picture at `index`, from 1."""
+        return f"{self.slug}_{index:04d}.png"
+
+    def claim(self, made_by: Mapping[str, Any]) -> None:
+        """Take the folder for a set made in this way; OutputError when it holds another set or foreign files."""
+        require_writable_folder(self.pictures)
+        if self.manifest.is_file():
+            self.table = self._read()
+            differing = [name for name, value in made_by.items() if self.table.get(name) != value]
+            if differing:
+                raise OutputError(
+                    Problem(
+                        str(self.folder),
+                        f"holds pictures made with another {' and '.join(differing)}",
+                        "one base and one way of drawing in a folder",
+                        "Choose another --out, or give the settings of that set.",
+                    )
+                )
+        self.table = {
+            "version": MANIFEST_VERSION,
+            "maquette": _version(),
+            **made_by,
+            "pictures": self.table["pictures"],
+        }
+        ours = self.pictures.glob(f"{self.slug}_????.*")
+        foreign = [path.name for path in ours if path.suffix != ".txt" and path.name not in self._known]
+        if foreign:
+            raise OutputError(
+                Problem(
+                    str(self.pictures),
+                    f"holds {foreign[0]} and {len(foreign) - 1} more that are not in {MANIFEST_NAME}",
+                    "a new folder, or one that this command made",
+                    "Choose another --out; nothing is overwritten.",
+                )
+            )
+
+    @property
+    def _known(self) -> dict[str, dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = self.table["pictures"]
+        return found
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            table = json.loads(self.manifest.read_text(encoding="utf-8"))
+            if isinstance(table["pictures"], dict) and table["version"] == MANIFEST_VERSION:
+                return dict(table)
+            given = f"version {table['version']!r}"
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            given = f"cannot be read ({error})"
+        raise OutputError(
+            Problem(
+                str(self.manifest), given, f"a list of version {MANIFEST_VERSION}", "Choose another --out."
+            )
+        )
+
+    def holds(self, name: str, prompt: str, seed: int) -> bool:
+        """Tell whether the picture was drawn already, from this very prompt and seed, and lies there unchanged."""
+        entry = self._known.get(name)
+        path = self.pictures / name
+        if entry is None or (entry.get("prompt"), entry.get("seed")) != (prompt, seed):
+            return False
+        return (
+            path.is_file() and path.with_suffix(".txt").is_file() and sha256_file(path) == entry.get("sha256")
+        )
+
+    def save(self, part: Sequence[tuple[str, str, int]], drawn: Sequence[Image.Image]) -> None:
+        """Write pictures with their captions, then the manifest. ModelError when they are of one colour."""
+        if all(low == high for picture in drawn for low, high in picture.getextrema()):  # type: ignore[misc]
+            raise ModelError(
+                Problem(
+                    "base model",
+                    "draws pictures of a single colour",
+                    "pictures",
+                    "Its VAE overflows in half precision: draw with --precision no.",
+                )
+            )
+        for (name, prompt, seed), picture in zip(part, drawn, strict=True):
+            path = self.pictures / name
+            with replacing(path) as temporary:
+                picture.save(temporary, format="PNG")
+            write_atomic(path.with_suffix(".txt"), prompt + "\n")
+            self._known[name] = {"prompt": prompt, "seed": seed, "sha256": sha256_file(path)}
+        self.write()
+
+    def write(self) -> None:
+        """Write the manifest."""
+        write_json(self.manifest, self.table)
+
+    def result(
+        self,
+        pictures: int,
+        drawn: int,
+        seconds: float,
+        needed: int | None = None,
+        left_out: Mapping[str, str] | None = None,
+    ) -> Regularized:
+        """Return the record of this set."""
+        return Regularized(
+            folder=self.folder,
+            pictures_folder=self.pictures,
+            class_word=self.class_word,
+            pictures=pictures,
+            drawn=drawn,
+            manifest=self.manifest,
+            sheet=self.sheet,
+            seconds=seconds,
+            needed=needed,
+            left_out=left_out or {},
+        )
+
+
+def _version() -> str:
+    from maquette import __version__
+
+    return __version__
+
+
+# --- a folder that is there already ----------------------------------------------------------------------
+
+
+def regularize_folder_events(
+    source: Path,
+    *,
+    out: Path,
+    class_word: str = "",
+    count: int | None = None,
+    dataset: Path | None = None,
+    profile: Profile | None = None,
+    size_px: int | None = None,
+) -> Iterator[Event]:
+    """Copy a folder of class pictures into the form that trainers take; the last event is Finished("regularize").
+
+    Pictures that cannot be read, or whose shorter side is below `size_px`, are left out and listed. Captions are copied
+    where they lie beside the pictures, else the class word is written. Nothing in `source` changes.
+    """
+    from maquette.dataset.config import PICTURE_EXTENSIONS
+
+    began = time.perf_counter()
+    word = _class_word(class_word, profile)
+    needed = train_items(dataset) if dataset is not None else None
+    own = Path(out).absolute()
+    found = sorted(
+        path
+        for path in Path(source).absolute().rglob("*")
+        if path.suffix.lower() in PICTURE_EXTENSIONS and path.is_file() and not path.is_relative_to(own)
+    )
+    if not found:
+        raise ConfigError(
+            Problem(str(source), "holds no pictures", "a folder of class pictures", "Check the path.")
+        )
+    store = _Store(Path(out), word)
+    store.claim({"source": str(Path(source).absolute()), "class_word": word})
+    wanted = _count(count, needed) if count is not None or needed is not None else len(found)
+    yield Started("copy", min(wanted, len(found)), "picture")
+    left_out: dict[str, str] = {}
+    taken: list[Path] = []
+    copied = 0
+    for path in found:
+        if len(taken) == wanted:
+            break
+        reason = _unfit(path, size_px)
+        if reason:
+            left_out[str(path)] = reason
+            continue
+        copied += _copy(path, store, len(taken) + 1, word)
+        taken.append(path)
+        yield Progress("copy", len(taken), min(wanted, len(found)), "picture")
+    store.write()
+    if left_out:
+        first = next(iter(left_out.items()))
+        yield Message(
+            f"{len(left_out)} pictures were left out (the first: {first[0]}: {first[1]}).", "warning"
+        )
+    if len(taken) < wanted:
+        yield Message(f"{source} gave {len(taken)} pictures, {wanted} were wanted.", "warning")
+    if not taken:
+        raise ConfigError(
+            Problem(str(source), "none of its pictures can be used", "sound pictures", "See above.")
+        )
+    yield Artifact("contact sheet", write_sheet(_stored(store, len(taken)), store.sheet))
+    yield Finished(
+        "regularize", store.result(len(taken), copied, time.perf_counter() - began, needed, left_out)
+    )
+
+
+def _unfit(path: Path, size_px: int | None) -> str:
+    """Return why a picture cannot be used, or nothing."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            size = picture.size
+            picture.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return f"cannot be read ({error})"
+    if size_px is not None and min(size) < size_px:
+        return f"{size[0]}×{size[1]}, below {size_px} px"
+    return ""
+
+
+def _copy(source: Path, store: _Store, index: int, word: str) -> bool:
+    """Copy one picture and its caption; tell whether it was not there yet."""
+    name = f"{store.slug}_{index:04d}{source.suffix.lower()}"
+    target, digest = store.pictures / name, sha256_file(source)
+    caption = source.with_suffix(".txt")
+    text = caption.read_text(encoding="utf-8", errors="replace").strip() if caption.is_file() else ""
+    entry = {"source": str(source), "sha256": digest}
+    if store.table["pictures"].get(name) == entry and target.is_file():
+        return False
+    write_atomic(target, source.read_bytes())
+    write_atomic(target.with_suffix(".txt"), f"{text or word}\n")
+    store.table["pictures"][name] = entry
+    return True
+
+
+def _stored(store: _Store, count: int) -> list[Path]:
+    names = sorted(store.table["pictures"])[:count]
+    return [store.pictures / name for name in names]
+
+
+# --- the contact sheet -----------------------------------------------------------------------------------
+
+SHEET_CELL_PX, SHEET_COLUMNS, SHEET_MOST, SHEET_GAP_PX = 128, 12, 240, 6
+
+
+def write_sheet(pictures: Sequence[Path], path: Path) -> Path:
+    """Write the pictures (at most 240, spread over all) as one PNG and return `path`."""
+    from PIL import Image
+
+    step = max(1, -(-len(pictures) // SHEET_MOST))
+    shown = list(pictures)[::step]
+    columns = min(SHEET_COLUMNS, len(shown))
+    rows = -(-len(shown) // columns)
+    pitch = SHEET_CELL_PX + SHEET_GAP_PX
+    sheet = Image.new("RGB", (columns * pitch + SHEET_GAP_PX, rows * pitch + SHEET_GAP_PX), (250, 248, 244))
+    for index, file in enumerate(shown):
+        with Image.open(file) as opened:
+            cell = opened.convert("RGB")
+        scale = SHEET_CELL_PX / max(cell.size)
+        smooth = Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.LANCZOS
+        cell = cell.resize((max(1, round(cell.width * scale)), max(1, round(cell.height * scale))), smooth)
+        row, column = divmod(index, columns)
+        sheet.paste(cell, (SHEET_GAP_PX + column * pitch, SHEET_GAP_PX + row * pitch))
+    with replacing(path) as temporary:
+        sheet.save(temporary, format="PNG")
+    return path

@@ -1,0 +1,1 @@
+"""The rules, a file per group, and what they share."""

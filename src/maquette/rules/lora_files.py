@@ -1,0 +1,347 @@
+"""Rules over LoRA files: can it be read, where does it fit, does it say what it is. What it holds: rules_weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from maquette.findings.records import Finding
+from maquette.findings.registry import Report, rule
+from maquette.lora.facts import LoraFacts, ModuleFact
+from maquette.rules import lora_weights as rules_weights
+from maquette.rules.lora_weights import modules, some
+
+__all__ = ["rules_weights"]
+
+MAX_HEADER_BYTES = 1 << 20
+"""ComfyUI answers 404 to questions for the metadata of a longer header."""
+LISTED_ENDINGS = (".safetensors", ".sft")
+BROKEN_IN_PROMPTS = ":<>,"
+SMALL_SHARE = 0.02
+
+
+def _title(family: str | None) -> str:
+    from maquette.families import FAMILIES
+
+    return FAMILIES[family].spec.title if family else "no known family"
+
+
+@rule("LOR001", "lora-unreadable", "error")
+def lora_unreadable(lora: LoraFacts, report: Report) -> Iterator[Finding]:
+    """The file cannot be read as safetensors: cut off, damaged, or another format.
+
+    Why: drawing programs stop with an error at a truncated file. Files named .pt, .ckpt or .bin are Python pickles: they can
+    run any program when opened, so Maquette never opens them.
+    Found by: the header's length, its JSON, and each tensor's place against the file's size; the first bytes of other formats.
+    Do: download or copy it again and compare sizes; ask for, or convert to, .safetensors.
+    Source: ComfyUI 0.3.64, measured (truncated file: execution_error); the safetensors format.
+    """
+    if lora.problem is not None:
+        yield report(lora.path, "", f"The file is unusable: {lora.problem.given}.", lora.problem.remedy)
+
+
+@rule("LOR002", "no-lora-in-file", "error")
+def no_lora_in_file(lora: LoraFacts, report: Report) -> Iterator[Finding]:
+    """The file is sound but holds no LoRA.
+
+    Why: a base model, an embedding or a VAE in the LoRA folder is listed like a LoRA and does nothing, or fails, when chosen.
+    Found by: not one tensor's name ends like a LoRA's or another adapter's (lora_down, lora_A, hada_w1_a, …).
+    Do: move it to the folder of its kind, or choose the right file.
+    Source: names written by sd-scripts 48d368fa, diffusers, PEFT and LyCORIS.
+    """
+    if lora.problem is None and not lora.is_lora:
+        first = f" (the first: {lora.loose[0]})" if lora.loose else ""
+        count = f"{len(lora.loose)} tensors" if lora.loose else "no tensors at all"
+        yield report(
+            lora.path,
+            "",
+            f"It holds {count}, none of them part of a LoRA{first}.",
+            "Choose the LoRA's own file; base models, VAEs and embeddings belong in their own folders.",
+        )
+
+
+@rule("LOR003", "keys-of-no-family", "error")
+def keys_of_no_family(lora: LoraFacts, report: Report) -> Iterator[Finding]:
+    """Modules are named as no layer of the file's model family is.
+
+    Why: drawing programs skip what they do not know: ComfyUI only logs “lora key not loaded”, answers success, and draws
+    with the rest, or with nothing.
+    Found by: every module's name against all names of the known families, in kohya's, diffusers' and PEFT's spelling. An error
+    when none fits or more than 2 % do not, else a warning. Files whose sizes show another model (LOR006) are left out.
+    Do: export again with the trainer's kohya or ComfyUI layout; over a base of a family that Maquette does not know, no finding
+    of this kind can be trusted.
+    Source: ComfyUI 0.3.64, measured; OneTrainer#885, ai-toolkit#67; names of sd-scripts 48d368fa (golden numbers lora_keys.json).
+    """
+    strangers = lora.strangers
+    if not strangers or lora.is_for_another_model or len(lora.only_in) > 1:
+        return
+    names = [module.name for module in strangers]
+    hints = [f"“{name}” is near “{lora.near[name]}”" for name in names[:3] if name in lora.near]
+    near = f" {'; '.join(hints)}." if hints else ""
+    if lora.family is None:
+        message = f"None of its {len(names)} modules is known ({some(names)}): it is for no family that Maquette knows.{near}"
+    else:
+        message = f"{modules(lora, len(names), 'is', 'are')} in no {_title(lora.family)} model: {some(names)}.{near}"
+    few = lora.family is not None and len(names) <= SMALL_SHARE * len(lora.modules)
+    yield report(
+        lora.path,
+        names[0],
+        message,
+        "Load it over the base that it was made for, or export it again in kohya's layout.",
+        severity="warning" if few else None,
+    )
+
+
+@rule("LOR004", "families-mixed", "error")
+def families_mixed(lora: LoraFacts, report: Report) -> Iterator[Finding]:
+    """The file holds modules of two model families.
+
+    Why: over either base a part of it finds no place and is skipped silently. It comes from merging LoRAs of different families.
+    Found by: modules that only one family has, for more than one family.
+    Do: merge only LoRAs of one family; use the files that it was made of.
+    Source: ComfyUI 0.3.64, measured (unknown keys are skipped).
+    """
+    if len(lora.only_in) < 2 or lora.is_for_another_model:
+        return
+    parts = [f"{len(names)} of {_title(family)} ({names[0]})" for family, names in lora.only_in.items()]
+    yield report(
+        lora.path,
+        next(iter(lora.only_in.values()))[0],
+        f"It mixes modules of different families: {' and '.join(parts)}.",
+        "Use the LoRAs that it was made of, each over its own base; merge only files of one family.",
+    )
+
+
+@rule("LOR005", "named-as-another-family", "error")
+def named_as_another_family(lora: LoraFacts, report: Report) -> Iterator[Finding]:
+    """The file's name or metadata name another family than its tensors do.
+
+    Why: people and programs choose by name and metadata. An SDXL LoRA loaded over SD 1.5 “succeeds” in ComfyUI and draws the
+    base model's pictures; A1111 hides it, or shows it, in the wrong list.
+    Found by: the family of the modules against ss_base_model_version and modelspec.architecture (error), and against words
+    in the file's name such as sd15, v1-5, XL, SDXL, Pony, Illustrious (warning).
+    Do: trust the tensors. Rename the file, or write its metadata anew.
+    Source: ComfyUI 0.3.64, measured; field notes of a character LoRA (an “XL” base that is SD 1.5).
+    """
+    from maquette.families.lora_names import family_of_name
+
+    if lora.family is None or lora.is_for_another_model or len(lora.only_in) > 1:
+        return
+    if lora.named_family not in (None, lora.family):
+        said = lora.metadata.get("ss_base_model_version") or lora.metadata.get("modelspec.architecture")
+        yield report(
+            lora.path,
+            "metadata",
+            f"Its metadata say “{said}” ({_title(lora.named_family)}), but its modules are those of {_title(lora.family)}.",
+            f"Use it over {_title(lora.family)}; save it again with right metadata.",
+        )
+    elif family_of_name(lora.path.stem) not in (None, lora.family):
+        yield report(
+            lora.path,
+            "file name",
+            f"Its name speaks of another family, but its modules are those of {_title(lora.family)}.",
+            f"Use it over {_title(lora.family)}, and rename it.",
+            severity="warning",
+        )
+
+
+@rule("LOR006", "sizes-of-another-model", "warning")
+def sizes_of_another_model(lora: LoraFacts, report: Report) -> Iterator[Finding]:
+    """Modules are named like a known family's but have other sizes.
+
+    Why: where a size does not fit, ComfyUI logs “ERROR lora” and leaves the module out. SD 2.x uses SD 1.x's names with a text
+    width of 1,024 in place of 768. A toy or pruned model has other widths throughout: then it fits only that model.
+    Found by: input and output size of each module against the family's published model. A hint when more than half differ
+    (made for a model of its own), else a warning.
+    Do: load it over the very base that it was trained on.
+    Source: ComfyUI 0.3.64, measured (“ERROR lora”); published sizes of SD 1.x, SD 2.x, SDXL.
+    """
+    misfits = lora.misfits
+    if not misfits or (len(lora.only_in) > 1 and not lora.is_for_another_model):
+        return
+    first = misfits[0]
+    assert first.down_shape is not None and first.up_shape is not None and first.known is not None
+    sizes = f"{first.down_shape[1]} → {first.up_shape[0]}"
+    wanted = f"{first.known.inputs} → {first.known.outputs}"
+    second = " The width 1,024 is that of Stable Diffusion 2.x." if _is_sd2(misfits) else ""
+    if lora.is_for_another_model:
+        second = " It was made for a model of its own sizes."
+    yield report(
+        lora.path,
+        first.name,
+        f"{modules(lora, len(misfits), 'has', 'have')} other sizes than {_title(lora.family)} has "
+        f"({first.name}: {sizes} in place of {wanted}).{second}",
+        "Load it over the model that it was trained on; over another, these modules are left out.",
+        severity="hint" if lora.is_for_another_model else None,
+    )
+
+
+def _is_sd2(misfits: Sequence[ModuleFact]) -> bool:
+    return all(module.down_shape is not None and 1024 in (module.down_shape[1], *(module.up_shape or ())[:1])
+               for module in misfits if module.name.endswith("attn2_to_k"))  # fmt: skip
+
+
+@rule("LOR007", "another-kind-of-adapter", "hint")
+def another_kind(lora: LoraFacts, report: Report) -> Iterator[Finding]:
+    """The file is not plain LoRA: DoRA, LoHa, LoKr, OFT.
+
+    Why: DoRA scales each output row of the changed weight. ComfyUI divides by the norm of the base's weight alone, where
+    training divided by that of the changed weight, so DoRA draws differently there than in training (a warning); PEFT's
+    one-dimensional magnitudes fail, or are silently wrong on square layers. The others draw as trained in ComfyUI, and not in
+    every other program. Maquette's merging and comparing take plain LoRA only.
+    Found by: tensors named dora_scale or lora_magnitude_vector; hada_w…, lokr_w…, oft_…, lora_mid, diff.
+    Do: compare a picture of the trainer with one of the drawing program before you publish it; train plain LoRA if in doubt.
+    Source: ComfyUI 0.3.64, read and measured.
+    """
+    if not lora.adapters:
+        return
+    dora = [mark for mark in lora.adapters if mark.startswith(("dora", "lora_magnitude"))]
+    count = sum(bool(module.others) for module in lora.modules)
+    if dora:
+        yield report(
+            lora.path,
+            dora[0],
+            f"{modules(lora, count, 'is', 'are')} DoRA ({dora[0]}): ComfyUI draws it differently from training.",
+            "Compare pictures of trainer and drawing program before relying on it, or train plain LoRA.",
+            severity="warning",
+        )
+    else:
+        yield report(
+            lora.path,
+            lora.adapters[0],
+            f"{modules(lora, count, 'is', 'are')} of another kind than plain LoRA ({some(lora.adapters)}).",
+            "Make sure that the programs of those who get it can draw with it.",
+        )
+
+
+@rule("LOR008", "half-a-pair", "error")
+def half_a_pair(lora: LoraFacts, report: Report) -> Iterator[Finding]:
+    """A module lacks one half of its pair, or the halves do not fit each other.
+
+    Why: a LoRA module is up · down. With one missing ComfyUI stops with an execution error at the first picture.
+    Found by: a module with lora_up but no lora_down or the reverse, or whose ranks differ between the two.
+    Do: export it again; the file is damaged or was cut by hand.
+    Source: ComfyUI 0.3.64, measured (missing lora_down: execution_error).
+    """
+    broken = [module for module in lora.modules if not module.others and not _paired(module)]
+    if not broken:
+        return
+    first = broken[0]
+    if first.is_pair:
+        why = f"the halves are {list(first.down_shape or ())} and {list(first.up_shape or ())}"
+    else:
+        why = "lora_up is missing" if first.down_shape else "lora_down is missing"
+    names = [module.name for module in broken]
+    yield report(
+        lora.path,
+        first.name,
+        f"{modules(lora, len(broken), 'is', 'are')} incomplete: {some(names)} ({why} in the first).",
+        "Export or download it again.",
+    )
+
+
+def _paired(module: ModuleFact) -> bool:
+    if not module.down_shape or not module.up_shape or len(module.up_shape) < 2:
+        return False
+    return module.down_shape[0] == module.up_shape[1]
+
+
+@rule("LOR012", "metadata-missing", "hint")
+def metadata_missing(lora: LoraFacts, report: Report) -> Iterator[Finding]:
+    """The file does not say what it is: no base model version, no rank, no ModelSpec.
+
+    Why: programs sort and warn by metadata. Without ss_base_model_version A1111 guesses the family; managers show an unknown
+    base; a user left a trainer over it. The trigger word is lost with it too.
+    Found by: neither ss_base_model_version nor modelspec.architecture, or no ss_network_dim in kohya's layout.
+    Do: train with metadata on (no --no_metadata); Maquette writes all of them.
+    Source: OneTrainer#177; ComfyUI's frontend and A1111, read.
+    """
+    if not lora.is_lora or lora.problem is not None:
+        return
+    base = ("ss_base_model_version", "modelspec.architecture")
+    missing = (
+        []
+        if any(key in lora.metadata for key in base)
+        else ["ss_base_model_version", "modelspec.architecture"]
+    )
+    if lora.layout == "kohya" and "ss_network_dim" not in lora.metadata:
+        missing.append("ss_network_dim")
+    if missing:
+        yield report(
+            lora.path,
+            "metadata",
+            f"Its metadata lack {', '.join(missing)}: programs cannot tell its base or rank from it.",
+            "Save it with metadata (without --no_metadata), so that programs can list it rightly.",
+        )
+
+
+@rule("LOR013", "metadata-too-long", "warning")
+def metadata_too_long(lora: LoraFacts, report: Report) -> Iterator[Finding]:
+    """The header is longer than 1 MiB, so ComfyUI does not show the metadata.
+
+    Why: ComfyUI's /view_metadata answers 404 for such a file: no base, no trigger words, no preview in its managers. Tag
+    frequencies of thousands of captions, or a thumbnail, fill a header.
+    Found by: the length that the file's first eight bytes state, above 1,048,576.
+    Do: save it with fewer tags: Maquette keeps the most frequent ones that fit.
+    Source: ComfyUI 0.3.64, measured.
+    """
+    if lora.header_bytes > MAX_HEADER_BYTES + 8:
+        largest = max(lora.metadata, key=lambda key: len(lora.metadata[key]), default="")
+        yield report(
+            lora.path,
+            largest,
+            f"Its header is {lora.header_bytes / 2**20:.1f} MiB long; ComfyUI shows metadata of headers up to 1 MiB."
+            + (f" Most of it is {largest}." if largest else ""),
+            "Save it again with fewer tags or without a thumbnail in the metadata.",
+        )
+
+
+@rule("LOR018", "no-text-encoder", "hint")
+def no_text_encoder(lora: LoraFacts, report: Report) -> Iterator[Finding]:
+    """The file adapts the U-Net alone.
+
+    Why: that is a choice and often a good one (SDXL is mostly trained so; it forgets less). But an invented trigger word then
+    means nothing to the text encoder, so a character needs more steps, and the word alone draws less of it.
+    Found by: no module of a text encoder in the file, for a family with one text encoder (with two it is usual).
+    Do: nothing, if it draws what you want from the bare trigger word. Else train the text encoder too, at half the rate.
+    Source: field notes (text encoder 5e-5 beside U-Net 1e-4); sd-scripts' --network_train_unet_only, read.
+    """
+    from maquette.families.lora_names import lora_modules
+
+    if not lora.is_lora or lora.family is None or any(module.is_text for module in lora.modules):
+        return
+    prefixes = {module.diffusers_key.partition(".")[0] for module in lora_modules(lora.family).values()}
+    if len(prefixes) == 2:
+        yield report(
+            lora.path,
+            "text encoder",
+            "It holds no module of the text encoder: the trigger word keeps whatever meaning the base gives it.",
+            "If the bare trigger word draws a stranger, train the text encoder too (half the U-Net's rate).",
+        )
+
+
+@rule("LOR019", "name-not-usable", "warning")
+def name_not_usable(lora: LoraFacts, report: Report) -> Iterator[Finding]:
+    """Drawing programs cannot list the file, or cannot be told its name.
+
+    Why: ComfyUI and A1111 list files by their ending, so NAME.safetensors.part or “NAME.safetensors (1)” never appears, nor
+    does a hidden file. A1111's prompt syntax <lora:NAME:0.8> breaks at a colon, a comma or angle brackets in the name.
+    Found by: the ending is not .safetensors, the name begins with a dot or is empty, or it holds one of : < > ,
+    Do: rename it to letters, digits, - and _, with the ending .safetensors. Give a new release a new name: programs keep the
+    old weights of an equal name in memory.
+    Source: ComfyUI 0.3.64, measured (listing, cached weights); A1111's extra-network syntax, read.
+    """
+    name = lora.path.name
+    if lora.problem is not None:
+        return
+    if not name.lower().endswith(LISTED_ENDINGS) or name.startswith("."):
+        yield report(
+            lora.path, name, f"Programs do not list a file named “{name}”.", "Rename it to NAME.safetensors."
+        )
+    elif any(sign in name for sign in BROKEN_IN_PROMPTS):
+        signs = " ".join(sign for sign in BROKEN_IN_PROMPTS if sign in name)
+        yield report(
+            lora.path,
+            name,
+            f"Its name holds {signs}, which breaks the prompt syntax <lora:NAME:0.8>.",
+            "Rename it to letters, digits, - and _.",
+        )

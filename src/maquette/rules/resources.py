@@ -1,0 +1,280 @@
+"""Rules about room: disks for caches and checkpoints, memory of the device and who else holds it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from maquette.dataset.facts import DatasetFacts
+from maquette.dataset.repeats import Schedule
+from maquette.families import FAMILIES
+from maquette.families.names import specs_named
+from maquette.families.protocol import LoraPart, ModelInfo
+from maquette.findings.records import Finding
+from maquette.findings.registry import Report, rule
+from maquette.footprint.estimate import MemoryEstimate
+from maquette.lora.size import Precision, lora_file_bytes, lora_parameters
+from maquette.project.machine import Machine
+from maquette.project.request import TrainingRequest
+from maquette.rules.wording import GIB, device_of, device_words, gpu_of, is_sd_scripts, size
+from maquette.training.checkpoints import plan_checkpoints
+
+HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
+HELD_SHARE, HELD_BYTES = 0.1, 2 * GIB
+"""Memory of a card that others hold: below a tenth, or 2 GB, it is the desktop's."""
+SPILL_SHARE = 0.92
+"""Windows' driver begins to move memory to RAM before the card is full."""
+STATE_BYTES_PER_VALUE = 12
+"""Of a resumable state: weight and AdamW's two moments in float32."""
+PNG_BYTES_PER_PIXEL = 1.5
+PRECISIONS: dict[str, Precision] = {"fp16": "fp16", "bf16": "bf16"}
+
+
+@rule("ENV008", "cache-on-small-disk", "error")
+def cache_on_small_disk(
+    request: TrainingRequest, machine: Machine, info: ModelInfo | None, report: Report
+) -> Iterator[Finding]:
+    """The base model would be downloaded to a disk that has no room for it.
+
+    Why: Hugging Face keeps downloads under the home folder. On rented machines that is a system disk of 10 GB: one project's
+    stood at 105 % used, and the run had failed, while 50 GB lay free on /workspace.
+    Found by: a base named on the hub, and the disk of HF_HUB_CACHE, HF_HOME or ~/.cache/huggingface, as the script or the
+    shell sets them, with less room than the family's download: at least 4.3 GB for SD 1.5, 6.9 GB for SDXL (13.9 GB where
+    the trainer takes the float32 weights). A model already in that cache needs none.
+    Do: Put `export HF_HOME=/workspace/.cache/huggingface` (a folder on the large disk) before the command, or free space.
+    Source: field notes of a pixel-art LoRA on a rented GPU (10 GB root, 50 GB /workspace).
+    """
+    if not request.base or not HUB_NAME.match(request.base) or Path(request.base).exists():
+        return
+    cache, variable = hub_cache(request, machine)
+    if machine.disks is None and (cache / f"models--{request.base.replace('/', '--')}").is_dir():
+        return
+    disk = machine.disk_of(cache)
+    specs = [FAMILIES[info.family].spec] if info is not None else specs_named(request.base)
+    needed = max((spec.download_bytes for spec in specs), default=0) or min(
+        family.spec.download_bytes for family in FAMILIES.values()
+    )
+    if disk is None or disk.free_bytes >= needed:
+        return
+    yield report(
+        request.file,
+        variable,
+        f"{request.base} would be downloaded to {cache}, and takes {size(needed)} at least; that disk has "
+        f"{size(disk.free_bytes)} free of {size(disk.total_bytes)}.",
+        "Set HF_HOME to a folder on a larger disk before the command: export HF_HOME=/workspace/.cache/huggingface",
+    )
+
+
+def hub_cache(request: TrainingRequest, machine: Machine) -> tuple[Path, str]:
+    """Return the folder that hub downloads go to, and the variable that decides it."""
+    variables = {**machine.environment, **request.environment}
+    for name, below in (
+        ("HF_HUB_CACHE", ""),
+        ("HUGGINGFACE_HUB_CACHE", ""),
+        ("HF_HOME", "hub"),
+        ("XDG_CACHE_HOME", "huggingface/hub"),
+    ):
+        value = variables.get(name, "").strip().strip("\"'")
+        if value:
+            folder = Path(value.replace("~", str(machine.home), 1) if value.startswith("~") else value)
+            return folder / below, name
+    return machine.home / ".cache" / "huggingface" / "hub", "HF_HOME is not set"
+
+
+@rule("ENV009", "disk-too-small", "error")
+def disk_too_small(
+    request: TrainingRequest,
+    machine: Machine,
+    schedule: Schedule,
+    info: ModelInfo | None,
+    facts: DatasetFacts | None,
+    report: Report,
+) -> Iterator[Finding]:
+    """Checkpoints, states, cached latents and samples do not fit on the disk.
+
+    Why: The disk fills at night in the middle of the run; the checkpoint being written is lost, and often the run.
+    Found by: the sum of what will be written (checkpoints × the LoRA's exact size, resumable states of 12 bytes a trained
+    value, 16 bytes a latent cell and picture, 1.5 bytes a sample's pixel) against the free space of the output folder's
+    disk. An SD 1.5 LoRA of rank 32 takes 72 MB in float32 and 36 MB in fp16, an SDXL LoRA of rank 128 870 MB.
+    Do: Save less often, as fp16, or without states; or write to another disk.
+    Source: the sizes of real checkpoints in field notes (ten files of 72 MB; 140 MB and 800 MB at rank 128).
+    """
+    if info is None or request.output_dir is None:
+        return
+    parts = disk_needs(request, schedule, info, facts)
+    needed = sum(num_bytes for _, num_bytes in parts)
+    disk = machine.disk_of(_absolute(request, request.output_dir))
+    if disk is None or needed <= disk.free_bytes:
+        return
+    listed = ", ".join(f"{words} {size(num_bytes)}" for words, num_bytes in parts if num_bytes)
+    yield report(
+        request.file,
+        request.said("output_dir"),
+        f"The run will write {size(needed)} ({listed}); the disk of {request.output_dir} has {size(disk.free_bytes)} free.",
+        "Save less often, in fp16 and without states, or choose an output folder on another disk.",
+    )
+
+
+def disk_needs(
+    request: TrainingRequest, schedule: Schedule, info: ModelInfo, facts: DatasetFacts | None
+) -> list[tuple[str, int]]:
+    """Return (what, bytes) of everything that the run leaves on the output disk."""
+    rank, conv_rank = request.value("rank") or 4, request.conv_rank
+    trained: list[LoraPart] = ["text_encoder"] if request.value("train_text_encoder") is not False else []
+    if request.value("train_denoiser") is not False:
+        trained.append("denoiser")
+    precision = PRECISIONS.get(request.save_precision or request.value("precision") or "", "fp32")
+    each = lora_file_bytes(info, rank=rank, conv_rank=conv_rank, parts=trained, precision=precision)
+    count = num_checkpoints(request, schedule)
+    values = lora_parameters(info, rank=rank, conv_rank=conv_rank, parts=trained)
+    states = count if request.save_state else (0 if is_sd_scripts(request) else 2)
+    return [
+        (f"{count} checkpoints", count * each),
+        (f"{states} states", states * values * STATE_BYTES_PER_VALUE),
+        ("latents", _latent_bytes(request, info, facts)),
+        ("samples", _sample_bytes(request, schedule)),
+    ]
+
+
+def num_checkpoints(request: TrainingRequest, schedule: Schedule) -> int:
+    """Return how many LoRA files the run writes, the final one included."""
+    return len(
+        plan_checkpoints(
+            "x",
+            total_steps=schedule.steps,
+            steps_per_epoch=max(1, schedule.steps_per_epoch),
+            every_steps=request.save_every_steps,
+            every_epochs=request.save_every_epochs,
+        )
+    )
+
+
+def _latent_bytes(request: TrainingRequest, info: ModelInfo, facts: DatasetFacts | None) -> int:
+    if not request.value("cache_latents_to_disk") or facts is None or request.resolution_wh is None:
+        return 0
+    width, height = request.resolution_wh
+    cells = width * height // info.vae_factor**2
+    return (len(facts.pictures) + len(facts.regularization)) * cells * info.latent_channels * 4
+
+
+def _sample_bytes(request: TrainingRequest, schedule: Schedule) -> int:
+    """Return the size of all samples; a prompt file that cannot be read counts as one prompt."""
+    if not request.sample_prompts:
+        return 0
+    width, height = request.resolution_wh or (512, 512)
+    every = request.sample_every_steps
+    if request.sample_every_epochs:
+        every = request.sample_every_epochs * max(1, schedule.steps_per_epoch)
+    times = schedule.steps // every if every else num_checkpoints(request, schedule)
+    return int(times * _num_prompts(request) * width * height * PNG_BYTES_PER_PIXEL)
+
+
+def _num_prompts(request: TrainingRequest) -> int:
+    text = request.sample_prompts or ""
+    if is_sd_scripts(request):
+        path = _absolute(request, Path(text))
+        try:
+            text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        except (OSError, UnicodeDecodeError):
+            text = ""
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    return max(1, len(lines))
+
+
+def _absolute(request: TrainingRequest, path: Path) -> Path:
+    path = path.expanduser()
+    return path if path.is_absolute() else request.file.absolute().parent / path
+
+
+@rule("ENV010", "memory-held-by-others", "warning")
+def memory_held_by_others(
+    request: TrainingRequest, machine: Machine, estimate: MemoryEstimate | None, report: Report
+) -> Iterator[Finding]:
+    """Another program holds a good part of the card's memory.
+
+    Why: A drawing program that stays open keeps its model loaded: an SDXL model's weights alone take 6.9 GB of a 16 GB card.
+    The same settings that trained yesterday then run out of memory, or spill to RAM and crawl.
+    Found by: more than a tenth of the card's memory, and more than 2 GB, is not free. Where the run's need is estimated and
+    fits into what is free, nothing is said.
+    Do: Close the program, or let it unload its models, before training.
+    Source: field notes of film-frame LoRAs (SDXL on 16 GB: 'kill unused processes first', peak 14 GB); kohya_ss#1730.
+    """
+    gpu = gpu_of(request, machine)
+    if gpu is None or gpu.free_bytes is None:
+        return
+    held = gpu.total_bytes - gpu.free_bytes
+    if held <= max(HELD_BYTES, HELD_SHARE * gpu.total_bytes):
+        return
+    if estimate is not None and estimate.bytes <= gpu.free_bytes:
+        return
+    by = f" by {', '.join(gpu.processes[:3])}" if gpu.processes else ""
+    need = f"; this run needs about {size(estimate.bytes)}" if estimate is not None else ""
+    yield report(
+        request.file,
+        gpu.name,
+        f"{size(held)} of the card's {size(gpu.total_bytes)} are held{by}, {size(gpu.free_bytes)} are free{need}.",
+        "Close the program that holds it before training, then check again.",
+    )
+
+
+@rule("ENV011", "memory-spills-to-ram", "warning")
+def memory_spills_to_ram(
+    request: TrainingRequest, machine: Machine, estimate: MemoryEstimate, report: Report
+) -> Iterator[Finding]:
+    """On Windows a run that does not fit the card does not stop: it moves to RAM and becomes a hundred times slower.
+
+    Why: NVIDIA's driver for Windows lends system memory to a full card. No error appears; steps take minutes. One user went
+    from 200 seconds a step to 1.2 by lowering the rank from 32 to 8.
+    Found by: a Windows machine with a CUDA card, and an estimated need above 92 % of the card's memory (the driver starts
+    before the last byte).
+    Do: Make it fit: gradient checkpointing, cached latents, bf16, batch 1 with accumulation, a smaller rank; `maquette plan`
+    lists them in order of their cost. Or forbid the loan: NVIDIA control panel, CUDA - Sysmem Fallback Policy, 'Prefer No
+    Sysmem Fallback'. Then the run stops with an honest error.
+    Source: kohya_ss#1730; NVIDIA's notes on the system memory fallback (driver 536.40 and later).
+    """
+    gpu = gpu_of(request, machine)
+    if machine.system != "Windows" or gpu is None or gpu.kind != "cuda":
+        return
+    if estimate.bytes <= SPILL_SHARE * gpu.total_bytes:
+        return
+    yield report(
+        request.file,
+        gpu.name,
+        f"The run needs about {size(estimate.bytes)} and the card has {size(gpu.total_bytes)}: Windows will move part of it to "
+        "RAM without a word, and a step can take a hundred times as long.",
+        "Make it fit (see `maquette plan`), or set NVIDIA's 'CUDA - Sysmem Fallback Policy' to 'Prefer No Sysmem Fallback'.",
+    )
+
+
+@rule("ENV012", "memory-too-small", "error")
+def memory_too_small(
+    request: TrainingRequest, machine: Machine, estimate: MemoryEstimate, report: Report
+) -> Iterator[Finding]:
+    """The run does not fit into the device's memory.
+
+    Why: It would stop with an out-of-memory error, at the first step or at the first sample. SDXL LoRA training peaks at 14
+    to 15 GB with every saving at 1024 px, SD 1.5 at 10 to 12 GB with batch 4.
+    Found by: the estimated peak against the card's memory, or on a processor against all of the RAM. An error where it does
+    not fit even if the estimate is as much too high as its stated error allows, otherwise a warning. Windows with a CUDA card
+    is left to memory-spills-to-ram, since it does not stop there.
+    Do: In order of what it costs: 8-bit optimizer, bf16, gradient checkpointing, cached latents, batch 1 with accumulation
+    8, then 768 px, then frozen text encoders. `maquette plan` shows what each saves.
+    Source: field notes of film-frame LoRAs (SDXL on 16 GB); kohya_ss#3329 (out of memory without advice).
+    """
+    gpu = gpu_of(request, machine)
+    device = device_of(request, machine)
+    if gpu is None and device != "cpu":
+        return
+    total = gpu.total_bytes if gpu is not None else machine.ram_bytes
+    if not total or estimate.bytes <= total or (machine.system == "Windows" and device == "cuda"):
+        return
+    off = f" ± {estimate.share_off:.0%}" if estimate.share_off else ""
+    yield report(
+        request.file,
+        gpu.name if gpu is not None else "memory",
+        f"The run needs about {size(estimate.bytes)}{off} and {device_words(request, machine)} has {size(total)}."
+        + (f" {estimate.note}" if estimate.note else ""),
+        "Turn on gradient checkpointing, cached latents and bf16, use batch 1 with accumulation; see `maquette plan`.",
+        severity="error" if estimate.least_bytes > total else "warning",
+    )

@@ -1,0 +1,140 @@
+"""The rules that concern a run, asked before its base model is loaded: errors stop it, warnings are said.
+
+Rules about single pictures are left to `maquette check`: they decode every one of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from maquette.dataset.gathering import gather_dataset, options_of
+from maquette.dataset.repeats import Schedule
+from maquette.errors import Problem
+from maquette.events import Message
+from maquette.families.protocol import ModelInfo
+from maquette.findings.records import Finding, worst_first
+from maquette.findings.registry import RULES, Rule, run_rules
+from maquette.project.machine import Gpu, Machine
+from maquette.project.profile import PROFILE_NAME, Profile
+from maquette.project.request import TrainingRequest
+from maquette.project.request_maquette import request_of
+from maquette.project.settings import Settings
+from maquette.rules.catalogue import all_rules
+from maquette.training.prepare import Verdict
+
+GROUPS = ("ENV", "SET", "MOD", "STP", "CAP")
+IMPOSSIBLE = ("ENV", "SET", "MOD")
+"""Groups whose errors stop a run even where the project silences them: it could not do what it was asked to."""
+LEVELS_ABOVE = 3
+"""How far above the pictures a profile is looked for."""
+UNSAVED = Path("maquette.toml")
+"""Stands for the file of settings that may come from flags alone."""
+
+
+def judge(
+    settings: Settings,
+    *,
+    info: ModelInfo | None = None,
+    schedule: Schedule | None = None,
+    pictures: bool = False,
+) -> Verdict:
+    """Return what stops the run that `settings` describe, and what its user should know.
+
+    info, schedule: as far as they could be worked out. pictures: whether folders and captions can be read, and so be
+    judged. Raises ConfigError for a profile that cannot be read.
+    """
+    request = request_of(settings, UNSAVED)
+    facts: dict[type, Any] = {TrainingRequest: request, Machine: machine_here()}
+    profile = profile_near(settings.dataset.images)
+    known = [info, schedule, profile, _dataset_facts(settings, request) if pictures else None]
+    facts |= {type(fact): fact for fact in known if fact is not None}
+    found, _ = run_rules(concerning_a_run(), facts)
+    heard = [each for each in worst_first(found) if not _is_silenced(each, settings.check.ignore_rules)]
+    return Verdict(
+        problems=tuple(_problem(each) for each in heard if each.severity == "error"),
+        messages=tuple(_message(each) for each in heard if each.severity == "warning"),
+    )
+
+
+def concerning_a_run() -> list[Rule]:
+    """Return the rules that are asked before a run, in the order of their codes."""
+    return [rule for code, rule in all_rules().items() if code.startswith(GROUPS)]
+
+
+def _is_silenced(finding: Finding, names: tuple[str, ...]) -> bool:
+    if finding.severity == "error" and finding.code.startswith(IMPOSSIBLE):
+        return False
+    rule = RULES[finding.code]
+    return any(rule.code.startswith(name.upper()) or rule.name == name.lower() for name in names if name)
+
+
+def _problem(finding: Finding) -> Problem:
+    return _without_file(finding).as_problem()
+
+
+def _message(finding: Finding) -> Message:
+    where = _without_file(finding).where
+    text = f"{where}: {finding.message}" if where else finding.message
+    return Message(f"{text} {finding.remedy} ({finding.code})", "warning")
+
+
+def _without_file(finding: Finding) -> Finding:
+    """Return it without the settings' file, which may be no file at all."""
+    return replace(finding, path=None) if finding.path == UNSAVED else finding
+
+
+def _dataset_facts(settings: Settings, request: TrainingRequest) -> Any:
+    wanted = settings.dataset
+    return gather_dataset(
+        wanted.images,
+        regularization=wanted.regularization,
+        options=options_of(request),
+        fallback_caption=request.caption_fallback,
+        measure=False,
+        cache=None,
+    )
+
+
+def profile_near(images: Path) -> Profile | None:
+    """Return the profile.toml beside the pictures or above them, if there is one. Raises ConfigError for a bad one."""
+    from maquette.project.profile_file import read_profile
+
+    folder = (images if images.is_dir() else images.parent).absolute()
+    for candidate in (folder, *folder.parents[:LEVELS_ABOVE]):
+        if (candidate / PROFILE_NAME).is_file():
+            return read_profile(candidate / PROFILE_NAME)
+    return None
+
+
+def machine_here() -> Machine:
+    """Return this machine, with exactly the accelerators that torch can use: it is the one that trains."""
+    import torch
+
+    from maquette.project.machine_look import look_at_machine
+
+    machine = look_at_machine()
+    if torch.cuda.is_available():
+        count = torch.cuda.device_count()
+        seen = [gpu for gpu in machine.gpus if gpu.kind == "cuda"]
+        gpus = seen if len(seen) == count else [_cuda_card(index) for index in range(count)]
+    elif torch.backends.mps.is_available():
+        gpus = [gpu for gpu in machine.gpus if gpu.kind == "mps"] or [
+            Gpu(kind="mps", name="Apple silicon", total_bytes=0)
+        ]
+    else:
+        gpus = []
+    return replace(machine, gpus=tuple(gpus))
+
+
+def _cuda_card(index: int) -> Gpu:
+    import torch
+
+    properties = torch.cuda.get_device_properties(index)
+    return Gpu(
+        kind="cuda",
+        name=properties.name,
+        total_bytes=properties.total_memory,
+        compute_capability=(properties.major, properties.minor),
+    )

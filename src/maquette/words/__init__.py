@@ -1,0 +1,1 @@
+"""What the words of a caption mean: parts, appearance, sides, views, colours."""

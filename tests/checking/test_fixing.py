@@ -1,0 +1,114 @@
+"""Repairs and their undoing: whatever is done can be taken back to the last byte, and nobody's newer work is lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from maquette.checking.fixing import UNDO_FOLDER, apply_fixes, has_undo, undo_last
+from maquette.errors import OutputError
+from maquette.findings.records import Edit, Finding, Fix, SetAside, WriteBytes, WriteText
+
+
+def finding(*edits: Edit, code: str = "CAP001") -> Finding:
+    return Finding(
+        code=code, severity="error", path=edits[0].path, message="m", remedy="r", fix=Fix("repair", edits)
+    )
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "a.txt").write_bytes(b"one \xff")
+    (tmp_path / "b.png").write_bytes(b"picture")
+    return tmp_path
+
+
+def snapshot(root: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and UNDO_FOLDER not in path.parts
+    }
+
+
+def test_undo_restores_every_byte(root: Path) -> None:
+    before = snapshot(root)
+    applied = apply_fixes(
+        [
+            finding(WriteText(root / "a.txt", "zwölf")),
+            finding(SetAside(root / "b.png")),
+            finding(WriteBytes(root / "new.bin", b"\x00")),
+        ],
+        root,
+    )
+    assert len(applied) == 3
+    assert snapshot(root) == {"a.txt": "zwölf".encode(), "new.bin": b"\x00"}
+    assert has_undo(root)
+    undo_last(root)
+    assert snapshot(root) == before
+    assert not (root / UNDO_FOLDER).exists()
+
+
+def test_repairs_are_taken_back_one_after_the_other(root: Path) -> None:
+    states = [snapshot(root)]
+    for text in ("first", "second", "third"):
+        apply_fixes([finding(WriteText(root / "a.txt", text))], root)
+        states.append(snapshot(root))
+    for expected in reversed(states[:-1]):
+        undo_last(root)
+        assert snapshot(root) == expected
+    with pytest.raises(OutputError, match="nothing to undo"):
+        undo_last(root)
+
+
+def test_rounds_of_one_session_are_taken_back_together(root: Path) -> None:
+    before = snapshot(root)
+    apply_fixes([finding(WriteText(root / "a.txt", "earlier"))], root)
+    earlier = snapshot(root)
+    apply_fixes([finding(WriteText(root / "a.txt", "first"))], root, session="s")
+    apply_fixes(
+        [finding(WriteText(root / "a.txt", "second")), finding(SetAside(root / "b.png"))], root, session="s"
+    )
+    assert undo_last(root) == (root / "a.txt", root / "b.png")
+    assert snapshot(root) == earlier
+    undo_last(root)
+    assert snapshot(root) == before
+
+
+def test_two_repairs_of_one_file_are_not_done_at_once(root: Path) -> None:
+    """The second was made for a text that the first has changed: it waits for the next look."""
+    applied = apply_fixes(
+        [
+            finding(WriteText(root / "a.txt", "first")),
+            finding(WriteText(root / "a.txt", "second"), code="CAP002"),
+        ],
+        root,
+    )
+    assert [done.code for done in applied] == ["CAP001"]
+    assert (root / "a.txt").read_text() == "first"
+
+
+def test_a_file_that_somebody_changed_since_is_not_overwritten(root: Path) -> None:
+    apply_fixes([finding(WriteText(root / "a.txt", "repaired")), finding(SetAside(root / "b.png"))], root)
+    (root / "a.txt").write_text("my own newer words")
+    with pytest.raises(OutputError, match="changed since"):
+        undo_last(root)
+    assert (root / "a.txt").read_text() == "my own newer words"
+    assert not (root / "b.png").exists(), "all or nothing: the other file is not touched either"
+    assert has_undo(root)
+
+
+def test_a_repair_that_was_cut_off_can_be_undone(root: Path) -> None:
+    """The journal stands before the first edit: files that were not reached yet are as they were."""
+    before = snapshot(root)
+    apply_fixes([finding(WriteText(root / "a.txt", "repaired")), finding(SetAside(root / "b.png"))], root)
+    (root / "b.png").write_bytes(b"picture")  # as if the edit had not happened
+    undo_last(root)
+    assert snapshot(root) == before
+
+
+def test_without_repairs_nothing_is_written(root: Path) -> None:
+    bare = Finding(code="CAP001", severity="error", path=root, message="m", remedy="r")
+    assert apply_fixes([bare], root) == ()
+    assert not (root / UNDO_FOLDER).exists()

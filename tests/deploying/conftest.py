@@ -1,0 +1,51 @@
+"""A LoRA file, a recipe and a ComfyUI-style folder that every deploy test shares."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from maquette.deploying.workflow import Recipe
+from maquette.lora.files import save_lora
+
+KEY = "lora_unet_down_blocks_0_attentions_0_proj_in"
+
+
+def write_lora(path: Path, seed: int = 0) -> Path:
+    """Write a LoRA of one module; different seeds give different content of the same size."""
+    generator = torch.Generator().manual_seed(seed)
+    state = {
+        f"{KEY}.alpha": torch.tensor(2.0),
+        f"{KEY}.lora_down.weight": torch.randn(2, 8, 1, 1, generator=generator),
+        f"{KEY}.lora_up.weight": torch.randn(8, 2, 1, 1, generator=generator),
+    }
+    save_lora(path, state, {"ss_base_model_version": "sd_v1"}, dtype="fp16")
+    return path
+
+
+@pytest.fixture
+def lora(tmp_path: Path) -> Path:
+    """A whole LoRA file."""
+    return write_lora(tmp_path / "run" / "zkw-step00000200.safetensors")
+
+
+@pytest.fixture
+def comfy(tmp_path: Path) -> Path:
+    """A folder laid out as ComfyUI's, with a base model's file."""
+    root = tmp_path / "ComfyUI"
+    (root / "models" / "loras").mkdir(parents=True)
+    (root / "models" / "checkpoints").mkdir()
+    (root / "models" / "checkpoints" / "base.safetensors").write_bytes(b"")
+    return root
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    """How the LoRA is drawn."""
+    return Recipe(
+        trigger="zkw",
+        prompts=("zkw, standing, front view", "zkw, jumping"),
+        base_checkpoint="base.safetensors",
+    )

@@ -1,0 +1,215 @@
+"""Laws of the report: well-formed, complete in itself, escaped, and its facts readable by programs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from maquette.errors import OutputError
+from maquette.evaluating.charts import Axis, Series, line_chart, short, smoothed, thinned, ticks
+from maquette.evaluating.facts import facts_json, verdict_of
+from maquette.evaluating.looks import FLOOR
+from maquette.evaluating.page import el, join
+from maquette.evaluating.report import read_block, render_report, write_report
+from maquette.evaluating.words import duration, size
+from maquette.project.records import RunRecord
+
+from .making import facts_of, look_of
+
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+HOSTILE = '</script><script>alert("x")</script>&amp;<img src=x onerror=y> \'"—ü'
+
+
+class Page(HTMLParser):
+    """Reads a page; insists that every element is closed where it should be."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.tags: Counter[str] = Counter()
+        self.attributes: list[tuple[str, str, str]] = []
+        self.text: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open.pop() == tag, f"</{tag}> closes nothing"
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+@pytest.fixture
+def facts(tmp_path: Path) -> Any:
+    scores = {FLOOR: [0.1, 0.2, 0.1, 0.2, 0.1], "step 100": [0.6, 0.5, 0.7, 0.6, 0.6]}
+    return facts_of(tmp_path / "run", look_of(tmp_path / "look", scores))
+
+
+def test_the_page_is_well_formed_and_complete_in_itself(facts: Any) -> None:
+    page = Page(render_report(facts))
+    for tag, name, value in page.attributes:
+        if name in ("src", "href", "data", "poster", "srcset", "action", "xlink:href"):
+            assert value.startswith(("data:image/", "#")), f"<{tag} {name}={value[:60]}> would be loaded"
+    styles = re.findall(r"<style>(.*?)</style>", render_report(facts), re.DOTALL)
+    assert not re.search(r"@import|url\(", "".join(styles))
+    assert page.tags["script"] == 2 and page.tags["link"] == 0
+
+
+def test_every_picture_is_embedded_and_described(facts: Any) -> None:
+    page = Page(render_report(facts))
+    sources = [value for tag, name, value in page.attributes if (tag, name) == ("img", "src")]
+    alts = [value for tag, name, value in page.attributes if (tag, name) == ("img", "alt")]
+    assert len(alts) == page.tags["img"] and len(sources) >= 10 + 2
+    assert all(alts[:-1]), "only the enlargement has no text of its own before it is filled"
+    assert page.tags["svg"] == 3 and page.tags["desc"] == 3, "identity, loss and learning rate"
+
+
+def test_the_facts_are_readable_by_programs(facts: Any, tmp_path: Path) -> None:
+    path = write_report(tmp_path / "report.html", facts)
+    block = read_block(path)
+    verdict = verdict_of(facts)
+    assert block == json.loads(json.dumps(facts_json(facts, verdict), default=str))
+    assert block["lora"] == str(facts.lora)
+    assert block["verdict"]["score"]["mean"] == pytest.approx(0.6)
+    assert block["verdict"]["ratio"] == pytest.approx(0.6 / 0.14)
+    assert block["first_look"]["looks"][0]["scores"] == {"identity": 0.1}
+    with pytest.raises(OutputError, match="no report"):
+        read_block(facts.pictures[0][0])
+
+
+def test_the_page_says_the_verdict_and_its_numbers(facts: Any) -> None:
+    text = " ".join("".join(Page(render_report(facts)).text).split())
+    for fact in (
+        "The LoRA learned “zkw”: identity 0.14 → 0.60.",
+        "4.3 times the floor",
+        "1 × 1 / batch 1 = 1 step an epoch; 4 steps = 4 epochs",
+        "zkw, standing",
+        str(facts.lora),
+        "ab" * 32,
+        "Installed for ComfyUI",
+        "2.0 GB",
+    ):
+        assert fact in text, fact
+
+
+def test_text_cannot_become_markup(tmp_path: Path) -> None:
+    look = look_of(tmp_path / "look", {FLOOR: [0.1, 0.2], HOSTILE: [0.6, 0.9]}, prompt=HOSTILE)
+    facts = facts_of(
+        tmp_path / "run", look, title=HOSTILE, trigger=HOSTILE, notes=(HOSTILE,), prompt_template=HOSTILE
+    )
+    record = replace(facts.record, run=HOSTILE, settings={HOSTILE: {HOSTILE: HOSTILE}}, notes=(HOSTILE,))
+    facts = replace(facts, record=record, pictures=[(facts.pictures[0][0], HOSTILE)])
+    honest = Page(
+        render_report(
+            facts_of(tmp_path / "run", look_of(tmp_path / "look", {FLOOR: [0.1, 0.2], "a": [0.6, 0.9]}))
+        )
+    )
+    page = Page(render_report(facts))
+    assert page.tags["script"] == 2
+    assert "onerror" not in {name for _, name, _ in page.attributes}
+    assert page.tags["img"] == honest.tags["img"]
+    path = write_report(tmp_path / "report.html", facts)
+    assert read_block(path)["title"] == HOSTILE
+
+
+def test_a_run_without_judge_look_or_pictures_has_a_report_too(tmp_path: Path) -> None:
+    bare = RunRecord(run="zkw", state="failed", error="out of memory", step=2)
+    facts = facts_of(tmp_path, None, record=bare, metrics=(), pictures=(), deliveries=(), timings={})
+    text = "".join(Page(render_report(facts)).text)
+    assert "not finished (failed, 2 steps done)" in text and "out of memory" in text
+    assert "models/loras" in text, "how to install by hand"
+
+
+def test_numbers_that_are_none_are_shown_as_such(tmp_path: Path) -> None:
+    metrics = [{"step": 1, "loss": 0.5}, {"step": 2, "loss": float("nan")}, {"step": 3, "loss": 0.4}]
+    facts = facts_of(tmp_path, None, metrics=metrics)
+    text = render_report(facts)
+    assert "1 steps had a loss that is not a number" in text
+    assert "nan" not in "".join(re.findall(r' d="([^"]*)"', text)).lower()
+    path = write_report(tmp_path / "report.html", facts)
+    assert read_block(path)["metrics"][1]["loss"] is None
+
+
+def test_a_lost_picture_leaves_a_note_instead_of_a_hole(facts: Any) -> None:
+    facts.pictures[0][0].unlink()
+    assert "p0.png cannot be shown" in "".join(Page(render_report(facts)).text)
+
+
+def test_children_are_escaped_and_markup_is_not() -> None:
+    assert el("p", "<b>", el("b", 'a & "b"'), class_='x"y', hidden=True, title=None) == (
+        '<p class="x&quot;y" hidden>&lt;b&gt;<b>a &amp; "b"</b></p>'
+    )
+    assert join("a<", 3, None) == "a&lt;3"
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (0, 1200), (0.031, 0.477), (-3e-5, 2e-4), (7, 7.01)])
+def test_ticks_are_round_and_inside(low: float, high: float) -> None:
+    found = ticks(low, high)
+    assert 3 <= len(found) <= 8
+    assert all(low - 1e-9 <= value <= high + 1e-9 for value in found)
+    steps = {round((b - a) / (found[1] - found[0]), 6) for a, b in pairwise(found)}
+    assert steps == {1.0}
+
+
+def test_ticks_are_short() -> None:
+    assert [short(value) for value in (0, 0.25, 1e-4, 5e-4, 1200, -0.002)] == [
+        "0",
+        "0.25",
+        "1e-4",
+        "5e-4",
+        "1200",
+        "-2e-3",
+    ]
+
+
+def test_curves_keep_their_peaks_and_gaps() -> None:
+    points = [(float(x), 0.0) for x in range(5000)]
+    points[1234] = (1234.0, 9.0)
+    points[4321] = (4321.0, float("nan"))
+    kept = thinned(points)
+    assert len(kept) < 700 and (1234.0, 9.0) in kept
+    assert any(y != y for _, y in kept)
+    smooth = smoothed([(x, 1.0) for x, _ in points])
+    assert {round(y, 9) for _, y in smooth} == {1.0}, "a constant stays what it is from the first point"
+
+
+def test_an_empty_or_constant_curve_is_drawn(facts: Any) -> None:
+    for points in ([], [(1.0, 0.5)], [(1.0, 0.5), (2.0, 0.5)]):
+        chart = line_chart(
+            [Series(name="a", points=points)],
+            title="t",
+            description="d",
+            x=Axis(label="x"),
+            y=Axis(label="y"),
+        )
+        Page(chart)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.42, "0.4 s"), (59, "59 s"), (60, "1 min 00 s"), (201, "3 min 21 s"), (7500, "2 h 05 min")],
+)
+def test_durations_are_said_as_people_do(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(12, "12 bytes"), (1_234_567, "1.2 MB"), (151_000_000, "151 MB")]
+)
+def test_sizes_are_said_as_people_do(count: int, text: str) -> None:
+    assert size(count) == text

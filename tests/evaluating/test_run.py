@@ -1,0 +1,110 @@
+"""A run that was really trained is looked at: samples while it trains, first look and report afterwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from maquette.drawing.samples import draw_samples
+from maquette.errors import OutputError
+from maquette.evaluating.report import read_block
+from maquette.evaluating.run import Evaluation, batch_for, checkpoints_of, look_at_run
+from maquette.events import Finished
+from maquette.families.tiny import write_tiny
+from maquette.files import sha256_file
+from maquette.project.config_file import load_settings
+from maquette.project.records import RunFolder, RunRecord, read_record
+from maquette.rules.verdict import judge
+from maquette.training.loop import run_job
+from maquette.training.prepare import prepare
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run of four steps with a checkpoint and a sample every two."""
+    folder = tmp_path_factory.mktemp("project")
+    rng = np.random.default_rng(1)
+    (folder / "images").mkdir()
+    for index in range(3):
+        Image.fromarray(rng.integers(0, 255, (64, 64, 3), np.uint8)).save(folder / "images" / f"{index}.png")
+        (folder / "images" / f"{index}.txt").write_text(f"zkw, pose {index}", encoding="utf-8")
+    settings = load_settings(
+        None,
+        {
+            "images": folder / "images",
+            "base": str(write_tiny("sd1", folder / "base.safetensors")),
+            "trigger": "zkw",
+            "steps": 4,
+            "rank": 2,
+            "resolution": 64,
+            "device": "cpu",
+            "precision": "no",
+            "output": folder / "runs",
+            "save_every_steps": 2,
+            "sample_prompts": ("{trigger}, waving",),
+            "sample_steps": 2,
+        },
+    )
+    with prepare(settings, judge=judge) as job:
+        events = list(run_job(job, draw=draw_samples))
+    assert isinstance(events[-1], Finished)
+    return RunFolder(events[-1].result.run)
+
+
+def test_samples_are_drawn_at_every_checkpoint(run: RunFolder) -> None:
+    record = read_record(run.path)
+    assert [entry["step"] for entry in record.samples] == [2, 4]
+    for entry in record.samples:
+        assert (entry["prompt"], entry["seed"]) == ("zkw, waving", 1)
+        with Image.open(run.path / entry["path"]) as picture:
+            assert picture.size == (64, 64)
+            assert "zkw, waving <lora:zkw-001:1>" in picture.info["parameters"]
+
+
+def test_a_run_is_looked_at_and_reported(run: RunFolder) -> None:
+    events = list(look_at_run(run, seeds=(1, 2)))
+    assert isinstance(events[-1], Finished)
+    result: Evaluation = events[-1].result
+    assert (result.pictures, result.checkpoints) == (3 * 2 * 2, 2)
+    assert result.look.checkpoints() == ("no LoRA", "step 2", "final (4)")
+    assert result.look.prompts() == ("zkw", "zkw, waving")
+    block = read_block(result.report)
+    record = read_record(run.path)
+    lora = run.path / record.checkpoints[-1].path
+    assert (block["lora"], block["lora_sha256"]) == (str(lora), sha256_file(lora))
+    assert [row["step"] for row in block["metrics"]] == [1, 2, 3, 4]
+    assert len(block["pictures"]) == 3 and block["pictures"][0]["caption"] == "zkw, pose 0"
+    assert block["verdict"]["outcome"] == "unjudged"
+    assert record.schedule["sum"] in result.report.read_text(encoding="utf-8")
+
+
+def test_prompts_may_be_given(run: RunFolder) -> None:
+    events = list(look_at_run(run, prompts=("a blue {trigger}",), seeds=(5,)))
+    look = events[-1].result.look  # type: ignore[union-attr]
+    assert look.prompts() == ("a blue zkw",)
+
+
+def test_checkpoints_that_were_deleted_are_left_out(run: RunFolder) -> None:
+    record = read_record(run.path)
+    gone = run.path / record.checkpoints[0].path
+    content = gone.read_bytes()
+    gone.unlink()
+    assert [entry.step for entry in checkpoints_of(run, record)] == [4]
+    gone.write_bytes(content)
+
+
+def test_a_run_without_checkpoints_says_so(run: RunFolder, tmp_path: Path) -> None:
+    empty = RunFolder(tmp_path / "empty")
+    changes: dict[str, Any] = {"checkpoints": ()}
+    read_record(run.path).with_(**changes).write(empty)
+    with pytest.raises(OutputError, match="no checkpoint"):
+        list(look_at_run(empty))
+    assert isinstance(read_record(empty.path), RunRecord)
+
+
+def test_batches_shrink_as_pictures_grow() -> None:
+    assert [batch_for(side, side) for side in (64, 256, 512, 768, 1024)] == [24, 16, 4, 1, 1]

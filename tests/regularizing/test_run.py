@@ -1,0 +1,284 @@
+"""Regularization pictures: drawn from the class alone, balanced, resumable; or taken from a folder."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+from maquette.dataset.repeats import plan_items
+from maquette.dataset.scan import scan_dataset
+from maquette.errors import ConfigError, ModelError, OutputError
+from maquette.events import Event, Finished, Message
+from maquette.project.profile import KINDS, Profile
+from maquette.regularizing.prompts import TEMPLATES, prompts_for, template_problems, with_article
+from maquette.regularizing.run import (
+    Regularized,
+    regularize_events,
+    regularize_folder_events,
+    train_items,
+    write_sheet,
+)
+from maquette.world.pack import base_path
+from tests.conftest import make_pictures
+
+PROMPT = "{class}, {standing|arms up}, {front view|back view|facing left}, {gray|blue} background"
+QUICK: dict[str, Any] = {
+    "steps": 2,
+    "guidance": 1.0,
+    "sampler": "euler",
+    "device": "cpu",
+    "precision": "no",
+    "batch": 3,
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Any:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def drawn(out: Path, **options: Any) -> tuple[Regularized, list[Event]]:
+    events = list(
+        regularize_events(
+            base_path(), out=out, **{"class_word": "character", "prompts": [PROMPT], **QUICK, **options}
+        )
+    )
+    last = events[-1]
+    assert isinstance(last, Finished)
+    return last.result, events
+
+
+# --- prompts ---------------------------------------------------------------------------------------------
+
+
+def test_every_choice_comes_once_before_any_comes_again() -> None:
+    texts = prompts_for(["{a|b|c|d}, {x|y}"], "dog", 40, seed=3)
+    for start in range(0, 40, 4):
+        assert Counter(text.split(", ")[0] for text in texts[start : start + 4]) == Counter("abcd")
+    assert len(set(texts)) == 8, "the two decks are shuffled apart"
+
+
+def test_more_prompts_begin_with_the_same_ones() -> None:
+    few, many = (prompts_for(TEMPLATES["character"], "fox", count, seed=1) for count in (20, 200))
+    assert many[:20] == few
+    assert prompts_for(TEMPLATES["character"], "fox", 20, seed=2) != few
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_built_in_prompts_hold_the_class_and_no_braces(kind: Any) -> None:
+    texts = prompts_for(TEMPLATES[kind], "anime character", 100, seed=1)
+    assert all("an anime character" in text and not set("{}|") & set(text) for text in texts)
+    assert len(set(texts)) > 70
+
+
+def test_the_article_fits_the_word() -> None:
+    assert with_article("dog") == "a dog"
+    assert with_article("anime character") == "an anime character"
+    assert with_article("the old man") == "the old man"
+    assert with_article("1girl, solo") == "1girl, solo"
+
+
+@pytest.mark.parametrize("template", ["{class}, {standing", "a {b {c|d}}", "{clas}, standing", "x } y"])
+def test_templates_that_mean_nothing_are_refused(template: str) -> None:
+    assert template_problems(template)
+    with pytest.raises(ConfigError):
+        prompts_for([template], "dog", 3, seed=1)
+
+
+# --- how many --------------------------------------------------------------------------------------------
+
+
+def test_as_many_as_an_epoch_takes_are_proposed(tmp_path: Path) -> None:
+    """23 pictures × 10 repeats take 230, as in the field notes; the trainer's own items agree."""
+    train = tmp_path / "train"
+    make_pictures(train / "10_spyke", [(32, 32)] * 23)
+    assert train_items(train) == 230
+    assert train_items(train) == len(plan_items(scan_dataset(train).pictures))
+
+
+def test_items_of_every_form_of_dataset_are_counted(tmp_path: Path) -> None:
+    make_pictures(tmp_path / "flat", [(32, 32)] * 4)
+    assert train_items(tmp_path / "flat") == 4
+    toml = tmp_path / "set.toml"
+    folder = json.dumps(str(tmp_path / "flat"))
+    toml.write_text(f"[[datasets]]\n[[datasets.subsets]]\nimage_dir = {folder}\nnum_repeats = 3\n")
+    assert train_items(toml) == 12
+    project = tmp_path / "maquette.toml"
+    project.write_text('[model]\nbase = "b.safetensors"\n[dataset]\nimages = "flat"\nrepeats = 5\n')
+    assert train_items(tmp_path) == 20
+    (tmp_path / "none").mkdir()
+    with pytest.raises(ConfigError, match="no training pictures"):
+        train_items(tmp_path / "none")
+
+
+# --- drawing ---------------------------------------------------------------------------------------------
+
+
+def test_pictures_lie_as_every_trainer_takes_them(tmp_path: Path) -> None:
+    result, events = drawn(tmp_path / "reg", count=7)
+    assert (result.pictures, result.drawn) == (7, 7)
+    files = sorted((tmp_path / "reg" / "1_character").glob("*.png"))
+    assert [path.name for path in files] == [f"character_{index:04d}.png" for index in range(1, 8)]
+    assert len({path.read_bytes() for path in files}) == 7
+    assert all(path.with_suffix(".txt").read_text().startswith("a character, ") for path in files)
+    with Image.open(files[0]) as picture:
+        assert picture.size == (64, 64), "the base's own size"
+    make_pictures(tmp_path / "train", [(64, 64)] * 7)
+    pictures = scan_dataset(tmp_path / "train", regularization=result.folder).pictures
+    assert len(plan_items(pictures)) == 14
+    assert result.sheet.is_file()
+    assert any(isinstance(event, Message) and "7 pictures" in event.text for event in events)
+
+
+def test_the_manifest_tells_how_each_picture_was_made(tmp_path: Path) -> None:
+    result, _ = drawn(tmp_path / "reg", count=3, seed=40)
+    table = json.loads(result.manifest.read_text())
+    assert [entry["seed"] for entry in table["pictures"].values()] == [40, 41, 42]
+    assert len(table["base"]["sha256"]) == 64
+    assert table["sampling"]["steps"] == 2
+    assert all(entry["prompt"] and entry["sha256"] for entry in table["pictures"].values())
+
+
+def test_what_lies_there_is_not_drawn_again(tmp_path: Path) -> None:
+    first, _ = drawn(tmp_path / "reg", count=4)
+    before = {path.name: path.read_bytes() for path in first.pictures_folder.glob("*.png")}
+    (first.pictures_folder / "character_0002.png").unlink()
+    second, _ = drawn(tmp_path / "reg", count=6)
+    assert second.drawn == 3, "the lost one and two more"
+    after = {path.name: path.read_bytes() for path in first.pictures_folder.glob("*.png")}
+    assert {name: after[name] for name in before} == before, "drawn again, a picture is the same"
+    third, _ = drawn(tmp_path / "reg", count=6)
+    assert third.drawn == 0
+
+
+def test_an_interrupted_set_goes_on(tmp_path: Path) -> None:
+    events = regularize_events(
+        base_path(), out=tmp_path / "reg", class_word="character", prompts=[PROMPT], count=6, **QUICK
+    )
+    for _ in events:
+        if (tmp_path / "reg" / "regularization.json").is_file():
+            break
+    events.close()  # type: ignore[attr-defined]
+    result, _ = drawn(tmp_path / "reg", count=6)
+    assert 0 < result.drawn < 6
+
+
+def test_another_way_of_drawing_needs_another_folder(tmp_path: Path) -> None:
+    drawn(tmp_path / "reg", count=2)
+    with pytest.raises(OutputError, match="sampling"):
+        drawn(tmp_path / "reg", count=2, steps=3)
+
+
+def test_foreign_pictures_are_never_overwritten(tmp_path: Path) -> None:
+    make_pictures(tmp_path / "reg" / "1_character", [(32, 32)])
+    own = tmp_path / "reg" / "1_character" / "p0.png"
+    own.rename(own.with_name("character_0001.png"))
+    with pytest.raises(OutputError, match="nothing is overwritten"):
+        drawn(tmp_path / "reg", count=2)
+
+
+def test_a_trigger_among_the_prompts_is_refused(tmp_path: Path) -> None:
+    profile = Profile(kind="character", trigger="zkw_fox", class_word="character")
+    with pytest.raises(ConfigError, match="zkw_fox"):
+        drawn(tmp_path / "reg", count=2, profile=profile, prompts=["zkw_fox {class}"])
+
+
+def test_without_a_class_word_there_is_no_class(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="class word"):
+        drawn(tmp_path / "reg", count=2, class_word="")
+
+
+def test_pictures_of_one_colour_are_not_kept(tmp_path: Path) -> None:
+    from maquette.regularizing.run import _Store
+
+    store = _Store(tmp_path / "reg", "dog")
+    with pytest.raises(ModelError, match="--precision no"):
+        store.save([("dog_0001.png", "a dog", 1)], [Image.new("RGB", (8, 8))])
+    assert not list((tmp_path / "reg").rglob("*.png"))
+
+
+# --- a folder --------------------------------------------------------------------------------------------
+
+
+def test_a_folder_is_copied_and_left_as_it_is(tmp_path: Path) -> None:
+    source = make_pictures(tmp_path / "mine", [(96, 96), (32, 96), (80, 96)])
+    (source / "p2.txt").unlink()
+    (source / "broken.png").write_bytes(b"no picture")
+    before = {path: path.read_bytes() for path in source.iterdir()}
+    events = list(
+        regularize_folder_events(source, out=tmp_path / "reg", class_word="anime character", size_px=64)
+    )
+    last = events[-1]
+    assert isinstance(last, Finished)
+    result: Regularized = last.result
+    assert result.pictures == 2
+    assert {Path(path).name for path in result.left_out} == {"broken.png", "p1.png"}
+    folder = tmp_path / "reg" / "1_anime_character"
+    captions = sorted(path.read_text() for path in folder.glob("*.txt"))
+    assert captions == ["anime character\n", "zkw, pose 0, blue wall, standing\n"]
+    assert {path: path.read_bytes() for path in source.iterdir()} == before
+
+
+def test_too_few_pictures_are_said(tmp_path: Path) -> None:
+    source = make_pictures(tmp_path / "mine", [(96, 96)] * 2)
+    events = list(regularize_folder_events(source, out=tmp_path / "reg", class_word="dog", count=5))
+    assert any(isinstance(event, Message) and "2 pictures, 5 were wanted" in event.text for event in events)
+
+
+def test_a_sheet_shows_pictures_of_any_shape(tmp_path: Path) -> None:
+    folder = make_pictures(tmp_path / "mine", [(300, 20), (20, 300), (64, 64)])
+    with Image.open(write_sheet(sorted(folder.glob("*.png")), tmp_path / "sheet.png")) as sheet:
+        assert sheet.width > sheet.height
+
+
+# --- the command -----------------------------------------------------------------------------------------
+
+
+def test_the_command_tells_where_pictures_are_and_how_to_train_with_them(tmp_path: Path) -> None:
+    from maquette.cli.regularize import command
+
+    arguments = [
+        str(base_path()),
+        "--out",
+        str(tmp_path / "reg"),
+        "--class-word",
+        "character",
+        "--count",
+        "2",
+    ]
+    arguments += [
+        "--steps",
+        "2",
+        "--guidance",
+        "1",
+        "--sampler",
+        "euler",
+        "--device",
+        "cpu",
+        "--precision",
+        "no",
+        "--json",
+    ]
+    done = CliRunner().invoke(command, arguments)
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert (told["pictures"], told["drawn"]) == (2, 2)
+    assert Path(told["folder"]).is_dir()
+
+
+def test_the_command_needs_a_base_or_a_folder(tmp_path: Path) -> None:
+    from maquette.cli.regularize import command
+
+    done = CliRunner().invoke(command, ["--out", str(tmp_path / "reg"), "--class-word", "dog"])
+    assert done.exit_code == 2
+    assert "--from DIR" in done.stderr
