@@ -24,7 +24,7 @@ from maquette.training.randomness import generator_at
 
 if TYPE_CHECKING:
     from maquette.families.protocol import BaseModel
-    from maquette.training.prepare import TrainingDataset
+    from maquette.training.job import TrainingDataset
 
 
 class TrainingPictures:

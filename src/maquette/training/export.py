@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from maquette.lora.adapter import LoraAdapter
     from maquette.project.records import RunRecord
     from maquette.training.checkpoints import PlannedCheckpoint
-    from maquette.training.prepare import Job
+    from maquette.training.job import Job
 
 
 def save_checkpoint(

@@ -20,7 +20,7 @@ from maquette.project.records import Checkpoint, RunRecord, now
 from maquette.project.settings import Settings
 from maquette.training.checkpoints import PlannedCheckpoint, is_due
 from maquette.training.interrupt import StopRequest
-from maquette.training.prepare import Job
+from maquette.training.job import Job
 
 if TYPE_CHECKING:
     from maquette.families.protocol import BaseModel
@@ -88,6 +88,8 @@ class _Run:
 
     def events(self) -> Iterator[Event]:
         """Yield everything that happens, in order."""
+        from maquette.training.data import TrainingPictures
+
         job = self.job
         self._note(state="running")
         self.base_hash = self.hasher.submit(_base_hash, job.base_file)
@@ -96,9 +98,8 @@ class _Run:
         yield Started("load")
         model = self._timed("load_s", self._load)
         yield from (Message(note, "warning") for note in model.notes)
-        data = job.dataset.open(
-            model, keep_vae=self.draw is not None and bool(job.settings.samples.sample_prompts)
-        )
+        draws = self.draw is not None and bool(job.settings.samples.sample_prompts)
+        data = TrainingPictures(job.dataset, model, keep_vae=draws)
         yield from data.cut_captions(job.settings.dataset.max_token_length)
         began = time.perf_counter()
         yield from data.encode_all(self.steps)

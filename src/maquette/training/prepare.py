@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from maquette.dataset.buckets import assign_buckets
@@ -28,14 +26,12 @@ from maquette.files import require_writable_folder
 from maquette.project.config_file import dump_settings
 from maquette.project.records import RunFolder, RunRecord, environment, now, read_record
 from maquette.project.settings import Settings
-from maquette.training.checkpoints import PlannedCheckpoint, plan_checkpoints
-from maquette.training.config import TrialSettings, trial_of
+from maquette.training.checkpoints import plan_checkpoints
+from maquette.training.config import trial_of
+from maquette.training.job import Job, TrainingDataset, trained_parts
 
 if TYPE_CHECKING:
     from maquette.families.protocol import FamilySpec, ModelInfo
-    from maquette.families.protocol import LoraPart as Part
-    from maquette.lora.config import TrialSpec
-    from maquette.training.data import TrainingPictures
     from maquette.training.state import SavedState
 
 DEFAULT_STEPS = 1000
@@ -55,77 +51,6 @@ class Judge(Protocol):
     def __call__(
         self, settings: Settings, *, info: ModelInfo | None, schedule: Schedule | None, pictures: bool
     ) -> Verdict: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingDataset:
-    """The pictures of a run with their buckets, and how they come to batches."""
-
-    dataset: Dataset
-    items: tuple[Item, ...]
-    buckets: tuple[BucketSettings, ...]
-    batch_size: tuple[int, ...]
-    seed: int
-    cache_folder: Path | None
-    cached: bool
-    schedule: Schedule
-
-    def open(self, model: Any, *, keep_vae: bool) -> TrainingPictures:
-        """Return the pictures ready to be encoded by `model`; without `keep_vae` its VAE is given up afterwards."""
-        from maquette.training.data import TrainingPictures
-
-        return TrainingPictures(self, model, keep_vae=keep_vae)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """A run that is ready to start. As a context manager it clears away what a smoke run leaves."""
-
-    settings: Settings
-    trials: tuple[TrialSettings, ...]
-    parts: tuple[Part, ...]
-    name: str
-    folder: RunFolder
-    info: ModelInfo
-    spec: FamilySpec
-    base_file: Path | None
-    clip_skip: int
-    dataset: TrainingDataset
-    schedule: Schedule
-    checkpoints: tuple[PlannedCheckpoint, ...]
-    device: str
-    precision: str
-    digest: str
-    record: RunRecord
-    messages: tuple[Message, ...] = ()
-    resume: SavedState | None = None
-    smoke_steps: int | None = None
-
-    def trial_specs(self) -> list[TrialSpec]:
-        """Return each trial's adapter."""
-        from maquette.lora.config import TrialSpec
-
-        return [
-            TrialSpec(
-                rank=trial.rank,
-                alpha=trial.alpha,
-                conv_rank=trial.conv_rank,
-                conv_alpha=trial.conv_alpha,
-                dropout=trial.dropout,
-                seed=trial.seed,
-                parts=_trained_parts(trial),
-            )
-            for trial in self.trials
-        ]
-
-    def __enter__(self) -> Job:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self.smoke_steps is not None:
-            shutil.rmtree(self.folder.path.parent, ignore_errors=True)
 
 
 def prepare(
@@ -336,7 +261,7 @@ def _job(
     return Job(
         settings=settings,
         trials=(trial,),
-        parts=_trained_parts(trial),
+        parts=trained_parts(trial),
         name=name,
         folder=folder,
         info=info,
@@ -375,12 +300,6 @@ def schedule_of(settings: Settings, dataset: Dataset, items: Sequence[Item]) -> 
         steps=training.steps if training.steps or training.epochs else DEFAULT_STEPS,
         epochs=training.epochs,
     )
-
-
-def _trained_parts(trial: TrialSettings) -> tuple[Part, ...]:
-    text: tuple[Part, ...] = ("text_encoder",) if trial.text_encoder_lr > 0 else ()
-    denoiser: tuple[Part, ...] = ("denoiser",) if trial.unet_lr > 0 else ()
-    return text + denoiser
 
 
 def _run_path(settings: Settings, name: str, resume: Path | None, smoke_steps: int | None) -> Path:
