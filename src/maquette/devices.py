@@ -1,27 +1,23 @@
-"""Which device and arithmetic a run uses, chosen through Accelerate, and what it has used."""
+"""Which device and arithmetic a run uses, and what it has used."""
 
 from __future__ import annotations
 
-import os
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 
 from maquette.errors import Problem
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
 
 DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """A resolved device and precision with the Accelerator that serves them."""
+    """A resolved device and precision."""
 
-    accelerator: Accelerator
     device: torch.device
     precision: str
 
@@ -29,6 +25,12 @@ class Placement:
     def weight_dtype(self) -> torch.dtype:
         """The dtype of the frozen base."""
         return DTYPES[self.precision]
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Return the context of a forward pass: nothing in float32, else mixed precision over float32 masters."""
+        if self.precision == "no":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self.weight_dtype)
 
 
 def resolve_device(device: str) -> str:
@@ -70,14 +72,7 @@ def resolve_precision(precision: str, device: str) -> str:
 
 def place(device: str, precision: str) -> Placement:
     """Return the placement for a resolved `device` and `precision`."""
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
-
-    # Accelerate keeps one state a process; a second run with another precision must not inherit the first's.
-    AcceleratorState._reset_state(reset_partial_state=True)
-    os.environ["ACCELERATE_TORCH_DEVICE"] = device
-    accelerator = Accelerator(mixed_precision=precision, cpu=device == "cpu")
-    return Placement(accelerator=accelerator, device=accelerator.device, precision=precision)
+    return Placement(device=torch.device(device), precision=precision)
 
 
 def device_name(device: torch.device) -> str:

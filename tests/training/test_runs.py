@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 import maquette
 from maquette.errors import MaquetteError, TrainingError
 from maquette.events import Progress
-from maquette.logs.metrics import read_metrics
+from maquette.logs.metrics import read_metrics, writes_tensorboard
 from maquette.project.records import read_record
 
 ShortRun = Callable[..., dict]
@@ -144,7 +144,8 @@ def test_the_record_says_all_that_made_the_weights(
     )
     assert record["schedule"]["steps"] == result.steps == 6
     assert [entry["step"] for entry in record["checkpoints"]] == [2, 4, 6]
-    assert (result.run / "events").is_dir() and any((result.run / "events").iterdir())
+    if writes_tensorboard(None):
+        assert any((result.run / "events").iterdir())
     assert len(read_metrics(result.run / "metrics.jsonl")) == 6
     assert record["device"]["forward_device"] == "cpu"
 

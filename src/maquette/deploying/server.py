@@ -5,15 +5,14 @@ Only questions are asked (`/object_info`, `/models/loras`); nothing is queued, s
 
 from __future__ import annotations
 
-import json
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from maquette.deploying.nodes import Workflow, check_workflow
-from maquette.errors import ConfigError, OutputError, Problem, did_you_mean
+from maquette.errors import OutputError, Problem, did_you_mean
+from maquette.web import Address, Http, NoAnswer, Refusal
+
+LONGEST_ANSWER_BYTES = 128 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,18 +34,22 @@ def verify(url: str, workflow: Workflow, *, timeout_s: float = 10.0) -> Verified
 
     Raises ConfigError for an unusable address and OutputError when no ComfyUI answers there.
     """
-    address = _address(url)
-    nodes = _get(f"{address}/object_info", timeout_s)
-    loras = _get(f"{address}/models/loras", timeout_s)
+    address = Address.parse(
+        url, where="ComfyUI address", required="http://HOST:PORT", remedy="Try http://127.0.0.1:8188"
+    )
+    # A server with many custom nodes describes them in tens of megabytes.
+    http = Http(address, timeout_s=timeout_s, longest_bytes=LONGEST_ANSWER_BYTES)
+    nodes, loras = _get(http, "/object_info"), _get(http, "/models/loras")
+    http.close()
     if not isinstance(nodes, dict) or "KSampler" not in nodes or not isinstance(loras, list):
-        raise _no_answer(address, "answers, but not as ComfyUI does")
+        raise _no_answer(address.text, "answers, but not as ComfyUI does")
     problems = list(check_workflow(workflow, nodes))
     listed = True
     for node_id, name in _lora_names(workflow):
         if name not in loras:
             listed = False
             problems.append(_not_listed(node_id, name, loras))
-    return Verified(url=address, lora_listed=listed, problems=_once(problems))
+    return Verified(url=address.text, lora_listed=listed, problems=_once(problems))
 
 
 def _lora_names(workflow: Workflow) -> list[tuple[str, str]]:
@@ -69,31 +72,13 @@ def _once(problems: list[Problem]) -> tuple[Problem, ...]:
     return tuple(dict.fromkeys(problems))
 
 
-def _address(url: str) -> str:
-    parts = urlsplit(url if "://" in url else f"http://{url}")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(
-            Problem(
-                f"ComfyUI address '{url}'",
-                "is no web address",
-                "http://HOST:PORT",
-                "Try http://127.0.0.1:8188",
-            )
-        )
-    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
-
-
-def _get(address: str, timeout_s: float) -> Any:
+def _get(http: Http, path: str) -> Any:
     try:
-        with urllib.request.urlopen(address, timeout=timeout_s) as answer:
-            return json.loads(answer.read())
-    except urllib.error.HTTPError as error:
-        raise _no_answer(address, f"answers HTTP {error.code}") from error
-    except ValueError as error:
-        raise _no_answer(address, "answers something that is not JSON") from error
-    except OSError as error:
-        reason = getattr(error, "reason", error)
-        raise _no_answer(address, f"cannot be reached ({reason})") from error
+        return http.get(path)
+    except Refusal as error:
+        raise _no_answer(http.address.text + path, f"answers {error}") from error
+    except NoAnswer as error:
+        raise _no_answer(http.address.text + path, f"gives no usable answer ({error})") from error
 
 
 def _no_answer(address: str, given: str) -> OutputError:

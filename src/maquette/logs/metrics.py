@@ -5,39 +5,45 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from maquette.errors import MissingExtra
 from maquette.files import write_atomic
 
 
 class MetricsLog:
-    """Appends one JSON line a step, at once on disk, and the same values as TensorBoard scalars."""
+    """Appends one JSON line a step, at once on disk; with `events` the same values as TensorBoard scalars."""
 
-    def __init__(self, path: Path, events: Path, *, resume_step: int = 0) -> None:
-        """Open `path`; lines after `resume_step` are dropped, since those steps are about to be made again."""
+    def __init__(self, path: Path, events: Path | None, *, resume_step: int = 0) -> None:
+        """Open `path`; lines after `resume_step` are dropped, since those steps are about to be made again.
+
+        `events` is the folder of TensorBoard's files; None writes none.
+        """
         if path.exists():
             kept = [json.dumps(row) for row in read_metrics(path) if row["step"] <= resume_step]
             write_atomic(path, "".join(line + "\n" for line in kept))
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("a", encoding="utf-8")
-        self._events = _EventFile(events, resume_step)
+        self._events = _EventFile(events, resume_step) if events is not None else None
 
     def write(self, step: int, values: Mapping[str, Any]) -> None:
         """Append the values of optimizer step `step` (1-based: the number of steps done)."""
         self._file.write(json.dumps({"step": step, **values}) + "\n")
         self._file.flush()
-        self._events.scalars(
-            step, {key: value for key, value in values.items() if isinstance(value, int | float)}
-        )
+        if self._events is not None:
+            numbers = {key: value for key, value in values.items() if isinstance(value, int | float)}
+            self._events.scalars(step, numbers)
 
     def close(self) -> None:
         """Flush everything to the disk."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
-        self._events.close()
+        if self._events is not None:
+            self._events.close()
 
     def __enter__(self) -> MetricsLog:
         return self
@@ -46,6 +52,17 @@ class MetricsLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def writes_tensorboard(asked: bool | None) -> bool:
+    """Return whether a run writes TensorBoard events: as asked; unasked, where the extra is installed.
+
+    Raises MissingExtra where they are asked for and it is not.
+    """
+    installed = find_spec("tensorboard") is not None
+    if asked and not installed:
+        raise MissingExtra("--tensorboard", "tensorboard")
+    return installed if asked is None else asked
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -197,6 +197,10 @@ class SavingSettings(Section):
     save_precision: Literal["fp32", "fp16", "bf16"] = Field(
         "fp16", description="Precision of the saved LoRA."
     )
+    tensorboard: bool | None = Field(
+        None,
+        description="Write TensorBoard events into the run's folder. Default: where the extra `tensorboard` is installed.",
+    )
     state_every_steps: int = Field(
         100,
         ge=0,

@@ -98,7 +98,7 @@ class Engine:
         """Run forward and backward of one batch; return each trial's loss, float32 [P] on the CPU."""
         self.adapter.set_step(index)
         rows = self._rows(index, batch)
-        with self.placement.accelerator.autocast():
+        with self.placement.autocast():
             losses_P = trial_losses(self.model, self.trials, rows)
         self.forward_device = str(losses_P.device)
         # Trials share no parameter, so the sum's gradient is each trial's own.
@@ -134,7 +134,7 @@ class Engine:
 
     def _encode(self, captions: Sequence[str]) -> Conditioning:
         tokens = self.model.tokenize(captions, max_tokens=self.max_token_length)
-        with self.placement.accelerator.autocast():
+        with self.placement.autocast():
             return self.model.encode_text(tokens, clip_skip=self.clip_skip)
 
     def _require_finite(self, step: int, losses: Sequence[float]) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from maquette.errors import MaquetteError
 from maquette.events import Artifact, Event, Finished, Message, Progress, Started
 from maquette.files import sha256_file
-from maquette.logs.metrics import MetricsLog, read_metrics
+from maquette.logs.metrics import MetricsLog, read_metrics, writes_tensorboard
 from maquette.project.records import Checkpoint, RunRecord, now
 from maquette.project.settings import Settings
 from maquette.training.checkpoints import PlannedCheckpoint, is_due
@@ -157,7 +157,7 @@ class _Run:
         yield Started("train", total, "step")
         with (
             StopRequest() as stop,
-            MetricsLog(job.folder.metrics, job.folder.events, resume_step=first) as metrics,
+            MetricsLog(job.folder.metrics, self._events_folder(), resume_step=first) as metrics,
         ):
             for step in self.steps:
                 began = time.perf_counter()
@@ -169,6 +169,10 @@ class _Run:
                 if stop.requested and step + 1 < total:
                     self._save_state(engine, step + 1)
                     raise KeyboardInterrupt
+
+    def _events_folder(self) -> Path | None:
+        wanted = writes_tensorboard(self.job.settings.saving.tensorboard)
+        return self.job.folder.events if wanted else None
 
     def _clock(self, engine: Engine, seconds: float) -> None:
         from maquette.devices import synchronize

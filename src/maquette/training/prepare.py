@@ -23,6 +23,7 @@ from maquette.dataset.summary import dataset_record
 from maquette.errors import ConfigError, MaquetteError, OutputError, Problem
 from maquette.events import Message
 from maquette.files import require_writable_folder
+from maquette.logs.metrics import writes_tensorboard
 from maquette.project.config_file import dump_settings
 from maquette.project.records import RunFolder, RunRecord, environment, now, read_record
 from maquette.project.settings import Settings
@@ -190,6 +191,7 @@ def _bucketing(settings: Settings) -> bool:
 def _require_output(settings: Settings, resume: Path | None, smoke_steps: int | None) -> None:
     if resume is not None or smoke_steps is not None:
         return
+    writes_tensorboard(settings.saving.tensorboard)
     output = settings.saving.output
     if settings.saving.name:
         _require_free(output / settings.saving.name, settings.saving.name)

@@ -13,12 +13,24 @@ from typing import Any
 
 from maquette.captioning.records import Answer
 from maquette.captioning.sources import Ask, Context, Source
-from maquette.captioning.sources.http import Address, CannotAnswer, Http, NoAnswer
 from maquette.captioning.sources.looking import LONGEST_SIDE_PX, data_uri, load_rgb
 from maquette.captioning.strategies import instructions
 from maquette.errors import ConfigError, OutputError, Problem
+from maquette.web import Address, Http, NoAnswer, Refusal
 
 KEY_VARIABLE = "MAQUETTE_API_KEY"
+HOPELESS = {
+    301: "has moved",
+    302: "has moved",
+    303: "has moved",
+    307: "has moved",
+    308: "has moved",
+    401: "asks for a key",
+    403: "refuses the key",
+    404: "knows no such address or model",
+    405: "does not take questions at this address",
+}
+"""Statuses that no other picture would change."""
 FAILURES_IN_A_ROW = 5
 """So many pictures without any answer mean that the server is gone."""
 SHOW = "Caption this picture."
@@ -59,7 +71,9 @@ class Server:
             return Answer(refused=f"the picture is {question.given}")
         try:
             reply = self._http.post("/chat/completions", self._request(question, ask.note))
-        except CannotAnswer as error:
+        except Refusal as error:
+            if error.status in HOPELESS:
+                raise _hopeless(self._http.address, error) from error
             return Answer(refused=f"the server refuses this picture: {error}")
         except NoAnswer as error:
             return self._failed(str(error))
@@ -116,7 +130,7 @@ class Server:
         }
 
     def close(self) -> None:
-        pass
+        self._http.close()
 
 
 def open_source(argument: str, context: Context) -> Source:
@@ -138,7 +152,7 @@ def open_source(argument: str, context: Context) -> Source:
             )
         )
     http = Http(
-        Address.parse(options.url),
+        _address(options.url),
         key=_key(options.api_key_variable),
         timeout_s=options.timeout_s or 120.0,
         retries=4 if options.retries is None else options.retries,
@@ -163,11 +177,29 @@ def _key(variable: str | None) -> str | None:
     return os.environ[variable]
 
 
+def _address(url: str) -> Address:
+    remedy = "Try http://127.0.0.1:11434/v1 (Ollama). A key belongs into the environment variable MAQUETTE_API_KEY."
+    return Address.parse(url, where="--url", required="http://HOST:PORT/v1", remedy=remedy)
+
+
+def _hopeless(address: Address, error: Refusal) -> ConfigError:
+    return ConfigError(
+        Problem(
+            address.text,
+            f"{HOPELESS[error.status]} ({error})",
+            "a server that answers chat completions here",
+            "Check --url (it usually ends in /v1), --model, and the key in MAQUETTE_API_KEY or --api-key-variable.",
+        )
+    )
+
+
 def _only_model(http: Http) -> str:
     """Return the one model that the server offers. Raises ConfigError when there are several."""
     try:
         listed = http.get("/models")
-    except (NoAnswer, CannotAnswer) as error:
+    except (NoAnswer, Refusal) as error:
+        if isinstance(error, Refusal) and error.status in HOPELESS:
+            raise _hopeless(http.address, error) from error
         raise OutputError(
             Problem(
                 http.address.text,
