@@ -152,7 +152,7 @@ def test_what_is_planned_is_what_training_prepares(
     wanted = settings_for(root / "train", flags)
     result, job = plan(wanted, QUIET), prepare(wanted, judge=judge)
     assert result.schedule == job.schedule
-    assert result.checkpoints == job.checkpoints
+    assert result.checkpoints == job.trials[0].checkpoints
     assert result.info == job.info
 
 

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def draw_samples(
-    model: BaseModel, adapter: LoraAdapter, settings: Settings, step: int, folder: Path
+    model: BaseModel, adapter: LoraAdapter, trial: int, settings: Settings, step: int, folder: Path
 ) -> list[dict[str, Any]]:
-    """Draw the settings' sample prompts into `folder`; return a record of each, paths relative to the run."""
+    """Draw the settings' sample prompts with one trial into `folder`; return a record of each, paths relative to the run."""
     clip_skip = settings.model.clip_skip or model.spec.default_clip_skip
-    requests = sample_requests(settings, model.info.vae_factor)
+    requests = sample_requests(settings, model.info.vae_factor, trial)
     pictures = draw(model, requests, adapter=adapter, clip_skip=clip_skip)
     name = folder.parent.name  # the run's, which its LoRA files carry too
     records = []
@@ -34,8 +34,9 @@ def draw_samples(
     return records
 
 
-def sample_requests(settings: Settings, vae_factor: int) -> list[DrawRequest]:
-    """Return the settings' samples as requests: at the training size, each prompt with the next seed."""
+def sample_requests(settings: Settings, vae_factor: int, trial: int = 0) -> list[DrawRequest]:
+    """Return the settings' samples as requests: at the training size, each prompt with the next seed,
+    drawn by `trial` of the adapter."""
     samples = settings.samples
     width_px, height_px = (
         max(vae_factor, side // vae_factor * vae_factor) for side in settings.dataset.resolution
@@ -50,6 +51,7 @@ def sample_requests(settings: Settings, vae_factor: int) -> list[DrawRequest]:
             steps=samples.sample_steps,
             guidance=samples.guidance,
             sampler=samples.sampler,
+            trial=trial,
         )
         for index, prompt in enumerate(samples.sample_prompts)
     ]

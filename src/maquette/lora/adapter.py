@@ -114,6 +114,14 @@ class LoraAdapter:
                 found += layer.weights(trial) or ()
         return found
 
+    def named_parameters_of(self, trial: int) -> dict[str, nn.Parameter]:
+        """Return the leaf parameters of one trial by name, `KEY.down` and `KEY.up`, in the order of `parameters_of`."""
+        found: dict[str, nn.Parameter] = {}
+        for key, layer in self.layers.items():
+            leaves = layer.weights(trial) or ()
+            found |= {f"{key}.{name}": leaf for name, leaf in zip(("down", "up"), leaves, strict=False)}
+        return found
+
     def set_step(self, micro_step: int) -> None:
         """Say which micro-step comes next: dropout's masks follow from it and the trial's seed."""
         for layer in self.layers.values():

@@ -20,34 +20,33 @@ from maquette.lora.metadata import (
 )
 
 if TYPE_CHECKING:
-    from maquette.lora.adapter import LoraAdapter
-    from maquette.project.records import RunRecord
+    from maquette.lora.state import State
     from maquette.training.checkpoints import PlannedCheckpoint
-    from maquette.training.job import Job
+    from maquette.training.job import Job, TrialRun
 
 
 def save_checkpoint(
     path: Path,
-    adapter: LoraAdapter,
+    state: State,
     job: Job,
+    run: TrialRun,
     planned: PlannedCheckpoint,
     base_sha256: str,
-    record: RunRecord,
 ) -> SavedLora:
-    """Write the first trial's weights to `path`, whole or not at all, with the metadata of the run so far."""
-    metadata = lora_metadata(job, planned, base_sha256, record).to_metadata()
-    return save_lora(path, adapter.state_dict(0), metadata, dtype=job.settings.saving.save_precision)
+    """Write a trial's weights to `path`, whole or not at all, with the metadata of its run so far."""
+    metadata = lora_metadata(job, run, planned, base_sha256).to_metadata()
+    return save_lora(path, state, metadata, dtype=run.settings.saving.save_precision)
 
 
-def lora_metadata(job: Job, planned: PlannedCheckpoint, base_sha256: str, record: RunRecord) -> LoraMetadata:
+def lora_metadata(job: Job, run: TrialRun, planned: PlannedCheckpoint, base_sha256: str) -> LoraMetadata:
     """Return what the file says of itself."""
-    trial = job.trials[0]
-    dropped = (
+    trial = run.trial
+    network_args = (
         {"conv_dim": str(trial.conv_rank), "conv_alpha": str(trial.conv_alpha)} if trial.conv_rank else None
     )
     is_toml = job.settings.dataset.images.is_file()
     return LoraMetadata(
-        training=_training_facts(job, planned, base_sha256, record),
+        training=_training_facts(job, run, planned, base_sha256),
         model=ModelSpec(
             architecture=job.spec.modelspec_architecture,
             title=Path(planned.file_name).stem,
@@ -58,20 +57,18 @@ def lora_metadata(job: Job, planned: PlannedCheckpoint, base_sha256: str, record
         datasets=_dataset_facts(job, only_first=not is_toml),
         from_config=is_toml,
         bucket_no_upscale=job.settings.dataset.bucket_no_upscale,
-        network_args=dropped,
+        network_args=network_args,
     )
 
 
-def _training_facts(
-    job: Job, planned: PlannedCheckpoint, base_sha256: str, record: RunRecord
-) -> TrainingFacts:
-    trial, training, schedule = job.trials[0], job.settings.training, job.schedule
-    started = datetime.fromisoformat(record.created_at).timestamp()
+def _training_facts(job: Job, run: TrialRun, planned: PlannedCheckpoint, base_sha256: str) -> TrainingFacts:
+    trial, training, schedule = run.trial, run.settings.training, job.schedule
+    started = datetime.fromisoformat(run.record.created_at).timestamp()
     return TrainingFacts(
-        session_id=int(job.digest[:8], 16),
+        session_id=int(run.digest[:8], 16),
         training_started_at=started,
         training_finished_at=time.time(),
-        output_name=job.name,
+        output_name=run.name,
         learning_rate=training.learning_rate,
         text_encoder_lr=trial.text_encoder_lr,
         unet_lr=trial.unet_lr,

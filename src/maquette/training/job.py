@@ -12,6 +12,7 @@ from maquette.dataset.config import BucketSettings
 from maquette.dataset.records import Dataset, Item
 from maquette.dataset.repeats import Schedule
 from maquette.events import Message
+from maquette.lora.config import PARTS
 from maquette.project.records import RunFolder, RunRecord
 from maquette.project.settings import Settings
 from maquette.training.checkpoints import PlannedCheckpoint
@@ -39,12 +40,53 @@ class TrainingDataset:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
-    """A run that is ready to start. As a context manager it clears away what a smoke run leaves."""
+class TrialRun:
+    """One trial of a job: what it trains with, where its files go, and what is known of it so far."""
 
     settings: Settings
-    trials: tuple[TrialSettings, ...]
-    parts: tuple[Part, ...]
+    """The job's settings with this trial's own `[lora]` and rates in them."""
+    trial: TrialSettings
+    name: str
+    """Of its folder and its LoRA files."""
+    folder: RunFolder
+    """The job's own folder where it has one trial, else one of its own below it."""
+    checkpoints: tuple[PlannedCheckpoint, ...]
+    digest: str
+    """Hash of all that decides its weights."""
+    record: RunRecord
+    resume: SavedState | None = None
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts of the model that it trains."""
+        return trained_parts(self.trial)
+
+    def spec(self) -> TrialSpec:
+        """Return its adapter."""
+        from maquette.lora.config import TrialSpec
+
+        trial = self.trial
+        return TrialSpec(
+            rank=trial.rank,
+            alpha=trial.alpha,
+            conv_rank=trial.conv_rank,
+            conv_alpha=trial.conv_alpha,
+            dropout=trial.dropout,
+            seed=trial.seed,
+            parts=self.parts,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """P trials that are ready to train over one base and the same pictures; an ordinary run has one.
+
+    As a context manager it clears away what a smoke run leaves.
+    """
+
+    settings: Settings
+    """What all trials share: base, pictures, lengths, places. A trial's own values are in its `TrialRun.settings`."""
+    trials: tuple[TrialRun, ...]
     name: str
     folder: RunFolder
     info: ModelInfo
@@ -53,31 +95,21 @@ class Job:
     clip_skip: int
     dataset: TrainingDataset
     schedule: Schedule
-    checkpoints: tuple[PlannedCheckpoint, ...]
     device: str
     precision: str
-    digest: str
-    record: RunRecord
     messages: tuple[Message, ...] = ()
-    resume: SavedState | None = None
     smoke_steps: int | None = None
 
-    def trial_specs(self) -> list[TrialSpec]:
-        """Return each trial's adapter."""
-        from maquette.lora.config import TrialSpec
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts of the model that any trial trains."""
+        found = {part for trial in self.trials for part in trial.parts}
+        return tuple(part for part in PARTS if part in found)
 
-        return [
-            TrialSpec(
-                rank=trial.rank,
-                alpha=trial.alpha,
-                conv_rank=trial.conv_rank,
-                conv_alpha=trial.conv_alpha,
-                dropout=trial.dropout,
-                seed=trial.seed,
-                parts=trained_parts(trial),
-            )
-            for trial in self.trials
-        ]
+    @property
+    def first_step(self) -> int:
+        """The 0-based optimizer step that training begins with: trials are resumed from one and the same."""
+        return max(trial.resume.step if trial.resume else 0 for trial in self.trials)
 
     def __enter__(self) -> Job:
         return self

@@ -6,44 +6,59 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import TYPE_CHECKING, Any
 
 from maquette.errors import MaquetteError
-from maquette.events import Artifact, Event, Finished, Message, Progress, Started
+from maquette.events import Event, Finished, Message, Progress, Started
 from maquette.files import sha256_file
-from maquette.logs.metrics import MetricsLog, read_metrics, writes_tensorboard
-from maquette.project.records import Checkpoint, RunRecord, now
-from maquette.project.settings import Settings
-from maquette.training.checkpoints import PlannedCheckpoint, is_due
+from maquette.logs.metrics import MetricsLog
+from maquette.project.records import RunRecord, now
+from maquette.training.checkpoints import is_due
 from maquette.training.interrupt import StopRequest
 from maquette.training.job import Job
+from maquette.training.outputs import SampleDrawer, TrialOutput, TrialResult
 
 if TYPE_CHECKING:
     from maquette.families.protocol import BaseModel
-    from maquette.lora.adapter import LoraAdapter
     from maquette.training.engine import Engine, StepResult
-
-SampleDrawer = Callable[["BaseModel", "LoraAdapter", Settings, int, Path], Sequence[dict[str, Any]]]
-"""Draws the samples of a step into a folder; returns a record of each. Drawing lives above training, so it is handed in."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """What a finished run is: its folder, its LoRA, and what was measured."""
+    """What a finished run is: its folder, each trial's LoRA, and what was measured."""
 
     run: Path
-    lora: Path
+    trials: tuple[TrialResult, ...]
     steps: int
-    final_loss: float
     device: str
     seconds_per_step: float
     start_to_first_step_s: float
     peak_memory_bytes: int
-    record: RunRecord
+
+    @property
+    def _only(self) -> TrialResult:
+        (only,) = self.trials
+        return only
+
+    @property
+    def lora(self) -> Path:
+        """The LoRA of a run of one trial."""
+        return self._only.lora
+
+    @property
+    def final_loss(self) -> float:
+        """The loss of a run of one trial: the mean over its last epoch."""
+        return self._only.final_loss
+
+    @property
+    def record(self) -> RunRecord:
+        """The record of a run of one trial."""
+        return self._only.record
 
 
 def run_job(job: Job, *, draw: SampleDrawer | None = None, started: float | None = None) -> Iterator[Event]:
@@ -78,10 +93,11 @@ class _Run:
         self.job = job
         self.draw = draw
         self.started = started
-        self.record = job.record
+        self.outputs = [TrialOutput(job, index) for index in range(len(job.trials))]
         self.step_seconds: list[float] = []
-        self.timings: dict[str, float] = dict(job.record.timings)
-        first, total = job.resume.step if job.resume else 0, job.schedule.steps
+        # Trials train in one pass: what one of them took, all of them took.
+        self.timings: dict[str, float] = dict(job.trials[-1].record.timings)
+        first, total = job.first_step, job.schedule.steps
         self.steps = range(first, total if job.smoke_steps is None else min(first + job.smoke_steps, total))
         self.hasher = ThreadPoolExecutor(max_workers=1)
         self.base_hash: Future[str] | None = None
@@ -134,45 +150,38 @@ class _Run:
     def _engine(self, model: BaseModel, placement: Any) -> Engine:
         from maquette.lora.adapter import LoraAdapter
         from maquette.training.engine import Engine
-        from maquette.training.state import restore_state
 
         job = self.job
-        adapter = LoraAdapter.attach(model, job.trial_specs(), parts=job.parts)
+        adapter = LoraAdapter.attach(model, [trial.spec() for trial in job.trials], parts=job.parts)
         engine = Engine(
             model,
             adapter,
-            job.trials,
+            [trial.trial for trial in job.trials],
             placement,
             optimizer=job.settings.training.optimizer,
             total_steps=job.schedule.steps,
             clip_skip=job.clip_skip,
             max_token_length=job.settings.dataset.max_token_length,
         )
-        if job.resume is not None:
-            restore_state(job.resume, adapter, engine.optimizers, engine.scaler)
+        for output in self.outputs:
+            output.restore(engine)
         return engine
 
     def _steps(self, engine: Engine, data: Any) -> Iterator[Event]:
         job, first, total = self.job, self.steps.start, self.steps.stop
         yield Started("train", total, "step")
-        with (
-            StopRequest() as stop,
-            MetricsLog(job.folder.metrics, self._events_folder(), resume_step=first) as metrics,
-        ):
+        with StopRequest() as stop, ExitStack() as open_files:
+            logs = [open_files.enter_context(output.open_metrics(first)) for output in self.outputs]
             for step in self.steps:
                 began = time.perf_counter()
                 result = engine.step(step, data.micro_steps(step), job.schedule.accumulation)
                 self._clock(engine, time.perf_counter() - began)
-                self._log(metrics, step + 1, result)
+                self._log(logs, step + 1, result)
                 yield Progress("train", step + 1, total, "step", self._shown(result))
                 yield from self._after_step(engine, step + 1)
                 if stop.requested and step + 1 < total:
                     self._save_state(engine, step + 1)
                     raise KeyboardInterrupt
-
-    def _events_folder(self) -> Path | None:
-        wanted = writes_tensorboard(self.job.settings.saving.tensorboard)
-        return self.job.folder.events if wanted else None
 
     def _clock(self, engine: Engine, seconds: float) -> None:
         from maquette.devices import synchronize
@@ -182,63 +191,36 @@ class _Run:
             self.timings["start_to_first_step_s"] = time.perf_counter() - self.started
         self.step_seconds.append(seconds)
 
-    def _log(self, metrics: MetricsLog, step: int, result: StepResult) -> None:
-        text = (
-            ["lr_text_encoder"]
-            if self.job.trials[0].text_encoder_lr and "text_encoder" in self.job.parts
-            else []
-        )
-        names = [*text, *(["lr_denoiser"] if "denoiser" in self.job.parts else [])]
-        metrics.write(
-            step,
-            {
-                "loss": result.losses[0],
-                "gradient_norm": result.gradient_norms[0],
-                **dict(zip(names, result.learning_rates[0], strict=True)),
-                "seconds": round(self.step_seconds[-1], 4),
-                "peak_memory_bytes": self._memory(),
-            },
-        )
-        self.record = self.record.with_(step=step)
+    def _log(self, logs: Sequence[MetricsLog], step: int, result: StepResult) -> None:
+        machine = {"seconds": round(self.step_seconds[-1], 4), "peak_memory_bytes": self._memory()}
+        for output, metrics in zip(self.outputs, logs, strict=True):
+            output.log(metrics, step, result, machine)
 
     def _shown(self, result: StepResult) -> dict[str, float | str]:
-        return {"loss": result.losses[0], "speed": f"{median(self.step_seconds[-20:]):.2f} s/step"}
+        """Return what a progress line shows; of several trials their mean loss."""
+        return {"loss": mean(result.losses), "speed": f"{median(self.step_seconds[-20:]):.2f} s/step"}
 
     def _after_step(self, engine: Engine, step: int) -> Iterator[Event]:
         """Write what is due after `step` steps: checkpoints, samples, state. A smoke run writes none."""
         job = self.job
         if job.smoke_steps is not None:
             return
-        due = [planned for planned in job.checkpoints if planned.step == step]
-        for planned in due:
-            yield from self._save_checkpoint(engine, planned)
-        if self._samples_due(step, bool(due)):
-            yield from self._draw_samples(engine, step)
+        due = [(output, planned) for output in self.outputs for planned in output.due(step)]
+        assert self.base_hash is not None
+        for output, planned in due:
+            yield from output.save_checkpoint(engine, planned, self.base_hash.result())
+        if self.draw is not None and self._samples_due(step, bool(due)):
+            engine.adapter.train(False)
+            for output in self.outputs:
+                yield from output.draw_samples(engine, self.draw, step)
+            engine.adapter.train(True)
         every = job.settings.saving.state_every_steps
         if due or (every and step % every == 0):
             self._save_state(engine, step)
 
-    def _save_checkpoint(self, engine: Engine, planned: PlannedCheckpoint) -> Iterator[Event]:
-        from maquette.training.export import save_checkpoint
-
-        assert self.base_hash is not None
-        path = self.job.folder.checkpoints / planned.file_name
-        saved = save_checkpoint(path, engine.adapter, self.job, planned, self.base_hash.result(), self.record)
-        yield from (Message(note, "warning") for note in saved.notes)
-        entry = Checkpoint(
-            path=path.relative_to(self.job.folder.path).as_posix(),
-            step=planned.step,
-            epoch=planned.epoch,
-            final=planned.final,
-            sha256=sha256_file(path),
-        )
-        others = tuple(known for known in self.record.checkpoints if known.path != entry.path)
-        self._note(checkpoints=(*others, entry))
-        yield Artifact("checkpoint", path)
-
     def _samples_due(self, step: int, at_checkpoint: bool) -> bool:
         samples = self.job.settings.samples
-        if self.draw is None or not samples.sample_prompts:
+        if not samples.sample_prompts:
             return False
         if samples.sample_every_steps is None and samples.sample_every_epochs is None:
             return at_checkpoint
@@ -251,22 +233,9 @@ class _Run:
             samples.sample_every_epochs,
         )
 
-    def _draw_samples(self, engine: Engine, step: int) -> Iterator[Event]:
-        assert self.draw is not None
-        engine.adapter.train(False)
-        drawn = self.draw(engine.model, engine.adapter, self.job.settings, step, self.job.folder.samples)
-        engine.adapter.train(True)
-        known = tuple(entry for entry in self.record.samples if entry["step"] != step)
-        self._note(samples=(*known, *drawn))
-        for entry in drawn:
-            yield Artifact("sample", self.job.folder.path / entry["path"])
-
     def _save_state(self, engine: Engine, step: int) -> None:
-        from maquette.training.state import save_state
-
-        save_state(
-            self.job.folder.state, step, self.job.digest, engine.adapter, engine.optimizers, engine.scaler
-        )
+        for output in self.outputs:
+            output.save_state(engine, step)
         self._note()
 
     def _result(self, engine: Engine) -> TrainResult:
@@ -274,25 +243,26 @@ class _Run:
 
         job = self.job
         assert self.base_hash is not None
-        self._note(
-            base={**self.record.base, "sha256": self.base_hash.result()},
-            device={**self.record.device, "forward_device": engine.forward_device},
-            state="finished" if job.smoke_steps is None else "prepared",
-            final_loss=final_loss(job.folder.metrics, job.schedule.steps_per_epoch),
-            peak_memory_bytes=self._memory(),
-            finished_at=now(),
-        )
+        peak_memory_bytes = self._memory()
+        for output in self.outputs:
+            self._note_one(
+                output,
+                base={**output.record.base, "sha256": self.base_hash.result()},
+                device={**output.record.device, "forward_device": engine.forward_device},
+                state="finished" if job.smoke_steps is None else "prepared",
+                final_loss=output.final_loss(),
+                peak_memory_bytes=peak_memory_bytes,
+                finished_at=now(),
+            )
         self.hasher.shutdown()
         return TrainResult(
             run=job.folder.path,
-            lora=job.folder.checkpoints / job.checkpoints[-1].file_name,
-            steps=self.record.step,
-            final_loss=self.record.final_loss or 0.0,
+            trials=tuple(output.result() for output in self.outputs),
+            steps=self.steps.stop,
             device=device_name(engine.placement.device),
             seconds_per_step=self.timings.get("seconds_per_step", 0.0),
             start_to_first_step_s=self.timings.get("start_to_first_step_s", 0.0),
-            peak_memory_bytes=self.record.peak_memory_bytes or 0,
-            record=self.record,
+            peak_memory_bytes=peak_memory_bytes,
         )
 
     def _memory(self) -> int:
@@ -309,19 +279,15 @@ class _Run:
         return result
 
     def _note(self, **changes: Any) -> None:
-        """Write `changes` into the record on disk."""
+        """Write `changes` into the record of every trial on disk."""
+        for output in self.outputs:
+            self._note_one(output, **changes)
+
+    def _note_one(self, output: TrialOutput, **changes: Any) -> None:
         if self.step_seconds:
             # The first step carries warm-up; it is told apart as start_to_first_step_s.
             self.timings["seconds_per_step"] = median(self.step_seconds[1:] or self.step_seconds)
-        timings = {name: round(value, 4) for name, value in self.timings.items()}
-        self.record = self.record.with_(timings=timings, **changes)
-        self.record.write(self.job.folder)
-
-
-def final_loss(metrics: Path, steps_per_epoch: int) -> float:
-    """Return the mean loss over the last epoch's steps: one step's loss alone says nothing."""
-    losses = [row["loss"] for row in read_metrics(metrics)][-steps_per_epoch:]
-    return sum(losses) / len(losses) if losses else float("nan")
+        output.note(timings={name: round(value, 4) for name, value in self.timings.items()}, **changes)
 
 
 def _base_hash(path: Path | None) -> str:

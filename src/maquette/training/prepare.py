@@ -5,35 +5,29 @@ Problems of settings, base model, pictures, captions and output are gathered and
 
 from __future__ import annotations
 
-import hashlib
-import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from maquette.dataset.buckets import assign_buckets
 from maquette.dataset.config import BucketSettings, SubsetOptions, bucket_settings
 from maquette.dataset.records import Dataset, Item
 from maquette.dataset.repeats import Schedule, make_schedule, plan_items
 from maquette.dataset.scan import scan_dataset
-from maquette.dataset.summary import dataset_record
 from maquette.errors import ConfigError, MaquetteError, OutputError, Problem
 from maquette.events import Message
 from maquette.files import require_writable_folder
 from maquette.logs.metrics import writes_tensorboard
-from maquette.project.config_file import dump_settings
-from maquette.project.records import RunFolder, RunRecord, environment, now, read_record
+from maquette.project.records import RunFolder
 from maquette.project.settings import Settings
-from maquette.training.checkpoints import plan_checkpoints
-from maquette.training.config import trial_of
-from maquette.training.job import Job, TrainingDataset, trained_parts
+from maquette.training.job import Job, TrainingDataset
+from maquette.training.trials import Shared, require_alike, trial_runs
 
 if TYPE_CHECKING:
     from maquette.families.protocol import FamilySpec, ModelInfo
-    from maquette.training.state import SavedState
 
 DEFAULT_STEPS = 1000
 
@@ -55,14 +49,20 @@ class Judge(Protocol):
 
 
 def prepare(
-    settings: Settings, *, judge: Judge, resume: Path | None = None, smoke_steps: int | None = None
+    settings: Settings,
+    *,
+    judge: Judge,
+    trials: Sequence[Settings] = (),
+    resume: Path | None = None,
+    smoke_steps: int | None = None,
 ) -> Job:
     """Return the job that `settings` ask for, checked through. Raises MaquetteError with every problem.
 
     `judge` is asked with as much of the run as could be worked out (`rules.verdict.judge`).
 
-    With `resume`, the run of that folder goes on from its latest state; with `smoke_steps` it takes that many steps in
-    a temporary folder.
+    With `trials`, one adapter is trained for each of them over the same base and pictures, in one pass (see `trials.py`);
+    without, `settings` are the only trial. With `resume`, the run of that folder goes on from its latest state; with
+    `smoke_steps` it takes that many steps in a temporary folder.
     """
     gathered = _Gathered()
     info = spec = dataset = None
@@ -71,6 +71,8 @@ def prepare(
     with gathered.part():
         dataset = _scan(settings)
     with gathered.part():
+        require_alike(settings, trials)
+    with gathered.part():
         _require_output(settings, resume, smoke_steps)
     schedule_items: tuple[tuple[Item, ...], tuple[BucketSettings, ...], list[Message]] | None = None
     if dataset is not None and info is not None:
@@ -78,27 +80,34 @@ def prepare(
             schedule_items = bucketed_items(settings, dataset, info.vae_factor)
     verdict = Verdict((), ())
     with gathered.part():
-        verdict = _verdict(judge, settings, info, dataset, schedule_items[0] if schedule_items else None)
+        items = schedule_items[0] if schedule_items else None
+        verdict = _verdict(judge, trials or (settings,), info, dataset, items)
         gathered.problems += verdict.problems
     gathered.raise_all()
     assert info is not None and spec is not None and dataset is not None and schedule_items is not None
-    job = _job(settings, info, spec, dataset, schedule_items, resume, smoke_steps)
+    job = _job(settings, info, spec, dataset, schedule_items, trials or (settings,), resume, smoke_steps)
     return replace(job, messages=(*job.messages, *verdict.messages))
 
 
 def _verdict(
     judge: Judge,
-    settings: Settings,
+    trials: Sequence[Settings],
     info: ModelInfo | None,
     dataset: Dataset | None,
     items: Sequence[Item] | None,
 ) -> Verdict:
-    """Return what the rules say, with as much of the run as could be worked out."""
-    training = settings.training
-    schedule = None
-    if dataset is not None and items is not None and not (training.steps and training.epochs):
-        schedule = schedule_of(settings, dataset, items)
-    return judge(settings, info=info, schedule=schedule, pictures=dataset is not None)
+    """Return what the rules say of every trial, each thing once, with as much of the run as could be worked out."""
+    said = []
+    for settings in trials:
+        training = settings.training
+        schedule = None
+        if dataset is not None and items is not None and not (training.steps and training.epochs):
+            schedule = schedule_of(settings, dataset, items)
+        said.append(judge(settings, info=info, schedule=schedule, pictures=dataset is not None))
+    return Verdict(
+        tuple(dict.fromkeys(problem for verdict in said for problem in verdict.problems)),
+        tuple(dict.fromkeys(message for verdict in said for message in verdict.messages)),
+    )
 
 
 class _Gathered:
@@ -228,6 +237,7 @@ def _job(
     spec: FamilySpec,
     dataset: Dataset,
     bucketed: tuple[tuple[Item, ...], tuple[BucketSettings, ...], list[Message]],
+    trials: Sequence[Settings],
     resume: Path | None,
     smoke_steps: int | None,
 ) -> Job:
@@ -239,31 +249,20 @@ def _job(
     schedule = schedule_of(settings, dataset, items)
     name = resume.resolve().name if resume is not None else run_name(settings)
     folder = RunFolder(_run_path(settings, name, resume, smoke_steps))
-    trial = trial_of(settings)
     clip_skip = settings.model.clip_skip or spec.default_clip_skip
-    fingerprint = _fingerprint(dataset)
-    digest = _digest(settings, fingerprint, info)
-    checkpoints = plan_checkpoints(
-        name,
-        total_steps=schedule.steps,
-        steps_per_epoch=schedule.steps_per_epoch,
-        every_steps=settings.saving.save_every_steps,
-        every_epochs=settings.saving.save_every_epochs,
-    )
-    record, state = _record_and_state(folder, digest, resume)
-    record = record.with_(
-        run=name,
-        settings=dump_settings(settings),
-        base={**record.base, **info.to_json()},
-        dataset=fingerprint,
-        schedule={**_schedule_facts(schedule), "checkpoints": [planned.file_name for planned in checkpoints]},
-        environment=environment(),
+    shared = Shared(
+        settings=settings,
+        name=name,
+        folder=folder,
+        dataset=dataset,
+        schedule=schedule,
+        info=info,
+        resume=resume is not None,
     )
     precision = resolve_precision(training.precision, device)
     return Job(
         settings=settings,
-        trials=(trial,),
-        parts=trained_parts(trial),
+        trials=trial_runs(shared, trials),
         name=name,
         folder=folder,
         info=info,
@@ -281,13 +280,9 @@ def _job(
             schedule=schedule,
         ),
         schedule=schedule,
-        checkpoints=checkpoints,
         device=device,
         precision=precision,
-        digest=digest,
-        record=record,
         messages=(*dataset.warnings, *messages, Message(schedule.explain())),
-        resume=state,
         smoke_steps=smoke_steps,
     )
 
@@ -308,68 +303,3 @@ def _run_path(settings: Settings, name: str, resume: Path | None, smoke_steps: i
     if smoke_steps is not None:
         return Path(tempfile.mkdtemp(prefix="maquette-smoke-")) / name
     return resume.resolve() if resume is not None else (settings.saving.output / name).resolve()
-
-
-def _fingerprint(dataset: Dataset) -> dict[str, Any]:
-    """Return what identifies every picture, caption and folder of the run."""
-    return {**dataset_record(dataset), "warnings": [message.text for message in dataset.warnings]}
-
-
-def _schedule_facts(schedule: Schedule) -> dict[str, Any]:
-    return {
-        "sum": schedule.explain(),
-        "train_items": schedule.train_items,
-        "regularization_items": schedule.regularization_items,
-        "batches_per_epoch": schedule.batches_per_epoch,
-        "steps_per_epoch": schedule.steps_per_epoch,
-        "accumulation": schedule.accumulation,
-        "epochs": schedule.epochs,
-        "steps": schedule.steps,
-    }
-
-
-WITHOUT_EFFECT_ON_WEIGHTS = ("saving", "samples", "check")
-
-
-def _digest(settings: Settings, fingerprint: dict[str, Any], info: ModelInfo) -> str:
-    """Return a hash of all that decides the weights; a state resumes only the run that it belongs to."""
-    values = {
-        key: value for key, value in dump_settings(settings).items() if key not in WITHOUT_EFFECT_ON_WEIGHTS
-    }
-    text = json.dumps([values, fingerprint, info.family, info.prediction], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _record_and_state(
-    folder: RunFolder, digest: str, resume: Path | None
-) -> tuple[RunRecord, SavedState | None]:
-    if resume is None:
-        return RunRecord(run="", created_at=now()), None
-    from maquette.training.state import latest_state
-
-    record = read_record(folder.path)
-    if record.state == "finished":
-        raise OutputError(
-            Problem(
-                str(folder.path),
-                "this run is finished",
-                "an interrupted run",
-                "Start a new run to train longer.",
-            )
-        )
-    state = latest_state(folder.state)
-    if state is not None and state.digest != digest:
-        raise OutputError(
-            Problem(
-                str(folder.path),
-                "pictures, captions or settings changed since the run began",
-                "the same ones: a resumed run equals an uninterrupted one",
-                "Put them back as they were, or start a new run.",
-            )
-        )
-    step = state.step if state else 0
-    kept = tuple(entry for entry in record.checkpoints if entry.step <= step)
-    resumed = (*record.resumed_at_steps, step)
-    return record.with_(
-        checkpoints=kept, resumed_at_steps=resumed, error=None, finished_at=None, step=step
-    ), state

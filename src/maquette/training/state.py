@@ -1,17 +1,17 @@
 """Everything that resuming needs, in one file that is there whole or not at all.
 
 The data order, noise and caption shuffling are pure functions of seed and step (randomness.py), so the state is only what
-training changed: every trial's float32 LoRA tensors, its optimizer's moments, the loss scaler, the step.
+training changed: the trial's float32 LoRA tensors, its optimizer's moments, the loss scaler, the step.
 
-A state is a safetensors file `state-00000400.safetensors`: tensors `trial.lora.KEY` and `trial.optimizer.INDEX.NAME`; its
-metadata holds the step and the digest of the settings that decide the weights.
+A state is one trial's: a safetensors file `state-00000400.safetensors` with tensors `0.lora.KEY` and `0.optimizer.INDEX.NAME`.
+Its metadata hold the step, the digest of the settings that decide the weights, the optimizer's groups and the loss scaler.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,11 +24,14 @@ from maquette.errors import OutputError, Problem
 from maquette.files import replacing
 
 if TYPE_CHECKING:
-    from maquette.lora.adapter import LoraAdapter
     from maquette.training.optimize import TrialOptimizer
 
 STATE_NAME = re.compile(r"state-(\d{8})\.safetensors$")
 KEPT_STATES = 2
+OF_THE_DEVICE = ("params", "fused", "foreach", "capturable", "differentiable")
+"""Entries of a parameter group that say which tensors and kernels it works on, not what it has learnt."""
+# The number of the trial within the file, which is always the first: each trial has a file of its own.
+_LORA, _OPTIMIZER = "0.lora.", "0.optimizer."
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class SavedState:
     step: int
     digest: str
     tensors: dict[str, torch.Tensor]
+    groups: list[dict[str, Any]]
+    """What the optimizer kept of each parameter group; [] in states of earlier releases."""
     scaler: dict[str, Any] | None
 
 
@@ -46,21 +51,23 @@ def save_state(
     folder: Path,
     step: int,
     digest: str,
-    adapter: LoraAdapter,
-    optimizers: Sequence[TrialOptimizer],
+    parameters: Mapping[str, torch.nn.Parameter],
+    optimizer: TrialOptimizer,
     scaler: torch.amp.GradScaler | None,
 ) -> Path:
-    """Write the state after `step` optimizer steps; older ones beyond the newest two are removed afterwards."""
-    tensors: dict[str, torch.Tensor] = {}
-    for index, optimizer in enumerate(optimizers):
-        for name, parameter in _named_parameters(adapter, index):
-            tensors[f"{index}.lora.{name}"] = parameter.detach().cpu().contiguous()
-        for number, moments in optimizer.torch_optimizer.state_dict()["state"].items():
-            for name, value in moments.items():
-                tensors[f"{index}.optimizer.{number}.{name}"] = value.detach().cpu().contiguous()
+    """Write one trial's state after `step` optimizer steps; older ones beyond the newest two are removed afterwards.
+
+    `parameters` are the trial's by name (`LoraAdapter.named_parameters`).
+    """
+    tensors = {f"{_LORA}{name}": _on_cpu(parameter) for name, parameter in parameters.items()}
+    state = optimizer.torch_optimizer.state_dict()
+    for number, moments in state["state"].items():
+        for name, value in moments.items():
+            tensors[f"{_OPTIMIZER}{number}.{name}"] = _on_cpu(torch.as_tensor(value))
     metadata = {
         "step": str(step),
         "digest": digest,
+        "groups": json.dumps([_plain(group) for group in state["param_groups"]]),
         "scaler": json.dumps(scaler.state_dict()) if scaler is not None else "",
     }
     path = folder / f"state-{step:08d}.safetensors"
@@ -95,38 +102,59 @@ def latest_state(folder: Path) -> SavedState | None:
     return None
 
 
+def state_at(folder: Path, step: int) -> SavedState | None:
+    """Return the state after `step` steps, or None where there is none that is whole."""
+    try:
+        return _read(folder / f"state-{step:08d}.safetensors")
+    except (SafetensorError, OSError, KeyError, ValueError):
+        return None
+
+
 def restore_state(
     state: SavedState,
-    adapter: LoraAdapter,
-    optimizers: Sequence[TrialOptimizer],
+    parameters: Mapping[str, torch.nn.Parameter],
+    optimizer: TrialOptimizer,
     scaler: torch.amp.GradScaler | None,
 ) -> None:
-    """Put `state` back into adapter, optimizers and scaler, bit for bit."""
+    """Put `state` back into a trial's parameters, optimizer and scaler, bit for bit."""
     with torch.no_grad():
-        for index, optimizer in enumerate(optimizers):
-            for name, parameter in _named_parameters(adapter, index):
-                parameter.copy_(state.tensors[f"{index}.lora.{name}"])
-            optimizer.torch_optimizer.load_state_dict(
-                _optimizer_state(state, index, optimizer.torch_optimizer)
-            )
+        for name, parameter in parameters.items():
+            parameter.copy_(state.tensors[f"{_LORA}{name}"])
+        optimizer.torch_optimizer.load_state_dict(_optimizer_state(state, optimizer.torch_optimizer))
     if scaler is not None and state.scaler:
         scaler.load_state_dict(state.scaler)
 
 
-def _named_parameters(adapter: LoraAdapter, trial: int) -> Iterator[tuple[str, torch.nn.Parameter]]:
-    for key, layer in adapter.layers.items():
-        for name, parameter in zip(("down", "up"), layer.weights(trial) or (), strict=False):
-            yield f"{key}.{name}", parameter
+def _on_cpu(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().cpu().contiguous()
 
 
-def _optimizer_state(state: SavedState, trial: int, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+def _optimizer_state(state: SavedState, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     moments: dict[int, dict[str, torch.Tensor]] = {}
-    prefix = f"{trial}.optimizer."
     for key, value in state.tensors.items():
-        if key.startswith(prefix):
-            number, name = key.removeprefix(prefix).split(".", 1)
+        if key.startswith(_OPTIMIZER):
+            number, name = key.removeprefix(_OPTIMIZER).split(".", 1)
             moments.setdefault(int(number), {})[name] = value
-    return {"state": moments, "param_groups": optimizer.state_dict()["param_groups"]}
+    groups = optimizer.state_dict()["param_groups"]
+    saved = state.groups or [{} for _ in groups]
+    return {
+        "state": moments,
+        "param_groups": [{**group, **known} for group, known in zip(groups, saved, strict=True)],
+    }
+
+
+def _plain(group: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an optimizer keeps of a parameter group: numbers and switches, but not how this device computes them."""
+    kept = {name: value for name, value in group.items() if name not in OF_THE_DEVICE}
+    return {name: value.item() if isinstance(value, torch.Tensor) else value for name, value in kept.items()}
+
+
+def _groups(text: str) -> list[dict[str, Any]]:
+    """Return saved parameter groups; JSON knows no tuples, and optimizers compare pairs such as betas with tuples."""
+    return [
+        {name: tuple(value) if isinstance(value, list) else value for name, value in group.items()}
+        for group in json.loads(text)
+    ]
 
 
 def _state_files(folder: Path) -> list[Path]:
@@ -138,4 +166,5 @@ def _read(path: Path) -> SavedState:
         metadata = file.metadata()
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
     scaler = json.loads(metadata["scaler"]) if metadata["scaler"] else None
-    return SavedState(path, int(metadata["step"]), metadata["digest"], tensors, scaler)
+    groups = _groups(metadata.get("groups", "[]"))
+    return SavedState(path, int(metadata["step"]), metadata["digest"], tensors, groups, scaler)

@@ -1,0 +1,135 @@
+"""What one trial leaves behind: its record, metrics, checkpoints, samples and state. The loop has one of these a trial."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from maquette.events import Artifact, Event, Message
+from maquette.files import sha256_file
+from maquette.logs.metrics import MetricsLog, read_metrics, writes_tensorboard
+from maquette.project.records import Checkpoint, RunRecord
+from maquette.project.settings import Settings
+from maquette.training.checkpoints import PlannedCheckpoint
+from maquette.training.job import Job, TrialRun
+
+if TYPE_CHECKING:
+    from maquette.families.protocol import BaseModel
+    from maquette.lora.adapter import LoraAdapter
+    from maquette.training.engine import Engine, StepResult
+
+SampleDrawer = Callable[["BaseModel", "LoraAdapter", int, Settings, int, Path], Sequence[dict[str, Any]]]
+"""Draws a trial's samples of a step into a folder (model, adapter, trial, settings, step, folder); returns a record of each.
+Drawing lives above training, so it is handed in."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialResult:
+    """What one trial of a finished run is: its folder, its LoRA, its loss over the last epoch, its record."""
+
+    run: Path
+    lora: Path
+    final_loss: float
+    record: RunRecord
+
+
+class TrialOutput:
+    """Writes the files of trial `index` of a job; `record` is what its run.json says."""
+
+    def __init__(self, job: Job, index: int) -> None:
+        self.job = job
+        self.index = index
+        self.run: TrialRun = job.trials[index]
+        self.record = self.run.record
+
+    def note(self, **changes: Any) -> None:
+        """Write `changes` into the record on disk."""
+        self.record = self.record.with_(**changes)
+        self.record.write(self.run.folder)
+
+    def open_metrics(self, first_step: int) -> MetricsLog:
+        """Return the trial's log of steps; lines after `first_step` are dropped."""
+        folder = self.run.folder
+        events = folder.events if writes_tensorboard(self.run.settings.saving.tensorboard) else None
+        return MetricsLog(folder.metrics, events, resume_step=first_step)
+
+    def log(self, metrics: MetricsLog, step: int, result: StepResult, more: Mapping[str, Any]) -> None:
+        """Append what step `step` (1-based) measured for this trial, and `more`, which is the machine's."""
+        names = [f"lr_{part}" for part in self.run.parts]
+        metrics.write(
+            step,
+            {
+                "loss": result.losses[self.index],
+                "gradient_norm": result.gradient_norms[self.index],
+                **dict(zip(names, result.learning_rates[self.index], strict=True)),
+                **more,
+            },
+        )
+        self.record = self.record.with_(step=step)
+
+    def due(self, step: int) -> list[PlannedCheckpoint]:
+        """Return the checkpoints that are written after `step` steps."""
+        return [planned for planned in self.run.checkpoints if planned.step == step]
+
+    def save_checkpoint(
+        self, engine: Engine, planned: PlannedCheckpoint, base_sha256: str
+    ) -> Iterator[Event]:
+        """Write the trial's LoRA as it is now, and say so in the record."""
+        from maquette.training.export import save_checkpoint
+
+        path = self.run.folder.checkpoints / planned.file_name
+        state = engine.adapter.state_dict(self.index)
+        saved = save_checkpoint(path, state, self.job, self.run, planned, base_sha256)
+        yield from (Message(note, "warning") for note in saved.notes)
+        entry = Checkpoint(
+            path=path.relative_to(self.run.folder.path).as_posix(),
+            step=planned.step,
+            epoch=planned.epoch,
+            final=planned.final,
+            sha256=sha256_file(path),
+        )
+        others = tuple(known for known in self.record.checkpoints if known.path != entry.path)
+        self.note(checkpoints=(*others, entry))
+        yield Artifact("checkpoint", path)
+
+    def draw_samples(self, engine: Engine, draw: SampleDrawer, step: int) -> Iterator[Event]:
+        """Draw the trial's samples of `step`, and say so in the record."""
+        folder = self.run.folder
+        drawn = draw(engine.model, engine.adapter, self.index, self.run.settings, step, folder.samples)
+        known = tuple(entry for entry in self.record.samples if entry["step"] != step)
+        self.note(samples=(*known, *drawn))
+        for entry in drawn:
+            yield Artifact("sample", folder.path / entry["path"])
+
+    def save_state(self, engine: Engine, step: int) -> None:
+        """Write what resuming after `step` steps needs."""
+        from maquette.training.state import save_state
+
+        parameters = engine.adapter.named_parameters_of(self.index)
+        optimizer = engine.optimizers[self.index]
+        save_state(self.run.folder.state, step, self.run.digest, parameters, optimizer, engine.scaler)
+
+    def restore(self, engine: Engine) -> None:
+        """Put the state that the trial goes on from into `engine`; nothing happens where it begins anew."""
+        from maquette.training.state import restore_state
+
+        if self.run.resume is not None:
+            parameters = engine.adapter.named_parameters_of(self.index)
+            restore_state(self.run.resume, parameters, engine.optimizers[self.index], engine.scaler)
+
+    def final_loss(self) -> float:
+        """Return the mean loss over the last epoch's steps: one step's loss alone says nothing."""
+        steps = self.job.schedule.steps_per_epoch
+        losses = [row["loss"] for row in read_metrics(self.run.folder.metrics)][-steps:]
+        return sum(losses) / len(losses) if losses else float("nan")
+
+    def result(self) -> TrialResult:
+        """Return what the finished trial is."""
+        return TrialResult(
+            run=self.run.folder.path,
+            lora=self.run.folder.checkpoints / self.run.checkpoints[-1].file_name,
+            final_loss=self.record.final_loss or 0.0,
+            record=self.record,
+        )

@@ -1,0 +1,243 @@
+"""The trials of a job: what may differ between them, where each one's files go, and where each goes on.
+
+One trial is an ordinary run: its files lie in the run's own folder. Several lie each in a folder of its own below it, which is
+a whole run's folder: with a record, metrics, checkpoints, samples and state, as if it had been trained alone.
+
+    RUN/trials/NAME-01/run.json, metrics.jsonl, checkpoints/NAME-01.safetensors, …
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from maquette.dataset.records import Dataset
+from maquette.dataset.repeats import Schedule
+from maquette.dataset.summary import dataset_record
+from maquette.errors import ConfigError, OutputError, Problem
+from maquette.project.config_file import dump_settings
+from maquette.project.records import RunFolder, RunRecord, environment, now, read_record
+from maquette.project.settings import Settings
+from maquette.training.checkpoints import plan_checkpoints
+from maquette.training.config import trial_of
+from maquette.training.job import TrialRun
+
+if TYPE_CHECKING:
+    from maquette.families.protocol import ModelInfo
+    from maquette.training.state import SavedState
+
+TRIALS = "trials"
+"""Folder below a run of several trials that holds theirs."""
+OWN_TRAINING = (
+    "learning_rate",
+    "unet_lr",
+    "text_encoder_lr",
+    "optimizer",
+    "weight_decay",
+    "lr_scheduler",
+    "warmup_steps",
+    "lr_cycles",
+    "lr_power",
+    "max_grad_norm",
+    "min_snr_gamma",
+    "noise_offset",
+    "prior_loss_weight",
+    "seed",
+)
+"""Settings of `[training]` in which trials may differ, beside all of `[lora]`."""
+WITHOUT_EFFECT_ON_WEIGHTS = ("saving", "samples", "check")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shared:
+    """What the trials of a job have in common: the run's settings and name, its pictures, steps and base."""
+
+    settings: Settings
+    name: str
+    folder: RunFolder
+    dataset: Dataset
+    schedule: Schedule
+    info: ModelInfo
+    resume: bool
+
+    @property
+    def pictures_seed(self) -> int:
+        """The seed of the pictures' order and captions, which all trials see alike."""
+        return self.settings.training.seed
+
+
+def require_alike(shared: Settings, trials: Sequence[Settings]) -> None:
+    """Raise ConfigError, naming every setting in which `trials` differ but must not: they share base and pictures."""
+    common = _common(shared)
+    problems = []
+    for number, trial in enumerate(trials, 1):
+        for name, value in _common(trial).items():
+            if value != common[name]:
+                given = f"{value!r}, where the run has {common[name]!r}"
+                remedy = f"Trials may differ in [lora] and in {', '.join(OWN_TRAINING)}."
+                problems.append(
+                    Problem(f"trial {number}: {name}", given, "the same for all trials of a run", remedy)
+                )
+    if problems:
+        raise ConfigError(problems)
+
+
+def _common(settings: Settings) -> dict[str, Any]:
+    tables = dump_settings(settings)
+    return {
+        f"[{section}] {name}": value
+        for section, table in tables.items()
+        for name, value in table.items()
+        if section != "lora" and not (section == "training" and name in OWN_TRAINING)
+    }
+
+
+def trial_runs(shared: Shared, trials: Sequence[Settings]) -> tuple[TrialRun, ...]:
+    """Return a record for each of `trials`; resumed ones go on from one and the same step.
+
+    Raises OutputError when a run cannot be resumed: it is finished, changed, or its trials' states do not meet.
+    """
+    alone = len(trials) == 1
+    runs = []
+    for number, settings in enumerate(trials, 1):
+        name = shared.name if alone else f"{shared.name}-{number:02d}"
+        folder = shared.folder if alone else RunFolder(shared.folder.path / TRIALS / name)
+        runs.append(_trial_run(shared, settings, name, folder))
+    return _at_one_step(runs) if shared.resume else tuple(runs)
+
+
+def _trial_run(shared: Shared, settings: Settings, name: str, folder: RunFolder) -> TrialRun:
+    fingerprint = _fingerprint(shared.dataset)
+    digest = _digest(settings, fingerprint, shared.info, shared.pictures_seed)
+    schedule, saving = shared.schedule, settings.saving
+    checkpoints = plan_checkpoints(
+        name,
+        total_steps=schedule.steps,
+        steps_per_epoch=schedule.steps_per_epoch,
+        every_steps=saving.save_every_steps,
+        every_epochs=saving.save_every_epochs,
+    )
+    record, state = _record_and_state(folder, digest) if shared.resume else (_new_record(), None)
+    record = record.with_(
+        run=name,
+        settings=dump_settings(settings),
+        base={**record.base, **shared.info.to_json()},
+        dataset=fingerprint,
+        schedule={
+            **_schedule_facts(schedule),
+            "checkpoints": [planned.file_name for planned in checkpoints],
+            **_other_order(settings, shared.pictures_seed),
+        },
+        environment=environment(),
+    )
+    return TrialRun(
+        settings=settings,
+        trial=trial_of(settings),
+        name=name,
+        folder=folder,
+        checkpoints=checkpoints,
+        digest=digest,
+        record=record,
+        resume=state,
+    )
+
+
+def _new_record() -> RunRecord:
+    return RunRecord(run="", created_at=now())
+
+
+def _other_order(settings: Settings, pictures_seed: int) -> dict[str, int]:
+    """A trial of another seed than the run's sees the pictures in the run's order: its record says so."""
+    return {"pictures_seed": pictures_seed} if settings.training.seed != pictures_seed else {}
+
+
+def _fingerprint(dataset: Dataset) -> dict[str, Any]:
+    """Return what identifies every picture, caption and folder of the run."""
+    return {**dataset_record(dataset), "warnings": [message.text for message in dataset.warnings]}
+
+
+def _schedule_facts(schedule: Schedule) -> dict[str, Any]:
+    return {
+        "sum": schedule.explain(),
+        "train_items": schedule.train_items,
+        "regularization_items": schedule.regularization_items,
+        "batches_per_epoch": schedule.batches_per_epoch,
+        "steps_per_epoch": schedule.steps_per_epoch,
+        "accumulation": schedule.accumulation,
+        "epochs": schedule.epochs,
+        "steps": schedule.steps,
+    }
+
+
+def _digest(settings: Settings, fingerprint: Mapping[str, Any], info: ModelInfo, pictures_seed: int) -> str:
+    """Return a hash of all that decides the weights; a state resumes only the run that it belongs to."""
+    values = {
+        key: value for key, value in dump_settings(settings).items() if key not in WITHOUT_EFFECT_ON_WEIGHTS
+    }
+    facts: list[Any] = [values, fingerprint, info.family, info.prediction]
+    facts += list(_other_order(settings, pictures_seed).values())
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+# --- resuming --------------------------------------------------------------------------------------------
+
+
+def _record_and_state(folder: RunFolder, digest: str) -> tuple[RunRecord, SavedState | None]:
+    """Return what is known of a run that goes on, and its newest state."""
+    from maquette.training.state import latest_state
+
+    record = read_record(folder.path)
+    if record.state == "finished":
+        raise OutputError(
+            Problem(
+                str(folder.path),
+                "this run is finished",
+                "an interrupted run",
+                "Start a new run to train longer.",
+            )
+        )
+    state = latest_state(folder.state)
+    if state is not None and state.digest != digest:
+        raise OutputError(
+            Problem(
+                str(folder.path),
+                "pictures, captions or settings changed since the run began",
+                "the same ones: a resumed run equals an uninterrupted one",
+                "Put them back as they were, or start a new run.",
+            )
+        )
+    return record, state
+
+
+def _at_one_step(runs: Sequence[TrialRun]) -> tuple[TrialRun, ...]:
+    """Return `runs` with states of one step: a stop between two trials' saves leaves one of them a state ahead."""
+    step = min(run.resume.step if run.resume else 0 for run in runs)
+    return tuple(_back_at(run, step) for run in runs)
+
+
+def _back_at(run: TrialRun, step: int) -> TrialRun:
+    from maquette.training.state import state_at
+
+    state = run.resume
+    if state is not None and state.step != step:
+        state = state_at(run.folder.state, step) if step else None
+        if step and state is None:
+            raise OutputError(
+                Problem(
+                    str(run.folder.path),
+                    f"it has no whole state of step {step}, where another trial stopped",
+                    "states of one step for all trials of a run",
+                    "Train anew under another --name, or resume each trial by itself.",
+                )
+            )
+    record = run.record.with_(
+        checkpoints=tuple(entry for entry in run.record.checkpoints if entry.step <= step),
+        resumed_at_steps=(*run.record.resumed_at_steps, step),
+        error=None,
+        finished_at=None,
+        step=step,
+    )
+    return replace(run, resume=state, record=record)
