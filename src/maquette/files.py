@@ -48,7 +48,35 @@ def write_atomic(path: Path, content: bytes | str) -> Path:
 
 def write_json(path: Path, value: Any) -> Path:
     """Write `value` as indented JSON, whole or not at all; return `path`."""
-    return write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    return write_atomic(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """Return `value` as the indented JSON of a file."""
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def append_line(path: Path, value: Any) -> None:
+    """Append one JSON line that is on the disk when this returns; an unfinished line before it is closed first."""
+    with path.open("ab+") as stream:
+        if stream.tell():
+            stream.seek(-1, os.SEEK_END)
+            if stream.read(1) != b"\n":
+                stream.write(b"\n")
+        stream.write(json.dumps(value, ensure_ascii=False).encode("utf-8") + b"\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a JSON-lines file; lines that were cut short are passed over."""
+    for line in path.read_bytes().split(b"\n"):
+        try:
+            value = json.loads(line) if line.strip() else None
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(value, dict):
+            yield value
 
 
 def sha256_file(path: Path) -> str:

@@ -79,7 +79,7 @@ def files_below(root: Path) -> dict[str, bytes]:
     return {
         path.relative_to(root).as_posix(): path.read_bytes()
         for path in sorted(root.rglob("*"))
-        if path.is_file() and ".captions" not in path.parts
+        if path.is_file() and ".maquette" not in path.parts
     }
 
 

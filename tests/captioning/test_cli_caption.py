@@ -59,7 +59,7 @@ def test_the_last_change_is_shown_and_taken_back(root: Path) -> None:
     assert "[-ginger hair, -]" in shown or "[-ginger hair" in shown
     assert "{+spyke_plasma_v1" in shown
     assert table(root, "--diff")["diff"][0]["after"] == V3 + "\n"
-    assert table(root, "--undo")["restored"] == ["10_x/a.txt"]
+    assert table(root, "--undo")["restored"] == [str(root / "10_x" / "a.txt")]
     assert files_below(root) == before
 
 

@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maquette.captioning.history import History
+from maquette.captioning.history import begin, differences, write_caption
 from maquette.captioning.records import Difference
 from maquette.captioning.replace import replace_events
 from maquette.captioning.words_diff import unified, word_pieces
-from maquette.errors import ConfigError
+from maquette.errors import ConfigError, OutputError
+from maquette.project.journal import Journal
+from maquette.project.undoing import undo
 from tests.captioning.common import files_below, make_folder, result_of
 
 texts = st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\x00"), max_size=40)
@@ -35,7 +37,7 @@ def test_replacing_and_undoing_is_no_change(
         after = files_below(root)
         assert {name for name in after if after[name] != before[name]} == set(result.written)
         if result.written:
-            History(root).undo()
+            undo(root)
         assert files_below(root) == before
 
 
@@ -49,55 +51,53 @@ def test_undoing_walks_back_through_every_state(writes: list[tuple[int, str]], d
         index = 0
         while index < len(writes):
             size = data.draw(st.integers(1, 3))
-            recorder = History(root).begin("test")
+            recorder = begin(root, "test")
             done: set[int] = set()
             for number, text in writes[index : index + size]:
                 if number not in done:
-                    recorder.write(root / f"p{number}.txt", text)
+                    write_caption(recorder, root / f"p{number}.txt", text)
                     done.add(number)
             states.append(files_below(root))
             index += size
         for state in reversed(states[:-1]):
-            History(root).undo()
+            undo(root)
             assert files_below(root) == state
-        with pytest.raises(ConfigError):
-            History(root).undo()
+        with pytest.raises(OutputError, match="nothing to undo"):
+            undo(root)
 
 
 def test_a_change_that_was_killed_between_record_and_file_is_undone_cleanly(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("old a")
     (tmp_path / "b.txt").write_text("old b")
-    recorder = History(tmp_path).begin("test")
-    recorder.write(tmp_path / "a.txt", "new a")
-    recorder._record({"path": "b.txt", "before": "old b", "after": "new b\n"})
-    file = tmp_path / ".captions" / "0001.jsonl"
+    recorder = begin(tmp_path, "test")
+    write_caption(recorder, tmp_path / "a.txt", "new a")
+    recorder.note_all([(tmp_path / "b.txt", b"new b\n", "")])
+    file = Journal(tmp_path).file_of(1)
     file.write_bytes(file.read_bytes() + b'{"path": "c.t')
-    undone = History(tmp_path).undo()
-    assert undone.restored == ("a.txt",) and undone.kept == ()
+    undone = undo(tmp_path)
+    assert undone.restored == (tmp_path / "a.txt",) and undone.kept == ()
     assert files_below(tmp_path) == {"a.txt": b"old a", "b.txt": b"old b"}
 
 
 def test_what_a_person_wrote_since_is_left_alone(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / f"{name}.txt").write_text(f"old {name}")
-    recorder = History(tmp_path).begin("test")
+    recorder = begin(tmp_path, "test")
     for name in ("a", "b"):
-        recorder.write(tmp_path / f"{name}.txt", f"new {name}")
+        write_caption(recorder, tmp_path / f"{name}.txt", f"new {name}")
     (tmp_path / "a.txt").write_text("by hand")
-    undone = History(tmp_path).undo()
-    assert undone.kept == ("a.txt",) and undone.restored == ("b.txt",)
+    undone = undo(tmp_path)
+    assert undone.kept == (tmp_path / "a.txt",) and undone.restored == (tmp_path / "b.txt",)
     assert files_below(tmp_path) == {"a.txt": b"by hand", "b.txt": b"old b"}
-    assert "old a" in undone.file.read_text(encoding="utf-8")
+    assert undone.old_texts is not None and "old a" in undone.old_texts.read_text(encoding="utf-8")
 
 
 def test_the_difference_is_between_the_last_change_and_now(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("one, two")
-    History(tmp_path).begin("test").write(tmp_path / "a.txt", "one, three")
-    assert History(tmp_path).differences() == (
-        Difference(path="a.txt", before="one, two", after="one, three\n"),
-    )
+    write_caption(begin(tmp_path, "test"), tmp_path / "a.txt", "one, three")
+    assert differences(tmp_path) == (Difference(path="a.txt", before="one, two", after="one, three\n"),)
     (tmp_path / "a.txt").write_text("one, two")
-    assert History(tmp_path).differences() == ()
+    assert differences(tmp_path) == ()
 
 
 @given(texts, texts)
@@ -140,7 +140,7 @@ def test_a_dry_replacement_writes_nothing(tmp_path: Path) -> None:
     before = files_below(root)
     result = result_of(replace_events(root, find="cape", replace="cloak", dry_run=True))
     assert result.occurrences == 1 and result.diff[0].after == "white cloak"
-    assert files_below(root) == before and not (root / ".captions").exists()
+    assert files_below(root) == before and not (root / ".maquette").exists()
 
 
 @pytest.mark.parametrize(("find", "replace"), [("", "x"), ("(", "x"), ("a", r"\2")])

@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maquette.captioning.history import History
 from maquette.captioning.records import Draft
 from maquette.captioning.replace import replace_events
 from maquette.captioning.run import caption_events
 from maquette.captioning.sources import SourceOptions
 from maquette.errors import ConfigError, DatasetError, MaquetteError
+from maquette.project.undoing import changes_at, undo
 from tests.captioning.common import LoopbackServer, caption, files_below, make_folder, result_of, says
 
 V2 = "ginger hair, red bandana, full body, front view, standing, white sleeveless cloak, white background"
@@ -37,7 +37,7 @@ def test_a_dry_run_changes_no_byte(tmp_path: Path, source: str) -> None:
     result = caption(root, source=source, dry_run=True, overwrite=True)
     assert result.written and result.diff and result.preview
     assert files_below(tmp_path) == before
-    assert not (root / ".captions").exists()
+    assert not (root / ".maquette").exists()
 
 
 def test_a_rewrite_is_written_and_undone_byte_for_byte(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_a_rewrite_is_written_and_undone_byte_for_byte(tmp_path: Path) -> None:
     assert (root / "10_x" / "a.txt").read_text() == V3 + "\n"
     assert result.captions == {"10_x/a.png": V3}
     assert result.diff[0].before == V2
-    History(root).undo()
+    undo(root)
     assert files_below(root) == before
 
 
@@ -72,10 +72,10 @@ def test_undoing_everything_brings_back_the_beginning(tmp_path_factory: Any, tas
     )
     states = [files_below(root)]
     for number, task in enumerate(tasks):
-        changes = History(root).numbers()
+        changes = changes_at(root)
         if task == "undo":
             if changes:
-                History(root).undo()
+                undo(root)
                 states.pop()
         elif task == "replace":
             result_of(replace_events(root, find="standing", replace=f"standing {number}"))
@@ -83,11 +83,11 @@ def test_undoing_everything_brings_back_the_beginning(tmp_path_factory: Any, tas
             source = "rewrite" if task == "detailed" else task
             strategy = "detailed" if task == "detailed" else "character"
             caption(root, source=source, strategy=strategy, overwrite=True)
-        if len(History(root).numbers()) > len(changes):
+        if len(changes_at(root)) > len(changes):
             states.append(files_below(root))
         assert files_below(root) == states[-1]
     for state in reversed(states[:-1]):
-        History(root).undo()
+        undo(root)
         assert files_below(root) == state
 
 
@@ -189,9 +189,9 @@ def test_a_killed_run_goes_on_without_asking_again(tmp_path: Path) -> None:
         result = ask(root, server.url, workers=1)
         assert len(server.questions) == 12 + 1 + 4
         assert len(list(root.glob("*.txt"))) == 16 and not result.refused
-        assert not (root / ".captions" / "running.jsonl").exists()
-    while History(root).numbers():
-        History(root).undo()
+        assert not (root / ".maquette" / "captioning.jsonl").exists()
+    while changes_at(root):
+        undo(root)
     assert not list(root.glob("*.txt"))
 
 
@@ -238,7 +238,7 @@ def test_a_source_that_says_the_same_of_all_is_refused_and_not_asked_further(tmp
         assert len(result.refused) == 20 and not result.written
         assert len(server.questions) == 10
         assert "same answer for every picture" in result.refused["p00.png"][0]
-        assert not (root / ".captions" / "running.jsonl").exists()
+        assert not (root / ".maquette" / "captioning.jsonl").exists()
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_what_cannot_be_meant_is_said_before_anything_happens(
     with pytest.raises(ConfigError) as caught:
         caption_events(root, **{"strategy": "character", **given_})
     assert words in str(caught.value).lower() or words in str(caught.value)
-    assert not (root / ".captions").exists()
+    assert not (root / ".maquette").exists()
 
 
 def test_a_folder_without_pictures_or_subject_is_refused(tmp_path: Path) -> None:

@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from maquette.checking.fixing import UNDO_FOLDER, apply_fixes, has_undo, undo_last
+from maquette.checking.fixing import apply_fixes
 from maquette.errors import OutputError
 from maquette.findings.records import Edit, Finding, Fix, SetAside, WriteBytes, WriteText
+from maquette.project.journal import Journal
+from maquette.project.undoing import undo
+
+OWN = ".maquette"
 
 
 def finding(*edits: Edit, code: str = "CAP001") -> Finding:
@@ -28,7 +32,7 @@ def snapshot(root: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(root)): path.read_bytes()
         for path in sorted(root.rglob("*"))
-        if path.is_file() and UNDO_FOLDER not in path.parts
+        if path.is_file() and OWN not in path.parts
     }
 
 
@@ -44,10 +48,10 @@ def test_undo_restores_every_byte(root: Path) -> None:
     )
     assert len(applied) == 3
     assert snapshot(root) == {"a.txt": "zwölf".encode(), "new.bin": b"\x00"}
-    assert has_undo(root)
-    undo_last(root)
+    assert Journal(root).changes()
+    undo(root)
     assert snapshot(root) == before
-    assert not (root / UNDO_FOLDER).exists()
+    assert not (root / OWN).exists()
 
 
 def test_repairs_are_taken_back_one_after_the_other(root: Path) -> None:
@@ -56,10 +60,10 @@ def test_repairs_are_taken_back_one_after_the_other(root: Path) -> None:
         apply_fixes([finding(WriteText(root / "a.txt", text))], root)
         states.append(snapshot(root))
     for expected in reversed(states[:-1]):
-        undo_last(root)
+        undo(root)
         assert snapshot(root) == expected
     with pytest.raises(OutputError, match="nothing to undo"):
-        undo_last(root)
+        undo(root)
 
 
 def test_rounds_of_one_session_are_taken_back_together(root: Path) -> None:
@@ -70,9 +74,9 @@ def test_rounds_of_one_session_are_taken_back_together(root: Path) -> None:
     apply_fixes(
         [finding(WriteText(root / "a.txt", "second")), finding(SetAside(root / "b.png"))], root, session="s"
     )
-    assert undo_last(root) == (root / "a.txt", root / "b.png")
+    assert undo(root).restored == (root / "a.txt", root / "b.png")
     assert snapshot(root) == earlier
-    undo_last(root)
+    undo(root)
     assert snapshot(root) == before
 
 
@@ -93,10 +97,10 @@ def test_a_file_that_somebody_changed_since_is_not_overwritten(root: Path) -> No
     apply_fixes([finding(WriteText(root / "a.txt", "repaired")), finding(SetAside(root / "b.png"))], root)
     (root / "a.txt").write_text("my own newer words")
     with pytest.raises(OutputError, match="changed since"):
-        undo_last(root)
+        undo(root)
     assert (root / "a.txt").read_text() == "my own newer words"
     assert not (root / "b.png").exists(), "all or nothing: the other file is not touched either"
-    assert has_undo(root)
+    assert Journal(root).changes()
 
 
 def test_a_repair_that_was_cut_off_can_be_undone(root: Path) -> None:
@@ -104,11 +108,11 @@ def test_a_repair_that_was_cut_off_can_be_undone(root: Path) -> None:
     before = snapshot(root)
     apply_fixes([finding(WriteText(root / "a.txt", "repaired")), finding(SetAside(root / "b.png"))], root)
     (root / "b.png").write_bytes(b"picture")  # as if the edit had not happened
-    undo_last(root)
+    undo(root)
     assert snapshot(root) == before
 
 
 def test_without_repairs_nothing_is_written(root: Path) -> None:
     bare = Finding(code="CAP001", severity="error", path=root, message="m", remedy="r")
     assert apply_fixes([bare], root) == ()
-    assert not (root / UNDO_FOLDER).exists()
+    assert not (root / OWN).exists()

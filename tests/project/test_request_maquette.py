@@ -16,6 +16,7 @@ NOT_A_REQUEST = {
     "weight_decay",
     "lr_power",
     "state_every_steps",
+    "tensorboard",
     "negative_prompt",
     "sample_seed",
     "sample_steps",

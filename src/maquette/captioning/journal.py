@@ -1,6 +1,6 @@
 """Answers of a run that is under way, so that a killed one does not ask for them again.
 
-`.captions/running.jsonl`: a header that says what was asked how, then one line an answer, on the disk before its caption is
+`.maquette/captioning.jsonl`: a header that says what was asked how, then one line an answer, on the disk before its caption is
 written. A run that ends removes it; a run that asks otherwise begins anew.
 """
 
@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from maquette.captioning.history import FOLDER, append_line, read_lines
 from maquette.captioning.records import Answer, Target
 from maquette.captioning.targets import file_state
 from maquette.errors import OutputError, Problem
+from maquette.files import append_line, read_lines
 
-NAME = "running.jsonl"
+PLACE = Path(".maquette") / "captioning.jsonl"
 
 
 class Journal:
@@ -26,7 +26,7 @@ class Journal:
 
     def __init__(self, root: Path, how: Mapping[str, Any], *, keep: bool = True) -> None:
         """`how` is everything that answers depend on besides the pictures; `keep` False remembers nothing on disk."""
-        self._file = Path(root) / FOLDER / NAME
+        self._file = Path(root) / PLACE
         self._keep = keep
         self._lock = threading.Lock()
         self._how = hashlib.sha256(json.dumps(how, sort_keys=True, default=str).encode()).hexdigest()
@@ -54,7 +54,7 @@ class Journal:
         try:
             with self._lock:
                 if not self._file.is_file():
-                    self._file.parent.mkdir(exist_ok=True)
+                    self._file.parent.mkdir(parents=True, exist_ok=True)
                     append_line(self._file, {"how": self._how})
                 append_line(self._file, line)
         except OSError as error:
@@ -71,6 +71,8 @@ class Journal:
         """Forget everything: the run is done."""
         if self._keep:
             self._file.unlink(missing_ok=True)
+            if self._file.parent.is_dir() and not any(self._file.parent.iterdir()):
+                self._file.parent.rmdir()
 
     def _read(self) -> dict[str, dict[str, Any]]:
         if not self._file.is_file():

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from maquette.captioning.history import History
+from maquette.captioning.history import begin, write_caption
 from maquette.captioning.records import Difference, Target, vars_of
 from maquette.captioning.targets import find_place, find_targets
 from maquette.errors import ConfigError, Problem
@@ -114,7 +114,7 @@ def _events(
 ) -> Iterator[Event]:
     began = time.perf_counter()
     files = sorted({target.caption for target in targets if target.caption.is_file()})
-    recorder = History(root).begin(what)
+    recorder = begin(root, what)
     differences: list[Difference] = []
     refused: dict[str, tuple[str, ...]] = {}
     occurrences = 0
@@ -137,7 +137,7 @@ def _events(
         if dry_run:
             differences.append(Difference(path=name, before=before, after=after))
         else:
-            differences.append(recorder.write_bytes(path, after.encode("utf-8")))
+            differences.append(write_caption(recorder, path, after.encode("utf-8")))
         yield Progress(STAGE, number, len(files), "caption")
     yield Finished(
         STAGE,

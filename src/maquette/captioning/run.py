@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from maquette.captioning.answers import MAX_TOKENS, Judge, same_for_all
-from maquette.captioning.history import History, Recorder
+from maquette.captioning.history import begin, write_caption
 from maquette.captioning.journal import Journal
 from maquette.captioning.records import CaptionResult, Difference, Draft, Target
 from maquette.captioning.sources import Ask, Context, Source, SourceOptions, open_sources
@@ -18,6 +18,7 @@ from maquette.captioning.strategies import strategy_named
 from maquette.captioning.targets import Place, find_place, find_profile, find_targets
 from maquette.errors import ConfigError, Problem
 from maquette.events import Event, Finished, Message, Progress, Started
+from maquette.project.journal import Recorder
 from maquette.project.profile import Kind
 
 STAGE = "caption"
@@ -111,7 +112,7 @@ def caption_events(
         source=opened,
         judge=judge,
         journal=Journal(place.root, how, keep=opened.is_model and not dry_run),
-        recorder=History(place.root).begin(f"caption --strategy {chosen.name} --source {' '.join(specs)}"),
+        recorder=begin(place.root, f"caption --strategy {chosen.name} --source {' '.join(specs)}"),
         dry_run=dry_run,
         workers=workers,
     )
@@ -230,7 +231,7 @@ def _write(run: _Run, draft: Draft) -> None:
         return
     target = draft.target
     if not run.dry_run:
-        run.differences.append(run.recorder.write(target.caption, draft.text))
+        run.differences.append(write_caption(run.recorder, target.caption, draft.text))
         return
     before = target.caption.read_bytes().decode("utf-8", "replace") if target.caption.is_file() else None
     name = target.caption.relative_to(run.place.root).as_posix()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from maquette.checking.fixing import Applied, apply_fixes, undo_last
+from maquette.checking.fixing import KIND, Applied, apply_fixes
 from maquette.checking.gather import Context, scopes_of
 from maquette.checking.scope import Scope
 from maquette.checking.targets import Target, identify
@@ -19,6 +19,7 @@ from maquette.findings.records import Finding, worst_first
 from maquette.findings.registry import Rule, chosen, run_rules
 from maquette.project.machine import Machine
 from maquette.project.request import Trainer
+from maquette.project.undoing import undo as undo_change
 from maquette.rules.catalogue import all_rules
 
 MAX_FIX_ROUNDS = 5
@@ -90,7 +91,11 @@ def check_events(
 
 def undo(paths: Sequence[Path | str]) -> tuple[Path, ...]:
     """Take back the latest repairs at each of `paths`; return the files that are again as they were."""
-    return tuple(file for target in _identified(paths) for file in undo_last(undo_root(target.path)))
+    return tuple(
+        file
+        for target in _identified(paths)
+        for file in undo_change(undo_root(target.path), kinds=(KIND,)).restored
+    )
 
 
 def undo_root(path: Path) -> Path:

@@ -19,6 +19,7 @@ COMMANDS = {
     "caption": "Write captions under a strategy, from a model, a server, a tagger or templates.",
     "regularize": "Draw regularization pictures of the class from the base model.",
     "check": "Find the known mistakes before they cost GPU time.",
+    "undo": "Take back the last change of captions, repairs, decisions or copies.",
     "plan": "Say what a run will take: steps, checkpoints, memory, time, disk.",
     "train": "Train a LoRA from a project or from flags alone; resume; --smoke proves the device.",
     "evaluate": "Draw with every checkpoint of a run and write its report.",

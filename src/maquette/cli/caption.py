@@ -87,7 +87,7 @@ def command(directory: Path | None, **given: Any) -> dict[str, Any]:
     """Write captions for the pictures in DIR under a strategy; change, compare and take back captions.
 
     DIR is a folder of pictures, a kohya folder (10_name/ folders) or a project. Pictures that have a caption are left
-    alone without --overwrite; a source `rewrite` works on these. Every change is backed up in DIR/.captions first.
+    alone without --overwrite; a source `rewrite` works on these. Every change is noted in DIR/.maquette first.
 
     \b
     character  pose, framing, expression, background and one-sided details; looks are left to the trigger
@@ -265,13 +265,12 @@ def _replaced(directory: Path, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _last_difference(directory: Path, caption_extension: str | None) -> dict[str, Any]:
-    from maquette.captioning.history import History
+    from maquette.captioning.history import differences, last_change
     from maquette.captioning.records import vars_of
     from maquette.captioning.targets import find_place
 
-    history = History(find_place(directory, caption_extension).root)
-    last = history.last()
-    diff = history.differences()
+    root = find_place(directory, caption_extension).root
+    last, diff = last_change(root), differences(root)
     lines = [
         *_difference_lines(diff),
         f"Change {last.number} ({last.what}): {len(diff)} captions differ from before it",
@@ -285,22 +284,12 @@ def _last_difference(directory: Path, caption_extension: str | None) -> dict[str
 
 
 def _undone(directory: Path, caption_extension: str | None) -> dict[str, Any]:
-    from maquette.captioning.history import History
+    from maquette.captioning.history import KIND
     from maquette.captioning.targets import find_place
+    from maquette.cli.undo import report
+    from maquette.project.undoing import undo
 
-    undone = History(find_place(directory, caption_extension).root).undo()
-    lines = [f"Change {undone.change} ({undone.what}) taken back: {len(undone.restored)} captions as before"]
-    lines += [f"  {name}: changed since by something else, left as it is" for name in undone.kept]
-    lines += [f"Their earlier text is in {undone.file}"] if undone.kept else []
-    lines += [f"{undone.left} earlier changes can be undone"] if undone.left else []
-    return {
-        "undone": undone.change,
-        "what": undone.what,
-        "restored": list(undone.restored),
-        "kept": list(undone.kept),
-        "left": undone.left,
-        "lines": lines,
-    }
+    return report(undo(find_place(directory, caption_extension).root, kinds=(KIND,)))
 
 
 def _difference_lines(diff: Iterable[Any]) -> Iterable[str]:

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from maquette.curating import journal
-from maquette.curating.decisions import WORK_NAME
 from maquette.curating.listing import MANIFEST_NAME
 from maquette.errors import OutputError, Problem
-from maquette.files import replacing, sha256_file, write_json
+from maquette.files import json_text, sha256_file
+from maquette.project.journal import Journal
+from maquette.project.journal import hash_of as sha256_of
 
 CAPTION_ENDINGS = (".txt", ".caption")
 SCHEMA = 1
+KIND = "apply"
+KEPT_CHANGES = 10
+"""A change keeps the bytes of pictures that it took away: fewer are remembered than of decisions."""
 KOHYA_FOLDER = re.compile(r"\d+_.+")
 
 
@@ -56,16 +58,28 @@ def require_own_folder(out: Path, directory: Path) -> None:
 
 
 def apply(directory: Path, names: Iterable[str], out: Path) -> Copied:
-    """Make `out` hold copies of the named pictures and their captions, and nothing else of its own making."""
+    """Make `out` hold copies of the named pictures and their captions, and nothing else of its own making.
+
+    The folder of copies has a journal of its own; that of `directory` says where the copies went, so that the change can
+    be taken back from either.
+    """
     require_own_folder(out, directory)
-    before = _manifest(out)
     wanted = planned_copies(directory, names)
-    copied, changed = sync(directory, wanted, out)
-    if changed:
-        files = before["files"] if before else None
-        state = {name: entry["source"] for name, entry in files.items()} if files is not None else None
-        journal.note_apply(directory / WORK_NAME / "history", {"out": str(out.resolve()), "files": state})
-    return copied
+    update = _update_of(directory, wanted, out)
+    if update.removed or update.copied or update.manifest != _text_of(out / MANIFEST_NAME):
+        here = Journal(directory).begin(KIND, f"copies in {out}", elsewhere=[out], keep=KEPT_CHANGES)
+        here.open()
+        recorder = Journal(out).begin(
+            KIND, f"copies from {directory}", session=here.session, elsewhere=[directory], keep=KEPT_CHANGES
+        )
+        out.mkdir(parents=True, exist_ok=True)
+        for name in update.removed:
+            recorder.remove(out / name)
+        for name in update.copied:
+            recorder.write(out / name, (directory / wanted[name]).read_bytes())
+        recorder.write(out / MANIFEST_NAME, update.manifest.encode("utf-8"))
+    pictures = sum(Path(name).suffix not in CAPTION_ENDINGS for name in update.files)
+    return Copied(out, len(update.files), pictures, update.notes)
 
 
 def planned_copies(directory: Path, names: Iterable[str]) -> dict[str, str]:
@@ -86,49 +100,40 @@ def planned_copies(directory: Path, names: Iterable[str]) -> dict[str, str]:
     return planned
 
 
-def sync(directory: Path, wanted: Mapping[str, str], out: Path) -> tuple[Copied, bool]:
-    """Bring `out` to hold `wanted` (name → source); return what it holds, and whether anything was done."""
+@dataclass(frozen=True, kw_only=True)
+class _Update:
+    """What a folder of copies will hold, and what has to be done for it."""
+
+    files: Mapping[str, Any]
+    removed: tuple[str, ...]
+    copied: tuple[str, ...]
+    manifest: str
+    notes: tuple[str, ...]
+
+
+def _update_of(directory: Path, wanted: Mapping[str, str], out: Path) -> _Update:
     known: dict[str, Any] = (_manifest(out) or {"files": {}})["files"]
-    notes: list[str] = []
-    files: dict[str, Any] = {}
-    changed = False
-    for name, entry in known.items():
-        copy = out / name
-        if copy.is_file() and sha256_file(copy) != entry["sha256"]:
-            notes.append(f"{copy} was changed since it was copied and stays as it is")
-            files[name] = entry
-        elif name not in wanted and copy.is_file():
-            copy.unlink()
-            changed = True
+    edited = {name for name, entry in known.items() if sha256_of(out / name) not in (None, entry["sha256"])}
+    files = {name: known[name] for name in edited}
+    copied = []
     for name, source in wanted.items():
-        if name in files:
-            continue
-        sha256 = sha256_file(directory / source)
-        if not ((out / name).is_file() and known.get(name, {}).get("sha256") == sha256):
-            _copy(directory / source, out / name)
-            changed = True
-        files[name] = {"source": source, "sha256": sha256}
-    changed = changed or set(files) != set(known)
-    write_json(
-        out / MANIFEST_NAME,
-        {"schema": SCHEMA, "source": str(directory.resolve()), "files": dict(sorted(files.items()))},
+        if name not in edited:
+            sha256 = sha256_file(directory / source)
+            files[name] = {"source": source, "sha256": sha256}
+            if sha256_of(out / name) != sha256:
+                copied.append(name)
+    manifest = {"schema": SCHEMA, "source": str(directory.resolve()), "files": dict(sorted(files.items()))}
+    return _Update(
+        files=files,
+        removed=tuple(name for name in known if name not in files and (out / name).is_file()),
+        copied=tuple(copied),
+        manifest=json_text(manifest),
+        notes=tuple(f"{out / name} was changed since it was copied and stays as it is" for name in edited),
     )
-    pictures = sum(Path(name).suffix not in CAPTION_ENDINGS for name in files)
-    return Copied(out, len(files), pictures, tuple(notes)), changed
 
 
-def restore(directory: Path, before: Mapping[str, Any]) -> tuple[str, ...]:
-    """Put a folder of copies back to what it held before; one that was new goes away when nothing is left in it."""
-    out = Path(before["out"])
-    if _manifest(out) is None:
-        return (f"{out} is gone already",)
-    wanted = before["files"] or {}
-    there = {name: source for name, source in wanted.items() if (directory / source).is_file()}
-    copied, _ = sync(directory, there, out)
-    if before["files"] is None and not copied.files:
-        (out / MANIFEST_NAME).unlink()
-        _remove_empty(out)
-    return copied.notes
+def _text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 def _flat(name: str) -> str:
@@ -148,23 +153,9 @@ def _unused(target: str, taken: set[str]) -> str:
     return path.as_posix()
 
 
-def _copy(source: Path, target: Path) -> None:
-    with replacing(target) as temporary:
-        shutil.copyfile(source, temporary)
-
-
 def _manifest(out: Path) -> dict[str, Any] | None:
     try:
         found = json.loads((out / MANIFEST_NAME).read_text(encoding="utf-8"))
         return found if isinstance(found, dict) and found.get("schema") == SCHEMA else None
     except (OSError, ValueError):
         return None
-
-
-def _remove_empty(folder: Path) -> None:
-    """Remove a folder and its empty folders below; whatever still holds something stays."""
-    for path in sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True):
-        if not any(path.iterdir()):
-            path.rmdir()
-    if not any(folder.iterdir()):
-        folder.rmdir()

@@ -8,9 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
-from maquette.curating import journal
 from maquette.curating.decisions import (
-    WORK_NAME,
     Decision,
     Decisions,
     as_text,
@@ -19,7 +17,13 @@ from maquette.curating.decisions import (
 )
 from maquette.curating.records import MAQUETTE, YOU, State
 from maquette.errors import DatasetError, Problem, did_you_mean
-from maquette.files import write_atomic
+from maquette.project.journal import Journal
+from maquette.project.undoing import changes_at
+from maquette.project.undoing import undo as undo_change
+
+KINDS = ("curate", "yours", "apply")
+"""Who changes what curation decides: a run, a person, the copies of --apply."""
+KEPT_CHANGES = 40
 
 Word = Literal["kept", "rejected", "review", "automatic"]
 
@@ -73,36 +77,29 @@ def write_decisions(decisions: Decisions, kind: str) -> bool:
     text = as_text(decisions).encode()
     if text == before:
         return False
-    journal.note_decisions(history_of(decisions.folder), kind, before)
-    write_atomic(path, text)
+    what = {"curate": "the decisions of a run", "yours": "your own decisions"}[kind]
+    journal = Journal(decisions.folder)
+    journal.begin(kind, what, policy="always", keep=KEPT_CHANGES).write(path, text)
     return True
 
 
 def undo(directory: Path) -> Undone:
     """Take back the last change in `directory`: a run's decisions, a person's, or the copies of --apply."""
-    from maquette.curating.apply import restore
-
-    history = history_of(directory)
-    known = journal.changes(history)
     path = decisions_path(directory)
-    if not known:
+    if not changes_at(directory, kinds=KINDS):
         return Undone(kind="", remaining=0, decisions=path)
-    last = known[-1]
-    notes: tuple[str, ...] = ()
-    if last.kind == "apply":
-        notes = restore(directory, journal.copies_before(last))
-    else:
-        before = journal.decisions_before(last)
-        if before is None:
-            path.unlink(missing_ok=True)
-        else:
-            write_atomic(path, before)
-    last.path.unlink(missing_ok=True)
-    return Undone(kind=last.kind, remaining=len(known) - 1, decisions=path, notes=notes)
+    done = undo_change(directory, kinds=KINDS)
+    notes = tuple(f"{kept} was changed since it was copied and stays as it is" for kept in done.kept)
+    for folder in sorted({file.parent for file in done.restored} - {directory.absolute()}, reverse=True):
+        _remove_empty(folder)
+    return Undone(kind=done.kind, remaining=done.left, decisions=path, notes=notes)
 
 
-def history_of(directory: Path) -> Path:
-    return directory / WORK_NAME / "history"
+def _remove_empty(folder: Path) -> None:
+    """Remove a folder that held copies alone, and those above it that are empty then."""
+    while folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent
 
 
 def automatic_state(decision: Decision) -> State:
