@@ -21,6 +21,10 @@ import click
 from pydantic import BaseModel
 
 from maquette.cli.app import maquette as cli
+from maquette.deploying.options import DeployOptions
+from maquette.evaluating.options import EvaluateOptions
+from maquette.planning.new_project import InitOptions
+from maquette.project.fields import Options, flag_of
 from maquette.project.settings import SECTIONS
 from maquette.rules.catalogue import GROUPS, all_rules
 from maquette.rules.explain import markdown_index, markdown_page
@@ -40,6 +44,11 @@ BOUNDS = {
 }
 TYPES = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}
 NUMERIC = ("integer", "number")
+STAGES: dict[str, type[Options]] = {
+    "init": InitOptions,
+    "evaluate": EvaluateOptions,
+    "deploy": DeployOptions,
+}
 
 
 def main() -> int:
@@ -73,6 +82,7 @@ def stale_pages() -> dict[Path, str | None]:
     pages: dict[Path, str | None] = {
         REFERENCE / "cli.md": cli_page(cli),
         REFERENCE / "settings.md": settings_page(SECTIONS),
+        REFERENCE / "options.md": options_page(STAGES),
         **rule_pages(),
     }
     pages |= {path: None for path in RULES.glob("*.md") if path not in pages}
@@ -177,6 +187,22 @@ def settings_page(sections: Mapping[str, type[BaseModel]]) -> str:
     return "\n".join(parts)
 
 
+def options_page(stages: Mapping[str, type[Options]]) -> str:
+    """Return the page of the stages' options: one table for each function of the package."""
+    parts = [
+        NOTICE,
+        "# Options\n",
+        "What each stage takes beside its folder or run: from Python as keywords of its function, or as one record "
+        "(`options=`); on the command line as flags. Unknown names are errors. How commands are called: "
+        "[commands](cli.md).\n",
+    ]
+    for name, record in stages.items():
+        where = f"`{record.__module__}.{record.__name__}`"
+        parts += [f"## `maquette.{name}`\n", f"{section_intro(record).strip()} Record: {where}.\n"]
+        parts.append(section_table(record, with_flags=True))
+    return "\n".join(parts)
+
+
 def section_intro(record: type[BaseModel]) -> str:
     """Return the record's docstring as a sentence, without the table's name: the heading gives that."""
     text = " ".join((record.__doc__ or "").split())
@@ -184,16 +210,18 @@ def section_intro(record: type[BaseModel]) -> str:
     return f"{text[:1].upper()}{text[1:]}\n"
 
 
-def section_table(record: type[BaseModel]) -> str:
+def section_table(record: type[BaseModel], *, with_flags: bool = False) -> str:
     """Return a Markdown table of the record's fields."""
     properties = record.model_json_schema()["properties"]
-    rows = ["| key | value | default | meaning |", "| --- | --- | --- | --- |"]
+    heads = ["key", *(["flag"] if with_flags else []), "value", "default", "meaning"]
+    rows = [heads, ["---"] * len(heads)]
     for name, field in record.model_fields.items():
         schema = properties[name]
         default = "**required**" if field.is_required() else default_text(schema.get("default"))
-        cells = (f"`{name}`", value_text(name, schema), default, field.description or "")
-        rows.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
-    return "\n".join(rows) + "\n"
+        flag = [f"`{flag_of(name, field)}`"] if with_flags else []
+        rows.append([f"`{name}`", *flag, value_text(name, schema), default, field.description or ""])
+    lines = (" | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) for row in rows)
+    return "".join(f"| {line} |\n" for line in lines)
 
 
 def default_text(value: Any) -> str:

@@ -9,24 +9,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maquette.errors import ConfigError, Problem
 from maquette.events import Event, Finished
 from maquette.project.config_file import CONFIG_NAME, load_settings
-from maquette.project.records import RunFolder, read_record
+from maquette.project.records import read_record
 from maquette.project.settings import Settings
 
 if TYPE_CHECKING:
     from maquette.captioning.records import CaptionResult
     from maquette.checking.run import CheckResult
     from maquette.curating.records import CurateResult
-    from maquette.dataset.records import Dataset
     from maquette.deploying.comfyui import Installed
+    from maquette.deploying.options import DeployOptions
+    from maquette.evaluating.options import EvaluateOptions
+    from maquette.evaluating.run import Evaluation
+    from maquette.planning.new_project import InitOptions, NewProjectResult
     from maquette.planning.run import PlanResult
-    from maquette.project.profile import Profile
     from maquette.regularizing.run import Regularized
     from maquette.training.loop import TrainResult
 
@@ -193,107 +194,36 @@ def plan(target: str | Path | None = None, **settings: Any) -> PlanResult:
     return plan_of(resolve_settings(target, settings))
 
 
-@dataclass(frozen=True, kw_only=True)
-class NewProjectResult:
-    """A project folder that was made."""
+def init(project: str | Path, *, options: InitOptions | None = None, **given: Any) -> NewProjectResult:
+    """Make a project folder from pictures and a base (`planning.new_project`: images=, base=, trigger=)."""
+    from maquette.planning.new_project import InitOptions, make_project
 
-    config: Path
-    pictures: int
-    family: str
-    steps: int
-    profile: Path
-    profile_is_new: bool
-    """False where a profile.toml was there already: it is left as it is."""
-    guesses: tuple[str, ...] = ()
-    """What the proposed profile was guessed from, and what is left to fill in."""
-    warnings: tuple[str, ...] = ()
-
-
-def init(
-    project: str | Path,
-    *,
-    images: str | Path,
-    base: str,
-    trigger: str,
-    class_word: str = "",
-    regularization: str | Path | None = None,
-) -> NewProjectResult:
-    """Make a project folder with a maquette.toml made for these pictures and this base; pictures stay where they are.
-
-    A profile.toml beside it proposes the subject from captions and pictures; one that is there already is kept.
-    Raises MaquetteError when the base or the pictures cannot be used, or a project is there already.
-    """
-    from maquette import families
-    from maquette.dataset.scan import scan_dataset
-    from maquette.project.scaffold import NewProject, proposed_steps, write_profile, write_project
-
-    info = families.inspect(base)
-    spec = families.FAMILIES[info.family].spec
-    dataset = scan_dataset(Path(images), fallback_caption=trigger)
-    pictures = sum(not picture.subset.is_regularization for picture in dataset.pictures)
-    new = NewProject(
-        folder=Path(project),
-        images=Path(images),
-        base=str(base),
-        trigger=trigger,
-        class_word=class_word,
-        resolution_px=info.resolution,
-        bucket_step_px=min(spec.bucket_step_px, info.resolution),
-        clip_skip=spec.default_clip_skip,
-        num_pictures=pictures,
-        without_captions=all(picture.caption_path is None for picture in dataset.pictures),
-        steps=proposed_steps(pictures),
-        regularization=Path(regularization) if regularization else None,
-        sampler=spec.default_sampler,
-        guidance=spec.default_guidance,
-    )
-    config = write_project(new)
-    proposed = _proposed_profile(dataset, trigger, class_word)
-    profile, is_new = write_profile(new.folder, proposed)
-    return NewProjectResult(
-        config=config,
-        pictures=pictures,
-        family=info.family,
-        steps=new.steps,
-        profile=profile,
-        profile_is_new=is_new,
-        guesses=proposed.notes if is_new else (),
-        warnings=tuple(message.text for message in dataset.warnings),
-    )
-
-
-def _proposed_profile(dataset: Dataset, trigger: str, class_word: str) -> Profile:
-    """Return a profile guessed from the subject's captions and the colours of its pictures."""
-    from maquette.dataset.measuring import measure_pictures
-    from maquette.dataset.profile_proposal import propose_profile
-
-    own = [picture for picture in dataset.pictures if not picture.subset.is_regularization]
-    return propose_profile(
-        [picture.caption for picture in own if picture.caption_path is not None],
-        trigger=trigger,
-        class_word=class_word,
-        pictures=measure_pictures([picture.path for picture in own], cache=None),
-    )
+    return make_project(Path(project), InitOptions.made_from(options, given))
 
 
 def evaluate(
     run: str | Path,
     *,
-    prompts: Iterable[str] | None = None,
-    seeds: Iterable[int] = (1, 2, 3, 4),
+    options: EvaluateOptions | None = None,
     on_event: Callable[[Event], None] | None = None,
-) -> Any:
-    """Draw with no LoRA and with every checkpoint of `run`, write its report; return the first look's record."""
-    return _result(evaluate_events(run, prompts=prompts, seeds=seeds), on_event)
+    **given: Any,
+) -> Evaluation:
+    """Draw with no LoRA and with every checkpoint of `run` and write its report (`evaluating.options`)."""
+    from maquette.evaluating.options import EvaluateOptions
+    from maquette.evaluating.run import evaluate_events
+
+    result: Evaluation = _result(
+        evaluate_events(Path(run), EvaluateOptions.made_from(options, given)), on_event
+    )
+    return result
 
 
-def evaluate_events(
-    run: str | Path, *, prompts: Iterable[str] | None = None, seeds: Iterable[int] = (1, 2, 3, 4)
-) -> Iterator[Event]:
-    """Yield the events of `evaluate`; the last is Finished("evaluate", record)."""
-    from maquette.evaluating.run import look_at_run
+def deploy(run: str | Path, *, options: DeployOptions | None = None, **given: Any) -> list[Installed]:
+    """Install a checkpoint of `run` into a drawing program's folder (`deploying.options`: comfyui=, webui=)."""
+    from maquette.deploying.options import DeployOptions
+    from maquette.deploying.run import deploy
 
-    return look_at_run(RunFolder(Path(run)), prompts=tuple(prompts) if prompts else None, seeds=tuple(seeds))
+    return deploy(Path(run), DeployOptions.made_from(options, given))
 
 
 def _result(events: Iterable[Event], on_event: Callable[[Event], None] | None) -> Any:
@@ -304,52 +234,3 @@ def _result(events: Iterable[Event], on_event: Callable[[Event], None] | None) -
         if isinstance(event, Finished):
             result = event.result
     return result
-
-
-def deploy(
-    run: str | Path,
-    *,
-    comfyui: str | Path | None = None,
-    webui: str | Path | None = None,
-    checkpoint: str | None = None,
-    name: str | None = None,
-    base_name: str | None = None,
-    strength: float = 1.0,
-    create: bool = False,
-) -> list[Installed]:
-    """Install a checkpoint of `run` into a ComfyUI and/or AUTOMATIC1111 folder; return what was installed.
-
-    checkpoint: its name; the final one when None. name: the release's name; the run's when None. base_name: the base
-    model's name in the drawing program. create: make the folders where no such program is.
-    """
-    from maquette.deploying import comfyui as comfyui_folder
-    from maquette.deploying import webui as webui_folder
-    from maquette.deploying.run import checkpoint_of, recipe_of
-
-    if comfyui is None and webui is None:
-        raise ConfigError(
-            Problem(
-                "deploy", "no place given", "a drawing program's folder", "Add --comfyui DIR or --webui DIR."
-            )
-        )
-    folder = RunFolder(Path(run))
-    record = read_record(folder.path)
-    chosen = checkpoint_of(record, checkpoint)
-    recipe = recipe_of(record, base_checkpoint=base_name, strength=strength)
-    preview = next(
-        (folder.path / entry["path"] for entry in reversed(record.samples) if entry["step"] == chosen.step),
-        None,
-    )
-    places = [(comfyui_folder.install, comfyui), (webui_folder.install, webui)]
-    return [
-        install(
-            folder.path / chosen.path,
-            Path(place),
-            name=name or record.run,
-            recipe=recipe,
-            preview=preview,
-            create=create,
-        )
-        for install, place in places
-        if place is not None
-    ]

@@ -73,6 +73,13 @@ def test_the_settings_page_explains_every_setting() -> None:
     assert not unexplained
 
 
+def test_the_options_page_explains_every_option(make_docs: ModuleType) -> None:
+    page = (DOCS / "reference" / "options.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \|.*\| (.*?) \|$", page, re.MULTILINE))
+    records = make_docs.STAGES.values()
+    assert not [name for record in records for name in record.model_fields if not rows.get(name, "").strip()]
+
+
 def test_every_page_is_reached_from_the_index() -> None:
     reached, waiting = set(), [DOCS / "index.md"]
     while waiting:

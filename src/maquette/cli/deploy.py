@@ -8,47 +8,26 @@ from typing import Any
 
 import click
 
+from maquette.cli.options import options_of
 from maquette.cli.output import result_command
+from maquette.deploying.options import DeployOptions
 
 
 @result_command(
     click.argument("run", type=click.Path(path_type=Path)),
-    click.option(
-        "--comfyui",
-        type=click.Path(path_type=Path),
-        metavar="DIR",
-        help="ComfyUI's folder (the one with models/).",
-    ),
-    click.option(
-        "--webui", type=click.Path(path_type=Path), metavar="DIR", help="AUTOMATIC1111's or Forge's folder."
-    ),
-    click.option("--checkpoint", metavar="NAME", help="Checkpoint to install. Default: the final one."),
-    click.option("--name", help="Name of the release. Default: the run's."),
-    click.option(
-        "--base-name",
-        metavar="FILE",
-        help="The base model's name in the drawing program. Default: the base's file name.",
-    ),
-    click.option(
-        "--strength",
-        default=1.0,
-        show_default=True,
-        type=click.FloatRange(-2, 2),
-        help="Strength in the workflow.",
-    ),
+    *options_of(DeployOptions),
     click.option(
         "--verify",
         metavar="URL",
         help="Also ask the ComfyUI running at URL whether it lists the LoRA and takes the workflow.",
     ),
-    click.option("--create", is_flag=True, help="Make the folders where no such program is."),
     name="deploy",
 )
-def command(run: Path, verify: str | None, **options: Any) -> dict[str, Any]:
+def command(run: Path, verify: str | None, **given: Any) -> dict[str, Any]:
     """Install a LoRA of RUN where it is drawn with: under a new name, with sidecars, workflow and prompt template."""
-    from maquette.api import deploy
+    from maquette.deploying.run import deploy
 
-    installed = deploy(run, **options)
+    installed = deploy(run, DeployOptions(**given))
     lines = []
     for entry in installed:
         lines += [f"{entry.program}: {entry.lora}", f"  prompts: {entry.prompts}"]

@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
+from maquette.cli.options import options_of
 from maquette.cli.output import follow, result_command
+from maquette.evaluating.options import EvaluateOptions
 
 
 @result_command(
-    click.argument("run", type=click.Path()),
-    click.option(
-        "--prompt",
-        "prompts",
-        multiple=True,
-        help="Prompt to draw; {trigger} stands for the trigger. Repeat for several.",
-    ),
-    click.option(
-        "--seeds",
-        default=4,
-        show_default=True,
-        metavar="N",
-        type=click.IntRange(1, 64),
-        help="Pictures per prompt, seeds 1 to N.",
-    ),
-    name="evaluate",
+    click.argument("run", type=click.Path(path_type=Path)), *options_of(EvaluateOptions), name="evaluate"
 )
-def command(run: str, prompts: tuple[str, ...], seeds: int) -> dict[str, Any]:
+def command(run: Path, **given: Any) -> dict[str, Any]:
     """Draw with no LoRA and with every checkpoint of RUN, same prompts and seeds, and write RUN/report.html."""
-    from maquette.api import evaluate_events
+    from maquette.evaluating.run import evaluate_events
 
-    look = follow(evaluate_events(run, prompts=prompts or None, seeds=range(1, seeds + 1)))
+    look = follow(evaluate_events(run, EvaluateOptions(**given)))
     return {
         "run": str(run),
         "report": str(look.report),

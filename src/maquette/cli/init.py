@@ -7,41 +7,23 @@ from typing import Any
 
 import click
 
+from maquette.cli.options import options_of
 from maquette.cli.output import result_command
+from maquette.planning.new_project import InitOptions, make_project
 
 
 @result_command(
     click.argument("project", type=click.Path(path_type=Path)),
-    click.option(
-        "--images",
-        type=click.Path(path_type=Path),
-        required=True,
-        help="Folder of pictures with captions beside them, or a kohya folder.",
-    ),
-    click.option("--base", required=True, help="The base model: .safetensors, diffusers folder or hub name."),
-    click.option("--trigger", required=True, help="The invented word that will mean the subject."),
-    click.option("--class-word", default="", help="The ordinary word for it: man, dog, anime character."),
-    click.option("--regularization", type=click.Path(path_type=Path), help="Folder of class pictures."),
+    *options_of(InitOptions),
     name="init",
 )
-def command(
-    project: Path, images: Path, base: str, trigger: str, class_word: str, regularization: Path | None
-) -> dict[str, Any]:
+def command(project: Path, **given: Any) -> dict[str, Any]:
     """Make a project folder PROJECT with a maquette.toml and a profile.toml to read and change.
 
     Pictures stay where they are. The base model's family decides resolution and sampling; the number of pictures, steps.
     The profile, which says what the subject looks like, is proposed from captions and pictures; one that is there is kept.
     """
-    from maquette.api import init
-
-    made = init(
-        project,
-        images=images,
-        base=base,
-        trigger=trigger,
-        class_word=class_word,
-        regularization=regularization,
-    )
+    made = make_project(project, InitOptions(**given))
     return {
         "project": str(project),
         "config": str(made.config),

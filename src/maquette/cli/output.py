@@ -51,9 +51,25 @@ def result_command(
         )
         # Click keeps the names of --help from the first time it is asked for, with a parent command or without.
         settings = {"help_option_names": HELP_NAMES}
-        return click.command(context_settings=settings, **attributes)(option(decorated))
+        return click.command(cls=GroupedCommand, context_settings=settings, **attributes)(option(decorated))
 
     return make
+
+
+class GroupedCommand(click.Command):
+    """A command whose --help shows options under the headings that they name (`group`), where there are several."""
+
+    def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        options = [each for each in self.get_params(context) if isinstance(each, click.Option)]
+        titles = {getattr(each, "group", "") for each in options} - {""}
+        groups: dict[str, list[tuple[str, str]]] = {"": []}
+        for option in options:
+            if (row := option.get_help_record(context)) is not None:
+                title = getattr(option, "group", "") if len(titles) > 1 else ""
+                groups.setdefault(title, []).append(row)
+        for title, rows in groups.items():
+            with formatter.section(title or "Options"):
+                formatter.write_dl(rows)
 
 
 def _guarded(function: Callable[..., Any], arguments: dict[str, Any], as_json: bool) -> int:

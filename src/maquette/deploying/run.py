@@ -1,4 +1,4 @@
-"""From a run's record to what a drawing program must be told."""
+"""A run's LoRA goes where it is drawn with; from the run's record comes what a drawing program must be told."""
 
 from __future__ import annotations
 
@@ -6,11 +6,43 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from maquette.deploying.comfyui import Installed
+from maquette.deploying.options import DeployOptions
 from maquette.deploying.workflow import Recipe, sd_version
 from maquette.errors import ConfigError, OutputError, Problem, did_you_mean
-from maquette.project.records import Checkpoint, RunRecord
+from maquette.project.records import Checkpoint, RunFolder, RunRecord, read_record
 
 _EXAMPLES = 4
+
+
+def deploy(run: Path, options: DeployOptions) -> list[Installed]:
+    """Install a checkpoint of `run` into a ComfyUI and/or AUTOMATIC1111 folder; return what was installed."""
+    from maquette.deploying import comfyui, webui
+
+    places = [(comfyui.install, options.comfyui), (webui.install, options.webui)]
+    if all(place is None for _, place in places):
+        raise ConfigError(
+            Problem(
+                "deploy", "no place given", "a drawing program's folder", "Add --comfyui DIR or --webui DIR."
+            )
+        )
+    folder = RunFolder(run)
+    record = read_record(folder.path)
+    chosen = checkpoint_of(record, options.checkpoint)
+    recipe = recipe_of(record, base_checkpoint=options.base_name, strength=options.strength)
+    drawn = [entry["path"] for entry in record.samples if entry["step"] == chosen.step]
+    return [
+        install(
+            folder.path / chosen.path,
+            place,
+            name=options.name or record.run,
+            recipe=recipe,
+            preview=folder.path / drawn[-1] if drawn else None,
+            create=options.create,
+        )
+        for install, place in places
+        if place is not None
+    ]
 
 
 def checkpoint_of(record: RunRecord, name: str | None = None) -> Checkpoint:

@@ -13,6 +13,7 @@ from maquette.errors import OutputError, Problem
 from maquette.evaluating.facts import Delivery, ReportFacts
 from maquette.evaluating.first_look import Judge, LookCheckpoint, LookPlan, first_look
 from maquette.evaluating.looks import FirstLook, LookPrompt, Measure
+from maquette.evaluating.options import EvaluateOptions
 from maquette.evaluating.report import write_report
 from maquette.events import Artifact, Event, Finished
 from maquette.files import sha256_file
@@ -20,6 +21,11 @@ from maquette.project.records import Checkpoint, RunFolder, RunRecord, read_reco
 from maquette.project.settings import Settings
 
 _CAPTIONS_DRAWN = 2
+
+
+def evaluate_events(run: Path, options: EvaluateOptions) -> Iterator[Event]:
+    """Yield the events of looking at the run in the folder `run`; the last is Finished("evaluate", Evaluation)."""
+    return look_at_run(RunFolder(run), prompts=options.prompts or None, seeds=options.seeds)
 
 
 @dataclass(frozen=True, kw_only=True)

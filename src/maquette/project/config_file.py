@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from maquette.errors import ConfigError, Problem, did_you_mean
+from maquette.project.fields import flag_of, problem_of
 from maquette.project.settings import PATHS, SECTION_OF, SECTIONS, Settings
 
 CONFIG_NAME = "maquette.toml"
@@ -167,17 +168,10 @@ def _validate(
 def _problem(detail: Any, where: str, flags: Mapping[str, Any]) -> Problem:
     section, *rest = [str(part) for part in detail["loc"]]
     name = rest[0] if rest else section
-    place = (
-        f"--{name.replace('_', '-')}"
-        if name in flags or where == "command line"
-        else f"{where} [{section}] {name}"
-    )
+    place = flag_of(name) if name in flags or where == "command line" else f"{where} [{section}] {name}"
     if detail["type"] == "missing":
         key = "base" if name == "model" else name
-        place = f"--{key}" if where == "command line" else f"{where} [model] {key}"
-        return Problem(
-            place, "not given", "required", SECTIONS["model"].model_fields["base"].description or ""
-        )
-    required = detail["msg"].removeprefix("Value error, ")
-    help_text = SECTIONS[section].model_fields[name].description if rest and section in SECTIONS else ""
-    return Problem(place, f"{detail['input']!r}", required[0].lower() + required[1:], help_text or "")
+        place = flag_of(key) if where == "command line" else f"{where} [model] {key}"
+        return problem_of(detail, place, SECTIONS["model"].model_fields["base"])
+    field = SECTIONS[section].model_fields.get(name) if rest and section in SECTIONS else None
+    return problem_of(detail, place, field)

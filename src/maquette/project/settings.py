@@ -10,8 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
+from maquette.project.fields import Section
 from maquette.project.values import parse_resolution
 
 SCHEMA_VERSION = 1
@@ -21,12 +22,6 @@ SchedulerName = Literal[
     "constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial"
 ]
 Resolution = Annotated[tuple[int, int], BeforeValidator(parse_resolution)]
-
-
-class Section(BaseModel):
-    """A table of `maquette.toml`: frozen, every key known."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
 class SubjectSettings(Section):

@@ -1,0 +1,30 @@
+"""What a deployment is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from maquette.project.fields import Flag, Options
+
+
+class DeployOptions(Options):
+    """Where a run's LoRA goes, and under which name."""
+
+    comfyui: Annotated[Path | None, Flag(metavar="DIR")] = Field(
+        None, description="ComfyUI's folder (the one with models/)."
+    )
+    webui: Annotated[Path | None, Flag(metavar="DIR")] = Field(
+        None, description="AUTOMATIC1111's or Forge's folder."
+    )
+    checkpoint: Annotated[str | None, Flag(metavar="NAME")] = Field(
+        None, description="Checkpoint to install. Default: the final one."
+    )
+    name: str | None = Field(None, description="Name of the release. Default: the run's.")
+    base_name: Annotated[str | None, Flag(metavar="FILE")] = Field(
+        None, description="The base model's name in the drawing program. Default: the base's file name."
+    )
+    strength: float = Field(1.0, ge=-2, le=2, description="Strength in the workflow.")
+    create: bool = Field(False, description="Make the folders where no such program is.")

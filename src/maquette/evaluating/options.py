@@ -1,0 +1,34 @@
+"""What an evaluation is asked for."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from maquette.project.fields import Flag, Options
+
+MOST_SEEDS = 64
+
+
+def _seeds(value: Any) -> Any:
+    """Return the seeds 1 to N for a number N, as the command line says it; a list stays."""
+    if not isinstance(value, int | str):
+        return value
+    count = int(value) if str(value).isdigit() else 0
+    if not 1 <= count <= MOST_SEEDS:
+        raise ValueError(f"a number of pictures from 1 to {MOST_SEEDS}, or a list of seeds")
+    return tuple(range(1, count + 1))
+
+
+class EvaluateOptions(Options):
+    """What is drawn with every checkpoint."""
+
+    prompts: Annotated[tuple[str, ...], Flag("--prompt")] = Field(
+        (), description="Prompt to draw; {trigger} stands for the trigger. Default: the run's samples."
+    )
+    seeds: Annotated[tuple[int, ...], BeforeValidator(_seeds), Flag(metavar="N", single=True)] = Field(
+        (1, 2, 3, 4),
+        min_length=1,
+        description="Pictures per prompt, seeds 1 to N; from Python a list of seeds too. Default: 4.",
+    )
