@@ -173,7 +173,7 @@ def speed(request: dict[str, Any]) -> dict[str, Any]:
     layout = families.layout_of(families.inspect(request["base"]))
     parts = ("text_encoder", "denoiser") if request["text"] else ("denoiser",)
     size = (request["px"], request["px"])
-    work = workload(layout, size, heads=(8,) * layout.unet.levels, rank=request["rank"], parts=parts)
+    work = workload(layout, size, rank=request["rank"], parts=parts)
     measured = measure_speed(
         work, device="cpu", precision=request["precision"], rank=request["rank"], batch=request["batch"]
     )

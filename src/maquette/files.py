@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -113,3 +114,17 @@ def _cannot_write(path: Path, error: OSError) -> OutputError:
             "Choose another output folder, or free space or permissions there.",
         )
     )
+
+
+def cache_folder() -> Path:
+    """Return where this user's caches belong: MAQUETTE_CACHE, else the system's own place."""
+    given = os.environ.get("MAQUETTE_CACHE")
+    if given:
+        return Path(given).expanduser()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "maquette"
+    if sys.platform == "win32":
+        return (
+            Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "maquette" / "cache"
+        )
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "maquette"

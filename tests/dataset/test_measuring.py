@@ -25,11 +25,12 @@ from maquette.dataset.hashes import (
     near_pairs,
     perceptual_hashes,
 )
-from maquette.dataset.measure_cache import MeasureCache, cache_folder
+from maquette.dataset.measure_cache import MeasureCache
 from maquette.dataset.measures import Measured, Measures
 from maquette.dataset.measuring import measure_picture, measure_pictures
 from maquette.dataset.pictures import check_picture
 from maquette.errors import Problem
+from maquette.files import cache_folder
 from maquette.world.attributes import Character, Scene
 from maquette.world.renderer import render
 from tests.conftest import shared_data

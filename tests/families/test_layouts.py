@@ -17,7 +17,7 @@ from maquette import families
 from maquette.errors import ModelError
 from maquette.families.common.assemble import BOOKKEEPING
 from maquette.families.common.keymap import file_shape
-from maquette.families.common.layout import TextLayout, UnetLayout, VaeLayout
+from maquette.families.common.layout import ModelLayout, TextLayout, UnetLayout, VaeLayout
 from maquette.families.common.shapes import write_streamed
 from maquette.families.common.tokenizer import BEGIN, END, byte_symbols
 from maquette.families.common.vae import PrecisionWarning
@@ -176,10 +176,11 @@ def own_tokenizer() -> tuple[str, int]:
 def test_a_small_world_loads_by_the_same_path(tmp_path: Path) -> None:
     """Two levels, sixteen latent channels, a vocabulary and a text length of its own."""
     tokenizer, rows = own_tokenizer()
-    layouts = (
+    layouts = ModelLayout(
+        SD1,
         UnetLayout(16, 16, (64, 96), 1, (1, 1), 1, 128, False, 256, 0),
         VaeLayout(3, 16, (32, 32, 64), 1),
-        TextLayout(rows, 40, 128, 512, 2, 0),
+        (TextLayout(rows, 40, 128, 512, 2, 0),),
     )
     metadata = {
         "maquette.tokenizer": tokenizer,
@@ -213,10 +214,11 @@ def test_a_small_world_loads_by_the_same_path(tmp_path: Path) -> None:
 
 
 def test_a_small_vocabulary_without_its_tokenizer_is_refused(tmp_path: Path) -> None:
-    layouts = (
+    layouts = ModelLayout(
+        SD1,
         UnetLayout(4, 4, (32, 32), 1, (1, 1), 1, 32, False, 128, 0),
         VaeLayout(3, 4, (32, 32), 1),
-        TextLayout(600, 77, 32, 64, 1, 0),
+        (TextLayout(600, 77, 32, 64, 1, 0),),
     )
     path = write_streamed(
         tmp_path / "m.safetensors",

@@ -12,7 +12,8 @@ from maquette import families
 from maquette.footprint.known_times import PUBLISHED, from_published, step_flops
 from maquette.footprint.memory import MemoryRequest
 from maquette.footprint.speed import Speed, costly_layers
-from maquette.footprint.timing import computed_step, decoder_flops, encoder_flops
+from maquette.footprint.timing import computed_step
+from maquette.footprint.workload import decoding, encoding
 from maquette.planning.requests import settings_for
 from maquette.planning.run import PlanOptions, plan
 
@@ -52,7 +53,9 @@ def test_the_layers_that_are_measured_cost_the_most() -> None:
     ops = REQUEST.work().ops
     chosen = costly_layers(ops, "conv", 1)[0]
     at = {
-        op.shape[0]: sum(each.flops for each in ops if each.kind == "conv" and each.shape[0] == op.shape[0])
+        op.shape[0]: sum(
+            each.flops * each.times for each in ops if each.kind == "conv" and each.shape[0] == op.shape[0]
+        )
         for op in ops
     }
     assert at[chosen.shape[0]] == max(at.values())
@@ -64,8 +67,10 @@ def test_a_step_of_sd_1_5_at_512_px_takes_about_2_tflop() -> None:
 
 
 def test_coding_pictures_grows_with_their_pixels() -> None:
-    for flops in (encoder_flops, decoder_flops):
-        assert flops(SMALL.vae, (1024, 512)) == pytest.approx(2 * flops(SMALL.vae, (512, 512)), rel=0.05)
+    for coding in (encoding, decoding):
+        assert coding(SMALL, (1024, 512)).flops == pytest.approx(
+            2 * coding(SMALL, (512, 512)).flops, rel=0.05
+        )
 
 
 @pytest.mark.parametrize("entry", PUBLISHED, ids=lambda entry: entry.card)

@@ -11,8 +11,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from maquette import families
 from maquette.families.tiny import file_shapes, write_tiny
-from maquette.footprint.memory import heads_of
-from maquette.footprint.weights import weight_counts
 from maquette.footprint.workload import Workload, workload
 from maquette.lora.adapter import LoraAdapter
 from maquette.lora.config import TrialSpec
@@ -29,7 +27,7 @@ def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 def counted(base: Path, px: int, conv_rank: int | None = None) -> Workload:
     layout = families.layout_of(families.inspect(base))
-    return workload(layout, (px, px), heads=heads_of(layout), rank=RANK, conv_rank=conv_rank)
+    return workload(layout, (px, px), rank=RANK, conv_rank=conv_rank)
 
 
 @dataclass
@@ -67,21 +65,21 @@ def traced(base: Path, px: int, *, checkpointing: bool = False, conv_rank: int |
 
 @pytest.mark.parametrize("checkpointing", [False, True], ids=["all", "checkpointed"])
 def test_the_backward_pass_keeps_what_is_counted(base: Path, checkpointing: bool) -> None:
-    """4 % at worst: the counting leaves out means and deviations of norms, and the last text layer that nobody reads."""
+    """0.2 %: kernels keep sums of their own beside the attention; 2 % where torch's checkpointing keeps a few inputs twice."""
     real = traced(base, 256, checkpointing=checkpointing)
     plain, norms = counted(base, 256).kept_values(checkpointing=checkpointing)
-    assert 4 * (plain + norms) == pytest.approx(real.kept_bytes, rel=0.04)
+    assert 4 * (plain + norms) == pytest.approx(real.kept_bytes, rel=0.02 if checkpointing else 0.002)
 
 
 def test_adapted_convolutions_keep_no_more_than_is_counted(base: Path) -> None:
     real = traced(base, 256, conv_rank=2)
     plain, norms = counted(base, 256, conv_rank=2).kept_values(checkpointing=False)
-    assert 4 * (plain + norms) == pytest.approx(real.kept_bytes, rel=0.05)
+    assert 4 * (plain + norms) == pytest.approx(real.kept_bytes, rel=0.002)
 
 
 def test_the_forward_pass_computes_what_is_counted(base: Path) -> None:
     """torch does not count its CPU's fused attention; of the rest, the LoRA and the time embedding are left out: 6 %."""
-    layers = sum(op.flops for op in counted(base, 256).ops if op.kind in ("conv", "linear"))
+    layers = sum(op.flops * op.times for op in counted(base, 256).ops if op.kind in ("conv", "linear"))
     assert layers == pytest.approx(traced(base, 256).flops, rel=0.06)
 
 
@@ -95,7 +93,7 @@ def test_the_adapter_has_as_many_values_as_attached(base: Path, conv_rank: int |
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_weights_of_the_published_models_are_counted_to_the_last_value(family: str) -> None:
-    counts = weight_counts(families.FAMILIES[family].layout(None))
+    counts = families.parts_of(families.FAMILIES[family].layout(None))
     shapes = file_shapes(family, "full")
     total = sum(torch.Size(shape).numel() for shape in shapes.values())
-    assert counts.unet + counts.texts + counts.vae == total
+    assert counts.denoiser + counts.text_encoders + counts.vae == total

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from maquette.families import BaseModel, inspect, load, lora_layers
+from maquette.families import BaseModel, inspect, layout_of, load, parts_of
 from maquette.families.protocol import LoraTarget, ModelInfo
 from maquette.lora.adapter import LoraAdapter
 from maquette.lora.config import TrialSpec
@@ -39,7 +39,8 @@ def sizes_of(targets: tuple[LoraTarget, ...]) -> Counter[Any]:
 
 def counted(info: ModelInfo) -> Counter[Any]:
     return Counter(
-        (layer.part, layer.kind, layer.inputs, layer.outputs, layer.default) for layer in lora_layers(info)
+        (layer.part, layer.kind, layer.inputs, layer.outputs, layer.default)
+        for layer in parts_of(layout_of(info)).modules
     )
 
 

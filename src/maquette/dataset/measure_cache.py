@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import sys
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -22,6 +21,7 @@ import PIL
 
 from maquette.dataset.measures import Measured, Measures
 from maquette.errors import Problem
+from maquette.files import cache_folder
 
 MEASURE_VERSION = "1"
 """Raise it when a measure's definition changes: older entries are then taken anew."""
@@ -34,20 +34,6 @@ TABLES = """
 CREATE TABLE IF NOT EXISTS measures (sha256 TEXT, version TEXT, value TEXT, PRIMARY KEY (sha256, version)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS paths (path TEXT PRIMARY KEY, size INTEGER, changed_ns INTEGER, sha256 TEXT) WITHOUT ROWID;
 """
-
-
-def cache_folder() -> Path:
-    """Return where this user's caches belong: MAQUETTE_CACHE, else the system's own place."""
-    given = os.environ.get("MAQUETTE_CACHE")
-    if given:
-        return Path(given).expanduser()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "maquette"
-    if sys.platform == "win32":
-        return (
-            Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "maquette" / "cache"
-        )
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "maquette"
 
 
 @dataclass(frozen=True)

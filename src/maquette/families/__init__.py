@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maquette.families.common.layers import LayerSize, all_layers
-from maquette.families.common.layout import ModelLayout
+from maquette.families.common.describe import layout_info
+from maquette.families.common.layers import LoraModule, ModelParts, model_parts
 from maquette.families.common.refuse import refusal, refuse_early
 from maquette.families.common.source import SingleFile, Source, open_source
 from maquette.families.common.tokenizer import ClipTokenizer, clip_tokenizer
@@ -15,6 +16,7 @@ from maquette.families.protocol import (
     BaseModel,
     Conditioning,
     Family,
+    Layout,
     LoraTarget,
     ModelInfo,
     PictureSize,
@@ -34,16 +36,18 @@ __all__ = [
     "BaseModel",
     "Conditioning",
     "Family",
-    "LayerSize",
+    "Layout",
+    "LoraModule",
     "LoraTarget",
     "ModelInfo",
-    "ModelLayout",
+    "ModelParts",
     "PictureSize",
     "Tokens",
     "inspect",
     "layout_of",
     "load",
-    "lora_layers",
+    "parts_of",
+    "published_info",
 ]
 
 
@@ -69,7 +73,7 @@ def load(
     return family.load(info, source, dtype=dtype or torch.float32, device=device)
 
 
-def layout_of(info: ModelInfo) -> ModelLayout:
+def layout_of(info: ModelInfo) -> Layout:
     """Return the sizes of every part of the model that `info` describes, without torch and without weights.
 
     A model on this machine is looked at; for one that is not, the family's published sizes hold.
@@ -78,9 +82,16 @@ def layout_of(info: ModelInfo) -> ModelLayout:
     return FAMILIES[info.family].layout(open_source(info.path, weights=False) if here else None)
 
 
-def lora_layers(info: ModelInfo) -> tuple[LayerSize, ...]:
-    """Return the sizes of the layers that a LoRA may adapt; see `layout_of`."""
-    return all_layers(layout_of(info))
+def published_info(family: str) -> ModelInfo:
+    """Return what the family's published model would say of itself."""
+    row = FAMILIES[family]
+    return layout_info(row.spec, row.layout(None))
+
+
+@cache
+def parts_of(layout: Layout) -> ModelParts:
+    """Return the values of a model's parts and the layers that a LoRA may adapt, without weights."""
+    return model_parts(FAMILIES[layout.family], layout)
 
 
 def tokenizer(name: str | Path | None = None) -> ClipTokenizer:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from maquette.families.common.layout import ModelLayout
     from maquette.families.common.source import Source
 
 Prediction = Literal["epsilon", "v"]
@@ -183,7 +182,7 @@ class BaseModel(Protocol):
     def tokenize(self, captions: Sequence[str], *, max_tokens: int = 75) -> Tokens:
         """Return token ids; `max_tokens` (75, 150 or 225) per caption, what is longer is counted and cut."""
 
-    def encode_text(self, tokens: Tokens, *, clip_skip: int) -> Conditioning:
+    def encode_text(self, tokens: Tokens, *, clip_skip: int | None = None) -> Conditioning:
         """Return what the denoiser is told, differentiable in the text encoders."""
 
     def encode_pictures(self, pixels_BCHW: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
@@ -239,8 +238,34 @@ class FamilySpec:
     """What file and hub names of this family usually contain: a regular expression, case ignored unless it says so."""
     plain_name_pattern: str = ""
     """Names of the family's own, photographic base without anyone's fine-tuning; empty where its bias is weak."""
+    file_words: str = ""
+    """Words by which people name a LoRA's file after this family: a regular expression, case ignored."""
+    text_step: int = 75
+    """Texts are read in units of so many tokens."""
     download_bytes: int = 0
     """The least that a download of the published model from the hub takes."""
+
+
+class Layout(Protocol):
+    """The sizes of a base model's parts: a frozen dataclass of plain values, so that equal layouts have equal networks.
+
+    Only its family reads more of it than these.
+    """
+
+    @property
+    def family(self) -> str:
+        """Key of the FAMILIES table."""
+
+    @property
+    def latent_channels(self) -> int: ...
+
+    @property
+    def vae_factor(self) -> int: ...
+
+    @property
+    def text_encoders(self) -> int: ...
+
+    def __hash__(self) -> int: ...
 
 
 class Family(Protocol):
@@ -262,5 +287,8 @@ class Family(Protocol):
     ) -> BaseModel:
         """Return the model with weights in `dtype` on `device`."""
 
-    def layout(self, source: Source | None) -> ModelLayout:
-        """Return the sizes of the parts in `source`; of the published model for None."""
+    def layout(self, source: Source | None) -> Layout:
+        """Return the sizes of the parts in `source`; of the published model for None. Needs no torch."""
+
+    def skeleton(self, layout: Any) -> BaseModel:
+        """Return the networks of a `layout` of this family on the meta device: shapes without weights."""

@@ -120,7 +120,7 @@ def from_past_runs(
 
 def step_flops(work: Workload, request: MemoryRequest) -> float:
     """Return the floating-point operations of one optimizer step."""
-    again = sum(op.flops for op in work.ops if op.group is not None) if request.checkpointing else 0.0
+    again = sum(op.flops * op.times for op in work.ops if op.again) if request.checkpointing else 0.0
     micro = work.forward_flops() + work.backward_flops() + again
     return micro * request.batch * request.accumulation
 

@@ -6,21 +6,20 @@
                            + what the backward pass needs + working space
     while samples decode   program + all weights + adapter + the VAE's last level
 
-The peak is the largest of these. What the backward pass needs is counted operation by operation (workload.py);
+The peak is the largest of these. What the backward pass needs is traced operation by operation (trace.py, workload.py);
 four constants are fitted to measured runs (`benchmarks/plan_error.py`, whose result states the error). On a CPU the
 figure is the process's resident memory, on a GPU what the card has to give, the driver's context included.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from maquette.families import ModelLayout
+from maquette.families import Layout, ModelParts, parts_of
 from maquette.families.protocol import LoraPart
-from maquette.footprint.weights import WeightCounts, weight_counts
-from maquette.footprint.workload import AttentionKind, Workload, workload
+from maquette.footprint.workload import AttentionKind, Workload, decoding, encoding, workload
 
 DeviceKind = Literal["cpu", "cuda", "mps"]
 OptimizerKind = Literal["adamw", "adamw8bit"]
@@ -39,7 +38,7 @@ WORKING_COPIES = 9.0
 """Copies of the largest activation that a layer's forward or backward pass holds besides what is kept."""
 ENCODER_COPIES = 6.0
 """Copies of the VAE's widest activation while it encodes one picture."""
-DECODER_COPIES, DECODED_PX = 3.0, 1024 * 1024
+DECODER_COPIES, DECODED_PX = 4.5, 1024 * 1024
 """Copies of the VAE's widest activation while it decodes, and about how many pixels it decodes at once (not measured)."""
 
 SHARE_OFF: dict[DeviceKind, float] = {"cpu": 0.06, "cuda": 0.2, "mps": 0.25}
@@ -56,7 +55,7 @@ CHECKED: dict[DeviceKind, str] = {
 class MemoryRequest:
     """Everything that decides the memory of a training. Sizes are pixels (width, height)."""
 
-    layout: ModelLayout
+    layout: Layout
     size_wh: tuple[int, int] = (512, 512)
     """The bucket that needs the most."""
     batch: int = 1
@@ -80,7 +79,7 @@ class MemoryRequest:
     half_vae: bool = True
     """Whether the VAE follows a half precision (SDXL's cannot in fp16)."""
     weight_bytes: Mapping[str, int] | None = None
-    """Bytes of a value by part (unet, text, vae), where they differ from the precision's."""
+    """Bytes of a value by part (denoiser, text, vae), where they differ from the precision's."""
 
     def changed(self, **changes: object) -> MemoryRequest:
         """Return a copy with `changes`."""
@@ -100,7 +99,6 @@ class MemoryRequest:
         return workload(
             self.layout,
             self.size_wh,
-            heads=heads_of(self.layout),
             rank=self.rank,
             conv_rank=self.conv_rank,
             parts=self.parts,
@@ -143,16 +141,16 @@ class MemoryPlan:
 
 def estimate_memory(request: MemoryRequest) -> MemoryPlan:
     """Return the peak memory of the training that `request` describes."""
-    counts = weight_counts(request.layout)
+    counts = parts_of(request.layout)
     sizes = _weight_sizes(request, counts)
     program = PROGRAM_BYTES[request.device]
     if request.device == "cpu":
-        values = counts.unet + counts.texts + counts.vae
+        values = counts.denoiser + counts.text_encoders + counts.vae
         program += request.cache_bytes + min(round(LOADING_REST_PER_VALUE * values), LOADING_REST_BYTES)
     everything = program + sum(sizes.values())
     parts = {
         "program": program,
-        "denoiser": sizes["unet"],
+        "denoiser": sizes["denoiser"],
         "text encoders": sizes["text"],
         **_vae_while_training(request, sizes),
         **_adapter(request),
@@ -177,23 +175,16 @@ def estimate_memory(request: MemoryRequest) -> MemoryPlan:
     )
 
 
-def heads_of(layout: ModelLayout) -> Sequence[int]:
-    """Return the attention heads of each level: 64 channels a head in U-Nets with linear projections, else eight."""
-    if layout.unet.linear_projection:
-        return tuple(max(1, width // 64) for width in layout.unet.block_channels)
-    return (8,) * layout.unet.levels
-
-
-def _weight_sizes(request: MemoryRequest, counts: WeightCounts) -> dict[str, int]:
+def _weight_sizes(request: MemoryRequest, counts: ModelParts) -> dict[str, int]:
     """Return the bytes of each part of the base."""
     vae_bytes = request.value_bytes if request.half_vae or request.precision != "fp16" else 4
     each = {
-        "unet": request.value_bytes,
+        "denoiser": request.value_bytes,
         "text": request.value_bytes,
         "vae": vae_bytes,
         **(request.weight_bytes or {}),
     }
-    values = {"unet": counts.unet, "text": counts.texts, "vae": counts.vae}
+    values = {"denoiser": counts.denoiser, "text": counts.text_encoders, "vae": counts.vae}
     return {part: values[part] * each[part] for part in values}
 
 
@@ -224,7 +215,7 @@ def _activations(request: MemoryRequest) -> dict[str, int]:
     if request.checkpointing:
         block_plain, block_norms = work.largest_group()
         kept += block_plain * size + block_norms * norm_size
-    largest = max(_largest_activation(request), 0) * size * request.batch
+    largest = work.widest() * size * request.batch
     coming_and_going = kept * request.batch + WORKING_COPIES * largest
     return {
         "activations": round(kept * request.batch),
@@ -237,19 +228,6 @@ def _norm_bytes(request: MemoryRequest) -> int:
     return 4 if request.device == "cuda" and not request.half_adapter else request.value_bytes
 
 
-def _largest_activation(request: MemoryRequest) -> int:
-    """Return the values of the finest level's widest tensor: the enlarged input of the last up blocks."""
-    unet, factor = request.layout.unet, request.layout.vae.factor
-    positions = -(-request.size_wh[0] // factor) * -(-request.size_wh[1] // factor)
-    attends = bool(unet.attention_depth[0])
-    finest = (
-        8 * unet.block_channels[0]
-        if attends
-        else unet.block_channels[0] + unet.block_channels[min(1, unet.levels - 1)]
-    )
-    return finest * positions
-
-
 def _training_peak(parts: Mapping[str, int]) -> int:
     """Gradients fill up while activations drain: the larger of both stands, not their sum."""
     coming = {"LoRA gradients", "activations", "working space"}
@@ -260,14 +238,12 @@ def _training_peak(parts: Mapping[str, int]) -> int:
 
 def _encoding(request: MemoryRequest) -> int:
     """Return what encoding one picture takes beside the weights."""
-    vae = request.layout.vae
-    values = vae.block_channels[0] * request.size_wh[0] * request.size_wh[1]
+    values = encoding(request.layout, request.size_wh).widest
     return round(ENCODER_COPIES * values * (request.value_bytes if request.half_vae else 4))
 
 
 def _decoding(request: MemoryRequest) -> int:
     """Return what decoding samples takes beside the weights."""
-    vae = request.layout.vae
-    pixels = max(DECODED_PX, request.size_wh[0] * request.size_wh[1])
-    values = (vae.block_channels[0] + vae.block_channels[min(1, len(vae.block_channels) - 1)]) * pixels
+    width, height = request.size_wh
+    values = decoding(request.layout, request.size_wh).widest * max(1.0, DECODED_PX / (width * height))
     return round(DECODER_COPIES * values * (request.value_bytes if request.half_vae else 4))

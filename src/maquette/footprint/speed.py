@@ -81,11 +81,11 @@ def costly_layers(ops: Iterable[Op], kind: OpKind, count: int = LAYERS_PER_KIND)
     shapes: dict[int, dict[tuple[int, int, int, int], list[Op]]] = {}
     for op in ops:
         if op.kind == kind and op.flops:
-            totals[op.shape[0]] = totals.get(op.shape[0], 0.0) + op.flops
+            totals[op.shape[0]] = totals.get(op.shape[0], 0.0) + op.flops * op.times
             shapes.setdefault(op.shape[0], {}).setdefault(op.shape, []).append(op)
     costly = sorted(totals, key=lambda positions: totals[positions], reverse=True)[:count]
     return [
-        max(shapes[positions].values(), key=lambda group: sum(op.flops for op in group))[0]
+        max(shapes[positions].values(), key=lambda group: sum(op.flops * op.times for op in group))[0]
         for positions in costly
     ]
 
@@ -178,5 +178,5 @@ def flops_by_kind(ops: Sequence[Op]) -> dict[str, float]:
     """Return the forward operations of each kind, for a person who asks where the time goes."""
     totals: dict[str, float] = {}
     for op in ops:
-        totals[op.kind] = totals.get(op.kind, 0.0) + op.flops
+        totals[op.kind] = totals.get(op.kind, 0.0) + op.flops * op.times
     return totals

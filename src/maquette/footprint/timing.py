@@ -10,11 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from maquette.families import ModelLayout
-from maquette.families.common.layout import VaeLayout
+from maquette.families import Layout, parts_of
 from maquette.footprint.memory import WEIGHT_BYTES, MemoryRequest
 from maquette.footprint.speed import Speed
-from maquette.footprint.weights import weight_counts
 from maquette.footprint.workload import Op, Workload
 
 BEGIN_S = 2.5
@@ -69,13 +67,13 @@ def computed_step(request: MemoryRequest, speed: Speed) -> float:
 def micro_step_seconds(work: Workload, request: MemoryRequest, speed: Speed) -> float:
     """Return the seconds of one forward and backward pass of a batch."""
     size = WEIGHT_BYTES[request.precision]
-    return sum(_op_seconds(op, request, speed, size) for op in work.ops)
+    return sum(op.times * _op_seconds(op, request, speed, size) for op in work.ops)
 
 
 def _op_seconds(op: Op, request: MemoryRequest, speed: Speed, size: int) -> float:
     """A layer takes as long as its arithmetic or the reading of its weights, whichever is longer, and a call."""
-    again = 1.0 if request.checkpointing and op.group is not None else 0.0
-    if op.kind == "pointwise":
+    again = 1.0 if request.checkpointing and op.again else 0.0
+    if op.kind in ("norm", "pointwise"):
         moved = (op.kept + op.kept_by_norms) * request.batch * size
         return moved * POINTWISE_PASSES * (1 + again / 2) / speed.read_bytes_per_s
     backward = (2.5 if op.kind == "attention" else 1.0) if op.with_gradient else 0.0
@@ -85,52 +83,7 @@ def _op_seconds(op: Op, request: MemoryRequest, speed: Speed, size: int) -> floa
     return max(arithmetic, reading) + speed.call_s * passes / 2
 
 
-def start_seconds(layout: ModelLayout) -> float:
+def start_seconds(layout: Layout) -> float:
     """Return the seconds until the base is loaded."""
-    counts = weight_counts(layout)
-    return BEGIN_S + (counts.unet + counts.texts + counts.vae) / VALUES_LOADED_PER_S
-
-
-def encoder_flops(vae: VaeLayout, size_wh: tuple[int, int]) -> float:
-    """Return the floating-point operations of encoding one picture."""
-    channels = vae.block_channels
-    positions = float(size_wh[0] * size_wh[1])
-    total = 2 * 9 * vae.pixel_channels * channels[0] * positions
-    entering = channels[0]
-    for level, own in enumerate(channels):
-        for number in range(vae.layers_per_block):
-            total += _residual_flops(entering if number == 0 else own, own, positions)
-        entering = own
-        if level < len(channels) - 1:
-            positions /= 4
-            total += 18 * own * own * positions
-    return total + _middle_flops(channels[-1], positions)
-
-
-def decoder_flops(vae: VaeLayout, size_wh: tuple[int, int]) -> float:
-    """Return the floating-point operations of decoding one latent."""
-    channels = tuple(reversed(vae.block_channels))
-    positions = float(size_wh[0] * size_wh[1]) / vae.factor**2
-    total = _middle_flops(channels[0], positions)
-    entering = channels[0]
-    for level, own in enumerate(channels):
-        for number in range(vae.layers_per_block + 1):
-            total += _residual_flops(entering if number == 0 else own, own, positions)
-        entering = own
-        if level < len(channels) - 1:
-            positions *= 4
-            total += 18 * own * own * positions
-    return total
-
-
-def _residual_flops(inputs: int, outputs: int, positions: float) -> float:
-    shortcut = 2 * inputs * outputs if inputs != outputs else 0
-    return (18 * inputs * outputs + 18 * outputs * outputs + shortcut) * positions
-
-
-def _middle_flops(width: int, positions: float) -> float:
-    return (
-        2 * _residual_flops(width, width, positions)
-        + 8 * width * width * positions
-        + 4 * positions**2 * width
-    )
+    counts = parts_of(layout)
+    return BEGIN_S + (counts.denoiser + counts.text_encoders + counts.vae) / VALUES_LOADED_PER_S

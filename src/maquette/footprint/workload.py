@@ -1,26 +1,36 @@
-"""What a base model computes and keeps for one training picture: its layers, walked from their sizes alone.
+"""What a base model computes and keeps for one training picture, for any size, text and rank.
 
-The walk follows diffusers' U-Net and transformers' CLIP text model with LoRA layers in them, and counts for each
-operation the values that autograd keeps for the backward pass and the floating-point operations of the forward pass.
-`tests/footprint/test_workload.py` holds it against what torch really keeps and counts.
+The numbers come from traces of the model's skeleton (trace.py), kept by layout: the tables of the well-known layouts
+are shipped, so that looking at them loads no torch.
+`tests/footprint/test_workload.py` holds the result against what torch really keeps and counts.
 
-Legend: N picture positions of a level, C its channels, T text tokens, r rank. All numbers are for one picture.
+Legend: N positions of the latent, U units of text (protocol.FamilySpec.text_step), r rank. All numbers are for one picture.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
-from maquette.families import ModelLayout
-from maquette.families.common.layout import TextLayout, UnetLayout
+from maquette.families import FAMILIES, Layout, parts_of
+from maquette.families.common.stored import layout_key, stored
 from maquette.families.protocol import LoraPart
+from maquette.lora.size import adapter_values
 
-OpKind = Literal["conv", "linear", "attention", "pointwise"]
+if TYPE_CHECKING:
+    from maquette.footprint.trace import Recording
+
+OpKind = Literal["conv", "linear", "attention", "norm", "pointwise"]
 AttentionKind = Literal["fused", "math"]
-CHUNK_TOKENS = 77
-"""Tokens of one pass through a CLIP text encoder, begin and end included."""
+PARTS_CHOICES: tuple[tuple[LoraPart, ...], ...] = (
+    ("text_encoder", "denoiser"),
+    ("denoiser",),
+    ("text_encoder",),
+)
+SHIPPED = Path(__file__).parent / "tables"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,271 +50,267 @@ class Op:
     """Values kept by normalizations and their activation functions, which CUDA's autocast computes in float32."""
     with_gradient: bool
     """Whether the backward pass goes through it."""
-    group: int | None = None
-    """Number of the block that gradient checkpointing computes again; None: never."""
+    again: bool = False
+    """Whether gradient checkpointing computes it again."""
+    times: float = 1.0
+    """How often it occurs; the other numbers are of one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Operations that gradient checkpointing computes again together, and what it keeps of them: their inputs."""
+
+    ops: tuple[Op, ...]
+    inputs: float
+    times: int
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A model's operations for one picture, with the inputs that checkpointed blocks keep."""
+    """A model's operations for one picture."""
 
-    ops: tuple[Op, ...]
-    group_inputs: tuple[float, ...]
-    """Values that a checkpointed block keeps instead of its insides, by group."""
+    alone: tuple[Op, ...]
+    """Operations that are never computed again."""
+    blocks: tuple[Block, ...]
     trainable: int
     """Values of the adapter."""
 
+    @property
+    def ops(self) -> tuple[Op, ...]:
+        """Every operation, with how often it occurs over all blocks."""
+        return (*self.alone, *(_times(op, block.times) for block in self.blocks for op in block.ops))
+
     def kept_values(self, *, checkpointing: bool) -> tuple[float, float]:
         """Return the values kept at the end of the forward pass: (in the precision of the computation, by norms)."""
-        ops = [op for op in self.ops if not (checkpointing and op.group is not None)]
-        plain = sum(op.kept for op in ops) + (sum(self.group_inputs) if checkpointing else 0.0)
-        return plain, sum(op.kept_by_norms for op in ops)
+        plain, norms = _kept(self.alone if checkpointing else self.ops)
+        if checkpointing:
+            plain += sum(block.inputs * block.times for block in self.blocks)
+        return plain, norms
 
     def largest_group(self) -> tuple[float, float]:
         """Return the values that the largest checkpointed block keeps while it is computed again."""
-        totals: dict[int, list[float]] = {}
-        for op in self.ops:
-            if op.group is not None:
-                total = totals.setdefault(op.group, [0.0, 0.0])
-                total[0] += op.kept
-                total[1] += op.kept_by_norms
-        plain, norms = max(totals.values(), key=sum, default=[0.0, 0.0])
-        return plain, norms
+        return max((_kept(block.ops) for block in self.blocks), key=sum, default=(0.0, 0.0))
+
+    def widest(self) -> float:
+        """Return the values of the largest activation that goes into a denoiser's layer or comes out of it."""
+        return _widest(op for op in self.ops if op.part == "denoiser")
 
     def forward_flops(self, part: LoraPart | None = None) -> float:
         """Return the floating-point operations of one forward pass (of one part)."""
-        return sum(op.flops for op in self.ops if part in (None, op.part))
+        return sum(op.flops * op.times for op in self.ops if part in (None, op.part))
 
     def backward_flops(self, part: LoraPart | None = None) -> float:
         """Return those of one backward pass: each layer once for its input; its frozen weights need none."""
         return sum(
-            op.flops * (2.5 if op.kind == "attention" else 1.0)
+            op.flops * op.times * (2.5 if op.kind == "attention" else 1.0)
             for op in self.ops
             if op.with_gradient and part in (None, op.part)
         )
 
 
+@dataclass(frozen=True)
+class Coding:
+    """What turning one picture into a latent, or back, computes."""
+
+    flops: float
+    widest: float
+    """Values of the largest activation."""
+
+
 def workload(
-    layout: ModelLayout,
+    layout: Layout,
     size_wh: tuple[int, int],
     *,
-    heads: Sequence[int],
     rank: int,
     conv_rank: int | None = None,
     parts: Sequence[LoraPart] = ("text_encoder", "denoiser"),
     text_tokens: int = 75,
     attention: AttentionKind = "fused",
 ) -> Workload:
-    """Return what one training picture of `size_wh` pixels costs; `heads` per level of the U-Net, finest first."""
-    walk = _Walk(rank=rank, conv_rank=conv_rank, parts=tuple(parts), attention=attention)
-    chunks = -(-text_tokens // (CHUNK_TOKENS - 2))
-    if "text_encoder" in parts:
-        for text in layout.texts:
-            walk.text(text, chunks)
-    tokens = chunks * (CHUNK_TOKENS - 2) + 2
-    factor = layout.vae.factor
-    walk.unet(layout.unet, -(-size_wh[0] // factor), -(-size_wh[1] // factor), tokens, heads)
-    return Workload(tuple(walk.ops), tuple(walk.group_inputs), walk.trainable)
+    """Return what one training picture of `size_wh` pixels costs."""
+    chosen = tuple(part for part in ("text_encoder", "denoiser") if part in parts)
+    table = _training_table(layout, chosen, conv_rank is not None)
+    at = _Point(_positions(layout, size_wh), text_units(layout, text_tokens), rank, conv_rank or 0, attention)
+    return Workload(
+        alone=tuple(at.op(times, row, again=False) for times, row in table["alone"]),
+        blocks=tuple(
+            Block(tuple(at.op(times, row, again=True) for times, row in rows), at.value(inputs), count)
+            for count, inputs, rows in table["blocks"]
+        ),
+        trainable=adapter_values(parts_of(layout).modules, rank=rank, conv_rank=conv_rank, parts=parts),
+    )
 
 
-@dataclass
-class _Walk:
-    """Goes through a model in the order of its forward pass, and remembers whether gradients flow already."""
+def encoding(layout: Layout, size_wh: tuple[int, int]) -> Coding:
+    """Return what encoding one picture computes."""
+    return _coding(layout, "encode", size_wh)
 
-    rank: int
-    conv_rank: int | None
-    parts: tuple[LoraPart, ...]
-    attention: AttentionKind
-    ops: list[Op] = field(default_factory=list)
-    group_inputs: list[float] = field(default_factory=list)
-    trainable: int = 0
-    part: LoraPart = "denoiser"
-    gradient: bool = False
-    group: int | None = None
 
-    # --- single operations ---------------------------------------------------------------------------------
+def decoding(layout: Layout, size_wh: tuple[int, int]) -> Coding:
+    """Return what decoding one latent computes."""
+    return _coding(layout, "decode", size_wh)
 
-    def _add(
-        self,
-        kind: OpKind,
-        shape: tuple[int, int, int, int],
-        flops: float,
-        weights: int,
-        kept: float,
-        norms: float = 0.0,
-    ) -> None:
-        self.ops.append(Op(self.part, kind, shape, flops, weights, kept, norms, self.gradient, self.group))
 
-    def layer(
-        self,
-        positions: int,
-        inputs: int,
-        outputs: int,
-        *,
-        window: int = 1,
-        adapted: bool,
-        keeps_input: bool = True,
-        positions_in: int | None = None,
-    ) -> None:
-        """A linear layer or convolution. Its LoRA keeps input and inner values; a frozen convolution keeps its input
-        wherever gradients flow."""
-        adapted = adapted and self.part in self.parts
-        rank = self.conv_rank if window == 9 and self.conv_rank else self.rank
-        kept = 0.0
-        if (adapted or (window == 9 and self.gradient)) and keeps_input:
-            kept += (positions_in or positions) * inputs
-        if adapted:
-            kept += positions * rank
-            self.trainable += rank * (inputs * window + outputs)
-            self.gradient = True
-        flops = 2.0 * positions * inputs * outputs * window
-        kind: OpKind = "conv" if window > 1 else "linear"
-        self._add(kind, (positions, inputs, outputs, window), flops, inputs * outputs * window, kept)
-
-    def norm(self, values: int, *, activation: bool = False) -> None:
-        """A normalization keeps its input; a SiLU after it keeps its own."""
-        self._add(
-            "pointwise", (values, 1, 1, 1), 0.0, 0, 0.0, values * (1 + activation) if self.gradient else 0.0
-        )
-
-    def pointwise(self, kept: int) -> None:
-        self._add("pointwise", (kept, 1, 1, 1), 0.0, 0, float(kept) if self.gradient else 0.0)
-
-    def attend(self, queries: int, keys: int, width: int, heads: int) -> None:
-        """Scaled dot-product attention keeps q, k, v and its result; without a fused kernel every weight too."""
-        kept = 2.0 * width * (queries + keys)
-        if self.attention == "math":
-            kept += float(heads) * queries * keys
-        else:
-            kept += heads * queries
-        flops = 4.0 * queries * keys * width
-        self._add("attention", (queries, keys, width, heads), flops, 0, kept if self.gradient else 0.0)
-
-    def begin_group(self, values: float) -> None:
-        self.group_inputs.append(values)
-        self.group = len(self.group_inputs) - 1
-
-    def end_group(self) -> None:
-        self.group = None
-
-    # --- blocks --------------------------------------------------------------------------------------------
-
-    def text(self, text: TextLayout, chunks: int) -> None:
-        """A CLIP text model, every layer adapted."""
-        self.part, self.gradient = "text_encoder", False
-        for _ in range(text.layers):
-            rows = CHUNK_TOKENS * chunks
-            self.begin_group(rows * text.width)
-            self.norm(rows * text.width)
-            for number in range(3):
-                self.layer(rows, text.width, text.width, adapted=True, keeps_input=number == 0)
-            for _ in range(chunks):
-                self.attend(CHUNK_TOKENS, CHUNK_TOKENS, text.width, text.heads)
-            self.layer(rows, text.width, text.width, adapted=True, keeps_input=False)
-            self.norm(rows * text.width)
-            self.layer(rows, text.width, text.mlp_width, adapted=True)
-            self.pointwise(2 * rows * text.mlp_width)
-            self.layer(rows, text.mlp_width, text.width, adapted=True)
-            self.end_group()
-
-    def unet(self, unet: UnetLayout, width: int, height: int, tokens: int, heads: Sequence[int]) -> None:
-        """The denoiser on a latent of `width` × `height`."""
-        self.part = "denoiser"
-        self.gradient = False
-        channels = unet.block_channels
-        sizes = [(-(-width // 2**level), -(-height // 2**level)) for level in range(unet.levels)]
-        positions = [w * h for w, h in sizes]
-        self._text_kept = False
-        self.layer(positions[0], unet.in_channels, channels[0], window=9, adapted=False)
-        skips, entering = [channels[0]], channels[0]
-        for level, own in enumerate(channels):
-            attends = bool(unet.attention_depth[level])
-            for _ in range(unet.layers_per_block):
-                self._residual(unet, entering, own, positions[level], checkpointed=True)
-                if attends:
-                    self._transformer(
-                        unet, own, positions[level], tokens, heads[level], unet.attention_depth[level]
-                    )
-                entering = own
-                skips.append(own)
-            if level < unet.levels - 1:
-                self._resample(own, positions[level + 1], positions[level])
-                skips.append(own)
-        self._residual(unet, entering, entering, positions[-1], checkpointed=False)
-        self._transformer(unet, entering, positions[-1], tokens, heads[-1], unet.mid_depth)
-        self._residual(unet, entering, entering, positions[-1], checkpointed=True)
-        for level in reversed(range(unet.levels)):
-            own = channels[level]
-            for _ in range(unet.layers_per_block + 1):
-                self._residual(unet, entering + skips.pop(), own, positions[level], checkpointed=True)
-                if unet.attention_depth[level]:
-                    self._transformer(
-                        unet, own, positions[level], tokens, heads[level], unet.attention_depth[level]
-                    )
-                entering = own
-            if level:
-                self._resample(own, positions[level - 1], positions[level - 1])
-        self.norm(channels[0] * positions[0], activation=True)
-        self.layer(positions[0], channels[0], unet.out_channels, window=9, adapted=False)
-
-    def _residual(
-        self, unet: UnetLayout, inputs: int, outputs: int, positions: int, *, checkpointed: bool
-    ) -> None:
-        conv = self.conv_rank is not None
-        if checkpointed:
-            self.begin_group(inputs * positions)
-        self.norm(inputs * positions, activation=True)
-        self.layer(positions, inputs, outputs, window=9, adapted=conv)
-        self.layer(1, unet.time_width, outputs, adapted=conv)
-        # A pooled text that is trained enters with the time embedding, before any adapted layer.
-        self.gradient |= bool(unet.extra_width) and "text_encoder" in self.parts
-        self.norm(outputs * positions, activation=True)
-        self.layer(positions, outputs, outputs, window=9, adapted=conv)
-        if inputs != outputs:
-            self.layer(positions, inputs, outputs, adapted=conv, keeps_input=False)
-        self.end_group()
-
-    def _transformer(
-        self, unet: UnetLayout, width: int, positions: int, tokens: int, heads: int, depth: int
-    ) -> None:
-        values = width * positions
-        self.norm(values)
-        self.layer(positions, width, width, adapted=True)
-        for _ in range(depth):
-            self.begin_group(values)
-            self._transformer_block(unet, width, positions, tokens, heads)
-            self.end_group()
-        self.layer(positions, width, width, adapted=True)
-
-    def _transformer_block(
-        self, unet: UnetLayout, width: int, positions: int, tokens: int, heads: int
-    ) -> None:
-        values = width * positions
-        self.norm(values)
-        for number in range(3):
-            self.layer(positions, width, width, adapted=True, keeps_input=number == 0)
-        self.attend(positions, positions, width, heads)
-        self.layer(positions, width, width, adapted=True, keeps_input=False)
-        self.norm(values)
-        self.layer(positions, width, width, adapted=True)
-        for _ in range(2):
-            # Every block reads the same text: it is kept once.
-            self.layer(tokens, unet.cross_width, width, adapted=True, keeps_input=not self._text_kept)
-            self._text_kept = True
-        self.attend(positions, tokens, width, heads)
-        self.layer(positions, width, width, adapted=True, keeps_input=False)
-        self.norm(values)
-        self.layer(positions, width, 8 * width, adapted=True)
-        self.pointwise(12 * values)
-        self.layer(positions, 4 * width, width, adapted=True)
-
-    def _resample(self, width: int, positions: int, positions_in: int) -> None:
-        """Down: a convolution of stride 2 keeps the larger input. Up: it keeps its enlarged input."""
-        self.layer(
-            positions, width, width, window=9, adapted=self.conv_rank is not None, positions_in=positions_in
-        )
+def text_units(layout: Layout, text_tokens: int) -> int:
+    """Return how many units of text a caption of so many tokens fills."""
+    return max(1, -(-text_tokens // FAMILIES[layout.family].spec.text_step))
 
 
 def operations(work: Workload, part: LoraPart) -> Iterator[Op]:
     """Yield the operations of one part."""
     yield from (op for op in work.ops if op.part == part)
+
+
+# --- values at a point -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Point:
+    """Where the linear functions of a table are asked."""
+
+    positions: float
+    units: int
+    rank: int
+    conv_rank: int
+    attention: AttentionKind
+
+    def value(self, line: Sequence[float]) -> float:
+        """Return a + b N + c U of [a, b, c]."""
+        return line[0] + line[1] * self.positions + line[2] * self.units
+
+    def op(self, times: int, row: Sequence[Any], *, again: bool) -> Op:
+        part, kind, first, second, third, fourth, weights, gradient, rows, kept, kept_rank, kept_conv = row
+        beside = max(1.0, self.value(rows))
+        shape = (max(1, round(self.value(first))), max(1, round(self.value(second))), third, fourth)
+        values = self.value(kept) + self.rank * self.value(kept_rank) + self.conv_rank * self.value(kept_conv)
+        flops = 0.0
+        if kind == "attention":
+            queries, keys, width, heads = shape
+            flops = 4.0 * queries * keys * width
+            weighed = queries * heads * (keys if self.attention == "math" else 1)
+            # Without a fused kernel the result is not kept for itself, but every weight is.
+            values += beside * weighed if kept[0] or kept[1] or kept[2] else 0.0
+        elif kind in ("conv", "linear"):
+            flops = 2.0 * self.value(first) * shape[1] * third * fourth
+        by_norms = kind == "norm"
+        each = values / beside
+        return Op(
+            part, kind, shape, flops, weights, 0.0 if by_norms else each, each if by_norms else 0.0, gradient, again,
+            times * beside,
+        )  # fmt: skip
+
+
+def _times(op: Op, count: int) -> Op:
+    if count == 1:
+        return op
+    return Op(
+        op.part, op.kind, op.shape, op.flops, op.weights, op.kept, op.kept_by_norms, op.with_gradient, op.again,
+        op.times * count,
+    )  # fmt: skip
+
+
+def _kept(ops: Iterable[Op]) -> tuple[float, float]:
+    plain = norms = 0.0
+    for op in ops:
+        plain += op.kept * op.times
+        norms += op.kept_by_norms * op.times
+    return plain, norms
+
+
+def _widest(ops: Iterable[Op]) -> float:
+    layers = (op.shape for op in ops if op.kind in ("conv", "linear"))
+    return max((shape[0] * max(shape[1], shape[2]) for shape in layers), default=0.0)
+
+
+def _positions(layout: Layout, size_wh: tuple[int, int]) -> float:
+    factor = layout.vae_factor
+    return float(-(-size_wh[0] // factor) * -(-size_wh[1] // factor))
+
+
+def _coding(layout: Layout, way: str, size_wh: tuple[int, int]) -> Coding:
+    at = _Point(_positions(layout, size_wh), 1, 0, 0, "fused")
+    ops = [at.op(times, row, again=False) for times, row in _coding_table(layout)[way]["alone"]]
+    return Coding(sum(op.flops * op.times for op in ops), _widest(ops))
+
+
+# --- tables ----------------------------------------------------------------------------------------------------
+
+
+@cache
+def _training_table(layout: Layout, parts: tuple[LoraPart, ...], conv: bool) -> dict[str, Any]:
+    return stored(
+        training_name(layout, parts, conv), lambda: training_table(layout, parts, conv), shipped=SHIPPED
+    )
+
+
+@cache
+def _coding_table(layout: Layout) -> dict[str, Any]:
+    return stored(coding_name(layout), lambda: coding_table(layout), shipped=SHIPPED)
+
+
+def training_name(layout: Layout, parts: Sequence[LoraPart], conv: bool) -> str:
+    """Return the name of the stored table of a training pass."""
+    return "-".join(["work", layout_key(layout), *(part[0] for part in parts), *(["conv"] if conv else [])])
+
+
+def coding_name(layout: Layout) -> str:
+    """Return the name of the stored table of coding pictures."""
+    return f"coding-{layout_key(layout)}"
+
+
+def training_table(layout: Layout, parts: Sequence[LoraPart], conv: bool) -> dict[str, Any]:
+    """Return the traced training pass of a layout as lines over N and U."""
+    from maquette.footprint.trace import trace_training
+
+    return _table(layout, trace_training(FAMILIES[layout.family].skeleton(layout), parts, conv=conv))
+
+
+def coding_table(layout: Layout) -> dict[str, Any]:
+    """Return the traced coding of pictures of a layout as lines over N."""
+    from maquette.footprint.trace import trace_coding
+
+    encoded, decoded = trace_coding(FAMILIES[layout.family].skeleton(layout))
+    return {"encode": _table(layout, encoded), "decode": _table(layout, decoded)}
+
+
+def _table(layout: Layout, recordings: Sequence[Recording]) -> dict[str, Any]:
+    """Return equal operations and equal blocks once, with how often they occur."""
+    from maquette.footprint.trace import UNIT_PX
+
+    unit = (UNIT_PX // layout.vae_factor) ** 2
+    alone: dict[tuple[Any, ...], int] = {}
+    inside: dict[int, dict[tuple[Any, ...], int]] = {}
+    for seen in zip(*(recording.seen for recording in recordings), strict=True):
+        first = seen[0]
+        assert all(each.identity == first.identity for each in seen), "a pass must not depend on sizes"
+        counts = alone if first.group is None else inside.setdefault(first.group, {})
+        row = _row(seen, unit)
+        counts[row] = counts.get(row, 0) + 1
+    blocks: dict[tuple[Any, ...], int] = {}
+    for number, inputs in enumerate(zip(*(recording.group_inputs for recording in recordings), strict=True)):
+        rows = tuple((count, row) for row, count in inside.get(number, {}).items())
+        key = (_line(inputs, unit), rows)
+        blocks[key] = blocks.get(key, 0) + 1
+    return {
+        "alone": [[count, row] for row, count in alone.items()],
+        "blocks": [[count, inputs, rows] for (inputs, rows), count in blocks.items()],
+    }
+
+
+def _row(seen: Sequence[Any], unit: int) -> tuple[Any, ...]:
+    first = seen[0]
+    lines = {
+        name: _line([getattr(each, name) for each in seen], unit)
+        for name in ("rows", "kept", "kept_rank", "kept_conv_rank")
+    }
+    lengths = (_line([each.shape[axis] for each in seen], unit) for axis in (0, 1))
+    return (
+        first.part, first.kind, *lengths, first.shape[2], first.shape[3], first.weights, first.with_gradient,
+        lines["rows"], lines["kept"], lines["kept_rank"], lines["kept_conv_rank"],
+    )  # fmt: skip
+
+
+def _line(values: Sequence[float], unit: int) -> tuple[float, float, float]:
+    """Return [a, b, c] of a + b N + c U through the values at (N, U) = (unit, 1), (2 unit, 1), (unit, 2)."""
+    by_position, by_unit = (values[1] - values[0]) / unit, values[2] - values[0]
+    return values[0] - by_position * unit - by_unit, by_position, by_unit

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from maquette.families import lora_layers
-from maquette.families.common.layers import LayerSize
+from maquette.families import LoraModule, layout_of, parts_of
 from maquette.families.protocol import LoraPart, ModelInfo
 from maquette.lora.config import PARTS
 
@@ -26,7 +25,14 @@ def lora_parameters(
     parts: Sequence[LoraPart] = PARTS,
 ) -> int:
     """Return how many values a LoRA of this rank has on the model that `info` describes."""
-    adapted = _adapted(lora_layers(info), conv_rank, parts)
+    return adapter_values(parts_of(layout_of(info)).modules, rank=rank, conv_rank=conv_rank, parts=parts)
+
+
+def adapter_values(
+    modules: Iterable[LoraModule], *, rank: int, conv_rank: int | None, parts: Sequence[LoraPart]
+) -> int:
+    """Return how many values a LoRA of this rank has on a model with these adaptable layers."""
+    adapted = _adapted(modules, conv_rank, parts)
     return sum(layer.parameters(_rank_of(layer, rank, conv_rank)) for layer in adapted)
 
 
@@ -44,18 +50,18 @@ def lora_file_bytes(
     """
     values = 0
     tensors = 0
-    for layer in _adapted(lora_layers(info), conv_rank, parts):
+    for layer in _adapted(parts_of(layout_of(info)).modules, conv_rank, parts):
         values += layer.parameters(_rank_of(layer, rank, conv_rank)) + 1
         tensors += TENSORS_PER_LAYER
     return values * VALUE_BYTES[precision] + tensors * HEADER_BYTES_PER_TENSOR
 
 
 def _adapted(
-    layers: Iterable[LayerSize], conv_rank: int | None, parts: Sequence[LoraPart]
-) -> list[LayerSize]:
+    layers: Iterable[LoraModule], conv_rank: int | None, parts: Sequence[LoraPart]
+) -> list[LoraModule]:
     return [layer for layer in layers if layer.part in parts and (layer.default or conv_rank)]
 
 
-def _rank_of(layer: LayerSize, rank: int, conv_rank: int | None) -> int:
+def _rank_of(layer: LoraModule, rank: int, conv_rank: int | None) -> int:
     """Only 3×3 convolutions take `conv_rank`; other layers of their blocks take the ordinary rank, as in sd-scripts."""
     return conv_rank if layer.kind == "conv3x3" and conv_rank else rank

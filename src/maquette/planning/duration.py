@@ -17,10 +17,9 @@ from maquette.footprint.timing import (
     StepTime,
     TimePlan,
     computed_step,
-    decoder_flops,
-    encoder_flops,
     start_seconds,
 )
+from maquette.footprint.workload import decoding, encoding
 from maquette.planning.device import PlannedDevice
 from maquette.project.settings import Settings
 from maquette.training.checkpoints import PlannedCheckpoint, is_due
@@ -110,9 +109,9 @@ def _encoding_flops(request: TimeRequest) -> float:
     """Return the operations of encoding every picture once; nothing where latents are not cached."""
     if not request.settings.dataset.cache_latents:
         return 0.0
-    vae = request.memory.layout.vae
+    layout = request.memory.layout
     shown = {(item.picture.path, item.fit.bucket_wh) for item in request.items if item.fit is not None}
-    return sum(encoder_flops(vae, size_wh) for _, size_wh in shown)
+    return sum(encoding(layout, size_wh).flops for _, size_wh in shown)
 
 
 def _sampling_flops(request: TimeRequest, forward_flops: float) -> float:
@@ -120,5 +119,5 @@ def _sampling_flops(request: TimeRequest, forward_flops: float) -> float:
     samples = request.settings.samples
     pictures = request.draws * len(samples.sample_prompts)
     passes = 2 if samples.guidance != 1.0 else 1
-    decoding = decoder_flops(request.memory.layout.vae, request.settings.dataset.resolution)
-    return pictures * (samples.sample_steps * passes * forward_flops + decoding)
+    decoded = decoding(request.memory.layout, request.settings.dataset.resolution).flops
+    return pictures * (samples.sample_steps * passes * forward_flops + decoded)

@@ -6,7 +6,7 @@ The arithmetic, buckets and names are training's own functions; nothing here is 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from maquette import families
@@ -190,20 +190,7 @@ def base_info(base: str, resolution_wh: tuple[int, int]) -> ModelInfo:
     )
     edge = (resolution_wh[0] * resolution_wh[1]) ** 0.5
     spec = next((spec for spec in reversed(specs) if spec.native_resolution_px <= edge), specs[0])
-    layout = families.FAMILIES[spec.name].layout(None)
-    return ModelInfo(
-        family=spec.name,
-        title=spec.title,
-        prediction="epsilon",
-        dtype="float16",
-        resolution=spec.native_resolution_px,
-        source="single-file",
-        layout="single-file",
-        path=NO_BASE,
-        text_encoders=len(layout.texts),
-        latent_channels=layout.vae.latent_channels,
-        vae_factor=layout.vae.factor,
-    )
+    return replace(families.published_info(spec.name), path=NO_BASE)
 
 
 def trained_parts(settings: Settings) -> tuple[LoraPart, ...]:

@@ -11,7 +11,7 @@ from maquette.errors import ModelError, Problem
 from maquette.families.common.header import TensorEntry
 from maquette.families.common.layout import read_unet_layout, read_vae_layout
 from maquette.families.common.source import DiffusersFolder, SingleFile, Source
-from maquette.families.protocol import FamilySpec, ModelInfo, Prediction
+from maquette.families.protocol import FamilySpec, Layout, ModelInfo, Prediction
 
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
 UNET_PROOF = f"{UNET}input_blocks.0.0.weight"
@@ -66,6 +66,23 @@ def folder_info(spec: FamilySpec, source: DiffusersFolder, *, text_encoders: int
         latent_channels=latent_channels,
         vae_factor=factor,
         zero_terminal_snr=bool(scheduler.get("rescale_betas_zero_snr", False)),
+    )
+
+
+def layout_info(spec: FamilySpec, layout: Layout) -> ModelInfo:
+    """Return what an ordinary model of these sizes would say of itself."""
+    return ModelInfo(
+        family=spec.name,
+        title=spec.title,
+        prediction="epsilon",
+        dtype="float16",
+        resolution=spec.native_resolution_px,
+        source="single-file",
+        layout="single-file",
+        path="",
+        text_encoders=layout.text_encoders,
+        latent_channels=layout.latent_channels,
+        vae_factor=layout.vae_factor,
     )
 
 

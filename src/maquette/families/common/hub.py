@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from maquette.errors import ModelError, Problem
+from maquette.families.common.weight_files import weight_files
 
 CONFIG_PATTERNS = [
     "model_index.json",
@@ -13,6 +15,7 @@ CONFIG_PATTERNS = [
     "tokenizer*/*.json",
     "tokenizer*/*.txt",
 ]
+HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
 WEIGHT_PARTS = ("unet", "vae", "text_encoder", "text_encoder_2")
 
 
@@ -45,8 +48,6 @@ def fetch(name: str, *, weights: bool) -> Path:
 
 def _complete(folder: Path) -> bool:
     """Whether every part that has a configuration also has weights."""
-    from maquette.families.common.source import weight_files
-
     parts = [path.parent for path in folder.glob("*/config.json") if path.parent.name in WEIGHT_PARTS]
     return bool(parts) and all(
         weight_files(part) and all(file.is_file() for file in weight_files(part)) for part in parts

@@ -72,11 +72,24 @@ class TextLayout:
 
 @dataclass(frozen=True)
 class ModelLayout:
-    """The sizes of a whole base model."""
+    """The sizes of a whole base model of U-Net, VAE and CLIP text models. See protocol.Layout."""
 
+    family: str
     unet: UnetLayout
     vae: VaeLayout
     texts: tuple[TextLayout, ...]
+
+    @property
+    def latent_channels(self) -> int:
+        return self.vae.latent_channels
+
+    @property
+    def vae_factor(self) -> int:
+        return self.vae.factor
+
+    @property
+    def text_encoders(self) -> int:
+        return len(self.texts)
 
 
 class ShapeReader:

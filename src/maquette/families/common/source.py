@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +9,8 @@ from typing import Any, Literal
 
 from maquette.errors import ModelError, Problem
 from maquette.families.common.header import Header, TensorEntry, read_header
-
-HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
-WEIGHT_NAMES = ("diffusion_pytorch_model", "model", "pytorch_model")
+from maquette.families.common.hub import HUB_NAME, fetch
+from maquette.families.common.weight_files import read_json, weight_files
 
 
 @dataclass(frozen=True)
@@ -82,8 +79,6 @@ def open_source(name: str | Path, *, weights: bool = True) -> Source:
         and HUB_NAME.match(str(name))
         and not _looks_like_file(path)
     ):
-        from maquette.families.common.hub import fetch
-
         return open_folder(fetch(str(name), weights=weights), hub_name=str(name))
     return SingleFile(path, read_header(path))
 
@@ -100,46 +95,14 @@ def open_folder(folder: Path, *, hub_name: str = "") -> DiffusersFolder:
                 _folder_remedy(folder),
             )
         )
-    index = _read_json(index_path)
+    index = read_json(index_path)
     parts = [name for name, value in index.items() if isinstance(value, list) and value and value[0]]
     configs = {}
     for part in parts:
         path = folder / part / ("scheduler_config.json" if part == "scheduler" else "config.json")
         if path.is_file():
-            configs[part] = _read_json(path)
+            configs[part] = read_json(path)
     return DiffusersFolder(folder, index, configs, "hub" if hub_name else "diffusers", hub_name)
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """Return the safetensors files that hold one part: the plain one first, then shards, then a variant."""
-    for stem in WEIGHT_NAMES:
-        if (folder / f"{stem}.safetensors").is_file():
-            return [folder / f"{stem}.safetensors"]
-    for stem in WEIGHT_NAMES:
-        for index in sorted(folder.glob(f"{stem}.safetensors.index*.json")):
-            return sorted({folder / name for name in _read_json(index).get("weight_map", {}).values()})
-        if variants := sorted(folder.glob(f"{stem}.*.safetensors")):
-            return [next((path for path in variants if ".fp16." in path.name), variants[0])]
-    return []
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ModelError(
-            Problem(
-                str(path),
-                f"not readable as JSON ({error})",
-                "the model's configuration",
-                "Download the model again.",
-            )
-        ) from None
-    if not isinstance(value, dict):
-        raise ModelError(
-            Problem(str(path), "not a table", "the model's configuration", "Download the model again.")
-        )
-    return value
 
 
 def _looks_like_file(path: Path) -> bool:

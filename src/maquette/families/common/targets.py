@@ -10,10 +10,30 @@ from collections.abc import Iterable, Iterator
 
 from torch import nn
 
-from maquette.families.common.layers import TEXT_LAYERS, TRANSFORMER_LAYERS
 from maquette.families.common.modules import text_root
 from maquette.families.protocol import LayerKind, LoraPart, LoraTarget
 
+TEXT_LAYERS = (
+    "self_attn.k_proj",
+    "self_attn.v_proj",
+    "self_attn.q_proj",
+    "self_attn.out_proj",
+    "mlp.fc1",
+    "mlp.fc2",
+)
+TRANSFORMER_LAYERS = (
+    "attn1.to_q",
+    "attn1.to_k",
+    "attn1.to_v",
+    "attn1.to_out.0",
+    "ff.net.0.proj",
+    "ff.net.2",
+    "attn2.to_q",
+    "attn2.to_k",
+    "attn2.to_v",
+    "attn2.to_out.0",
+)
+"""Adapted layers of a transformer block, in the order in which adapters are made."""
 RESIDUAL_LAYERS = ("conv1", "time_emb_proj", "conv2", "conv_shortcut")
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from maquette.families.common.describe import UNET_PROOF, file_info, folder_info
-from maquette.families.common.layers import file_unet, file_vae, folder_text, folder_unet, folder_vae
 from maquette.families.common.layout import ModelLayout, read_hf_text_layout
+from maquette.families.common.layout_sources import file_unet, file_vae, folder_text, folder_unet, folder_vae
 from maquette.families.common.source import SingleFile, Source
 from maquette.families.protocol import BaseModel, FamilySpec, ModelInfo
 from maquette.families.sd1.keys import TEXT, text_prefix
-from maquette.families.sd1.spec import ACTIVATION, FULL_SIZES, PIPELINES, SPEC
+from maquette.families.sd1.spec import ACTIVATION, PIPELINES, PUBLISHED, SPEC
 
 if TYPE_CHECKING:
     import torch
@@ -45,12 +45,18 @@ class StableDiffusion1:
 
         return load(info, source, dtype=dtype, device=device)
 
+    def skeleton(self, layout: ModelLayout) -> BaseModel:
+        """Return the model's networks of these sizes on the meta device: shapes without weights."""
+        from maquette.families.sd1.skeleton import skeleton
+
+        return skeleton(layout)
+
     def layout(self, source: Source | None) -> ModelLayout:
         """Return the sizes of the parts in `source`; of the published model for None."""
         if source is None:
-            return ModelLayout(FULL_SIZES[0], FULL_SIZES[1], FULL_SIZES[2:])
+            return PUBLISHED
         if isinstance(source, SingleFile):
             text = read_hf_text_layout(source.shapes(), text_prefix(source), str(source.path))
-            return ModelLayout(file_unet(source), file_vae(source), (text,))
+            return ModelLayout(SPEC.name, file_unet(source), file_vae(source), (text,))
         text = folder_text(source.configs["text_encoder"])
-        return ModelLayout(folder_unet(source), folder_vae(source), (text,))
+        return ModelLayout(SPEC.name, folder_unet(source), folder_vae(source), (text,))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from maquette.families.common.layout import TextLayout, UnetLayout, VaeLayout
+from maquette.families.common.layout import ModelLayout, TextLayout, UnetLayout, VaeLayout
 from maquette.families.protocol import FamilySpec
 
 SPEC = FamilySpec(
@@ -18,6 +18,7 @@ SPEC = FamilySpec(
     training_scripts=("train_network.py",),
     name_pattern=r"sd[-_. ]?v?1[-_.]?[0-9]|stable-diffusion-v1|(^|[^0-9])v1[-_.]?[45]([^0-9]|$)",
     plain_name_pattern=r"^(sd|stable[-_. ]?diffusion)?[-_. ]?v?1[-_. ]?[45]([-_. ](pruned|ema|emaonly|fp16|base|no))*$",
+    file_words=r"(?<![a-z])(?:sd[ _.-]?(?:v?1[ _.-]?[45]|v?1)|v1[ _.-]?[45])(?!\d)",
     download_bytes=4_270_000_000,
 )
 NUM_HEADS = 8
@@ -26,9 +27,10 @@ ACTIVATION = "quick_gelu"
 """Of the text encoder: OpenAI's CLIP ViT-L/14."""
 PIPELINES = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline")
 """Diffusers pipelines that can hold this family."""
-FULL_SIZES = (
+PUBLISHED = ModelLayout(
+    SPEC.name,
     UnetLayout(4, 4, (320, 640, 1280, 1280), 2, (1, 1, 1, 0), 1, 768, False, 1280, 0),
     VaeLayout(3, 4, (128, 256, 512, 512), 2),
-    TextLayout(49408, 77, 768, 3072, 12, 0),
+    (TextLayout(49408, 77, 768, 3072, 12, 0),),
 )
 """Sizes of U-Net, VAE and text encoder as published."""

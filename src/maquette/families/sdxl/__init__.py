@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from maquette.families.common.describe import UNET_PROOF, file_info, folder_info
-from maquette.families.common.layers import file_unet, file_vae, folder_text, folder_unet, folder_vae
 from maquette.families.common.layout import ModelLayout, read_hf_text_layout, read_open_clip_layout
+from maquette.families.common.layout_sources import file_unet, file_vae, folder_text, folder_unet, folder_vae
 from maquette.families.common.source import SingleFile, Source
 from maquette.families.protocol import BaseModel, FamilySpec, ModelInfo
 from maquette.families.sdxl.keys import TEXT_1, TEXT_2, first_text_prefix
-from maquette.families.sdxl.spec import FULL_SIZES, PIPELINES, SPEC
+from maquette.families.sdxl.spec import PIPELINES, PUBLISHED, SPEC
 
 if TYPE_CHECKING:
     import torch
@@ -46,14 +46,23 @@ class StableDiffusionXL:
 
         return load(info, source, dtype=dtype, device=device)
 
+    def skeleton(self, layout: ModelLayout) -> BaseModel:
+        """Return the model's networks of these sizes on the meta device: shapes without weights."""
+        from maquette.families.sdxl.skeleton import skeleton
+
+        return skeleton(layout)
+
     def layout(self, source: Source | None) -> ModelLayout:
         """Return the sizes of the parts in `source`; of the published model for None."""
         if source is None:
-            return ModelLayout(FULL_SIZES[0], FULL_SIZES[1], FULL_SIZES[2:])
+            return PUBLISHED
         if isinstance(source, SingleFile):
             shapes, where = source.shapes(), str(source.path)
             first = read_hf_text_layout(shapes, first_text_prefix(source), where)
             texts = (first, read_open_clip_layout(shapes, TEXT_2, where))
-            return ModelLayout(file_unet(source), file_vae(source), texts)
-        texts = (folder_text(source.configs["text_encoder"]), folder_text(source.configs["text_encoder_2"]))
-        return ModelLayout(folder_unet(source), folder_vae(source), texts)
+            return ModelLayout(SPEC.name, file_unet(source), file_vae(source), texts)
+        texts = (
+            folder_text(source.configs["text_encoder"]),
+            folder_text(source.configs["text_encoder_2"], projection=True),
+        )
+        return ModelLayout(SPEC.name, folder_unet(source), folder_vae(source), texts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from maquette.families.common.layout import TextLayout, UnetLayout, VaeLayout
+from maquette.families.common.layout import ModelLayout, TextLayout, UnetLayout, VaeLayout
 from maquette.families.protocol import FamilySpec
 
 SPEC = FamilySpec(
@@ -19,6 +19,7 @@ SPEC = FamilySpec(
     half_precision_vae=False,
     training_scripts=("sdxl_train_network.py",),
     name_pattern=r"(?-i:XL(?![a-z]))|(?-i:(?<![a-z])(sd|sd_)?xl(?![a-z]))|pony|illustrious|noobai",
+    file_words=r"(?<![a-z])(?:sd[ _.-]?)?xl(?![a-z])|pony(?:xl|v6)|illustrious|noobai",
     download_bytes=6_940_000_000,
 )
 HEAD_WIDTH = 64
@@ -35,10 +36,10 @@ PIPELINES = (
     "StableDiffusionXLInpaintPipeline",
 )
 """Diffusers pipelines that can hold this family."""
-FULL_SIZES = (
+PUBLISHED = ModelLayout(
+    SPEC.name,
     UnetLayout(4, 4, (320, 640, 1280), 2, (0, 2, 10), 10, 768 + 1280, True, 1280, 1280 + 6 * 256),
     VaeLayout(3, 4, (128, 256, 512, 512), 2),
-    TextLayout(49408, 77, 768, 3072, 12, 0),
-    TextLayout(49408, 77, 1280, 5120, 32, 1280),
+    (TextLayout(49408, 77, 768, 3072, 12, 0), TextLayout(49408, 77, 1280, 5120, 32, 1280)),
 )
 """Sizes of U-Net, VAE and both text encoders as published."""

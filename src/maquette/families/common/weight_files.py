@@ -1,0 +1,44 @@
+"""Which files of a diffusers folder hold the weights of one part."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from maquette.errors import ModelError, Problem
+
+WEIGHT_NAMES = ("diffusion_pytorch_model", "model", "pytorch_model")
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the safetensors files that hold one part: the plain one first, then shards, then a variant."""
+    for stem in WEIGHT_NAMES:
+        if (folder / f"{stem}.safetensors").is_file():
+            return [folder / f"{stem}.safetensors"]
+    for stem in WEIGHT_NAMES:
+        for index in sorted(folder.glob(f"{stem}.safetensors.index*.json")):
+            return sorted({folder / name for name in read_json(index).get("weight_map", {}).values()})
+        if variants := sorted(folder.glob(f"{stem}.*.safetensors")):
+            return [next((path for path in variants if ".fp16." in path.name), variants[0])]
+    return []
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return a configuration; ModelError when it is none."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ModelError(
+            Problem(
+                str(path),
+                f"not readable as JSON ({error})",
+                "the model's configuration",
+                "Download the model again.",
+            )
+        ) from None
+    if not isinstance(value, dict):
+        raise ModelError(
+            Problem(str(path), "not a table", "the model's configuration", "Download the model again.")
+        )
+    return value
