@@ -17,7 +17,6 @@ from maquette.errors import OutputError
 from maquette.evaluating.charts import Axis, Series, line_chart, short, smoothed, thinned, ticks
 from maquette.evaluating.facts import facts_json, verdict_of
 from maquette.evaluating.looks import FLOOR
-from maquette.evaluating.page import el, join
 from maquette.evaluating.report import read_block, render_report, write_report
 from maquette.evaluating.words import duration, size
 from maquette.project.records import RunRecord
@@ -150,13 +149,6 @@ def test_a_lost_picture_leaves_a_note_instead_of_a_hole(facts: Any) -> None:
     assert "p0.png cannot be shown" in "".join(Page(render_report(facts)).text)
 
 
-def test_children_are_escaped_and_markup_is_not() -> None:
-    assert el("p", "<b>", el("b", 'a & "b"'), class_='x"y', hidden=True, title=None) == (
-        '<p class="x&quot;y" hidden>&lt;b&gt;<b>a &amp; "b"</b></p>'
-    )
-    assert join("a<", 3, None) == "a&lt;3"
-
-
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (0, 1200), (0.031, 0.477), (-3e-5, 2e-4), (7, 7.01)])
 def test_ticks_are_round_and_inside(low: float, high: float) -> None:
     found = ticks(low, high)
@@ -197,7 +189,7 @@ def test_an_empty_or_constant_curve_is_drawn(facts: Any) -> None:
             x=Axis(label="x"),
             y=Axis(label="y"),
         )
-        Page(chart)
+        assert len(chart.lines) == min(len(points), 1) and chart.x_ticks and chart.y_ticks
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,10 @@
-"""Line charts as inline SVG, drawn with the page's own colours; no script, readable by screen readers."""
+"""Line charts worked out for a page: where every line, tick and name of an SVG lies. The template draws them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from maquette.evaluating.page import Markup, el
 
 WIDTH = 720
 LEFT, RIGHT, TOP, BOTTOM = 62, 16, 14, 46
@@ -84,6 +82,40 @@ def thinned(points: Sequence[Point], most: int = _MOST_POINTS) -> list[Point]:
     return kept
 
 
+@dataclass(frozen=True, kw_only=True)
+class Chart:
+    """A chart in the units of its own picture, `width` × `height`."""
+
+    title: str
+    description: str
+    """What a screen reader says."""
+    height: int
+    x_label: str
+    y_label: str
+    x_ticks: tuple[tuple[float, str], ...]
+    y_ticks: tuple[tuple[float, str], ...]
+    rules: tuple[tuple[str, float, float], ...]
+    """Named horizontal lines: name, height of the line, height of its name."""
+    bands: tuple[tuple[str, str], ...]
+    """SVG path and style."""
+    lines: tuple[tuple[str, str], ...]
+    dots: tuple[tuple[float, float, str, str], ...]
+    """x, y, style, and what it says when pointed at."""
+    legend: tuple[tuple[str, str], ...]
+    width: int = WIDTH
+    left: int = LEFT
+    right: int = WIDTH - RIGHT
+
+    @property
+    def base(self) -> int:
+        """Height of the x axis."""
+        return self.height - BOTTOM
+
+    @property
+    def middle(self) -> float:
+        return (TOP + self.base) / 2
+
+
 def line_chart(
     series: Sequence[Series],
     *,
@@ -93,21 +125,23 @@ def line_chart(
     y: Axis,
     rules: Sequence[tuple[str, float]] = (),
     height: int = 300,
-) -> Markup:
-    """Return the chart. `rules` are named horizontal lines. `description` is what a screen reader says."""
+) -> Chart:
+    """Return the chart of `series`. `rules` are named horizontal lines."""
     frame = _Frame.around(series, x, y, [value for _, value in rules], height)
-    parts = [el("title", title), el("desc", description), *frame.grid(x.label, y.label)]
-    parts += [_band(frame, entry) for entry in series if entry.band]
-    for name, value in rules:
-        at = frame.y(value)
-        parts.append(el("line", x1=LEFT, x2=WIDTH - RIGHT, y1=at, y2=at, class_="rule"))
-        beside = at - 6 if at > TOP + 24 else at + 20  # a line near the top has its name beneath
-        parts.append(el("text", name, x=WIDTH - RIGHT - 4, y=beside, class_="rule-name", text_anchor="end"))
-    for entry in series:
-        parts += _line(frame, entry)
-    legend = _legend(series)
-    chart = el("svg", *parts, viewBox=f"0 0 {WIDTH} {height}", role="img", class_="chart", aria_label=title)
-    return el("figure", chart, legend, class_="plot")
+    return Chart(
+        title=title,
+        description=description,
+        height=height,
+        x_label=x.label,
+        y_label=y.label,
+        x_ticks=tuple((frame.x(value), f"{value:,.6g}") for value in ticks(frame.x_low, frame.x_high, 8)),
+        y_ticks=tuple((frame.y(value), short(value)) for value in ticks(frame.y_low, frame.y_high)),
+        rules=tuple(_rule(name, frame.y(value)) for name, value in rules),
+        bands=tuple((_band(frame, entry), entry.style) for entry in series if entry.band),
+        lines=tuple((path, entry.style) for entry in series for path in _paths(frame, entry)),
+        dots=tuple(dot for entry in series if entry.dots for dot in _dots(frame, entry)),
+        legend=tuple((entry.name, entry.style) for entry in series),
+    )
 
 
 @dataclass(frozen=True)
@@ -138,37 +172,6 @@ class _Frame:
         share = (value - self.y_low) / (self.y_high - self.y_low)
         return round(self.height - BOTTOM - share * (self.height - TOP - BOTTOM), 1)
 
-    def grid(self, x_label: str, y_label: str) -> list[Markup]:
-        parts = []
-        for value in ticks(self.y_low, self.y_high):
-            at = self.y(value)
-            parts.append(el("line", x1=LEFT, x2=WIDTH - RIGHT, y1=at, y2=at, class_="grid"))
-            parts.append(el("text", short(value), x=LEFT - 8, y=at + 4, text_anchor="end"))
-        for value in ticks(self.x_low, self.x_high, 8):
-            at = self.x(value)
-            parts.append(
-                el("line", x1=at, x2=at, y1=self.height - BOTTOM, y2=self.height - BOTTOM + 5, class_="axis")
-            )
-            parts.append(el("text", f"{value:,.6g}", x=at, y=self.height - BOTTOM + 19, text_anchor="middle"))
-        base = self.height - BOTTOM
-        middle = (TOP + base) / 2
-        parts.append(el("line", x1=LEFT, x2=WIDTH - RIGHT, y1=base, y2=base, class_="axis"))
-        parts.append(
-            el(
-                "text",
-                x_label,
-                x=(LEFT + WIDTH - RIGHT) / 2,
-                y=self.height - 6,
-                text_anchor="middle",
-                class_="label",
-            )
-        )
-        turned = f"rotate(-90 14 {middle})"
-        parts.append(
-            el("text", y_label, x=14, y=middle, text_anchor="middle", transform=turned, class_="label")
-        )
-        return parts
-
 
 def _limits(low: float, high: float, axis: Axis, margin: float) -> tuple[float, float]:
     pad = (high - low) * margin or abs(high) * 0.05 or 0.5
@@ -188,27 +191,25 @@ def _segments(points: Sequence[Point]) -> list[list[Point]]:
     return [part for part in parts if part]
 
 
-def _line(frame: _Frame, series: Series) -> list[Markup]:
-    drawn = []
-    for part in _segments(thinned(series.points)):
-        path = "M" + "L".join(f"{frame.x(x)} {frame.y(y)}" for x, y in part)
-        drawn.append(el("path", d=path, class_=f"line {series.style}"))
-    if series.dots:
-        for x, y in series.points:
-            if math.isfinite(y):
-                tip = el("title", f"{series.name}: {y:.3g} at {x:,.6g}")
-                drawn.append(
-                    el("circle", tip, cx=frame.x(x), cy=frame.y(y), r=4, class_=f"dot {series.style}")
-                )
-    return drawn
+def _rule(name: str, at: float) -> tuple[str, float, float]:
+    """Return a named line; one near the top has its name beneath."""
+    return name, at, at - 6 if at > TOP + 24 else at + 20
 
 
-def _band(frame: _Frame, series: Series) -> Markup:
+def _paths(frame: _Frame, series: Series) -> list[str]:
+    parts = _segments(thinned(series.points))
+    return ["M" + "L".join(f"{frame.x(x)} {frame.y(y)}" for x, y in part) for part in parts]
+
+
+def _dots(frame: _Frame, series: Series) -> list[tuple[float, float, str, str]]:
+    return [
+        (frame.x(x), frame.y(y), series.style, f"{series.name}: {y:.3g} at {x:,.6g}")
+        for x, y in series.points
+        if math.isfinite(y)
+    ]
+
+
+def _band(frame: _Frame, series: Series) -> str:
     upper = [f"{frame.x(x)} {frame.y(high)}" for x, _, high in series.band]
     lower = [f"{frame.x(x)} {frame.y(low)}" for x, low, _ in reversed(series.band)]
-    return el("path", d="M" + "L".join([*upper, *lower]) + "Z", class_=f"band {series.style}")
-
-
-def _legend(series: Sequence[Series]) -> Markup:
-    entries = [el("span", el("i", class_=f"swatch {entry.style}"), entry.name) for entry in series]
-    return el("figcaption", *entries, class_="legend")
+    return "M" + "L".join([*upper, *lower]) + "Z"

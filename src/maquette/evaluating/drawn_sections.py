@@ -1,19 +1,19 @@
-"""A report's sections about what the LoRA draws: the verdict, before and after, measures, the grid of
-checkpoints.
-"""
+"""What a report shows of the drawings: key numbers, before and after, measures, the grid of checkpoints."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from maquette.evaluating.charts import Axis, Series, line_chart
+from maquette.evaluating.charts import Axis, Chart, Series, line_chart
 from maquette.evaluating.facts import ReportFacts, Verdict
 from maquette.evaluating.looks import FLOOR, FirstLook, Measure, Summary
-from maquette.evaluating.page import Markup, el, figure_picture, join
-from maquette.evaluating.words import change_text, duration, interval, section, size
+from maquette.evaluating.words import change_text, duration, interval, size
 
 _SEEDS_SHOWN = 3
-_MARKS = {"learned": "✓", "unclear": "?", "worse": "✕", "unjudged": "○", "unfinished": "…"}
+_STRIP = 6
+MARKS = {"learned": "✓", "unclear": "?", "worse": "✕", "unjudged": "○", "unfinished": "…"}
 _ROLES = {
     "bare": "The trigger alone",
     "full": "Full prompts",
@@ -23,118 +23,160 @@ _ROLES = {
 }
 
 
-def headline(facts: ReportFacts, verdict: Verdict) -> Markup:
-    """The verdict in plain words, with the key numbers beneath."""
-    mark = el("span", _MARKS[verdict.outcome], class_=f"mark {verdict.outcome}", aria_hidden="true")
-    return el(
-        "header",
-        el("p", "Maquette · report", class_="eyebrow"),
-        el("p", facts.title, class_="title"),
-        el("h1", mark, " ", verdict.headline),
-        *(el("p", sentence) for sentence in verdict.sentences),
-        _tiles(facts, verdict),
-    )
+@dataclass(frozen=True)
+class Tile:
+    """A key number."""
+
+    value: str
+    name: str
+    note: str
 
 
-def _tiles(facts: ReportFacts, verdict: Verdict) -> Markup:
+@dataclass(frozen=True)
+class Strip:
+    """A row of pictures (path, alternative text) under one name."""
+
+    title: str
+    note: str
+    pictures: Sequence[tuple[Path, str]]
+
+
+@dataclass(frozen=True)
+class BeforeAfter:
+    """What the subject is, what the base draws for its word, and what the LoRA draws: a row each."""
+
+    prompt: str
+    rows: Sequence[Strip]
+
+
+@dataclass(frozen=True)
+class MeasureRow:
+    """The numbers of one checkpoint under one kind of prompt."""
+
+    name: str
+    cells: Sequence[str | int]
+    is_chosen: bool
+
+
+@dataclass(frozen=True)
+class MeasurePart:
+    """One measure: its plot, the first role's numbers, the others' on demand."""
+
+    measure: Measure
+    chart: Chart
+    first: Sequence[MeasureRow]
+    others: Sequence[MeasureRow]
+
+
+@dataclass(frozen=True)
+class GridCell:
+    """One drawing."""
+
+    path: Path
+    alt: str
+    score: str | None
+
+
+@dataclass(frozen=True)
+class GridRow:
+    """One prompt and seed, drawn by every checkpoint."""
+
+    prompt: str
+    seed: int
+    cells: Sequence[GridCell]
+    is_first: bool
+
+
+@dataclass(frozen=True)
+class Grid:
+    """All prompts and seeds by checkpoint."""
+
+    columns: Sequence[str]
+    shown: Sequence[GridRow]
+    rest: Sequence[GridRow]
+
+
+def tiles(facts: ReportFacts, verdict: Verdict) -> list[Tile]:
+    """Return the key numbers under the headline."""
     record = facts.record
-    tiles: list[tuple[str, str, str]] = []
+    found = []
     if verdict.floor and verdict.score:
-        tiles.append(
-            (
-                f"{verdict.floor.mean:.2f} → {verdict.score.mean:.2f}",
-                "floor → with LoRA",
-                interval(verdict.score),
-            )
-        )
-    tiles.append((f"{record.step:,}", "optimizer steps", f"{len(facts.pictures)} pictures"))
+        gain = f"{verdict.floor.mean:.2f} → {verdict.score.mean:.2f}"
+        found.append(Tile(gain, "floor → with LoRA", interval(verdict.score)))
+    found.append(Tile(f"{record.step:,}", "optimizer steps", f"{len(facts.pictures)} pictures"))
     if record.final_loss is not None:
-        tiles.append(
-            (f"{record.final_loss:.3f}", "training loss at the end", "a lower loss is not a better LoRA")
-        )
+        note = "a lower loss is not a better LoRA"
+        found.append(Tile(f"{record.final_loss:.3f}", "training loss at the end", note))
     total_s = sum(facts.timings.values()) or record.timings.get("total_s", 0.0)
     if total_s:
-        tiles.append(
-            (duration(total_s), "in all", str(record.device.get("name", record.device.get("device", ""))))
-        )
-    tiles.append((size(facts.lora_bytes), "LoRA file", facts.lora.name))
-    return el(
-        "ul",
-        *(el("li", el("b", value), el("span", name), el("small", note)) for value, name, note in tiles),
-        class_="tiles",
-    )
+        device = str(record.device.get("name", record.device.get("device", "")))
+        found.append(Tile(duration(total_s), "in all", device))
+    found.append(Tile(size(facts.lora_bytes), "LoRA file", facts.lora.name))
+    return found
 
 
-def before_after(facts: ReportFacts, verdict: Verdict) -> Markup | None:
-    """What the subject is, what the base draws for its word, and what the LoRA draws: a row each."""
+def before_after(facts: ReportFacts, verdict: Verdict) -> BeforeAfter | None:
+    """Return the rows of training pictures, of the base alone and of the LoRA; None where nothing was drawn."""
     look = facts.look
     if look is None or len(look.checkpoints()) < 2:
         return None
     shown = verdict.checkpoint or look.checkpoints()[-1]
     prompt = (look.prompts("bare") or look.prompts())[0]
-    seeds = look.seeds(prompt)[:6]
+    seeds = look.seeds(prompt)[:_STRIP]
     rows = []
     if facts.pictures:
-        subject = [
-            figure_picture(path, f"Training picture: {caption}") for path, caption in facts.pictures[:6]
-        ]
-        rows.append(_strip("The subject", "training pictures", subject))
-    for name, note in ((FLOOR, "the base model alone"), (shown, "with the LoRA")):
-        drawn = [_picture(look, name, prompt, seed) for seed in seeds]
-        rows.append(
-            _strip(
-                "Before" if name == FLOOR else "After", f"{note}, {shown}" if name != FLOOR else note, drawn
-            )
-        )
-    lead = join("Both rows are drawn from ", el("code", prompt), " with the same seeds.")
-    return section("Before and after", el("div", *rows, class_="strips"), lead=lead, anchor="before-after")
+        subject = [(path, f"Training picture: {caption}") for path, caption in facts.pictures[:_STRIP]]
+        rows.append(Strip("The subject", "training pictures", subject))
+    for title, name, note in (
+        ("Before", FLOOR, "the base model alone"),
+        ("After", shown, f"with the LoRA, {shown}"),
+    ):
+        rows.append(Strip(title, note, [_picture(look, name, prompt, seed) for seed in seeds]))
+    return BeforeAfter(prompt, rows)
 
 
-def _strip(title: str, note: str, pictures: Sequence[Markup]) -> Markup:
-    label = el("figcaption", el("b", title), el("span", note))
-    return el("figure", label, el("div", *pictures, class_="strip"), class_="strip-row")
+def _picture(look: FirstLook, checkpoint: str, prompt: str, seed: int) -> tuple[Path, str]:
+    path = look.folder / look.find(checkpoint, prompt, seed).path
+    return path, f"{checkpoint}, prompt “{prompt}”, seed {seed}"
 
 
-def _picture(look: FirstLook, checkpoint: str, prompt: str, seed: int) -> Markup:
-    entry = look.find(checkpoint, prompt, seed)
-    return figure_picture(look.folder / entry.path, f"{checkpoint}, prompt “{prompt}”, seed {seed}")
-
-
-def measures(facts: ReportFacts, verdict: Verdict) -> Markup | None:
-    """Each measure over the steps with its interval, and the table behind the plot."""
+def measures(facts: ReportFacts, verdict: Verdict) -> list[MeasurePart]:
+    """Return each measure over the steps with its interval, and the table behind the plot."""
     look = facts.look
-    if look is None or not look.measures:
-        return None
+    if look is None:
+        return []
     found = look.summaries()
-    parts = [
-        _measure_part(measure, rows, verdict, height=300 if measure.name == verdict.measure else 210)
+    return [
+        _measure_part(measure, rows, verdict)
         for measure in look.measures
         if (rows := [summary for summary in found if summary.measure == measure.name])
     ]
-    lead = (
-        "Every checkpoint draws the same prompts with the same seeds. Intervals are 95 %, over prompts and "
-        "seeds; a change is against the base alone, paired picture by picture."
-    )
-    return section("What each checkpoint is worth", *parts, lead=lead, anchor="measures")
 
 
-def _measure_part(measure: Measure, summaries: Sequence[Summary], verdict: Verdict, *, height: int) -> Markup:
-    """One measure: its plot, its definition, the first role's numbers, the others' on demand."""
+def _measure_part(measure: Measure, summaries: Sequence[Summary], verdict: Verdict) -> MeasurePart:
     first = summaries[0].role
-    others = [summary for summary in summaries if summary.role != first]
-    definition = el("p", f"{measure.title}: {measure.definition}", class_="note")
-    parts = [_measure_chart(measure, summaries, height), definition]
-    parts.append(
-        _measure_table(measure.title, [entry for entry in summaries if entry.role == first], verdict)
+    rows = [(summary.role, _measure_row(summary, verdict)) for summary in summaries]
+    return MeasurePart(
+        measure=measure,
+        chart=_measure_chart(measure, summaries, height=300 if measure.name == verdict.measure else 210),
+        first=[row for role, row in rows if role == first],
+        others=[row for role, row in rows if role != first],
     )
-    if others:
-        told = el("summary", "The numbers of the other prompts")
-        parts.append(el("details", told, _measure_table(measure.title, others, verdict)))
-    return join(*parts)
 
 
-def _measure_chart(measure: Measure, summaries: Sequence[Summary], height: int) -> Markup:
-    """A line for each role; the base alone is step 0. Only the first role shows its interval, for legibility."""
+def _measure_row(summary: Summary, verdict: Verdict) -> MeasureRow:
+    cells = (
+        _role(summary.role),
+        f"{summary.score.mean:.3f}",
+        interval(summary.score).removeprefix("95 % "),
+        "–" if summary.change is None else change_text(summary.change),
+        summary.score.count,
+    )
+    return MeasureRow(summary.checkpoint, cells, summary.checkpoint == verdict.checkpoint)
+
+
+def _measure_chart(measure: Measure, summaries: Sequence[Summary], height: int) -> Chart:
+    """Return a line for each role; the base alone is step 0. Only the first role shows its interval, for legibility."""
     roles = list(dict.fromkeys(summary.role for summary in summaries))
     series, rules = [], []
     for role, style in zip(roles, ("main", "second", "third"), strict=False):
@@ -166,77 +208,29 @@ def _role(role: str) -> str:
     return _ROLES.get(role, role)
 
 
-def _measure_table(title: str, summaries: Sequence[Summary], verdict: Verdict) -> Markup:
-    names = ("", "prompts", title, "95 %", "change", "pictures")
-    rows = [_measure_row(summary, summary.checkpoint == verdict.checkpoint) for summary in summaries]
-    head = el("thead", el("tr", *(el("th", text, scope="col") for text in names)))
-    return el("div", el("table", head, el("tbody", *rows), class_="numbers"), class_="scroll")
-
-
-def _measure_row(summary: Summary, chosen: bool) -> Markup:
-    name = join(summary.checkpoint, " ", el("span", "chosen", class_="chip") if chosen else None)
-    cells = (
-        _role(summary.role),
-        f"{summary.score.mean:.3f}",
-        interval(summary.score).removeprefix("95 % "),
-        "–" if summary.change is None else change_text(summary.change),
-        summary.score.count,
-    )
-    told = [el("td", cell) for cell in cells]
-    return el("tr", el("th", name, scope="row"), *told, class_="chosen" if chosen else None)
-
-
-def grid(facts: ReportFacts, verdict: Verdict) -> Markup | None:
-    """All prompts and seeds by checkpoint: rows are prompts and seeds, columns checkpoints."""
+def grid(facts: ReportFacts) -> Grid | None:
+    """Return all prompts and seeds by checkpoint: rows are prompts and seeds, columns checkpoints."""
     look = facts.look
     if look is None:
         return None
     columns = look.checkpoints()
-    titles = [
-        el("th", name, scope="col", class_="chosen" if name == verdict.checkpoint else None)
-        for name in columns
-    ]
     shown, rest = [], []
     for prompt in look.prompts():
         seeds = look.seeds(prompt)
-        shown += [
-            _grid_row(look, prompt, seed, columns, first=index == 0)
-            for index, seed in enumerate(seeds[:_SEEDS_SHOWN])
-        ]
-        rest += [
-            _grid_row(look, prompt, seed, columns, first=index == 0)
-            for index, seed in enumerate(seeds[_SEEDS_SHOWN:])
-        ]
-    parts = [_grid_table(titles, shown)]
-    if rest:
-        parts.append(el("details", el("summary", f"{len(rest)} more rows"), _grid_table(titles, rest)))
-    lead = "The first column is the base model alone. A row keeps prompt and seed, so only the LoRA changes."
-    return section("Every checkpoint, the same seeds", *parts, lead=lead, anchor="grid")
+        shown += _grid_rows(look, prompt, seeds[:_SEEDS_SHOWN], columns)
+        rest += _grid_rows(look, prompt, seeds[_SEEDS_SHOWN:], columns)
+    return Grid(columns, shown, rest)
 
 
-def _grid_table(titles: Sequence[Markup], rows: Sequence[Markup]) -> Markup:
-    return el(
-        "div",
-        el(
-            "table",
-            el("thead", el("tr", el("th", "prompt and seed", scope="col"), *titles)),
-            el("tbody", *rows),
-            class_="grid-table",
-            style=f"min-width: {200 + 84 * len(titles)}px",
-        ),
-        class_="scroll",
-    )
+def _grid_rows(look: FirstLook, prompt: str, seeds: Sequence[int], columns: Iterable[str]) -> list[GridRow]:
+    return [
+        GridRow(prompt, seed, [_grid_cell(look, name, prompt, seed) for name in columns], index == 0)
+        for index, seed in enumerate(seeds)
+    ]
 
 
-def _grid_row(look: FirstLook, prompt: str, seed: int, columns: Iterable[str], *, first: bool) -> Markup:
-    label = join(el("code", prompt) if first else None, el("span", f"seed {seed}", class_="seed"))
-    cells = []
-    for name in columns:
-        scores = look.find(name, prompt, seed).scores
-        told = next(
-            (f"{scores[measure.name]:.2f}" for measure in look.measures if measure.name in scores), None
-        )
-        cells.append(
-            el("td", _picture(look, name, prompt, seed), el("span", told, class_="score") if told else None)
-        )
-    return el("tr", el("th", label, scope="row"), *cells, class_="first" if first else None)
+def _grid_cell(look: FirstLook, checkpoint: str, prompt: str, seed: int) -> GridCell:
+    path, alt = _picture(look, checkpoint, prompt, seed)
+    scores = look.find(checkpoint, prompt, seed).scores
+    told = (f"{scores[measure.name]:.2f}" for measure in look.measures if measure.name in scores)
+    return GridCell(path, alt, next(told, None))

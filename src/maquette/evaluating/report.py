@@ -7,7 +7,6 @@ carries the same facts as JSON in `<script type="application/json" id="maquette-
 from __future__ import annotations
 
 import math
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from maquette import __version__
 from maquette.errors import OutputError, Problem
 from maquette.evaluating import drawn_sections, run_sections
 from maquette.evaluating.facts import ReportFacts, facts_json, verdict_of
-from maquette.evaluating.page import Markup, el, join, json_block, raw
+from maquette.evaluating.page import json_markup, own_asset, render
 from maquette.files import write_atomic
 
 BLOCK_ID = "maquette-report"
@@ -29,50 +28,30 @@ def write_report(path: Path, facts: ReportFacts) -> Path:
 def render_report(facts: ReportFacts) -> str:
     """Return the report's HTML."""
     verdict = verdict_of(facts)
-    body = [
-        drawn_sections.headline(facts, verdict),
-        drawn_sections.before_after(facts, verdict),
-        drawn_sections.measures(facts, verdict),
-        drawn_sections.grid(facts, verdict),
-        run_sections.use(facts),
-        run_sections.curves(facts),
-        run_sections.training_pictures(facts),
-        run_sections.arithmetic(facts),
-        run_sections.settings(facts),
-        run_sections.surroundings(facts),
-    ]
-    data = json_block(BLOCK_ID, _finite(facts_json(facts, verdict)))
-    return str(join(raw("<!doctype html>\n"), _page(facts.title, [part for part in body if part], data)))
-
-
-def _page(title: str, body: list[Markup], data: Markup) -> Markup:
-    head = el(
-        "head",
-        el("meta", charset="utf-8"),
-        el("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        el("meta", name="color-scheme", content="light dark"),
-        el("meta", name="generator", content=f"Maquette {__version__}"),
-        el("title", f"{title} · Maquette report"),
-        el("style", raw(_asset("report.css"))),
+    return render(
+        "report.html.jinja",
+        version=__version__,
+        style=own_asset("report.css"),
+        script=own_asset("report.js"),
+        block_id=BLOCK_ID,
+        block=json_markup(_finite(facts_json(facts, verdict))),
+        facts=facts,
+        verdict=verdict,
+        mark=drawn_sections.MARKS[verdict.outcome],
+        tiles=drawn_sections.tiles(facts, verdict),
+        before_after=drawn_sections.before_after(facts, verdict),
+        measures=drawn_sections.measures(facts, verdict),
+        grid=drawn_sections.grid(facts),
+        use=run_sections.use(facts),
+        delivery_rows=run_sections.delivery_rows,
+        strength=f"{facts.strength:g}",
+        curves=run_sections.curves(facts),
+        sum=run_sections.sum_of(facts),
+        settings=run_sections.settings(facts),
+        notes=(*facts.record.notes, *facts.notes),
+        surroundings=run_sections.surroundings(facts),
+        files=run_sections.files(facts),
     )
-    foot = el(
-        "footer",
-        el(
-            "p",
-            f"Written by Maquette {__version__}. This file is complete in itself.",
-        ),
-    )
-    dialog = el("dialog", el("img", alt=""), el("p"), id="enlarged", aria_label="Enlarged picture")
-    return el(
-        "html",
-        head,
-        el("body", el("main", *body), foot, dialog, data, el("script", raw(_asset("report.js")))),
-        lang="en",
-    )
-
-
-def _asset(name: str) -> str:
-    return resources.files("maquette.evaluating").joinpath(name).read_text(encoding="utf-8")
 
 
 def _finite(value: Any) -> Any:

@@ -1,21 +1,40 @@
-"""A report's sections about the run: how to draw with its LoRA, curves, pictures, the sum, settings,
-surroundings.
-"""
+"""What a report shows of the run: how to draw with its LoRA, curves, the sum, settings, surroundings."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from maquette.evaluating.charts import Axis, Series, line_chart, smoothed
+from maquette.evaluating.charts import Axis, Chart, Series, line_chart, smoothed
 from maquette.evaluating.facts import Delivery, ReportFacts
-from maquette.evaluating.page import Child, Markup, el, figure_picture, join, table
-from maquette.evaluating.words import duration, flattened, section, size, spelled, value_text
+from maquette.evaluating.words import duration, flattened, size, spelled, value_text
+
+Row = tuple[str, str]
+CodeRow = tuple[str, str, bool]
+"""Name, value, and whether the value is shown as code: something to copy."""
 
 
-def curves(facts: ReportFacts) -> Markup | None:
+@dataclass(frozen=True)
+class Curves:
     """Training loss, raw and smoothed, and the learning rates."""
+
+    told: str
+    loss: Chart
+    rates: Chart | None
+
+
+@dataclass(frozen=True)
+class Sum:
+    """How pictures, repeats, regularization, batches and epochs became steps."""
+
+    told: str
+    rows: Sequence[Row]
+
+
+def curves(facts: ReportFacts) -> Curves | None:
+    """Return the curves of training; None without any logged loss."""
     losses = [(float(row["step"]), _number(row.get("loss"))) for row in facts.metrics if "loss" in row]
     if not losses:
         return None
@@ -28,7 +47,7 @@ def curves(facts: ReportFacts) -> Markup | None:
     )
     if broken:
         told += f" {broken} steps had a loss that is not a number."
-    chart = line_chart(
+    loss = line_chart(
         [
             Series(name="each step", points=losses, style="raw"),
             Series(name="smoothed", points=smooth, style="main"),
@@ -38,27 +57,20 @@ def curves(facts: ReportFacts) -> Markup | None:
         x=Axis(label="optimizer step"),
         y=Axis(label="loss", low=0.0),
     )
-    lead = (
-        f"{told} It mixes easy and hard noise levels, so a single step says little; and no loss tells which "
-        "checkpoint draws best."
-    )
-    return section("How it learned", chart, _rates(facts.metrics), lead=lead, anchor="curves")
+    return Curves(told, loss, _rates(facts.metrics))
 
 
 def _number(value: Any) -> float:
     return float(value) if isinstance(value, int | float) else math.nan
 
 
-def _rates(metrics: Sequence[Mapping[str, Any]]) -> Markup | None:
+def _rates(metrics: Sequence[Mapping[str, Any]]) -> Chart | None:
     names = sorted({key for row in metrics for key in row if key.startswith(("lr", "learning_rate"))})
     series = []
     for name, style in zip(names, ("main", "second", "third"), strict=False):
         points = [(float(row["step"]), _number(row[name])) for row in metrics if name in row]
-        label = (
-            name.removeprefix("learning_rate").removeprefix("lr").strip("/_ ").replace("_", " ")
-            or "learning rate"
-        )
-        series.append(Series(name=label, points=points, style=style))
+        label = name.removeprefix("learning_rate").removeprefix("lr").strip("/_ ").replace("_", " ")
+        series.append(Series(name=label or "learning rate", points=points, style=style))
     if not series:
         return None
     return line_chart(
@@ -71,121 +83,56 @@ def _rates(metrics: Sequence[Mapping[str, Any]]) -> Markup | None:
     )
 
 
-def training_pictures(facts: ReportFacts) -> Markup | None:
-    """What it was trained on: each picture with its caption."""
-    if not facts.pictures:
-        return None
-    cards = [
-        el(
-            "figure",
-            figure_picture(path, f"Training picture: {caption}"),
-            el("figcaption", caption or "(no caption)"),
-        )
-        for path, caption in facts.pictures
-    ]
-    lead = (
-        f"{len(facts.pictures)} pictures. What a caption names is learned as that word; "
-        "what it leaves out goes into the trigger."
-    )
-    return section("The training pictures", el("div", *cards, class_="cards"), lead=lead, anchor="pictures")
-
-
-def arithmetic(facts: ReportFacts) -> Markup | None:
-    """How pictures, repeats, regularization, batches and epochs became steps."""
+def sum_of(facts: ReportFacts) -> Sum | None:
+    """Return the arithmetic of the run's steps."""
     schedule = facts.record.schedule
     if not schedule:
         return None
-    rows = [
-        (spelled(key), value_text(value)) for key, value in schedule.items() if isinstance(value, int | float)
-    ]
-    told = el("p", schedule["sum"], class_="sum") if schedule.get("sum") else None
-    lead = "Pictures × repeats, and how they became steps."
-    return section(
-        "The sum", told, el("details", el("summary", "Each number"), table(rows)), lead=lead, anchor="sum"
-    )
+    numbers = [(key, value) for key, value in schedule.items() if isinstance(value, int | float)]
+    return Sum(str(schedule.get("sum") or ""), [(spelled(key), value_text(value)) for key, value in numbers])
 
 
-def use(facts: ReportFacts) -> Markup:
-    """Where the file is and how to draw with it."""
-    rows: list[tuple[Child, Child]] = [
-        ("File", el("code", str(facts.lora))),
-        ("SHA-256", el("code", facts.lora_sha256)),
-        ("Trigger", el("code", facts.trigger) if facts.trigger else "none"),
-        ("Strength", f"{facts.strength:g}"),
-    ]
+def use(facts: ReportFacts) -> list[CodeRow]:
+    """Return where the file is and what it needs."""
     base = facts.record.base
-    if base:
-        rows.append(("Base model", value_text(base.get("title") or base.get("path") or base.get("family"))))
-    if facts.prompt_template:
-        rows.append(("Prompt", el("code", facts.prompt_template)))
-    parts = [table(rows), *(_delivery(entry) for entry in facts.deliveries)]
-    if not facts.deliveries:
-        parts.append(_by_hand(facts))
-    return section("Draw with it", *parts, anchor="use")
-
-
-def _delivery(delivery: Delivery) -> Markup:
-    rows: list[tuple[Child, Child]] = [
-        ("LoRA", el("code", delivery.lora)),
-        ("Listed as", el("code", delivery.lora_name)),
+    rows = [
+        ("File", str(facts.lora), True),
+        ("SHA-256", facts.lora_sha256, True),
+        ("Trigger", facts.trigger or "none", bool(facts.trigger)),
+        ("Strength", f"{facts.strength:g}", False),
     ]
-    if delivery.workflow:
-        rows.append(("Workflow", el("code", delivery.workflow)))
-    if delivery.prompts:
-        rows.append(("Prompts", el("code", delivery.prompts)))
-    steps = el("ol", *(el("li", step) for step in delivery.steps)) if delivery.steps else None
-    notes = [el("p", note, class_="note") for note in delivery.notes]
-    return el(
-        "div", el("h3", f"Installed for {delivery.program}"), table(rows), steps, *notes, class_="delivery"
-    )
+    if base:
+        title = value_text(base.get("title") or base.get("path") or base.get("family"))
+        rows.append(("Base model", title, False))
+    if facts.prompt_template:
+        rows.append(("Prompt", facts.prompt_template, True))
+    return rows
 
 
-def _by_hand(facts: ReportFacts) -> Markup:
-    """How to install the file without the deploy command."""
-    name, weight = facts.lora.stem, f"{facts.strength:g}"
-    comfy = join(
-        "Copy the file into ",
-        el("code", "ComfyUI/models/loras"),
-        ", add a ",
-        el("b", "Load LoRA"),
-        " node behind the checkpoint, and write the trigger into the prompt. Or let ",
-        el("code", "maquette deploy"),
-        " do it, with a workflow.",
-    )
-    webui = join(
-        "AUTOMATIC1111 and Forge: copy it into ",
-        el("code", "models/Lora"),
-        " and prompt ",
-        el("code", f"{facts.trigger} <lora:{name}:{weight}>".strip()),
-        ".",
-    )
-    return el("ul", el("li", comfy), el("li", webui))
+def delivery_rows(delivery: Delivery) -> list[CodeRow]:
+    """Return what was installed for a drawing program."""
+    rows = [("LoRA", delivery.lora), ("Listed as", delivery.lora_name)]
+    rows += [("Workflow", delivery.workflow)] if delivery.workflow else []
+    rows += [("Prompts", delivery.prompts)] if delivery.prompts else []
+    return [(name, value, True) for name, value in rows]
 
 
-def settings(facts: ReportFacts) -> Markup | None:
-    """Every setting of the run, by section."""
-    if not facts.record.settings:
-        return None
-    parts = []
+def settings(facts: ReportFacts) -> list[tuple[str, list[Row]]]:
+    """Return every setting of the run, by section; a setting outside any section stands under no title."""
+    found = []
     for name, values in facts.record.settings.items():
         if isinstance(values, Mapping):
-            parts.append(
-                el(
-                    "div",
-                    el("h3", spelled(name)),
-                    table([(key, value_text(value)) for key, value in values.items()]),
-                )
-            )
+            found.append((spelled(name), [(key, value_text(value)) for key, value in values.items()]))
         else:
-            parts.append(el("div", table([(name, value_text(values))])))
-    return section("Settings", el("div", *parts, class_="columns"), anchor="settings")
+            found.append(("", [(name, value_text(values))]))
+    return found
 
 
-def surroundings(facts: ReportFacts) -> Markup:
-    """Where and when it ran, how long each part took, and the files it left."""
+def surroundings(facts: ReportFacts) -> list[tuple[str, list[Row]]]:
+    """Return how long each part took, and where it ran."""
     record = facts.record
     times = {**record.timings, **facts.timings}
-    timing_rows = [
+    timings = [
         (spelled(key.removesuffix("_s")), duration(value))
         for key, value in times.items()
         if isinstance(value, int | float)
@@ -193,25 +140,18 @@ def surroundings(facts: ReportFacts) -> Markup:
     environment = {**record.device, **flattened(record.environment)}
     if record.peak_memory_bytes:
         environment["peak memory"] = size(record.peak_memory_bytes)
-    files: list[tuple[Child, Child]] = [
+    told = [(spelled(key), value_text(value)) for key, value in environment.items()]
+    return [("Time", timings), ("Environment", told)]
+
+
+def files(facts: ReportFacts) -> list[CodeRow]:
+    """Return the files that the run left."""
+    rows = [
         (
             f"{'final' if entry.final else 'checkpoint'}, step {entry.step:,}",
-            el("code", str(facts.run / entry.path)),
+            str(facts.run / entry.path),
+            True,
         )
-        for entry in record.checkpoints
+        for entry in facts.record.checkpoints
     ]
-    files.append(("run record", el("code", str(facts.run / "run.json"))))
-    blocks = (
-        ("Time", timing_rows),
-        ("Environment", [(spelled(key), value_text(value)) for key, value in environment.items()]),
-    )
-    told = [el("div", el("h3", title), table(list(rows))) for title, rows in blocks if rows]
-    notes = [el("li", note) for note in (*record.notes, *facts.notes)]
-    return section(
-        "The run",
-        el("ul", *notes, class_="notes") if notes else None,
-        el("div", *told, class_="columns"),
-        el("h3", "Files"),
-        table(files),
-        anchor="run",
-    )
+    return [*rows, ("run record", str(facts.run / "run.json"), True)]

@@ -5,14 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from maquette.evaluating.page import Child, Markup, el
 from maquette.evaluating.statistics import Estimate
-
-
-def section(title: str, *children: Child, lead: Child = None, anchor: str) -> Markup:
-    """Return a titled section with an optional leading sentence."""
-    head = el("h2", title)
-    return el("section", head, el("p", lead, class_="lead") if lead else None, *children, id=anchor)
 
 
 def interval(estimate: Estimate) -> str:
