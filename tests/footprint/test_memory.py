@@ -32,7 +32,7 @@ def requests() -> st.SearchStrategy[MemoryRequest]:
         conv_rank=st.one_of(st.none(), st.integers(1, 32)),
         checkpointing=st.booleans(),
         text_tokens=st.sampled_from([75, 150, 225]),
-        optimizer=st.sampled_from(["adamw", "adamw8bit"]),
+        optimizer=st.sampled_from(["adamw", "sgd", "adamw8bit"]),
         cached_latents=st.booleans(),
         keeps_vae=st.booleans(),
     )

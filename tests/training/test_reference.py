@@ -115,7 +115,7 @@ def test_one_optimizer_step_moves_the_weights_as_the_reference_s(model) -> None:
     adapter = _fixed_adapter(model)
     trial = TrialSettings(unet_lr=1e-4, text_encoder_lr=5e-5, lr_scheduler="constant", max_grad_norm=1.0)
     optimizer = TrialOptimizer(
-        "adamw", trial, adapter.parameters_of(0, "text_encoder"), adapter.parameters_of(0, "denoiser"), 1
+        trial, adapter.parameters_of(0, "text_encoder"), adapter.parameters_of(0, "denoiser"), 1
     )
     _fixed_losses(model, 2, trial).mean().backward()
     norm = optimizer.update(0)
@@ -197,7 +197,6 @@ def _engine(model, trial: TrialSettings, total_steps: int) -> Engine:
         adapter,
         [trial],
         place("cpu", "no"),
-        optimizer="adamw",
         total_steps=total_steps,
         clip_skip=2,
         max_token_length=75,

@@ -65,7 +65,6 @@ def _train(
         adapter,
         trials,
         place("cpu", "no"),
-        optimizer="adamw",
         total_steps=STEPS,
         clip_skip=2,
         max_token_length=75,

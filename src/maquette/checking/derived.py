@@ -10,6 +10,7 @@ from maquette.dataset.planned import bucket_settings_of, epoch_items
 from maquette.families.protocol import LoraPart, ModelInfo
 from maquette.footprint.estimate import MemoryEstimate
 from maquette.project.machine import Machine
+from maquette.project.optimizers import DEFAULT_OPTIMIZER
 from maquette.project.request import TrainingRequest
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def _memory_request(
         parts=_parts(request),
         text_tokens=request.value("max_token_length") or 75,
         checkpointing=bool(request.gradient_checkpointing),
-        optimizer="adamw8bit" if "8bit" in (request.optimizer or "") else "adamw",
+        optimizer=request.value("optimizer") or DEFAULT_OPTIMIZER,
         half_adapter=request.full_precision in ("fp16", "bf16"),
         cached_latents=bool(request.value("cache_latents")),
         keeps_vae=request.sample_prompts is not None,

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from maquette.dataset.records import Item
 from maquette.project.machine import Disk, Machine
+from maquette.project.optimizers import DEFAULT_OPTIMIZER, saved_bytes
 
-STATE_BYTES_PER_VALUE = 12
-"""A trained value and its two moments, float32."""
 KEPT_STATES = 3
 """Two are kept, and the newest is written before the oldest goes."""
 SAMPLE_BYTES_PER_PIXEL = 1.7
@@ -50,6 +49,7 @@ class DiskRequest:
     sample_pixels: int
     steps: int
     output: Path
+    optimizer: str = DEFAULT_OPTIMIZER
 
 
 def estimate_disk(request: DiskRequest, machine: Machine) -> DiskPlan:
@@ -62,7 +62,7 @@ def estimate_disk(request: DiskRequest, machine: Machine) -> DiskPlan:
     pictures = len({item.picture.path for item in request.items})
     parts = {
         "checkpoints": request.checkpoints * request.checkpoint_bytes,
-        "state for resuming": KEPT_STATES * request.trainable * STATE_BYTES_PER_VALUE,
+        "state for resuming": round(KEPT_STATES * request.trainable * saved_bytes(request.optimizer)),
         "cached latents": cache,
         "samples": round(request.samples * request.sample_pixels * SAMPLE_BYTES_PER_PIXEL),
         "logs and records": request.steps * LOG_BYTES_PER_STEP + pictures * RECORD_BYTES_PER_PICTURE,

@@ -20,13 +20,11 @@ from typing import Literal
 from maquette.families import Layout, ModelParts, parts_of
 from maquette.families.protocol import LoraPart
 from maquette.footprint.workload import AttentionKind, Workload, decoding, encoding, workload
+from maquette.project.optimizers import DEFAULT_OPTIMIZER, state_bytes
 
 DeviceKind = Literal["cpu", "cuda", "mps"]
-OptimizerKind = Literal["adamw", "adamw8bit"]
 
 WEIGHT_BYTES = {"no": 4, "bf16": 2, "fp16": 2}
-MOMENT_BYTES: dict[OptimizerKind, int] = {"adamw": 8, "adamw8bit": 2}
-"""Two moments a value: float32, or one byte each."""
 PROGRAM_BYTES: dict[DeviceKind, int] = {"cpu": 530_000_000, "cuda": 600_000_000, "mps": 600_000_000}
 """Python with its libraries and what the first steps set up (measured); on a GPU its context and kernels (as
 published, not measured here)."""
@@ -68,7 +66,8 @@ class MemoryRequest:
     parts: tuple[LoraPart, ...] = ("text_encoder", "denoiser")
     text_tokens: int = 75
     checkpointing: bool = False
-    optimizer: OptimizerKind = "adamw"
+    optimizer: str = DEFAULT_OPTIMIZER
+    """Maquette's or another trainer's, by name; see `project/optimizers.py`."""
     half_adapter: bool = False
     """The adapter itself and its gradients in half precision (sd-scripts' full_bf16)."""
     cached_latents: bool = True
@@ -195,14 +194,14 @@ def _vae_while_training(request: MemoryRequest, sizes: Mapping[str, int]) -> dic
 
 
 def _adapter(request: MemoryRequest) -> dict[str, int]:
-    """Weights, gradients and moments of the LoRA; copies in half precision that autocast makes for the layers."""
+    """Weights, gradients and optimizer state of the LoRA; copies in half precision that autocast makes for the layers."""
     trainable = request.work().trainable
     own = 2 if request.half_adapter else 4
     copies = 0 if request.precision == "no" or request.half_adapter else 2
     return {
         "LoRA": trainable * (own + copies),
         "LoRA gradients": trainable * own,
-        "optimizer": trainable * MOMENT_BYTES[request.optimizer],
+        "optimizer": round(trainable * state_bytes(request.optimizer)),
     }
 
 

@@ -224,6 +224,7 @@ def memory_request(
         parts=trained_parts(settings),
         text_tokens=settings.dataset.max_token_length,
         checkpointing=settings.training.gradient_checkpointing,
+        optimizer=settings.training.optimizer,
         cached_latents=cached,
         keeps_vae=bool(settings.samples.sample_prompts),
         cache_bytes=latent_bytes(items, info.latent_channels, info.vae_factor) if cached else 0,
@@ -339,6 +340,7 @@ class _Asked:
             sample_pixels=width * height,
             steps=self.schedule.steps,
             output=self.settings.saving.output,
+            optimizer=self.settings.training.optimizer,
         )
 
     def proposals(self) -> tuple[Proposal, ...]:

@@ -8,11 +8,12 @@ counts of optimizer updates are steps, learning rates are per step.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from maquette.project.fields import Section
+from maquette.project.optimizers import DEFAULT_OPTIMIZER, OPTIMIZERS, optimizer_arguments
 from maquette.project.values import parse_resolution
 
 SCHEMA_VERSION = 1
@@ -21,6 +22,10 @@ Precision = Literal["auto", "no", "bf16", "fp16"]
 SchedulerName = Literal[
     "constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial"
 ]
+if TYPE_CHECKING:
+    OptimizerName = str
+else:
+    OptimizerName = Literal[tuple(OPTIMIZERS)]  # so that flags, help and docs list the table's names
 Resolution = Annotated[tuple[int, int], BeforeValidator(parse_resolution)]
 
 
@@ -142,8 +147,11 @@ class TrainingSettings(Section):
         ge=0,
         description="Learning rate of the text encoders; 0 leaves them untrained. Default: half of learning_rate.",
     )
-    optimizer: Literal["adamw"] = Field("adamw", description="The optimizer.")
-    weight_decay: float = Field(0.01, ge=0, description="AdamW's weight decay.")
+    optimizer: OptimizerName = Field(DEFAULT_OPTIMIZER, description="What turns gradients into updates.")
+    optimizer_args: tuple[str, ...] = Field(
+        (), description="The optimizer's own arguments, NAME=VALUE: betas=0.9,0.99 or momentum=0.95."
+    )
+    weight_decay: float = Field(0.01, ge=0, description="Weight decay of the optimizer.")
     lr_scheduler: SchedulerName = Field("cosine", description="How the learning rate moves over the steps.")
     warmup_steps: int = Field(0, ge=0, description="Steps over which the learning rate rises from zero.")
     lr_cycles: int = Field(1, ge=1, description="Restarts of cosine_with_restarts.")
@@ -174,6 +182,13 @@ class TrainingSettings(Section):
         "auto",
         description="Arithmetic of the frozen base: no (float32), bf16, fp16. auto: bf16 where CUDA has it, else no.",
     )
+
+    @field_validator("optimizer_args")
+    @classmethod
+    def _known_arguments(cls, given: tuple[str, ...], others: ValidationInfo) -> tuple[str, ...]:
+        if "optimizer" in others.data:  # else that is what is wrong
+            optimizer_arguments(others.data["optimizer"], given)
+        return given
 
 
 class SavingSettings(Section):

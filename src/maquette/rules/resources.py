@@ -16,6 +16,7 @@ from maquette.findings.registry import Report, rule
 from maquette.footprint.estimate import MemoryEstimate
 from maquette.lora.size import Precision, lora_file_bytes, lora_parameters
 from maquette.project.machine import Machine
+from maquette.project.optimizers import saved_bytes
 from maquette.project.request import TrainingRequest
 from maquette.rules.wording import GIB, device_of, device_words, gpu_of, is_sd_scripts, size
 from maquette.training.checkpoints import plan_checkpoints
@@ -25,8 +26,6 @@ HELD_SHARE, HELD_BYTES = 0.1, 2 * GIB
 """Memory of a card that others hold: below a tenth, or 2 GB, it is the desktop's."""
 SPILL_SHARE = 0.92
 """Windows' driver begins to move memory to RAM before the card is full."""
-STATE_BYTES_PER_VALUE = 12
-"""Of a resumable state: weight and AdamW's two moments in float32."""
 PNG_BYTES_PER_PIXEL = 1.5
 PRECISIONS: dict[str, Precision] = {"fp16": "fp16", "bf16": "bf16"}
 
@@ -131,7 +130,7 @@ def disk_needs(
     states = count if request.save_state else (0 if is_sd_scripts(request) else 2)
     return [
         (f"{count} checkpoints", count * each),
-        (f"{states} states", states * values * STATE_BYTES_PER_VALUE),
+        (f"{states} states", round(states * values * saved_bytes(request.value("optimizer")))),
         ("latents", _latent_bytes(request, info, facts)),
         ("samples", _sample_bytes(request, schedule)),
     ]

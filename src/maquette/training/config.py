@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from maquette.project.optimizers import DEFAULT_OPTIMIZER, Value, optimizer_arguments
 from maquette.project.settings import Settings
 
 
@@ -19,6 +21,9 @@ class TrialSettings:
     unet_lr: float = 1e-4
     text_encoder_lr: float = 5e-5
     schedule_lr: float = 1e-4
+    optimizer: str = DEFAULT_OPTIMIZER
+    optimizer_args: Mapping[str, Value] = field(default_factory=dict)
+    """Those of its own arguments that are given, typed; see `project/optimizers.py`."""
     weight_decay: float = 0.01
     lr_scheduler: str = "cosine"
     warmup_steps: int = 0
@@ -44,6 +49,8 @@ def trial_of(settings: Settings) -> TrialSettings:
         unet_lr=_first(training.unet_lr, training.learning_rate),
         text_encoder_lr=_first(training.text_encoder_lr, training.learning_rate / 2),
         schedule_lr=training.learning_rate,
+        optimizer=training.optimizer,
+        optimizer_args=optimizer_arguments(training.optimizer, training.optimizer_args),
         weight_decay=training.weight_decay,
         lr_scheduler=training.lr_scheduler,
         warmup_steps=training.warmup_steps,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,6 @@ class Engine:
         trials: Sequence[TrialSettings],
         placement: Placement,
         *,
-        optimizer: str,
         total_steps: int,
         clip_skip: int,
         max_token_length: int,
@@ -64,7 +64,6 @@ class Engine:
         self.trains_text = any(adapter.parameters_of(index, "text_encoder") for index in range(len(trials)))
         self.optimizers = [
             TrialOptimizer(
-                optimizer,
                 trial,
                 adapter.parameters_of(index, "text_encoder"),
                 adapter.parameters_of(index, "denoiser"),
@@ -84,7 +83,7 @@ class Engine:
         Losses are divided by the full `accumulation` even where an epoch's last group is shorter, as in sd-scripts.
         Raises TrainingError before any weight changes when a loss is no finite number.
         """
-        self.adapter.train(True)
+        self.train(True)
         losses = torch.stack([self._micro_step(index, load(), accumulation) for index, load in micro_steps])
         measured = losses.mean(dim=0).tolist()
         self._require_finite(step, measured)
@@ -93,6 +92,21 @@ class Engine:
             self.scaler.update()
         rates = tuple(tuple(optimizer.learning_rates(step)) for optimizer in self.optimizers)
         return StepResult(tuple(measured), norms, rates)
+
+    def train(self, mode: bool) -> None:
+        """Switch dropout, and the weights of optimizers that train others than they are judged by, on (or off)."""
+        self.adapter.train(mode)
+        for optimizer in self.optimizers:
+            optimizer.train(mode)
+
+    @contextmanager
+    def judged(self) -> Iterator[None]:
+        """Within, the adapter holds what is saved and drawn with: no dropout, and each optimizer's own answer."""
+        self.train(False)
+        try:
+            yield
+        finally:
+            self.train(True)
 
     def _micro_step(self, index: int, batch: MicroBatch, accumulation: int) -> torch.Tensor:
         """Run forward and backward of one batch; return each trial's loss, float32 [P] on the CPU."""

@@ -18,6 +18,7 @@ from maquette.lora.metadata import (
     TrainingFacts,
     legacy_model_hash,
 )
+from maquette.project.optimizers import optimizer_text
 
 if TYPE_CHECKING:
     from maquette.lora.state import State
@@ -84,6 +85,7 @@ def _training_facts(job: Job, run: TrialRun, planned: PlannedCheckpoint, base_sh
         gradient_accumulation_steps=training.accumulation,
         lr_warmup_steps=trial.warmup_steps,
         lr_scheduler=trial.lr_scheduler,
+        optimizer=optimizer_text(trial.optimizer, trial.optimizer_args),
         network_dim=trial.rank,
         network_alpha=trial.alpha,
         network_dropout=trial.dropout or None,

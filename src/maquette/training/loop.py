@@ -18,7 +18,7 @@ from maquette.events import Event, Finished, Message, Progress, Started
 from maquette.files import sha256_file
 from maquette.logs.metrics import MetricsLog
 from maquette.project.records import RunRecord, now
-from maquette.training.checkpoints import is_due
+from maquette.training.checkpoints import PlannedCheckpoint, is_due
 from maquette.training.interrupt import StopRequest
 from maquette.training.job import Job
 from maquette.training.outputs import SampleDrawer, TrialOutput, TrialResult
@@ -158,7 +158,6 @@ class _Run:
             adapter,
             [trial.trial for trial in job.trials],
             placement,
-            optimizer=job.settings.training.optimizer,
             total_steps=job.schedule.steps,
             clip_skip=job.clip_skip,
             max_token_length=job.settings.dataset.max_token_length,
@@ -206,21 +205,28 @@ class _Run:
         if job.smoke_steps is not None:
             return
         due = [(output, planned) for output in self.outputs for planned in output.due(step)]
-        assert self.base_hash is not None
-        for output, planned in due:
-            yield from output.save_checkpoint(engine, planned, self.base_hash.result())
-        if self.draw is not None and self._samples_due(step, bool(due)):
-            engine.adapter.train(False)
-            for output in self.outputs:
-                yield from output.draw_samples(engine, self.draw, step)
-            engine.adapter.train(True)
+        samples = self._samples_due(step, bool(due))
+        if due or samples:
+            with engine.judged():
+                yield from self._show(engine, step, due, samples)
         every = job.settings.saving.state_every_steps
         if due or (every and step % every == 0):
             self._save_state(engine, step)
 
+    def _show(
+        self, engine: Engine, step: int, due: Sequence[tuple[TrialOutput, PlannedCheckpoint]], samples: bool
+    ) -> Iterator[Event]:
+        """Write the checkpoints of a step and, where they are due, every trial's samples."""
+        assert self.base_hash is not None
+        for output, planned in due:
+            yield from output.save_checkpoint(engine, planned, self.base_hash.result())
+        if samples and self.draw is not None:
+            for output in self.outputs:
+                yield from output.draw_samples(engine, self.draw, step)
+
     def _samples_due(self, step: int, at_checkpoint: bool) -> bool:
         samples = self.job.settings.samples
-        if not samples.sample_prompts:
+        if self.draw is None or not samples.sample_prompts:
             return False
         if samples.sample_every_steps is None and samples.sample_every_epochs is None:
             return at_checkpoint

@@ -1,29 +1,56 @@
-"""Optimizers: one per trial, so that trials of different rates and norms train side by side.
+"""Optimizers: one per trial, so that trials of different optimizers, rates and norms train side by side.
 
-An optimizer is one function in `OPTIMIZERS`: parameter groups in, torch optimizer out. Groups are ordered
-[text encoder, denoiser], as in sd-scripts.
+An optimizer is a row of `OPTIMIZERS` here, which makes it, and a row of `project/optimizers.py`, which says what it takes and how
+much it keeps. Parameter groups are ordered [text encoder, denoiser], as in sd-scripts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from maquette.project.optimizers import OPTIMIZERS as FACTS
+from maquette.project.optimizers import Value
 from maquette.training.config import TrialSettings
 from maquette.training.schedules import ScheduleShape, learning_rate_factor
 
 Group = dict[str, Any]
+Factory = Callable[[Sequence[Group], TrialSettings, Mapping[str, Value]], torch.optim.Optimizer]
+"""Makes an optimizer of parameter groups for a trial, with all its own arguments by name."""
 
 
-def _adamw(groups: Sequence[Group], trial: TrialSettings) -> torch.optim.Optimizer:
+@dataclass(frozen=True)
+class Optimizer:
+    """How an optimizer is made and used."""
+
+    make: Factory
+    has_modes: bool = False
+    """It trains one set of weights and is judged by another (schedule-free kinds): `train()` and `eval()` exchange them."""
+
+
+def _adamw(
+    groups: Sequence[Group], trial: TrialSettings, arguments: Mapping[str, Value]
+) -> torch.optim.Optimizer:
     """AdamW (arXiv:1711.05101). Fused: one kernel for all tensors instead of a dozen for each."""
     fused = all(parameter.device.type in ("cpu", "cuda") for group in groups for parameter in group["params"])
-    return torch.optim.AdamW(list(groups), lr=trial.schedule_lr, weight_decay=trial.weight_decay, fused=fused)
+    given: dict[str, Any] = dict(arguments)
+    return torch.optim.AdamW(
+        list(groups), lr=trial.schedule_lr, weight_decay=trial.weight_decay, fused=fused, **given
+    )
 
 
-OPTIMIZERS: dict[str, Callable[[Sequence[Group], TrialSettings], torch.optim.Optimizer]] = {"adamw": _adamw}
+def _sgd(
+    groups: Sequence[Group], trial: TrialSettings, arguments: Mapping[str, Value]
+) -> torch.optim.Optimizer:
+    """Stochastic gradient descent with momentum: half of AdamW's memory, and rates a hundred times as high."""
+    given: dict[str, Any] = dict(arguments)
+    return torch.optim.SGD(list(groups), lr=trial.schedule_lr, weight_decay=trial.weight_decay, **given)
+
+
+OPTIMIZERS: dict[str, Optimizer] = {"adamw": Optimizer(_adamw), "sgd": Optimizer(_sgd)}
 
 
 class TrialOptimizer:
@@ -31,7 +58,6 @@ class TrialOptimizer:
 
     def __init__(
         self,
-        name: str,
         trial: TrialSettings,
         text_parameters: Sequence[torch.nn.Parameter],
         denoiser_parameters: Sequence[torch.nn.Parameter],
@@ -55,7 +81,15 @@ class TrialOptimizer:
             base_lr=trial.schedule_lr or 1e-4,
         )
         groups = [{"params": list(parameters), "lr": lr} for parameters, lr in self._base_lrs]
-        self.torch_optimizer = OPTIMIZERS[name](groups, trial)
+        defaults = {name: argument.default for name, argument in FACTS[trial.optimizer].arguments.items()}
+        self._row = OPTIMIZERS[trial.optimizer]
+        self.torch_optimizer = self._row.make(groups, trial, defaults | dict(trial.optimizer_args))
+
+    def train(self, mode: bool = True) -> None:
+        """Put the weights that training goes on with into the parameters, or those that are saved and drawn with."""
+        if self._row.has_modes:
+            optimizer: Any = self.torch_optimizer
+            optimizer.train() if mode else optimizer.eval()
 
     def learning_rates(self, step: int) -> list[float]:
         """Return the rate of each group at 0-based optimizer step `step`."""

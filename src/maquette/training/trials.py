@@ -36,6 +36,7 @@ OWN_TRAINING = (
     "unet_lr",
     "text_encoder_lr",
     "optimizer",
+    "optimizer_args",
     "weight_decay",
     "lr_scheduler",
     "warmup_steps",
