@@ -41,6 +41,7 @@ ROOMS = (
     "logs",
     "lora",
     "world",
+    "runs",
     "families",
     "dataset",
     "kohya",

@@ -57,7 +57,7 @@ def test_real_pictures_train_on_a_full_size_base_and_diffusers_draws_with_the_lo
     second = maquette.train(
         photos, **common, trigger="zkwdog", name="photos", caption_fallback="photo of zkwdog"
     )
-    assert first.record.schedule["train_items"] == 2030
+    assert first.record.schedule.train_items == 2030
     _draw_with_diffusers(base, first.lora, complaints)
     assert second.lora.is_file()
 

@@ -7,7 +7,6 @@ print(result.lora, result.final_loss)
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from maquette.errors import ConfigError, Problem
 from maquette.events import Event, Finished
 from maquette.project.config_file import CONFIG_NAME, load_settings
-from maquette.project.records import read_record
 from maquette.project.settings import Settings
+from maquette.runs.record import read_record
 
 if TYPE_CHECKING:
     from maquette.captioning.records import CaptionResult
@@ -116,7 +115,7 @@ def settings_of_run(
                 "Leave them out, or start a new run with another --name.",
             )
         )
-    return Settings.model_validate(json.loads(json.dumps(read_record(run).settings)))
+    return read_record(run).settings
 
 
 def check(

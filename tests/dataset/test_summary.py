@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from maquette.dataset.buckets import assign_buckets
-from maquette.dataset.config import BucketSettings, SubsetOptions
+from maquette.dataset.config import BucketSettings
 from maquette.dataset.repeats import plan_items
 from maquette.dataset.scan import scan_dataset
-from maquette.dataset.summary import bucket_info, dataset_record
-from tests.dataset.making import captioned, picture
+from maquette.dataset.summary import bucket_info
+from tests.dataset.making import captioned
 
 
 def test_buckets_are_counted_with_repeats(tmp_path: Path) -> None:
@@ -25,17 +24,3 @@ def test_buckets_are_counted_with_repeats(tmp_path: Path) -> None:
         "1": {"resolution": [576, 448], "count": 3},
     }
     assert 0 < info["mean_img_ar_error"] < 0.05
-
-
-def test_the_record_of_a_dataset_is_json_and_changes_with_any_picture_caption_or_option(
-    tmp_path: Path,
-) -> None:
-    captioned(tmp_path, 2)
-    records = [json.dumps(dataset_record(scan_dataset(tmp_path)))]
-    assert json.dumps(dataset_record(scan_dataset(tmp_path))) == records[0]
-    records.append(json.dumps(dataset_record(scan_dataset(tmp_path, options=SubsetOptions(keep_tokens=1)))))
-    (tmp_path / "p000.txt").write_text("another caption")
-    records.append(json.dumps(dataset_record(scan_dataset(tmp_path))))
-    picture(tmp_path / "p001.png", seed=99)
-    records.append(json.dumps(dataset_record(scan_dataset(tmp_path))))
-    assert len(set(records)) == 4

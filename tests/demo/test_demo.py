@@ -16,7 +16,7 @@ from maquette.evaluating.report import read_block
 from maquette.events import Artifact, Finished
 from maquette.files import sha256_file
 from maquette.project.config_file import load_settings
-from maquette.project.records import read_record
+from maquette.runs.record import read_record
 from maquette.world.cast import PROMPTS, TOVAKI, TRIGGER, training_pictures
 from maquette.world.pack import load_judge
 from maquette.world.renderer import render

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,44 +10,28 @@ import pytest
 from maquette.deploying.run import checkpoint_of, recipe_of
 from maquette.deploying.workflow import check_recipe
 from maquette.errors import ConfigError, OutputError
-from maquette.project.records import Checkpoint, RunRecord
+from maquette.runs.record import Checkpoint, RunRecord
+from tests.runs.making import captioned, run_record
+
+SETTINGS = {
+    "subject": {"trigger": "zkw", "class_word": ""},
+    "dataset": {"resolution": [512, 768]},
+    "samples": {"sample_prompts": [], "guidance": 6.5, "sampler": "dpmpp_2m", "sample_steps": 30},
+}
 
 
-def record_of(family: str = "sd1", **changes: Any) -> RunRecord:
-    settings = {
-        "subject": {"trigger": "zkw"},
-        "model": {"base": "/models/base.safetensors", "clip_skip": None},
-        "dataset": {"resolution": [512, 768]},
-        "samples": {
-            "sample_prompts": [],
-            "negative_prompt": "",
-            "guidance": 6.5,
-            "sampler": "dpmpp_2m",
-            "sample_steps": 30,
-        },
-    }
-    facts: dict[str, Any] = {
-        "run": "zkw-001",
-        "settings": settings,
-        "base": {
-            "family": family,
-            "path": "/models/base.safetensors",
-            "prediction": "epsilon",
-            "text_encoders": 1,
-        },
-        "dataset": {
-            "pictures": [
-                {"caption": "zkw, standing"},
-                {"caption": "sitting"},
-                {"caption": "x", "regularization": True},
-            ]
-        },
-        "checkpoints": (
+def record_of(family: str = "sd1", settings: dict[str, Any] | None = None, **changes: Any) -> RunRecord:
+    record = run_record(
+        {section: values | (settings or {}).get(section, {}) for section, values in SETTINGS.items()}
+        | {"model": (settings or {}).get("model", {})},
+        run="zkw-001",
+        checkpoints=(
             Checkpoint(path="checkpoints/zkw-step00000200.safetensors", step=200, epoch=1),
             Checkpoint(path="checkpoints/zkw.safetensors", step=400, epoch=2, final=True),
         ),
-    }
-    return RunRecord(**(facts | changes))
+    )
+    base = replace(record.base, family=family, path="/models/base.safetensors")
+    return captioned(record.with_(base=base), "zkw, standing", "sitting").with_(**changes)
 
 
 @pytest.mark.parametrize(("family", "clip_skip", "word"), [("sd1", 1, "SD1"), ("sdxl", 2, "SDXL")])
@@ -60,9 +45,9 @@ def test_the_recipe_is_the_runs_own(family: str, clip_skip: int, word: str) -> N
 
 
 def test_sample_prompts_and_clip_skip_win() -> None:
-    settings = record_of().settings
-    samples = {**settings["samples"], "sample_prompts": ["{trigger}, waving"]}
-    changed = record_of(settings={**settings, "samples": samples, "model": {"clip_skip": 2}})
+    changed = record_of(
+        settings={"samples": {"sample_prompts": ["{trigger}, waving"]}, "model": {"clip_skip": 2}}
+    )
     recipe = recipe_of(changed, base_checkpoint="people/other.safetensors")
     assert recipe.prompts == ("zkw, waving", "zkw, standing", "zkw, sitting")
     assert recipe.clip_skip == 2
@@ -70,25 +55,21 @@ def test_sample_prompts_and_clip_skip_win() -> None:
 
 
 def test_the_template_opens_as_the_captions_do() -> None:
-    subject = {"trigger": "zkw", "class_word": "man"}
-    settings = {**record_of().settings, "subject": subject}
-    named = {"pictures": [{"caption": "zkw man, standing"}, {"caption": "zkw man"}]}
-    assert recipe_of(record_of(settings=settings)).template == "zkw, [pose], [view], [scene]"
-    assert (
-        recipe_of(record_of(settings=settings, dataset=named)).template == "zkw man, [pose], [view], [scene]"
-    )
+    record = record_of(settings={"subject": {"class_word": "man"}})
+    assert recipe_of(record).template == "zkw, [pose], [view], [scene]"
+    named = captioned(record, "zkw man, standing", "zkw man")
+    assert recipe_of(named).template == "zkw man, [pose], [view], [scene]"
 
 
 def test_a_v_prediction_base_is_drawn_as_such() -> None:
-    base = {**record_of().base, "prediction": "v", "zero_terminal_snr": True}
+    base = replace(record_of().base, prediction="v", zero_terminal_snr=True)
     recipe = recipe_of(record_of(base=base))
     assert (recipe.prediction, recipe.zero_terminal_snr) == ("v", True)
 
 
 def test_a_run_without_trigger_says_what_is_missing() -> None:
-    settings = {**record_of().settings, "subject": {"trigger": ""}}
     with pytest.raises(ConfigError, match="trigger"):
-        recipe_of(record_of(settings=settings))
+        recipe_of(record_of(settings={"subject": {"trigger": ""}}))
 
 
 def test_checkpoints_are_known_by_name() -> None:

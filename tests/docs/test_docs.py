@@ -17,8 +17,16 @@ import pytest
 
 from maquette.cli.app import maquette as root_command
 from maquette.families import FAMILIES
-from maquette.project.records import Checkpoint, RunRecord
 from maquette.project.settings import SECTIONS, Settings
+from maquette.runs.record import (
+    Checkpoint,
+    DeviceRecord,
+    EnvironmentRecord,
+    PictureRecord,
+    RunRecord,
+    Sample,
+    ScheduleRecord,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -158,8 +166,9 @@ def test_the_parity_page_names_tests_that_exist() -> None:
 def test_the_files_page_explains_every_key_of_a_record() -> None:
     page = (DOCS / "files.md").read_text(encoding="utf-8")
     explained = set(re.findall(r"`(\w+)`", page))
-    assert {field.name for field in fields(RunRecord)} <= explained
-    assert {field.name for field in fields(Checkpoint)} <= explained
+    assert set(RunRecord.model_fields) <= explained
+    for part in (Checkpoint, Sample, DeviceRecord, ScheduleRecord, EnvironmentRecord, PictureRecord):
+        assert {field.name for field in fields(part)} <= explained, part
 
 
 def test_the_families_page_has_every_family() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ from PIL import Image
 
 from maquette.evaluating.facts import Delivery, ReportFacts
 from maquette.evaluating.looks import FLOOR, FirstLook, Look, Measure
-from maquette.project.records import Checkpoint, RunRecord
+from maquette.runs.record import Checkpoint
+from tests.runs.making import run_record
 
 IDENTITY = Measure(name="identity", title="Identity", definition="how alike; 0 to 1.")
 
@@ -43,23 +45,19 @@ def facts_of(folder: Path, look: FirstLook | None, **changes: Any) -> ReportFact
     folder.mkdir(parents=True, exist_ok=True)
     picture = folder / "p0.png"
     Image.new("RGB", (400, 300), "teal").save(picture)
-    record = RunRecord(
+    record = run_record(
+        {"lora": {"rank": 4, "alpha": 2.0}, "training": {"steps": 4}},
         run="zkw-001",
         state="finished",
-        settings={
-            "lora": {"rank": 4, "alpha": 2.0, "conv_rank": None},
-            "training": {"steps": 4, "bucketing": True},
-        },
-        base={"family": "one", "path": "/models/base.safetensors"},
-        schedule={"sum": "1 × 1 / batch 1 = 1 step an epoch; 4 steps = 4 epochs", "steps": 4},
-        environment={"python": "3.11", "packages": {"torch": "2"}},
-        device={"device": "cpu"},
         step=4,
         final_loss=0.125,
+        error=None,
         timings={"load_s": 1.5},
         peak_memory_bytes=2_000_000_000,
         checkpoints=(Checkpoint(path="checkpoints/zkw.safetensors", step=4, epoch=4, final=True),),
     )
+    told = "1 × 1 / batch 1 = 1 step an epoch; 4 steps = 4 epochs"
+    record = record.with_(schedule=replace(record.schedule, sum=told, steps=4))
     facts: dict[str, Any] = {
         "title": "zkw",
         "trigger": "zkw",

@@ -19,7 +19,7 @@ from maquette.evaluating.facts import facts_json, verdict_of
 from maquette.evaluating.looks import FLOOR
 from maquette.evaluating.report import read_block, render_report, write_report
 from maquette.evaluating.words import duration, size
-from maquette.project.records import RunRecord
+from tests.runs.making import run_record
 
 from .making import facts_of, look_of
 
@@ -111,7 +111,15 @@ def test_text_cannot_become_markup(tmp_path: Path) -> None:
     facts = facts_of(
         tmp_path / "run", look, title=HOSTILE, trigger=HOSTILE, notes=(HOSTILE,), prompt_template=HOSTILE
     )
-    record = replace(facts.record, run=HOSTILE, settings={HOSTILE: {HOSTILE: HOSTILE}}, notes=(HOSTILE,))
+    hostile = run_record({"subject": {"trigger": HOSTILE, "class_word": HOSTILE}})
+    record = facts.record.with_(
+        run=HOSTILE,
+        settings=hostile.settings,
+        base=replace(hostile.base, title=HOSTILE),
+        schedule=replace(hostile.schedule, sum=HOSTILE),
+        environment=replace(hostile.environment, packages={HOSTILE: HOSTILE}),
+        notes=(HOSTILE,),
+    )
     facts = replace(facts, record=record, pictures=[(facts.pictures[0][0], HOSTILE)])
     honest = Page(
         render_report(
@@ -127,7 +135,7 @@ def test_text_cannot_become_markup(tmp_path: Path) -> None:
 
 
 def test_a_run_without_judge_look_or_pictures_has_a_report_too(tmp_path: Path) -> None:
-    bare = RunRecord(run="zkw", state="failed", error="out of memory", step=2)
+    bare = run_record(state="failed", error="out of memory", step=2, device=None, checkpoints=(), samples=())
     facts = facts_of(tmp_path, None, record=bare, metrics=(), pictures=(), deliveries=(), timings={})
     text = "".join(Page(render_report(facts)).text)
     assert "not finished (failed, 2 steps done)" in text and "out of memory" in text

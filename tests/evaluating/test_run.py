@@ -17,8 +17,9 @@ from maquette.events import Finished
 from maquette.families.tiny import write_tiny
 from maquette.files import sha256_file
 from maquette.project.config_file import load_settings
-from maquette.project.records import RunFolder, RunRecord, read_record
 from maquette.rules.verdict import judge
+from maquette.runs.folder import RunFolder
+from maquette.runs.record import RunRecord, read_record
 from maquette.training.loop import run_job
 from maquette.training.prepare import prepare
 
@@ -57,10 +58,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 def test_samples_are_drawn_at_every_checkpoint(run: RunFolder) -> None:
     record = read_record(run.path)
-    assert [entry["step"] for entry in record.samples] == [2, 4]
+    assert [entry.step for entry in record.samples] == [2, 4]
     for entry in record.samples:
-        assert (entry["prompt"], entry["seed"]) == ("zkw, waving", 1)
-        with Image.open(run.path / entry["path"]) as picture:
+        assert (entry.prompt, entry.seed) == ("zkw, waving", 1)
+        with Image.open(run.path / entry.path) as picture:
             assert picture.size == (64, 64)
             assert "zkw, waving <lora:zkw-001:1>" in picture.info["parameters"]
 
@@ -79,7 +80,7 @@ def test_a_run_is_looked_at_and_reported(run: RunFolder) -> None:
     assert [row["step"] for row in block["metrics"]] == [1, 2, 3, 4]
     assert len(block["pictures"]) == 3 and block["pictures"][0]["caption"] == "zkw, pose 0"
     assert block["verdict"]["outcome"] == "unjudged"
-    assert record.schedule["sum"] in result.report.read_text(encoding="utf-8")
+    assert record.schedule.sum in result.report.read_text(encoding="utf-8")
 
 
 def test_prompts_may_be_given(run: RunFolder) -> None:

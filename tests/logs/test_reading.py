@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from maquette.errors import ConfigError
 from maquette.logs.reading import LogFacts, log_lines, looks_like_log, read_log
+from maquette.runs.folder import RunFolder
+from maquette.runs.record import Checkpoint
 from tests.planted.clean import clean_log
 from tests.planted.logs import sd_log, trace
+from tests.runs.making import run_record
 
 SPYKE_BAR = "steps:  12%|█▏        | 110/920 [03:10<23:21,  1.73s/it, avr_loss=0.0786]"
 
@@ -116,15 +120,13 @@ def test_tracebacks_are_found_with_their_place(tmp_path: Path) -> None:
 def test_a_run_folder_is_read_by_any_of_its_files(tmp_path: Path) -> None:
     run = tmp_path / "zkw-001"
     run.mkdir()
-    record = {
-        "run": "zkw-001",
-        "state": "failed",
-        "record_version": 1,
-        "schedule": {"steps": 20, "steps_per_epoch": 4},
-        "error": "OutOfMemoryError: CUDA out of memory.",
-        "checkpoints": [{"path": "checkpoints/zkw-step00000005.safetensors", "step": 5, "epoch": 2}],
-    }
-    (run / "run.json").write_text(json.dumps(record))
+    record = run_record(
+        run="zkw-001",
+        state="failed",
+        error="OutOfMemoryError: CUDA out of memory.",
+        checkpoints=(Checkpoint(path="checkpoints/zkw-step00000005.safetensors", step=5, epoch=2),),
+    )
+    record.with_(schedule=replace(record.schedule, steps=20, steps_per_epoch=4)).write(RunFolder(run))
     rows = [{"step": step, "loss": 0.1, "seconds": 0.5} for step in range(1, 8)]
     (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"step": 8, "lo')
     for path in (run, run / "metrics.jsonl", run / "run.json"):

@@ -16,7 +16,7 @@ import pytest
 import maquette
 from maquette.events import Progress
 from maquette.logs.metrics import read_metrics
-from maquette.project.records import read_record
+from maquette.runs.record import read_record
 from maquette.training.state import latest_state
 
 ShortRun = Callable[..., dict]

@@ -23,9 +23,9 @@ from maquette.errors import ConfigError
 from maquette.events import Artifact, Event, Finished, Progress
 from maquette.logs.metrics import read_metrics
 from maquette.project.config_file import load_settings
-from maquette.project.records import read_record
 from maquette.project.settings import Settings
 from maquette.rules.verdict import judge
+from maquette.runs.record import read_record
 from maquette.training.loop import TrainResult, run_job
 from maquette.training.prepare import prepare
 
@@ -97,9 +97,9 @@ def test_each_trial_leaves_the_files_of_its_own_run(short_run: ShortRun) -> None
 
         record, own_record = read_record(trial.run), read_record(alone.run)
         assert record.state == "finished" and record.run == name
-        assert record.settings["lora"] == own_record.settings["lora"]
+        assert record.settings.lora == own_record.settings.lora
         assert [entry.step for entry in record.checkpoints] == [4, 6]
-        assert [entry["step"] for entry in record.samples] == [4, 6]
+        assert [entry.step for entry in record.samples] == [4, 6]
         assert record.final_loss == trial.final_loss == pytest.approx(alone.final_loss, rel=2e-5)
 
         said, own_said = _metadata(trial.lora), _metadata(alone.lora)
@@ -117,8 +117,8 @@ def test_a_trial_of_another_seed_is_what_it_is_when_trained_alone(short_run: Sho
     alone = _run(_settings(short_run, **named), [_settings(short_run, **named, seed=7)])[-1]
     assert isinstance(both, Finished) and isinstance(alone, Finished)
     _close(both.result.trials[1].lora, alone.result.lora)
-    assert both.result.trials[1].record.schedule["pictures_seed"] == 42
-    assert "pictures_seed" not in both.result.trials[0].record.schedule
+    assert both.result.trials[1].record.schedule.pictures_seed == 42
+    assert both.result.trials[0].record.schedule.pictures_seed is None
 
 
 def test_a_stopped_run_of_two_trials_resumes_to_the_same_weights(short_run: ShortRun) -> None:

@@ -19,7 +19,7 @@ import maquette
 from maquette.errors import MaquetteError, TrainingError
 from maquette.events import Progress
 from maquette.logs.metrics import read_metrics, writes_tensorboard
-from maquette.project.records import read_record
+from maquette.runs.record import read_record
 
 ShortRun = Callable[..., dict]
 
@@ -137,7 +137,7 @@ def test_the_record_says_all_that_made_the_weights(
         "p2.png",
     }
     assert all(len(entry["sha256"]) == 64 for entry in record["dataset"]["pictures"])
-    assert record["base"]["family"] == "sd1" and len(record["base"]["sha256"]) == 64
+    assert record["base"]["family"] == "sd1" and len(record["base_sha256"]) == 64
     assert (
         record["environment"]["packages"]["torch"] == torch.__version__.split("+")[0]
         or record["environment"]["packages"]["torch"]
@@ -153,8 +153,8 @@ def test_the_record_says_all_that_made_the_weights(
 def test_a_smoke_run_proves_the_device_and_leaves_nothing(short_run: ShortRun) -> None:
     result = maquette.train(**short_run(steps=500), smoke=True)
     assert result.steps == 3 and result.seconds_per_step > 0
-    assert result.record.device["forward_device"] == "cpu"
-    assert result.record.schedule["steps"] == 500
+    assert result.record.device.forward_device == "cpu"
+    assert result.record.schedule.steps == 500
     assert not result.run.parent.exists() and not (Path(short_run()["output"]) / "zkw").exists()
 
 

@@ -66,12 +66,12 @@ def train_report(result: Any) -> dict[str, Any]:
 def smoke_report(result: Any) -> dict[str, Any]:
     """Return what `train --smoke --json` prints: the proof of the device and the estimate for the whole."""
     schedule, device = result.record.schedule, result.record.device
-    whole_s = result.start_to_first_step_s + result.seconds_per_step * (schedule["steps"] - 1)
+    whole_s = result.start_to_first_step_s + result.seconds_per_step * (schedule.steps - 1)
     return {
         "smoke": True,
         "device": result.device,
-        "forward_device": device.get("forward_device"),
-        "precision": device.get("precision"),
+        "forward_device": device.forward_device,
+        "precision": device.precision,
         "steps": result.steps,
         "final_loss": result.final_loss,
         "loss_finite": True,

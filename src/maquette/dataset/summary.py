@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from maquette.dataset.buckets import items_by_bucket
@@ -38,22 +37,3 @@ def bucket_info(items: Sequence[Item], index: int = 0) -> dict[str, Any]:
         for number, (bucket, group) in enumerate(items_by_bucket(members).items())
     }
     return {"buckets": buckets, "mean_img_ar_error": sum(errors) / len(errors) if errors else 0}
-
-
-def dataset_record(dataset: Dataset) -> dict[str, Any]:
-    """Return all that decides what is trained on, as JSON values: tables, folders, options, fingerprints."""
-    return {
-        "datasets": [asdict(source) for source in dataset.datasets],
-        "subsets": [asdict(subset) | {"path": str(subset.path)} for subset in dataset.subsets],
-        "pictures": [
-            {
-                "path": str(picture.path),
-                "subset": dataset.subsets.index(picture.subset),
-                "size_wh": list(picture.size_wh),
-                "sha256": picture.sha256,
-                "caption": picture.caption,
-                "caption_sha256": picture.caption_sha256,
-            }
-            for picture in dataset.pictures
-        ],
-    }

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from maquette.demo.project import STEPS, write_demo_project
 from maquette.events import Artifact, Event, Finished, Message
-from maquette.project.records import RunFolder
+from maquette.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from maquette.deploying.comfyui import Installed
@@ -190,7 +190,7 @@ def _look(
     from maquette.demo.judging import MEASURES, judge_with, look_prompts
     from maquette.evaluating.first_look import first_look
     from maquette.evaluating.run import checkpoints_of, load_base, plan_of
-    from maquette.project.records import read_record
+    from maquette.runs.record import read_record
     from maquette.world.pack import load_judge
 
     record = read_record(folder.path)
@@ -212,7 +212,7 @@ def _facts(folder: RunFolder, settings: Settings, look: FirstLook) -> tuple[Repo
     """Return the report's facts about the checkpoint that the judge's numbers speak for, and the verdict."""
     from maquette.evaluating.facts import verdict_of
     from maquette.evaluating.run import checkpoints_of, facts_of_run, speaking_for
-    from maquette.project.records import read_record
+    from maquette.runs.record import read_record
     from maquette.world.cast import BARE_PROMPT
 
     record = read_record(folder.path)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from maquette.deploying.comfyui import Installed
 from maquette.deploying.options import DeployOptions
 from maquette.deploying.workflow import Recipe, sd_version
 from maquette.errors import ConfigError, OutputError, Problem, did_you_mean
-from maquette.project.records import Checkpoint, RunFolder, RunRecord, read_record
+from maquette.runs.folder import RunFolder
+from maquette.runs.record import Checkpoint, RunRecord, read_record
 
 _EXAMPLES = 4
 
@@ -30,7 +29,7 @@ def deploy(run: Path, options: DeployOptions) -> list[Installed]:
     record = read_record(folder.path)
     chosen = checkpoint_of(record, options.checkpoint)
     recipe = recipe_of(record, base_checkpoint=options.base_name, strength=options.strength)
-    drawn = [entry["path"] for entry in record.samples if entry["step"] == chosen.step]
+    drawn = [entry.path for entry in record.samples if entry.step == chosen.step]
     return [
         install(
             folder.path / chosen.path,
@@ -50,7 +49,8 @@ def checkpoint_of(record: RunRecord, name: str | None = None) -> Checkpoint:
 
     Raises OutputError when the run has none, ConfigError naming those that there are.
     """
-    if not record.checkpoints:
+    last = record.last_checkpoint
+    if last is None:
         raise OutputError(
             Problem(
                 f"run {record.run}",
@@ -61,7 +61,7 @@ def checkpoint_of(record: RunRecord, name: str | None = None) -> Checkpoint:
         )
     known = {Path(entry.path).stem: entry for entry in record.checkpoints}
     if name is None:
-        return max(record.checkpoints, key=lambda entry: (entry.step, entry.final))
+        return last
     stem = Path(name).name.removesuffix(".safetensors")
     if stem not in known:
         raise ConfigError(
@@ -80,9 +80,9 @@ def recipe_of(record: RunRecord, *, base_checkpoint: str | None = None, strength
     """
     from maquette.families import FAMILIES
 
-    settings, base = record.settings, record.base
-    spec = FAMILIES[base["family"]].spec
-    trigger = _value(settings, "subject", "trigger", "")
+    settings, base, samples = record.settings, record.base, record.settings.samples
+    spec = FAMILIES[base.family].spec
+    trigger = settings.subject.trigger
     if not trigger:
         raise ConfigError(
             Problem(
@@ -92,51 +92,42 @@ def recipe_of(record: RunRecord, *, base_checkpoint: str | None = None, strength
                 "Train with --trigger WORD.",
             )
         )
-    width_px, height_px = _value(settings, "dataset", "resolution", [spec.native_resolution_px] * 2)
+    width_px, height_px = settings.dataset.resolution
     return Recipe(
         trigger=trigger,
         prompts=tuple(example_prompts(record, trigger)),
         template=template_of(record, trigger),
-        base_checkpoint=base_checkpoint or Path(str(base.get("path", ""))).name,
-        negative=_value(settings, "samples", "negative_prompt", ""),
+        base_checkpoint=base_checkpoint or Path(base.path).name,
+        negative=samples.negative_prompt,
         strength=strength,
         width_px=_drawable(width_px),
         height_px=_drawable(height_px),
-        steps=_value(settings, "samples", "sample_steps", 25),
-        guidance=_value(settings, "samples", "guidance", spec.default_guidance),
-        sampler=_value(settings, "samples", "sampler", spec.default_sampler),
-        seed=_value(settings, "samples", "sample_seed", 1),
-        clip_skip=_value(settings, "model", "clip_skip", spec.default_clip_skip),
-        prediction=base.get("prediction", "epsilon"),
-        zero_terminal_snr=bool(base.get("zero_terminal_snr", False)),
+        steps=samples.sample_steps,
+        guidance=samples.guidance,
+        sampler=samples.sampler,
+        seed=samples.sample_seed,
+        clip_skip=settings.model.clip_skip or spec.default_clip_skip,
+        prediction=base.prediction,
+        zero_terminal_snr=base.zero_terminal_snr,
         sd_version=sd_version(spec.ss_base_model_version),
     )
 
 
 def example_prompts(record: RunRecord, trigger: str) -> list[str]:
     """Return prompts to begin with: the run's samples, then some captions, each with the trigger in it."""
-    wanted = _value(record.settings, "samples", "sample_prompts", ())
+    wanted = record.settings.samples.sample_prompts
     samples = [prompt.replace("{trigger}", trigger) for prompt in wanted]
-    told = [text if trigger in text else f"{trigger}, {text}" for text in (*samples, *_captions(record))]
+    texts = (*samples, *record.dataset.captions)
+    told = [text if trigger in text else f"{trigger}, {text}" for text in texts]
     return list(dict.fromkeys(told))[:_EXAMPLES] or [trigger]
 
 
 def template_of(record: RunRecord, trigger: str) -> str:
     """Return the pattern of a prompt: how the captions open, then the usual slots."""
-    named = f"{trigger} {_value(record.settings, 'subject', 'class_word', '')}".strip()
-    captions = _captions(record)
+    named = f"{trigger} {record.settings.subject.class_word}".strip()
+    captions = record.dataset.captions
     opening = named if captions and all(caption.startswith(named) for caption in captions) else trigger
     return f"{opening}, [pose], [view], [scene]"
-
-
-def _captions(record: RunRecord) -> list[str]:
-    pictures = [entry for entry in record.dataset.get("pictures", ()) if not entry.get("regularization")]
-    return [entry["caption"] for entry in pictures if entry.get("caption")]
-
-
-def _value(settings: Mapping[str, Any], section: str, name: str, otherwise: Any) -> Any:
-    found = settings.get(section, {}).get(name)
-    return otherwise if found is None else found
 
 
 def _drawable(side_px: int) -> int:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from maquette.drawing.draw import DrawRequest, draw
 from maquette.drawing.pictures import parameters_text, save_picture
 from maquette.families.protocol import BaseModel
 from maquette.project.settings import Settings
+from maquette.runs.record import Sample
 
 if TYPE_CHECKING:
     from maquette.lora.adapter import LoraAdapter
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def draw_samples(
     model: BaseModel, adapter: LoraAdapter, trial: int, settings: Settings, step: int, folder: Path
-) -> list[dict[str, Any]]:
+) -> list[Sample]:
     """Draw the settings' sample prompts with one trial into `folder`; return a record of each, paths relative to the run."""
     clip_skip = settings.model.clip_skip or model.spec.default_clip_skip
     requests = sample_requests(settings, model.info.vae_factor, trial)
@@ -30,7 +31,7 @@ def draw_samples(
         )
         save_picture(path, picture, parameters)
         place = path.relative_to(folder.parent).as_posix()
-        records.append({"path": place, "step": step, "prompt": request.prompt, "seed": request.seed})
+        records.append(Sample(path=place, step=step, prompt=request.prompt, seed=request.seed))
     return records
 
 

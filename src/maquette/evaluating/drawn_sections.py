@@ -109,7 +109,7 @@ def tiles(facts: ReportFacts, verdict: Verdict) -> list[Tile]:
         found.append(Tile(f"{record.final_loss:.3f}", "training loss at the end", note))
     total_s = sum(facts.timings.values()) or record.timings.get("total_s", 0.0)
     if total_s:
-        device = str(record.device.get("name", record.device.get("device", "")))
+        device = record.device.name if record.device else ""
         found.append(Tile(duration(total_s), "in all", device))
     found.append(Tile(size(facts.lora_bytes), "LoRA file", facts.lora.name))
     return found

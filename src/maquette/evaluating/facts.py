@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from maquette.evaluating.looks import FLOOR, FirstLook, Measure, Summary, choose
 from maquette.evaluating.statistics import Estimate
-from maquette.project.records import RunRecord
+from maquette.runs.record import RunRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +197,7 @@ def facts_json(facts: ReportFacts, verdict: Verdict) -> dict[str, Any]:
         "strength": facts.strength,
         "run": str(facts.run),
         "verdict": {**asdict(verdict), "ratio": verdict.ratio},
-        "record": asdict(facts.record),
+        "record": facts.record.as_json(),
         "first_look": facts.look.to_json() if facts.look else None,
         "metrics": [dict(row) for row in facts.metrics],
         "pictures": [{"path": str(path), "caption": caption} for path, caption in facts.pictures],

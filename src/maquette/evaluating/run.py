@@ -17,8 +17,9 @@ from maquette.evaluating.options import EvaluateOptions
 from maquette.evaluating.report import write_report
 from maquette.events import Artifact, Event, Finished
 from maquette.files import sha256_file
-from maquette.project.records import Checkpoint, RunFolder, RunRecord, read_record
 from maquette.project.settings import Settings
+from maquette.runs.folder import RunFolder
+from maquette.runs.record import Checkpoint, RunRecord, read_record
 
 _CAPTIONS_DRAWN = 2
 
@@ -53,7 +54,7 @@ def look_at_run(
     OutputError when the run has no checkpoint, ModelError when its base model is gone.
     """
     record = read_record(folder.path)
-    settings = Settings.model_validate(dict(record.settings))
+    settings = record.settings
     checkpoints = checkpoints_of(folder, record)
     if not checkpoints:
         raise OutputError(
@@ -126,8 +127,7 @@ def look_prompts(
 
 
 def _captions(record: RunRecord) -> list[str]:
-    pictures = [entry for entry in record.dataset.get("pictures", ()) if not entry.get("regularization")]
-    captions = list(dict.fromkeys(entry["caption"] for entry in pictures if entry.get("caption")))
+    captions = record.dataset.captions
     step = max(1, len(captions) // _CAPTIONS_DRAWN)
     return captions[::step][:_CAPTIONS_DRAWN]
 
@@ -168,13 +168,10 @@ def facts_of_run(
     """Return the report's facts of a run; they speak for its last LoRA (`speaking_for` chooses another)."""
     from maquette.logs.metrics import read_metrics
 
-    last = max(record.checkpoints, key=lambda entry: (entry.step, entry.final))
+    last = record.last_checkpoint
+    assert last is not None, "a run is reported once it has a checkpoint"
     lora = folder.path / last.path
-    pictures = [
-        (Path(entry["path"]), entry["caption"])
-        for entry in record.dataset.get("pictures", ())
-        if not entry.get("regularization")
-    ]
+    pictures = [(Path(entry.path), entry.caption) for entry in record.dataset.subject]
     trigger = settings.subject.trigger
     return ReportFacts(
         title=title or record.run,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from maquette.evaluating.charts import Axis, Chart, Series, line_chart, smoothed
 from maquette.evaluating.facts import Delivery, ReportFacts
 from maquette.evaluating.words import duration, flattened, size, spelled, value_text
+from maquette.project.config_file import dump_settings
 
 Row = tuple[str, str]
 CodeRow = tuple[str, str, bool]
@@ -83,27 +84,22 @@ def _rates(metrics: Sequence[Mapping[str, Any]]) -> Chart | None:
     )
 
 
-def sum_of(facts: ReportFacts) -> Sum | None:
+def sum_of(facts: ReportFacts) -> Sum:
     """Return the arithmetic of the run's steps."""
     schedule = facts.record.schedule
-    if not schedule:
-        return None
-    numbers = [(key, value) for key, value in schedule.items() if isinstance(value, int | float)]
-    return Sum(str(schedule.get("sum") or ""), [(spelled(key), value_text(value)) for key, value in numbers])
+    numbers = [(key, value) for key, value in asdict(schedule).items() if isinstance(value, int)]
+    return Sum(schedule.sum, [(spelled(key), value_text(value)) for key, value in numbers])
 
 
 def use(facts: ReportFacts) -> list[CodeRow]:
     """Return where the file is and what it needs."""
-    base = facts.record.base
     rows = [
         ("File", str(facts.lora), True),
         ("SHA-256", facts.lora_sha256, True),
         ("Trigger", facts.trigger or "none", bool(facts.trigger)),
         ("Strength", f"{facts.strength:g}", False),
+        ("Base model", facts.record.base.title, False),
     ]
-    if base:
-        title = value_text(base.get("title") or base.get("path") or base.get("family"))
-        rows.append(("Base model", title, False))
     if facts.prompt_template:
         rows.append(("Prompt", facts.prompt_template, True))
     return rows
@@ -118,14 +114,11 @@ def delivery_rows(delivery: Delivery) -> list[CodeRow]:
 
 
 def settings(facts: ReportFacts) -> list[tuple[str, list[Row]]]:
-    """Return every setting of the run, by section; a setting outside any section stands under no title."""
-    found = []
-    for name, values in facts.record.settings.items():
-        if isinstance(values, Mapping):
-            found.append((spelled(name), [(key, value_text(value)) for key, value in values.items()]))
-        else:
-            found.append(("", [(name, value_text(values))]))
-    return found
+    """Return every setting of the run, by section."""
+    return [
+        (spelled(name), [(key, value_text(value)) for key, value in values.items()])
+        for name, values in dump_settings(facts.record.settings).items()
+    ]
 
 
 def surroundings(facts: ReportFacts) -> list[tuple[str, list[Row]]]:
@@ -137,7 +130,10 @@ def surroundings(facts: ReportFacts) -> list[tuple[str, list[Row]]]:
         for key, value in times.items()
         if isinstance(value, int | float)
     ]
-    environment = {**record.device, **flattened(record.environment)}
+    environment = {
+        **(asdict(record.device) if record.device else {}),
+        **flattened(asdict(record.environment)),
+    }
     if record.peak_memory_bytes:
         environment["peak memory"] = size(record.peak_memory_bytes)
     told = [(spelled(key), value_text(value)) for key, value in environment.items()]

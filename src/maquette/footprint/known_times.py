@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from maquette.errors import ConfigError, Problem, did_you_mean
+from maquette.errors import ConfigError, OutputError, Problem, did_you_mean
 from maquette.footprint.memory import MemoryRequest
 from maquette.footprint.timing import StepTime
 from maquette.footprint.workload import Workload
-from maquette.project.records import RunFolder
+from maquette.runs.folder import RECORD_NAME
+from maquette.runs.record import RunRecord, read_record
 
 SAME_OFF, SCALED_OFF, PUBLISHED_OFF = 0.1, 0.25, 0.5
 """How far a time may be off: of the same settings, scaled by the work, published for a card."""
@@ -100,19 +100,19 @@ def from_past_runs(
     """Return the step time of the project's latest run on the same base, device and precision; None without one."""
     for record in _finished_runs(output):
         then = _request_of(record, base, request, precision)
-        seconds = record.get("timings", {}).get("seconds_per_step")
+        seconds = record.timings.get("seconds_per_step")
         if then is None or not seconds:
             continue
         if _alike(then, request):
             return StepTime(
                 seconds=seconds,
-                source=f"the run {record['run']} of the same settings on this device",
+                source=f"the run {record.run} of the same settings on this device",
                 share_off=SAME_OFF,
             )
         share = step_flops(work, request) / step_flops(then.work(), then)
         return StepTime(
             seconds=seconds * share,
-            source=f"the run {record['run']} on this device, times {share:.2f} for the work",
+            source=f"the run {record.run} on this device, times {share:.2f} for the work",
             share_off=SCALED_OFF,
         )
     return None
@@ -125,42 +125,32 @@ def step_flops(work: Workload, request: MemoryRequest) -> float:
     return micro * request.batch * request.accumulation
 
 
-def _finished_runs(output: Path) -> Iterable[Mapping[str, Any]]:
+def _finished_runs(output: Path) -> Iterable[RunRecord]:
     """Yield the records of finished runs below `output`, newest first; unreadable ones are no help and skipped."""
     found = []
-    for path in output.glob("*/run.json") if output.is_dir() else ():
-        try:
-            record = json.loads(RunFolder(path.parent).record.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        if isinstance(record, dict) and record.get("state") == "finished":
-            found.append(record)
-    return sorted(found, key=lambda record: str(record.get("finished_at") or ""), reverse=True)
+    for path in output.glob(f"*/{RECORD_NAME}") if output.is_dir() else ():
+        with suppress(OutputError):
+            found.append(read_record(path))
+    finished = [record for record in found if record.state == "finished"]
+    return sorted(finished, key=lambda record: record.finished_at or "", reverse=True)
 
 
-def _request_of(
-    record: Mapping[str, Any], base: str, now: MemoryRequest, precision: str
-) -> MemoryRequest | None:
+def _request_of(record: RunRecord, base: str, now: MemoryRequest, precision: str) -> MemoryRequest | None:
     """Return what a run asked for, or None where its base, device or precision was another."""
-    try:
-        settings, device = record["settings"], record["device"]
-        training, lora, dataset = settings["training"], settings["lora"], settings["dataset"]
-        same = Path(settings["model"]["base"]).name == Path(base).name and device["precision"] == precision
-        if not same or str(device["device"]).partition(" ")[0].partition(":")[0] != now.device:
-            return None
-        rate = training["text_encoder_lr"]
-        trains_text = rate is None or rate > 0
-        return now.changed(
-            size_wh=tuple(dataset["resolution"]),
-            batch=training["batch_size"],
-            accumulation=training["accumulation"],
-            rank=lora["rank"],
-            conv_rank=lora["conv_rank"],
-            checkpointing=training["gradient_checkpointing"],
-            parts=("text_encoder", "denoiser") if trains_text else ("denoiser",),
-        )
-    except (KeyError, TypeError):
+    settings, device = record.settings, record.device
+    same = Path(settings.model.base).name == Path(base).name
+    if not same or device is None or (device.kind, device.precision) != (now.device, precision):
         return None
+    rate = settings.training.text_encoder_lr
+    return now.changed(
+        size_wh=settings.dataset.resolution,
+        batch=settings.training.batch_size,
+        accumulation=settings.training.accumulation,
+        rank=settings.lora.rank,
+        conv_rank=settings.lora.conv_rank,
+        checkpointing=settings.training.gradient_checkpointing,
+        parts=("text_encoder", "denoiser") if rate is None or rate > 0 else ("denoiser",),
+    )
 
 
 def _alike(then: MemoryRequest, now: MemoryRequest) -> bool:

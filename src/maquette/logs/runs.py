@@ -8,7 +8,8 @@ from typing import Any
 
 from maquette.errors import MaquetteError
 from maquette.logs.reading import LogCheckpoint, LogFacts, LogMatch, LogReader, LogTraceback, log_lines
-from maquette.project.records import RunFolder, RunRecord, read_record
+from maquette.runs.folder import RunFolder
+from maquette.runs.record import RunRecord, read_record
 
 PARTS = ("run.json", "metrics.jsonl", "run.log")
 
@@ -62,7 +63,7 @@ def _rows(metrics: Path) -> list[dict[str, Any]]:
 def _record(run: RunFolder) -> RunRecord | None:
     try:
         return read_record(run.path)
-    except (MaquetteError, TypeError, KeyError):
+    except MaquetteError:
         return None
 
 
@@ -81,8 +82,8 @@ def _with_record(facts: LogFacts, record: RunRecord) -> LogFacts:
     return replace(
         facts,
         tracebacks=traces,
-        planned_steps=record.schedule.get("steps"),
-        steps_per_epoch=record.schedule.get("steps_per_epoch"),
+        planned_steps=record.schedule.steps,
+        steps_per_epoch=record.schedule.steps_per_epoch,
         checkpoints=tuple(LogCheckpoint(Path(saved.path).name, saved.step) for saved in record.checkpoints),
         matches=(*facts.matches, *known),
         counts={**facts.counts, **{match.code: 1 for match in known}},

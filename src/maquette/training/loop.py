@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import mean, median
@@ -17,7 +17,7 @@ from maquette.errors import MaquetteError
 from maquette.events import Event, Finished, Message, Progress, Started
 from maquette.files import sha256_file
 from maquette.logs.metrics import MetricsLog
-from maquette.project.records import RunRecord, now
+from maquette.runs.record import DeviceRecord, RunRecord, RunState, now
 from maquette.training.checkpoints import PlannedCheckpoint, is_due
 from maquette.training.interrupt import StopRequest
 from maquette.training.job import Job
@@ -124,7 +124,7 @@ class _Run:
         yield from self._steps(engine, data)
         yield Finished("train", self._result(engine))
 
-    def note_end(self, state: str, error: str | None) -> None:
+    def note_end(self, state: RunState, error: str | None) -> None:
         """Write into the record that the run ended early."""
         self.hasher.shutdown(wait=False, cancel_futures=True)
         self._note(state=state, error=error, finished_at=now())
@@ -133,7 +133,13 @@ class _Run:
         from maquette.devices import device_name, place
 
         placement = place(self.job.device, self.job.precision)
-        self._note(device={"device": device_name(placement.device), "precision": placement.precision})
+        self._note(
+            device=DeviceRecord(
+                kind=placement.device.type,
+                name=device_name(placement.device),
+                precision=placement.precision,
+            )
+        )
         return placement
 
     def _load(self) -> BaseModel:
@@ -253,8 +259,8 @@ class _Run:
         for output in self.outputs:
             self._note_one(
                 output,
-                base={**output.record.base, "sha256": self.base_hash.result()},
-                device={**output.record.device, "forward_device": engine.forward_device},
+                base_sha256=self.base_hash.result(),
+                device=_computed_on(output.record, engine.forward_device),
                 state="finished" if job.smoke_steps is None else "prepared",
                 final_loss=output.final_loss(),
                 peak_memory_bytes=peak_memory_bytes,
@@ -294,6 +300,10 @@ class _Run:
             # The first step carries warm-up; it is told apart as start_to_first_step_s.
             self.timings["seconds_per_step"] = median(self.step_seconds[1:] or self.step_seconds)
         output.note(timings={name: round(value, 4) for name, value in self.timings.items()}, **changes)
+
+
+def _computed_on(record: RunRecord, forward_device: str) -> DeviceRecord | None:
+    return None if record.device is None else replace(record.device, forward_device=forward_device)
 
 
 def _base_hash(path: Path | None) -> str:

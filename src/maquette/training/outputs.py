@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from maquette.events import Artifact, Event, Message
 from maquette.files import sha256_file
 from maquette.logs.metrics import MetricsLog, read_metrics, writes_tensorboard
-from maquette.project.records import Checkpoint, RunRecord
 from maquette.project.settings import Settings
+from maquette.runs.record import Checkpoint, RunRecord, Sample
 from maquette.training.checkpoints import PlannedCheckpoint
 from maquette.training.job import Job, TrialRun
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from maquette.lora.adapter import LoraAdapter
     from maquette.training.engine import Engine, StepResult
 
-SampleDrawer = Callable[["BaseModel", "LoraAdapter", int, Settings, int, Path], Sequence[dict[str, Any]]]
+SampleDrawer = Callable[["BaseModel", "LoraAdapter", int, Settings, int, Path], Sequence[Sample]]
 """Draws a trial's samples of a step into a folder (model, adapter, trial, settings, step, folder); returns a record of each.
 Drawing lives above training, so it is handed in."""
 
@@ -98,10 +98,10 @@ class TrialOutput:
         """Draw the trial's samples of `step`, and say so in the record."""
         folder = self.run.folder
         drawn = draw(engine.model, engine.adapter, self.index, self.run.settings, step, folder.samples)
-        known = tuple(entry for entry in self.record.samples if entry["step"] != step)
+        known = tuple(entry for entry in self.record.samples if entry.step != step)
         self.note(samples=(*known, *drawn))
         for entry in drawn:
-            yield Artifact("sample", folder.path / entry["path"])
+            yield Artifact("sample", folder.path / entry.path)
 
     def save_state(self, engine: Engine, step: int) -> None:
         """Write what resuming after `step` steps needs."""

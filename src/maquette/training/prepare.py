@@ -21,8 +21,8 @@ from maquette.errors import ConfigError, MaquetteError, OutputError, Problem
 from maquette.events import Message
 from maquette.files import require_writable_folder
 from maquette.logs.metrics import writes_tensorboard
-from maquette.project.records import RunFolder
 from maquette.project.settings import Settings
+from maquette.runs.folder import RunFolder
 from maquette.training.job import Job, TrainingDataset
 from maquette.training.trials import Shared, require_alike, trial_runs
 

@@ -8,19 +8,25 @@ a whole run's folder: with a record, metrics, checkpoints, samples and state, as
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from maquette.dataset.records import Dataset
 from maquette.dataset.repeats import Schedule
-from maquette.dataset.summary import dataset_record
 from maquette.errors import ConfigError, OutputError, Problem
 from maquette.project.config_file import dump_settings
-from maquette.project.records import RunFolder, RunRecord, environment, now, read_record
 from maquette.project.settings import Settings
+from maquette.runs.folder import RunFolder
+from maquette.runs.record import (
+    RunRecord,
+    dataset_record,
+    digest_of,
+    environment,
+    now,
+    read_record,
+    schedule_record,
+)
 from maquette.training.checkpoints import plan_checkpoints
 from maquette.training.config import trial_of
 from maquette.training.job import TrialRun
@@ -49,7 +55,6 @@ OWN_TRAINING = (
     "seed",
 )
 """Settings of `[training]` in which trials may differ, beside all of `[lora]`."""
-WITHOUT_EFFECT_ON_WEIGHTS = ("saving", "samples", "check")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,8 +116,6 @@ def trial_runs(shared: Shared, trials: Sequence[Settings]) -> tuple[TrialRun, ..
 
 
 def _trial_run(shared: Shared, settings: Settings, name: str, folder: RunFolder) -> TrialRun:
-    fingerprint = _fingerprint(shared.dataset)
-    digest = _digest(settings, fingerprint, shared.info, shared.pictures_seed)
     schedule, saving = shared.schedule, settings.saving
     checkpoints = plan_checkpoints(
         name,
@@ -121,73 +124,48 @@ def _trial_run(shared: Shared, settings: Settings, name: str, folder: RunFolder)
         every_steps=saving.save_every_steps,
         every_epochs=saving.save_every_epochs,
     )
-    record, state = _record_and_state(folder, digest) if shared.resume else (_new_record(), None)
-    record = record.with_(
-        run=name,
-        settings=dump_settings(settings),
-        base={**record.base, **shared.info.to_json()},
-        dataset=fingerprint,
-        schedule={
-            **_schedule_facts(schedule),
-            "checkpoints": [planned.file_name for planned in checkpoints],
-            **_other_order(settings, shared.pictures_seed),
-        },
-        environment=environment(),
-    )
+    record = _new_record(shared, settings, name, tuple(planned.file_name for planned in checkpoints))
+    state = None
+    if shared.resume:
+        record, state = _resumed(record, folder)
     return TrialRun(
         settings=settings,
         trial=trial_of(settings),
         name=name,
         folder=folder,
         checkpoints=checkpoints,
-        digest=digest,
+        digest=record.digest,
         record=record,
         resume=state,
     )
 
 
-def _new_record() -> RunRecord:
-    return RunRecord(run="", created_at=now())
-
-
-def _other_order(settings: Settings, pictures_seed: int) -> dict[str, int]:
-    """A trial of another seed than the run's sees the pictures in the run's order: its record says so."""
-    return {"pictures_seed": pictures_seed} if settings.training.seed != pictures_seed else {}
-
-
-def _fingerprint(dataset: Dataset) -> dict[str, Any]:
-    """Return what identifies every picture, caption and folder of the run."""
-    return {**dataset_record(dataset), "warnings": [message.text for message in dataset.warnings]}
-
-
-def _schedule_facts(schedule: Schedule) -> dict[str, Any]:
-    return {
-        "sum": schedule.explain(),
-        "train_items": schedule.train_items,
-        "regularization_items": schedule.regularization_items,
-        "batches_per_epoch": schedule.batches_per_epoch,
-        "steps_per_epoch": schedule.steps_per_epoch,
-        "accumulation": schedule.accumulation,
-        "epochs": schedule.epochs,
-        "steps": schedule.steps,
-    }
-
-
-def _digest(settings: Settings, fingerprint: Mapping[str, Any], info: ModelInfo, pictures_seed: int) -> str:
-    """Return a hash of all that decides the weights; a state resumes only the run that it belongs to."""
-    values = {
-        key: value for key, value in dump_settings(settings).items() if key not in WITHOUT_EFFECT_ON_WEIGHTS
-    }
-    facts: list[Any] = [values, fingerprint, info.family, info.prediction]
-    facts += list(_other_order(settings, pictures_seed).values())
-    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+def _new_record(shared: Shared, settings: Settings, name: str, checkpoints: tuple[str, ...]) -> RunRecord:
+    """Return the record of a trial that begins now."""
+    pictures = dataset_record(shared.dataset)
+    # A trial of another seed than the run's sees the pictures in the run's order: its record says so.
+    own_order = settings.training.seed == shared.pictures_seed
+    pictures_seed = None if own_order else shared.pictures_seed
+    return RunRecord(
+        run=name,
+        created_at=now(),
+        digest=digest_of(settings, pictures, shared.info, pictures_seed),
+        settings=settings,
+        base=shared.info,
+        dataset=pictures,
+        schedule=schedule_record(shared.schedule, checkpoints, pictures_seed),
+        environment=environment(),
+    )
 
 
 # --- resuming --------------------------------------------------------------------------------------------
 
 
-def _record_and_state(folder: RunFolder, digest: str) -> tuple[RunRecord, SavedState | None]:
-    """Return what is known of a run that goes on, and its newest state."""
+def _resumed(fresh: RunRecord, folder: RunFolder) -> tuple[RunRecord, SavedState | None]:
+    """Return the record of the run in `folder` as it goes on, and its newest state; `fresh` is what it would be anew.
+
+    Raises OutputError where the run is finished, or is no longer what it was.
+    """
     from maquette.training.state import latest_state
 
     record = read_record(folder.path)
@@ -201,7 +179,7 @@ def _record_and_state(folder: RunFolder, digest: str) -> tuple[RunRecord, SavedS
             )
         )
     state = latest_state(folder.state)
-    if state is not None and state.digest != digest:
+    if not record.makes_the_weights_of(fresh) or (state is not None and state.digest != record.digest):
         raise OutputError(
             Problem(
                 str(folder.path),
@@ -210,7 +188,9 @@ def _record_and_state(folder: RunFolder, digest: str) -> tuple[RunRecord, SavedS
                 "Put them back as they were, or start a new run.",
             )
         )
-    return record, state
+    kept = ("created_at", "digest", "base_sha256", "device", "timings", "checkpoints", "samples",
+            "resumed_at_steps", "notes")  # fmt: skip
+    return fresh.with_(**{name: getattr(record, name) for name in kept}), state
 
 
 def _at_one_step(runs: Sequence[TrialRun]) -> tuple[TrialRun, ...]:
@@ -237,8 +217,6 @@ def _back_at(run: TrialRun, step: int) -> TrialRun:
     record = run.record.with_(
         checkpoints=tuple(entry for entry in run.record.checkpoints if entry.step <= step),
         resumed_at_steps=(*run.record.resumed_at_steps, step),
-        error=None,
-        finished_at=None,
         step=step,
     )
     return replace(run, resume=state, record=record)

@@ -1,0 +1,57 @@
+"""Where everything of a run lies.
+
+RUN/run.json            the record (runs/record.py)
+RUN/metrics.jsonl       one line a step
+RUN/checkpoints/        NAME-step00000200.safetensors, NAME-000002.safetensors, NAME.safetensors
+RUN/samples/            pictures drawn while training
+RUN/evaluation/         what was drawn and measured afterwards
+RUN/events/             TensorBoard
+RUN/state/              what resuming needs
+RUN/run.log             messages and tracebacks
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+RECORD_NAME = "run.json"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The paths of one run below its folder."""
+
+    path: Path
+
+    @property
+    def record(self) -> Path:
+        return self.path / RECORD_NAME
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def samples(self) -> Path:
+        return self.path / "samples"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.path / "evaluation"
+
+    @property
+    def events(self) -> Path:
+        return self.path / "events"
+
+    @property
+    def state(self) -> Path:
+        return self.path / "state"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "run.log"

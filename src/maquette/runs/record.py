@@ -1,0 +1,286 @@
+"""The run record: one JSON file a run, rewritten whole as the run goes, that says all that made its weights.
+
+Its parts are the program's own records (`Settings`, `ModelInfo`, `SubsetSource`), read back strictly; whoever changes
+one of them in a way that older files do not fit adds a migration (runs/migrations.py).
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from maquette import __version__
+from maquette.dataset.config import DatasetSource, SubsetSource
+from maquette.dataset.records import Dataset
+from maquette.dataset.repeats import Schedule
+from maquette.errors import OutputError, Problem
+from maquette.families.protocol import ModelInfo
+from maquette.files import write_json
+from maquette.project.reading import FileKind, checked, read_table
+from maquette.project.settings import SECTIONS, Settings
+from maquette.runs.folder import RECORD_NAME, RunFolder
+from maquette.runs.migrations import RECORD_VERSION, WITHOUT_EFFECT_ON_WEIGHTS, migrated, weights_digest
+
+RunState = Literal["prepared", "running", "interrupted", "failed", "finished"]
+RECORDED_PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "safetensors", "numpy", "pillow")
+FILE = FileKind("the record of a run", "Name a run's folder: the one that holds run.json.", OutputError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureRecord:
+    """A picture that is trained on, with its caption."""
+
+    path: str
+    subset: int
+    """Its folder's place in the record's subsets, from 0."""
+    size_wh: tuple[int, int]
+    sha256: str
+    """Of the picture file's bytes."""
+    caption: str
+    """As read, before it is prefixed, shuffled or dropped."""
+    caption_sha256: str | None
+    """Of the caption file's bytes; None for a fallback."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetRecord:
+    """All that decides what is trained on: tables, folders, options, fingerprints."""
+
+    datasets: tuple[DatasetSource, ...]
+    subsets: tuple[SubsetSource, ...]
+    pictures: tuple[PictureRecord, ...]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def subject(self) -> tuple[PictureRecord, ...]:
+        """The pictures of the subject: all but regularization."""
+        return tuple(each for each in self.pictures if not self.subsets[each.subset].is_regularization)
+
+    @property
+    def captions(self) -> list[str]:
+        """The subject's captions, each once, in order."""
+        return list(dict.fromkeys(each.caption for each in self.subject if each.caption))
+
+    def shows_the_same_as(self, other: DatasetRecord) -> bool:
+        """Return whether the same is trained on; what a release warns of makes no difference."""
+        return replace(self, warnings=()) == replace(other, warnings=())
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleRecord:
+    """How pictures became steps."""
+
+    sum: str
+    """The arithmetic, written out."""
+    train_items: int
+    regularization_items: int
+    batches_per_epoch: int
+    steps_per_epoch: int
+    accumulation: int
+    epochs: int
+    steps: int
+    checkpoints: tuple[str, ...]
+    """Names of the LoRA files that the run writes, in order."""
+    pictures_seed: int | None = None
+    """What orders the pictures where it is not the run's own seed: trials of one run see them alike."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvironmentRecord:
+    """The versions that decide what numbers come out."""
+
+    python: str
+    platform: str
+    packages: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceRecord:
+    """What the run computed on."""
+
+    kind: str
+    """cpu, cuda or mps."""
+    name: str
+    """The card's as a person knows it, or the kind."""
+    precision: str
+    forward_device: str = ""
+    """Where the losses really came out; empty before the first step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A LoRA file of a run: after `step` optimizer steps, in epoch `epoch` (1-based)."""
+
+    path: str
+    step: int
+    epoch: int
+    final: bool = False
+    sha256: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """A picture that was drawn after `step` optimizer steps; its path is relative to the run."""
+
+    path: str
+    step: int
+    prompt: str
+    seed: int
+
+
+class RunRecord(BaseModel):
+    """All that made a run's weights, and what came of it. Paths in it are relative to the run where they lie in it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    run: str
+    state: RunState = "prepared"
+    record_version: int = RECORD_VERSION
+    maquette_version: str = __version__
+    created_at: str
+    finished_at: str | None = None
+    digest: str
+    """Of all that decides the weights, as it was when the run began; its states carry it too."""
+    settings: Settings
+    base: ModelInfo
+    base_sha256: str = ""
+    """Of the base model's file, once a checkpoint or the end needed it."""
+    dataset: DatasetRecord
+    schedule: ScheduleRecord
+    environment: EnvironmentRecord
+    device: DeviceRecord | None = None
+    step: int = 0
+    final_loss: float | None = None
+    timings: Mapping[str, float] = {}
+    peak_memory_bytes: int | None = None
+    checkpoints: tuple[Checkpoint, ...] = ()
+    samples: tuple[Sample, ...] = ()
+    resumed_at_steps: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+    error: str | None = None
+
+    def write(self, folder: RunFolder) -> None:
+        """Replace `folder`'s record with this one, whole or not at all."""
+        write_json(folder.record, self.as_json())
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the record as plain JSON values."""
+        return self.model_dump(mode="json")
+
+    def with_(self, **changes: Any) -> RunRecord:
+        """Return a copy with `changes`, which are checked."""
+        return RunRecord(**{**dict(self), **changes})
+
+    def makes_the_weights_of(self, other: RunRecord) -> bool:
+        """Return whether both runs have the same weights after the same steps.
+
+        Compared as records, not by digest: a release may know settings that an older one did not.
+        """
+        sections = [name for name in SECTIONS if name not in WITHOUT_EFFECT_ON_WEIGHTS]
+        return (
+            all(getattr(self.settings, name) == getattr(other.settings, name) for name in sections)
+            and self.dataset.shows_the_same_as(other.dataset)
+            and self.schedule.pictures_seed == other.schedule.pictures_seed
+            and (self.base.family, self.base.prediction) == (other.base.family, other.base.prediction)
+        )
+
+    @property
+    def last_checkpoint(self) -> Checkpoint | None:
+        """The LoRA file after the most steps, the final one before another of the same step."""
+        return max(self.checkpoints, key=lambda entry: (entry.step, entry.final), default=None)
+
+
+def read_record(run: Path) -> RunRecord:
+    """Return the record of the run folder `run` (or of its run.json), older versions lifted to today's form.
+
+    Raises OutputError where it is none, is damaged, or is of a newer version.
+    """
+    path = run if run.name == RECORD_NAME else run / RECORD_NAME
+    table = read_table(path, FILE)
+    version = table.get("record_version")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise OutputError(
+            Problem(f"{path} record_version", f"{version!r}", "a whole number from 1", FILE.remedy)
+        )
+    if version > RECORD_VERSION:
+        raise OutputError(
+            Problem(
+                f"{path} record_version",
+                f"{version}",
+                f"at most {RECORD_VERSION}",
+                "A newer release of Maquette wrote it; read it with that one.",
+            )
+        )
+    return checked(RunRecord, migrated(table, version), str(path), error=OutputError)
+
+
+def digest_of(
+    settings: Settings, dataset: DatasetRecord, info: ModelInfo, pictures_seed: int | None = None
+) -> str:
+    """Return a hash of all that decides the weights."""
+    plain = TypeAdapter(DatasetRecord).dump_python(dataset, mode="json")
+    base = (info.family, info.prediction)
+    return weights_digest(settings.model_dump(mode="json"), plain, *base, pictures_seed)
+
+
+def dataset_record(dataset: Dataset) -> DatasetRecord:
+    """Return what a record says of `dataset`."""
+    return DatasetRecord(
+        datasets=dataset.datasets,
+        subsets=dataset.subsets,
+        pictures=tuple(
+            PictureRecord(
+                path=str(picture.path),
+                subset=dataset.subsets.index(picture.subset),
+                size_wh=picture.size_wh,
+                sha256=picture.sha256,
+                caption=picture.caption,
+                caption_sha256=picture.caption_sha256,
+            )
+            for picture in dataset.pictures
+        ),
+        warnings=tuple(message.text for message in dataset.warnings),
+    )
+
+
+def schedule_record(
+    schedule: Schedule, checkpoints: tuple[str, ...], pictures_seed: int | None = None
+) -> ScheduleRecord:
+    """Return what a record says of `schedule`, with the names of the files that will be written."""
+    return ScheduleRecord(
+        sum=schedule.explain(),
+        train_items=schedule.train_items,
+        regularization_items=schedule.regularization_items,
+        batches_per_epoch=schedule.batches_per_epoch,
+        steps_per_epoch=schedule.steps_per_epoch,
+        accumulation=schedule.accumulation,
+        epochs=schedule.epochs,
+        steps=schedule.steps,
+        checkpoints=checkpoints,
+        pictures_seed=pictures_seed,
+    )
+
+
+def environment() -> EnvironmentRecord:
+    """Return the versions that decide what numbers come out."""
+    versions = {}
+    for package in RECORDED_PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return EnvironmentRecord(
+        python=platform.python_version(), platform=platform.platform(), packages=versions
+    )
+
+
+def now() -> str:
+    """Return the present moment as ISO 8601 in UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
