@@ -127,6 +127,7 @@ def test_json_says_whether_it_can_be_repaired() -> None:
         message="m",
         remedy="r",
         fix=Fix("write it", (WriteText(Path("a.txt"), "x"),)),
+        repair="safe",
     )
     assert plain.to_json()["fixable"] is False
     assert repaired.to_json() == {
@@ -138,4 +139,5 @@ def test_json_says_whether_it_can_be_repaired() -> None:
         "remedy": "r",
         "fixable": True,
         "fix": "write it",
+        "repair": "safe",
     }

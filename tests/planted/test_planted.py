@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import re
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import maquette
 from maquette.checking.run import CheckResult, check_events
 from maquette.events import Finished
+from maquette.findings.registry import PAGE_PARTS
 from maquette.rules.catalogue import GROUPS, RULE_MODULES, all_rules
 from tests.planted.case import PLANTED, Case, Planted, Start
 from tests.planted.clean import clean_case, write_material
@@ -86,12 +88,16 @@ def test_every_rule_has_a_fault_and_a_close_call() -> None:
 
 
 def test_every_rule_has_a_whole_page() -> None:
-    """Summary, why, how it is found, what to do, source: the documentation is made of nothing else."""
+    """Summary, why, how it is found, what to do, an example and what to write instead, source: the documentation is made
+    of nothing else. A rule says since which release it is there, and what its repair does where it has one.
+    """
     for rule in all_rules().values():
         assert rule.group in GROUPS
         assert rule.summary.endswith("."), f"{rule.code}: {rule.summary!r}"
-        missing = {"Why", "Found by", "Do", "Source"} - {part for part, text in rule.parts.items() if text}
+        missing = set(PAGE_PARTS) - {part for part, text in rule.parts.items() if text}
         assert not missing, f"{rule.code} lacks {missing}"
+        assert re.fullmatch(r"\d+\.\d+", rule.since), rule.code
+        assert rule.repair == "none" or "fix" in inspect.getsource(rule.function), rule.code
 
 
 def test_names_of_rules_are_unique() -> None:

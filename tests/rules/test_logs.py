@@ -10,7 +10,7 @@ from statistics import fmean
 import pytest
 
 from maquette.findings.records import Finding
-from maquette.findings.registry import RULES, run_rules
+from maquette.findings.registry import PAGE_PARTS, RULES, run_rules
 from maquette.logs.failures import all_failures
 from maquette.logs.losses import change_over_run, first_nan, independent_means
 from maquette.logs.reading import LogFacts, read_log
@@ -73,8 +73,9 @@ def test_every_row_of_the_table_is_a_rule_with_a_page() -> None:
     for failure in all_failures():
         rule = RULES[failure.code]
         assert rule.name == failure.name
-        assert set(rule.parts) == {"Why", "Found by", "Do", "Source"}
+        assert set(rule.parts) == set(PAGE_PARTS)
         assert all(rule.parts.values())
+        assert failure.match(rule.parts["Fault"][1:-1]), f"{failure.code} does not know its own example"
 
 
 def test_the_curve_of_the_field_notes_names_both_steps_and_chooses_none(tmp_path: Path) -> None:

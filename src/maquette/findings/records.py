@@ -10,6 +10,9 @@ from typing import Any, Literal
 from maquette.errors import Problem
 
 Severity = Literal["error", "warning", "hint"]
+Repair = Literal["none", "safe", "decides"]
+"""What a repair does: safe ones change no meaning and lose nothing; others decide something for the person (a background, a
+word that is added or taken out), who should look at it afterwards. Either can be undone."""
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "hint")
 
 
@@ -60,6 +63,7 @@ class Finding:
     message: str
     remedy: str
     fix: Fix | None = None
+    repair: Repair = "none"
 
     @property
     def fixable(self) -> bool:
@@ -81,6 +85,7 @@ class Finding:
             "remedy": self.remedy,
             "fixable": self.fixable,
             "fix": self.fix.summary if self.fix else None,
+            "repair": self.repair,
         }
 
     def as_problem(self) -> Problem:

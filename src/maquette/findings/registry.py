@@ -1,12 +1,14 @@
 """The registry of rules: a rule is a function from facts to findings, and its docstring is its page.
 
-    @rule("ENV001", "fp16-on-mps", "error")
+    @rule("ENV001", "fp16-on-mps", "error", since="0.2")
     def fp16_on_mps(request: TrainingRequest, machine: Machine, report: Report) -> Iterator[Finding]:
         \"\"\"Half precision on Apple's GPU stops with an error, or trains to NaN.
 
         Why: …          what goes wrong, with the numbers seen
         Found by: …     what the rule looks at, and where it draws the line
         Do: …           what to change
+        Fault: …        an example, as it would be written
+        Instead: …      what to write in its place
         Source: …       where the rule comes from
         \"\"\"
         if …:
@@ -29,10 +31,10 @@ from pathlib import Path
 from typing import Any
 
 from maquette.errors import ConfigError, Problem, did_you_mean
-from maquette.findings.records import Finding, Fix, Severity
+from maquette.findings.records import Finding, Fix, Repair, Severity
 
 CODE_FORM = re.compile(r"[A-Z]{3}\d{3}")
-PAGE_PARTS = ("Why", "Found by", "Do", "Source")
+PAGE_PARTS = ("Why", "Found by", "Do", "Fault", "Instead", "Source")
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Report:
 
     code: str
     severity: Severity
+    repair: Repair = "none"
 
     def __call__(
         self,
@@ -53,6 +56,7 @@ class Report:
         severity: Severity | None = None,
     ) -> Finding:
         """Return a finding of this rule; `severity` may be milder or graver than the rule's own."""
+        assert fix is None or self.repair != "none", f"{self.code} does not say what its repair does"
         return Finding(
             code=self.code,
             severity=severity or self.severity,
@@ -61,6 +65,7 @@ class Report:
             message=message,
             remedy=remedy,
             fix=fix,
+            repair=self.repair if fix is not None else "none",
         )
 
 
@@ -75,6 +80,9 @@ class Rule:
     name: str
     severity: Severity
     function: RuleFunction
+    since: str = ""
+    """The first release that has it."""
+    repair: Repair = "none"
 
     @property
     def group(self) -> str:
@@ -102,7 +110,7 @@ class Rule:
         arguments: dict[str, Any] = {}
         for name, (kind, optional) in _needs(self.function).items():
             if kind is Report:
-                arguments[name] = Report(self.code, self.severity)
+                arguments[name] = Report(self.code, self.severity, self.repair)
             elif kind in facts:
                 arguments[name] = facts[kind]
             elif optional:
@@ -113,18 +121,23 @@ class Rule:
 
 
 RULES: dict[str, Rule] = {}
-"""Every rule by code. Filled by importing the rooms' rules; `check.catalogue.all_rules()` imports all."""
+"""Every rule by code. Filled by importing the room rules/; `rules.catalogue.all_rules()` imports all."""
 
 
-def rule(code: str, name: str, severity: Severity) -> Callable[[RuleFunction], RuleFunction]:
-    """Register a rule under a code that never changes its meaning."""
+def rule(
+    code: str, name: str, severity: Severity, *, since: str, repair: Repair = "none"
+) -> Callable[[RuleFunction], RuleFunction]:
+    """Register a rule under a code that never changes its meaning.
+
+    since: the first release that has it. repair: what its repairs do, where it has any (see `Repair`).
+    """
 
     def register(function: RuleFunction) -> RuleFunction:
         assert CODE_FORM.fullmatch(code), f"{code}: three capitals and three digits"
         assert code not in RULES or RULES[code].function.__qualname__ == function.__qualname__, (
             f"{code} is taken by {RULES[code].name}"
         )
-        RULES[code] = Rule(code, name, severity, function)
+        RULES[code] = Rule(code, name, severity, function, since, repair)
         return function
 
     return register

@@ -25,6 +25,8 @@ class Failure:
     """Pieces of log lines, matched as they stand, capitals or not."""
     patterns: tuple[str, ...] = ()
     """Regular expressions for what varies; a group named `detail` is shown in the message."""
+    example: str = ""
+    """A line that shows it; the first of `texts` where none is given."""
     except_texts: tuple[str, ...] = ()
     """A line that holds one of these is not this failure."""
     summary: str
@@ -62,6 +64,8 @@ class Failure:
             "Why": f"{why} {self.more}".strip(),
             "Found by": found_by,
             "Do": self.remedy,
+            "Fault": f"`{self.example or self.texts[0]}`",
+            "Instead": re.split(r"(?<=[.:]) ", self.remedy, maxsplit=1)[0],
             "Source": self.source,
         }
         return "\n\n".join([self.summary, *(f"{name}: {text}" for name, text in parts.items())])

@@ -45,6 +45,7 @@ INPUT_FAILURES: tuple[Failure, ...] = (
         code="LOG012",
         name="lora-keys-not-loaded",
         severity="error",
+        example="lora key not loaded: lora_te1_text_model_encoder_layers_0_mlp_fc1.lora_up.weight",
         patterns=(r"lora key not loaded: (?P<detail>\S+)", r"\bERROR lora (?P<detail>.+)"),
         summary="The drawing program could not apply a part of the LoRA.",
         cause=(
@@ -233,6 +234,7 @@ INPUT_FAILURES: tuple[Failure, ...] = (
         code="LOG023",
         name="folders-left-out",
         severity="warning",
+        example="ignore directory without repeats: extras",
         patterns=(
             r"ignore directory without repeats[^:]*: ?(?P<detail>\S+)",
             r"ignore (?:duplicated )?subset with image_dir=['\"](?P<detail>[^'\"]+)",
@@ -253,6 +255,7 @@ INPUT_FAILURES: tuple[Failure, ...] = (
         code="LOG024",
         name="captions-not-found",
         severity="warning",
+        example="No caption file found for 15 images",
         patterns=(
             r"No caption file found for (?P<detail>\d+) images",
             r"neither caption file nor class tokens are found",

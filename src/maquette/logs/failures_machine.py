@@ -64,6 +64,7 @@ MACHINE_FAILURES: tuple[Failure, ...] = (
         code="LOG005",
         name="operator-missing-on-mps",
         severity="error",
+        example="The operator 'aten::_linalg_svd.U' is not currently supported on the MPS backend",
         patterns=(
             r"(?P<detail>aten::[\w.]+)?\W*is not currently (?:supported|implemented) (?:on|for) the MPS",
         ),
@@ -123,6 +124,7 @@ MACHINE_FAILURES: tuple[Failure, ...] = (
         code="LOG008",
         name="training-script-missing",
         severity="error",
+        example="can't open file 'sd-scripts/train_network.py': [Errno 2] No such file or directory",
         patterns=(
             r"(?:FileNotFoundError|No such file or directory|can't open file).*?(?P<detail>(?:\w+_)?train\w*\.py)",
             r"(?P<detail>(?:\w+_)?train\w*\.py).*No such file or directory",
@@ -142,6 +144,7 @@ MACHINE_FAILURES: tuple[Failure, ...] = (
         code="LOG009",
         name="log-package-missing",
         severity="error",
+        example="ModuleNotFoundError: No module named 'xformers'",
         patterns=(
             r"ModuleNotFoundError: No module named ['\"](?P<detail>[\w.]+)['\"]",
             r"ImportError: No (?P<detail>xformers|lion_pytorch|dadaptation|prodigy|schedulefree|wandb)\b",
@@ -251,6 +254,7 @@ MACHINE_FAILURES: tuple[Failure, ...] = (
         code="LOG022",
         name="trained-on-cpu",
         severity="warning",
+        example="accelerator device: cpu",
         patterns=(r"accelerator device: ?cpu\b",),
         summary="The run used the CPU though a GPU was probably meant.",
         cause=(

@@ -37,7 +37,7 @@ from maquette.words.text import parts_of, plain, same_part
 # --- appearance ------------------------------------------------------------------------------------------
 
 
-@rule("CAP011", "appearance-in-captions", "warning")
+@rule("CAP011", "appearance-in-captions", "warning", since="0.2", repair="decides")
 def appearance_in_captions(facts: DatasetFacts, profile: Profile, report: Report) -> Iterator[Finding]:
     """Captions name what the trigger should carry: hair, eyes, clothes that always belong to the subject.
 
@@ -51,6 +51,8 @@ def appearance_in_captions(facts: DatasetFacts, profile: Profile, report: Report
     colours and things included (`orange hair`, `ginger-haired`, `white cape`). Not counted: asymmetric details, and what is
     pose (`sword raised`, `hair blowing`).
     Do: Take the words out; --fix does where they are a part of their own in the profile's words.
+    Fault: `zkw_fox, ginger hair, front view` where ginger hair always belongs to it
+    Instead: `zkw_fox, front view`
     Source: Field notes of a character LoRA on Apple silicon, runs v2 and v3; benchmarks/dataset_claims.py.
     """
     if profile.kind == "style" or not (profile.appearance or profile.forms):
@@ -77,7 +79,7 @@ def appearance_in_captions(facts: DatasetFacts, profile: Profile, report: Report
     )
 
 
-@rule("CAP012", "appearance-contradicts-profile", "warning")
+@rule("CAP012", "appearance-contradicts-profile", "warning", since="0.2")
 def appearance_contradicts_profile(
     facts: DatasetFacts, profile: Profile, report: Report
 ) -> Iterator[Finding]:
@@ -88,6 +90,8 @@ def appearance_contradicts_profile(
     Found by: The noun of an `appearance` phrase with a colour that is none of the profile's, nor one that people use for the
     same (`orange hair` for ginger is close, `brown hair` is not).
     Do: Look at the picture. Correct or take out the word, or take out the picture.
+    Fault: `zkw_fox, brown hair` where the profile says ginger hair
+    Instead: `zkw_fox`, if the picture shows ginger hair
     Source: Field notes of a character LoRA on Apple silicon (captions audited against the character sheet before training).
     """
     if profile.kind == "style":
@@ -133,7 +137,7 @@ def _without_appearance(text: str, profile: Profile) -> str:
 # --- sides and views -------------------------------------------------------------------------------------
 
 
-@rule("CAP013", "wrong-side", "error")
+@rule("CAP013", "wrong-side", "error", since="0.2")
 def wrong_side(facts: DatasetFacts, profile: Profile, report: Report) -> Iterator[Finding]:
     """A caption puts an asymmetric detail on the wrong side.
 
@@ -144,6 +148,8 @@ def wrong_side(facts: DatasetFacts, profile: Profile, report: Report) -> Iterato
     say where somebody looks or where in the picture something is do not count; what is ambiguous is let pass. Sides are the
     subject's own: the right arm of somebody who faces you is on the left of the picture.
     Do: Correct the caption. If the picture itself shows it so, the picture is mirrored: take it out.
+    Fault: `left arm red glove` where the profile has it on the right
+    Instead: `right arm red glove`
     Source: Field notes of a character LoRA on Apple silicon; measured on the small world.
     """
     wrong = _mistakes(facts, profile, "wrong side")
@@ -170,13 +176,15 @@ def wrong_side(facts: DatasetFacts, profile: Profile, report: Report) -> Iterato
     )
 
 
-@rule("CAP014", "side-not-said", "warning")
+@rule("CAP014", "side-not-said", "warning", since="0.2")
 def side_not_said(facts: DatasetFacts, profile: Profile, report: Report) -> Iterator[Finding]:
     """A caption names an asymmetric detail without its side.
 
     Why: `red fingerless glove` alone teaches that a glove is somewhere; the LoRA then draws it on either arm, or on both.
     Found by: The profile's details in captions whose clause says neither left nor right.
     Do: Write the side with it, as in `right arm red fingerless glove`.
+    Fault: `red glove`
+    Instead: `right arm red glove`
     Source: Field notes of a character LoRA on Apple silicon (locked caption format with sides).
     """
     yield from _about_details(
@@ -189,7 +197,7 @@ def side_not_said(facts: DatasetFacts, profile: Profile, report: Report) -> Iter
     )
 
 
-@rule("CAP015", "detail-not-in-view", "warning")
+@rule("CAP015", "detail-not-in-view", "warning", since="0.2")
 def detail_not_in_view(facts: DatasetFacts, profile: Profile, report: Report) -> Iterator[Finding]:
     """A caption names a detail that this view or framing does not show.
 
@@ -198,6 +206,8 @@ def detail_not_in_view(facts: DatasetFacts, profile: Profile, report: Report) ->
     Found by: The view (front, three quarter, side, back) and framing (close-up to full body) that the caption names, against
     the `views` of each detail in the profile and the part it sits on.
     Do: Take the detail out of this caption, or correct its `views` in the profile.
+    Fault: `back view, right arm red glove` where its views are front and three quarter
+    Instead: `back view`
     Source: Field notes of a character LoRA on Apple silicon: back views and close-ups name no gear, side views the knee only.
     """
     yield from _about_details(
@@ -213,7 +223,7 @@ def detail_not_in_view(facts: DatasetFacts, profile: Profile, report: Report) ->
     )
 
 
-@rule("CAP016", "detail-missing", "hint")
+@rule("CAP016", "detail-missing", "hint", since="0.2")
 def detail_missing(facts: DatasetFacts, profile: Profile, report: Report) -> Iterator[Finding]:
     """A caption leaves out an asymmetric detail that its view shows.
 
@@ -222,6 +232,8 @@ def detail_missing(facts: DatasetFacts, profile: Profile, report: Report) -> Ite
     Found by: Captions that name a view and a framing in which the profile's detail shows, and do not mention it. A hand may
     be hidden all the same: look at the picture.
     Do: Add the phrase where the picture shows it.
+    Fault: `full body, front view` of a character with a glove
+    Instead: `full body, front view, right arm red glove`
     Source: Field notes of a character LoRA on Apple silicon (`these details must be in captions`).
     """
     yield from _about_details(
@@ -234,7 +246,7 @@ def detail_missing(facts: DatasetFacts, profile: Profile, report: Report) -> Ite
     )
 
 
-@rule("CAP017", "face-from-behind", "warning")
+@rule("CAP017", "face-from-behind", "warning", since="0.2")
 def face_from_behind_rule(facts: DatasetFacts, profile: Profile | None, report: Report) -> Iterator[Finding]:
     """The caption of a back view describes a face.
 
@@ -243,6 +255,8 @@ def face_from_behind_rule(facts: DatasetFacts, profile: Profile | None, report: 
     Found by: Captions that name a back view and an expression, eyes or mouth, unless the head is turned (`looking back`,
     `over shoulder`) or there is a mirror.
     Do: Take the words out, or correct the view.
+    Fault: `back view, smiling`
+    Instead: `back view`
     Source: Field notes of a character LoRA on Apple silicon: its back views say no more than the view and the background.
     """
     if profile is not None and not profile.has_face:
@@ -302,7 +316,7 @@ def _about_details(
 # --- the text itself -------------------------------------------------------------------------------------
 
 
-@rule("CAP018", "caption-contradicts-itself", "warning")
+@rule("CAP018", "caption-contradicts-itself", "warning", since="0.2")
 def caption_contradicts_itself(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     """Two parts of a caption cannot both be true.
 
@@ -312,6 +326,8 @@ def caption_contradicts_itself(facts: DatasetFacts, report: Report) -> Iterator[
     expressions, open and closed eyes or mouth, hair lengths, plain background colours, numbers of people (`solo` with
     `1boy, 1girl`). Pictures of several people or views, and sheets, are left out.
     Do: Look at the picture and take the wrong one out.
+    Fault: `day, night sky`
+    Instead: `night sky`
     Source: Booru tagging guides; captions of 218 real pictures read against these pairs without a false alarm.
     """
     wrong = [(each, found[0]) for each in trained(facts) if (found := contradictions(_parts(each)))]
@@ -326,7 +342,7 @@ def caption_contradicts_itself(facts: DatasetFacts, report: Report) -> Iterator[
         )
 
 
-@rule("CAP019", "caption-repeats-itself", "hint")
+@rule("CAP019", "caption-repeats-itself", "hint", since="0.2", repair="safe")
 def caption_repeats_itself(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     """A caption says the same part twice.
 
@@ -334,6 +350,8 @@ def caption_repeats_itself(facts: DatasetFacts, report: Report) -> Iterator[Find
     these were longer than 75 tokens, two of them only by the repetition.
     Found by: Parts that are the same but for case, hyphens and underscores.
     Do: Take the second one out; --fix does.
+    Fault: `red cape, standing, Red_Cape`
+    Instead: `red cape, standing`
     Source: Pixel-portrait captions, read.
     """
     wrong = [(each, found[0]) for each in trained(facts) if (found := duplicates(_parts(each)))]
@@ -351,7 +369,7 @@ def caption_repeats_itself(facts: DatasetFacts, report: Report) -> Iterator[Find
     )
 
 
-@rule("CAP023", "style-words-not-first", "warning")
+@rule("CAP023", "style-words-not-first", "warning", since="0.2", repair="decides")
 def style_words_not_first(facts: DatasetFacts, profile: Profile, report: Report) -> Iterator[Finding]:
     """A style's caption does not begin with the style's words, or lacks one.
 
@@ -360,6 +378,8 @@ def style_words_not_first(facts: DatasetFacts, profile: Profile, report: Report)
     Found by: A profile of kind style with `style` words: every caption begins with the first (the trigger may precede it) and
     contains the others.
     Do: Put the style's words in front; --fix does.
+    Fault: `a cat on a roof, pixel art` where the style's word is pixel art
+    Instead: `pixel art, a cat on a roof`
     Source: A pixel-art style set: all 203 captions begin with `pixel art, 24x24`.
     """
     if profile.kind != "style" or not profile.style:

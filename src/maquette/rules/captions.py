@@ -46,7 +46,7 @@ SAME_COLOUR = 3.0
 # --- files -----------------------------------------------------------------------------------------------
 
 
-@rule("CAP001", "caption-missing", "error")
+@rule("CAP001", "caption-missing", "error", since="0.2")
 def caption_missing(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     """A picture has no caption file that the trainer reads.
 
@@ -56,6 +56,8 @@ def caption_missing(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     stands for all. An error with Maquette, a warning with sd-scripts. Where half of the pictures or more have a caption
     of another ending instead, captions-of-another-ending speaks.
     Do: Write a caption beside each picture; `maquette caption` proposes them.
+    Fault: `fox01.png` with no `fox01.txt`
+    Instead: `fox01.txt`: `zkw_fox, front view, standing`
     Source: sd-scripts 48d368fa, train_util.py read_caption; kohya_ss#1370 (captions ignored).
     """
     missing, total = facts.without_caption, len(facts.files)
@@ -88,7 +90,7 @@ def _what_sd_scripts_does(facts: DatasetFacts) -> str:
     return f"sd-scripts trains them on '{named[0]}' alone." if named else "sd-scripts takes an empty caption."
 
 
-@rule("CAP028", "captions-of-another-ending", "error")
+@rule("CAP028", "captions-of-another-ending", "error", since="0.2")
 def captions_of_another_ending(
     facts: DatasetFacts, request: TrainingRequest | None, report: Report
 ) -> Iterator[Finding]:
@@ -99,6 +101,8 @@ def captions_of_another_ending(
     Found by: At least half of the subject's pictures have no caption of the ending in force and one of another ending
     (.txt, .caption, .cap, .tags) instead.
     Do: Set `caption_extension = ".txt"` under [general] of the TOML, or --caption_extension=".txt" on the command line.
+    Fault: `.txt` captions and a dataset TOML without caption_extension
+    Instead: `caption_extension = ".txt"` under [general]
     Source: sd-scripts 48d368fa, measured (default .caption); kohya_ss#1370 (captions ignored).
     """
     missing = facts.without_caption
@@ -120,7 +124,7 @@ def captions_of_another_ending(
     yield report(where, "caption_extension", message, remedy)
 
 
-@rule("CAP002", "caption-empty", "error")
+@rule("CAP002", "caption-empty", "error", since="0.2")
 def caption_empty(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     """A caption file is there and says nothing.
 
@@ -129,6 +133,8 @@ def caption_empty(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     line is blank.
     Found by: Caption files of pictures whose first line is blank.
     Do: Write the caption on the first line.
+    Fault: `fox01.txt` holds a blank line
+    Instead: `zkw_fox, front view, standing` on its first line
     Source: sd-scripts 48d368fa, train_util.py read_caption, measured.
     """
     for caption in (*facts.captions, *facts.regularization_captions):
@@ -141,7 +147,7 @@ def caption_empty(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
         yield report(caption.path, "", f"The caption is empty.{later}", remedy)
 
 
-@rule("CAP003", "caption-orphaned", "error")
+@rule("CAP003", "caption-orphaned", "error", since="0.2", repair="safe")
 def caption_orphaned(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     """A caption file belongs to no picture.
 
@@ -149,6 +155,8 @@ def caption_orphaned(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     its caption forgotten. Maquette stops, so that you decide; sd-scripts says nothing.
     Found by: Files with the captions' ending whose name no picture has. An error with Maquette, a warning with sd-scripts.
     Do: Rename it to its picture's name, or take it out of the folder.
+    Fault: `fox07.txt`, whose picture was renamed to `fox07a.png`
+    Instead: `fox07a.txt`
     Source: The pictures and captions of a character set, counted by hand before each run (`413 images = 413 captions`).
     """
     orphans = [caption for caption in facts.captions if caption.picture is None]
@@ -174,7 +182,7 @@ def caption_orphaned(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     )
 
 
-@rule("CAP004", "caption-encoding", "error")
+@rule("CAP004", "caption-encoding", "error", since="0.2", repair="safe")
 def caption_encoding(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     """A caption is not UTF-8 text.
 
@@ -183,6 +191,8 @@ def caption_encoding(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     Found by: Bytes that are no UTF-8, or NUL characters, and a guess from byte order mark and byte pattern which encoding
     it is.
     Do: Save the file as UTF-8. Where the encoding is sure (UTF-16, UTF-32, Windows-1252), --fix rewrites it.
+    Fault: `café` saved as Windows-1252: the byte E9
+    Instead: the same words saved as UTF-8
     Source: sd-scripts 48d368fa, train_util.py read_caption (`illegal char in file`).
     """
     bad = [each for each in (*facts.captions, *facts.regularization_captions) if each.problem]
@@ -218,7 +228,7 @@ def _first_line(text: str) -> str:
     return line if len(line) <= 80 else line[:77] + "…"
 
 
-@rule("CAP005", "caption-byte-order-mark", "hint")
+@rule("CAP005", "caption-byte-order-mark", "hint", since="0.2", repair="safe")
 def caption_byte_order_mark(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     """A caption begins with an invisible byte order mark.
 
@@ -226,6 +236,8 @@ def caption_byte_order_mark(facts: DatasetFacts, report: Report) -> Iterator[Fin
     looks the same, and with the tokenizer of transformers 5 the mark becomes three tokens in front of the trigger.
     Found by: Files that begin with the bytes EF BB BF.
     Do: Save as `UTF-8`, not as `UTF-8 with BOM`; --fix rewrites the files.
+    Fault: the bytes EF BB BF before `zkw_fox`
+    Instead: `zkw_fox` as the first bytes
     Source: sd-scripts 48d368fa, train_util.py read_caption (opens as `utf-8`, which keeps the mark);
     tokens measured.
     """
@@ -250,7 +262,7 @@ def caption_byte_order_mark(facts: DatasetFacts, report: Report) -> Iterator[Fin
     )
 
 
-@rule("CAP006", "caption-further-lines", "warning")
+@rule("CAP006", "caption-further-lines", "warning", since="0.2")
 def caption_further_lines(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     """A caption has text after its first line, which is not read.
 
@@ -258,6 +270,8 @@ def caption_further_lines(facts: DatasetFacts, report: Report) -> Iterator[Findi
     What a captioning model wrote as a second paragraph is lost.
     Found by: Files with another line that is not blank, where `enable_wildcard` is off.
     Do: Join the lines with commas, or take the rest out.
+    Fault: `zkw_fox, front view` and `wearing a red cape` on a second line
+    Instead: `zkw_fox, front view, wearing a red cape`
     Source: sd-scripts 48d368fa, train_util.py process_caption.
     """
     long = [each for each in facts.captions if each.lines_left_out and each.text]
@@ -277,7 +291,7 @@ def caption_further_lines(facts: DatasetFacts, report: Report) -> Iterator[Findi
 # --- the set as a whole ----------------------------------------------------------------------------------
 
 
-@rule("CAP020", "caption-too-long", "warning")
+@rule("CAP020", "caption-too-long", "warning", since="0.2")
 def caption_too_long(
     facts: DatasetFacts, tokens: TokenCounter, request: TrainingRequest | None, report: Report
 ) -> Iterator[Finding]:
@@ -288,6 +302,8 @@ def caption_too_long(
     Found by: The base's own tokenizer over every caption with prefix and suffix, against max_token_length (75 where nothing
     is said; 150 and 225 make two and three passes, with Maquette and sd-scripts alike).
     Do: Set max_token_length to 150 or 225, or shorten the captions: SD 1.5 does best with 40 to 75 tokens.
+    Fault: a caption of 83 tokens at max_token_length 75
+    Instead: at most 75 tokens, or `--max_token_length=150`
     Source: A guide for a film character in SD 1.5 and SDXL (40–75 tokens, SDXL 75–225); pixel-portrait captions, measured.
     """
     limit = (request.value("max_token_length") if request is not None else None) or TOKEN_LIMITS[0]
@@ -323,7 +339,7 @@ def _lost_end(text: str, limit: int, tokens: TokenCounter) -> str:
     return lost if len(lost) <= 100 else "…" + lost[-97:]
 
 
-@rule("CAP021", "captions-all-the-same", "warning")
+@rule("CAP021", "captions-all-the-same", "warning", since="0.2")
 def captions_all_the_same(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     """Every picture of a folder has the same caption.
 
@@ -332,6 +348,8 @@ def captions_all_the_same(facts: DatasetFacts, report: Report) -> Iterator[Findi
     alone reached 0.69, and obeyed an edit (`blue hair`) at 0.44.
     Found by: Folders with three captions or more that are all the same text, case and spaces aside.
     Do: Say in each caption what this picture shows and others do not: pose, view, framing, expression, background.
+    Fault: `zkw_fox, standing` beside all twenty pictures
+    Instead: `zkw_fox, front view, standing`, `zkw_fox, back view, running`, …
     Source: A first try of the small world, one seed: bare-trigger identity 0.53 (trigger only) against 0.69 (pose only).
     """
     for folder in facts.used_folders:
@@ -348,7 +366,7 @@ def captions_all_the_same(facts: DatasetFacts, report: Report) -> Iterator[Findi
             )
 
 
-@rule("CAP024", "colour-not-in-picture", "warning")
+@rule("CAP024", "colour-not-in-picture", "warning", since="0.2")
 def colour_not_in_picture(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     """A caption names a colour by its code that its picture does not have.
 
@@ -357,6 +375,8 @@ def colour_not_in_picture(facts: DatasetFacts, report: Report) -> Iterator[Findi
     Found by: `#rrggbb` in captions of pictures with at most 256 colours: no colour of the picture within a CIE76 difference
     of 3, which a person hardly sees.
     Do: Look whether the caption belongs to this picture; correct the code.
+    Fault: `hair #ff0000` for a picture without that red
+    Instead: the code of a colour that is in the picture
     Source: Pixel-portrait captions against their pictures, measured: difference 0.0 for 34 of 34; to the palettes of other
     pictures the median is 17.
     """
@@ -407,7 +427,7 @@ def _colours_of(picture: Path) -> list[str]:
     return ["#{:02x}{:02x}{:02x}".format(*colour) for _, colour in found if isinstance(colour, tuple)]
 
 
-@rule("CAP025", "caption-of-a-chatbot", "error")
+@rule("CAP025", "caption-of-a-chatbot", "error", since="0.2")
 def caption_of_a_chatbot(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     """A caption is a language model's refusal, its introduction, or a blank to fill in.
 
@@ -416,6 +436,8 @@ def caption_of_a_chatbot(facts: DatasetFacts, report: Report) -> Iterator[Findin
     Found by: Phrases of refusal and placeholders (an error); introductions such as `The image shows`, `Here is a caption`,
     `Caption:` (a warning).
     Do: Write these captions again; maquette caption refuses such answers by itself.
+    Fault: `I'm sorry, I can't describe this image.`
+    Instead: `zkw_fox, front view, standing`
     Source: Answers of vision-language models asked for captions.
     """
     refused = [(each, words) for each in trained(facts) if (words := refusal_in(each.text))]
@@ -438,7 +460,7 @@ def caption_of_a_chatbot(facts: DatasetFacts, report: Report) -> Iterator[Findin
         )
 
 
-@rule("CAP026", "caption-stray-commas", "hint")
+@rule("CAP026", "caption-stray-commas", "hint", since="0.2", repair="safe")
 def caption_stray_commas(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     """A caption has empty parts: two commas in a row, or one at its beginning or end.
 
@@ -446,6 +468,8 @@ def caption_stray_commas(facts: DatasetFacts, report: Report) -> Iterator[Findin
     shuffling moves the gap about. Each comma is a token of the 75.
     Found by: Parts with nothing in them before, between or after separators; one trailing comma is let pass.
     Do: Take them out; --fix does.
+    Fault: `zkw_fox, , standing`
+    Instead: `zkw_fox, standing`
     Source: sd-scripts 48d368fa, train_util.py process_caption (`tokens = … split(separator)`).
     """
     stray = [each for each in trained(facts) if _has_empty_part(each)]

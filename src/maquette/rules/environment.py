@@ -22,7 +22,7 @@ MPS_FALLBACK = "PYTORCH_ENABLE_MPS_FALLBACK"
 PACKAGE_OF = {"lion": "lion-pytorch", "prodigy": "prodigyopt"}
 
 
-@rule("ENV001", "fp16-without-cuda", "error")
+@rule("ENV001", "fp16-without-cuda", "error", since="0.2")
 def fp16_without_cuda(request: TrainingRequest, machine: Machine, report: Report) -> Iterator[Finding]:
     """Half precision (fp16) on Apple's GPU or on a processor stops with an error, or trains to NaN.
 
@@ -32,6 +32,8 @@ def fp16_without_cuda(request: TrainingRequest, machine: Machine, report: Report
     Found by: mixed_precision or full_fp16 with fp16, and a device other than a CUDA or ROCm card.
     Do: Use no mixed precision there (float32): `--mixed_precision=no`, in Maquette `--precision no`. On a processor bf16
     works too.
+    Fault: `--mixed_precision=fp16` on Apple's GPU
+    Instead: `--mixed_precision=no`
     Source: field notes of a character LoRA on Apple silicon; accelerate's Accelerator; diffusers#7563.
     """
     device = device_of(request, machine)
@@ -48,7 +50,7 @@ def fp16_without_cuda(request: TrainingRequest, machine: Machine, report: Report
     )
 
 
-@rule("ENV002", "8-bit-without-cuda", "error")
+@rule("ENV002", "8-bit-without-cuda", "error", since="0.2")
 def eight_bit_without_cuda(request: TrainingRequest, machine: Machine, report: Report) -> Iterator[Finding]:
     """An 8-bit or paged optimizer needs an NVIDIA card.
 
@@ -56,6 +58,8 @@ def eight_bit_without_cuda(request: TrainingRequest, machine: Machine, report: R
     and stops: `NotImplementedError: optimizer_update_8bit_blockwise` — after models were loaded and latents cached.
     Found by: an optimizer whose name ends in 8bit or begins with Paged, and a device other than a CUDA or ROCm card.
     Do: Use plain AdamW. A LoRA's optimizer state is small (SD 1.5 at rank 32: 151 MB in float32), so 8 bits save little.
+    Fault: `--optimizer_type=AdamW8bit` on Apple's GPU
+    Instead: `--optimizer_type=AdamW`
     Source: field notes of a character LoRA on Apple silicon (AdamW8bit failed, AdamW trained all three versions).
     """
     optimizer = request.value("optimizer") or ""
@@ -74,7 +78,7 @@ def _is_bitsandbytes(optimizer: str) -> bool:
     return optimizer.lower().endswith("8bit") or optimizer.lower().startswith("paged")
 
 
-@rule("ENV003", "xformers-unsupported", "error")
+@rule("ENV003", "xformers-unsupported", "error", since="0.2")
 def xformers_unsupported(request: TrainingRequest, machine: Machine, report: Report) -> Iterator[Finding]:
     """xformers has no kernels for this device: PyTorch's own attention does the same.
 
@@ -83,6 +87,8 @@ def xformers_unsupported(request: TrainingRequest, machine: Machine, report: Rep
     own attention with the same result.
     Found by: xformers asked for on Apple's GPU, on a processor, or on a card of compute capability 12.0 or above.
     Do: Use `--sdpa` instead of `--xformers`.
+    Fault: `--xformers` on an RTX 5080
+    Instead: `--sdpa`
     Source: field notes of film-frame LoRAs on an RTX 5080; xformers#1279, #1251; ComfyUI-Windows-Portable#134.
     """
     if request.attention != "xformers":
@@ -108,7 +114,7 @@ def _runs_xformers(request: TrainingRequest, machine: Machine) -> bool:
     return device_of(request, machine) == "cuda" and (capability is None or capability < BLACKWELL)
 
 
-@rule("ENV004", "mps-fallback-missing", "warning")
+@rule("ENV004", "mps-fallback-missing", "warning", since="0.2")
 def mps_fallback_missing(request: TrainingRequest, machine: Machine, report: Report) -> Iterator[Finding]:
     """On Apple's GPU a missing operation ends the run unless PyTorch may fall back to the processor.
 
@@ -118,6 +124,8 @@ def mps_fallback_missing(request: TrainingRequest, machine: Machine, report: Rep
     not set.
     Do: Put `export PYTORCH_ENABLE_MPS_FALLBACK=1` before the command. Only operations that are missing move; the rest stays
     on the GPU.
+    Fault: `accelerate launch train_network.py …` on a Mac
+    Instead: `export PYTORCH_ENABLE_MPS_FALLBACK=1` before it
     Source: field notes of a character LoRA on Apple silicon (pitfall 6); PyTorch's MPS notes.
     """
     if not is_sd_scripts(request) or device_of(request, machine) != "mps":
@@ -133,7 +141,7 @@ def mps_fallback_missing(request: TrainingRequest, machine: Machine, report: Rep
     )
 
 
-@rule("ENV005", "half-precision-vae", "warning")
+@rule("ENV005", "half-precision-vae", "warning", since="0.2")
 def half_precision_vae(
     request: TrainingRequest, machine: Machine, info: ModelInfo | None, report: Report
 ) -> Iterator[Finding]:
@@ -145,6 +153,8 @@ def half_precision_vae(
     Found by: sd-scripts without --no_half_vae, and either fp16 on a family whose VAE overflows there, or mixed precision on
     MPS. A given --vae whose name says fp16 is taken for a repaired one.
     Do: Add `--no_half_vae`: encoding takes a little longer, once. Or give a repaired VAE, e.g. sdxl-vae-fp16-fix.
+    Fault: `sdxl_train_network.py --mixed_precision=fp16`
+    Instead: the same with `--no_half_vae`
     Source: diffusers#7563 (NaN on MPS traced to fp16 latents), sd-scripts#952 (black SDXL samples), sd-scripts 48d368fa:
     the VAE takes the precision of mixed_precision unless no_half_vae is given.
     """
@@ -177,7 +187,7 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-@rule("ENV006", "not-launched-by-accelerate", "warning")
+@rule("ENV006", "not-launched-by-accelerate", "warning", since="0.2")
 def not_launched_by_accelerate(
     request: TrainingRequest, machine: Machine, report: Report
 ) -> Iterator[Finding]:
@@ -189,6 +199,8 @@ def not_launched_by_accelerate(
     Found by: what stands before the script's name. A warning off CUDA, a hint on CUDA; a hint where accelerate is told no
     number of threads off CUDA.
     Do: Start it as `accelerate launch --num_cpu_threads_per_process=4 train_network.py …`.
+    Fault: `python train_network.py …`
+    Instead: `accelerate launch --num_cpu_threads_per_process=4 train_network.py …`
     Source: field notes of a character LoRA on Apple silicon (Issues Encountered: training speed).
     """
     if not is_sd_scripts(request) or request.launcher is None:
@@ -229,7 +241,7 @@ def _line(request: TrainingRequest) -> str:
     return f"line {request.line}" if request.line else ""
 
 
-@rule("ENV007", "trainer-missing", "error")
+@rule("ENV007", "trainer-missing", "error", since="0.2")
 def trainer_missing(request: TrainingRequest, report: Report) -> Iterator[Finding]:
     """The training script is not where the command looks for it, often because sd-scripts was never fetched.
 
@@ -238,6 +250,8 @@ def trainer_missing(request: TrainingRequest, report: Report) -> Iterator[Findin
     Found by: the folder that the command names is on this machine and holds no script of that name. Where the whole folder
     is absent nothing is said: the script may be meant for another machine.
     Do: In the kohya_ss folder: `git submodule update --init --recursive`, then look whether the script is there.
+    Fault: `accelerate launch sd-scripts/train_network.py` with an empty sd-scripts/
+    Instead: `git submodule update --init --recursive` first
     Source: field notes of a character LoRA on Apple silicon (discovery 2: `git submodule status` showed a leading dash).
     """
     path = request.script_path
@@ -261,7 +275,7 @@ def _nearest(path: Path, names: list[str]) -> str:
     return f"Did you mean {path.parent / guess}?" if guess else "Correct the path of the script."
 
 
-@rule("ENV013", "bf16-before-ampere", "warning")
+@rule("ENV013", "bf16-before-ampere", "warning", since="0.2")
 def bf16_before_ampere(request: TrainingRequest, machine: Machine, report: Report) -> Iterator[Finding]:
     """bf16 on a card before Ampere (RTX 20, GTX 16, V100, T4) is emulated or refused.
 
@@ -269,6 +283,8 @@ def bf16_before_ampere(request: TrainingRequest, machine: Machine, report: Repor
     newer converts back and forth, which is slower than float32.
     Found by: mixed_precision or full precision bf16 on a CUDA card whose compute capability is below 8.0.
     Do: Use fp16 (with --no_half_vae for SDXL), or no mixed precision.
+    Fault: `--mixed_precision=bf16` on an RTX 2080
+    Instead: `--mixed_precision=fp16`
     Source: NVIDIA's compute capability table; accelerate's is_bf16_available, torch.cuda.is_bf16_supported.
     """
     gpu = gpu_of(request, machine)
@@ -287,7 +303,7 @@ def bf16_before_ampere(request: TrainingRequest, machine: Machine, report: Repor
     )
 
 
-@rule("ENV014", "package-missing", "error")
+@rule("ENV014", "package-missing", "error", since="0.2")
 def package_missing(request: TrainingRequest, machine: Machine, report: Report) -> Iterator[Finding]:
     """The optimizer or attention that is asked for needs a package that is not installed.
 
@@ -295,6 +311,8 @@ def package_missing(request: TrainingRequest, machine: Machine, report: Report) 
     Found by: the packages of the environment that the trainer runs in (a `venv` beside its script, or the one that this
     program runs in when sd-scripts runs there too). Where that is not known nothing is said.
     Do: Install it in the trainer's environment, or ask for AdamW and --sdpa, which need nothing.
+    Fault: `--optimizer_type=Prodigy` without the package
+    Instead: `pip install prodigyopt`, or `--optimizer_type=AdamW`
     Source: sd-scripts 48d368fa, library/train_util.py (get_optimizer, replace_unet_modules); sd-scripts#886.
     """
     packages = machine.packages_for(request.trainer)
@@ -329,7 +347,7 @@ def _package_of(optimizer: str) -> str | None:
     return PACKAGE_OF.get(name)
 
 
-@rule("ENV015", "device-not-here", "error")
+@rule("ENV015", "device-not-here", "error", since="0.2")
 def device_not_here(request: TrainingRequest, machine: Machine, report: Report) -> Iterator[Finding]:
     """The device that the settings ask for is not in this machine.
 
@@ -337,6 +355,8 @@ def device_not_here(request: TrainingRequest, machine: Machine, report: Report) 
     night.
     Found by: a device named in the settings (`cuda`, `cuda:1`, `mps`) against the accelerators of the machine.
     Do: Use `--device auto`, or the name of a device that is there.
+    Fault: `--device cuda:1` with one card
+    Instead: `--device auto`
     Source: Maquette's own settings.
     """
     asked = request.device or "auto"

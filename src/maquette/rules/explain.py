@@ -12,7 +12,14 @@ TITLES = {
     "Why": "What goes wrong",
     "Found by": "How it is found",
     "Do": "What to do",
+    "Fault": "Example",
+    "Instead": "Instead",
     "Source": "Where the rule comes from",
+}
+REPAIRS = {
+    "none": "",
+    "safe": "`check --fix` repairs it: no meaning changes, nothing is lost",
+    "decides": "`check --fix` repairs it, deciding something for you: look at it afterwards",
 }
 GRAVITY = {
     "error": "error: the run fails, or its result is wrong",
@@ -34,7 +41,9 @@ def rule_named(name: str) -> Rule:
 
 def terminal_page(rule: Rule) -> list[str]:
     """Return the page of a rule as lines of text, not wrapped."""
-    lines = [f"{rule.code} {rule.name}", GRAVITY[rule.severity], "", rule.summary]
+    lines = [f"{rule.code} {rule.name}", GRAVITY[rule.severity], f"since {rule.since}"]
+    lines += [REPAIRS[rule.repair]] if rule.repair != "none" else []
+    lines += ["", rule.summary]
     for part in PAGE_PARTS:
         if part in rule.parts:
             lines += ["", TITLES[part], rule.parts[part]]
@@ -45,7 +54,17 @@ def markdown_page(rule: Rule) -> str:
     """Return the page of a rule as Markdown."""
     lines = [
         f"# {rule.code} {rule.name}\n",
-        f"**{rule.severity}** · {GROUPS[rule.group]}\n",
+        " · ".join(
+            part
+            for part in (
+                f"**{rule.severity}**",
+                GROUPS[rule.group],
+                f"since {rule.since}",
+                REPAIRS[rule.repair],
+            )
+            if part
+        )
+        + "\n",
         f"{rule.summary}\n",
     ]
     for part in PAGE_PARTS:

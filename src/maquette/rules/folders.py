@@ -28,7 +28,7 @@ SET_ASIDE_NAMES = (
 FEWEST_COPIES = 3
 
 
-@rule("STP005", "pictures-in-two-folders", "error")
+@rule("STP005", "pictures-in-two-folders", "error", since="0.2")
 def pictures_in_two_folders(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     """Two folders of the dataset hold the same pictures, so that they are trained twice.
 
@@ -38,6 +38,8 @@ def pictures_in_two_folders(facts: DatasetFacts, report: Report) -> Iterator[Fin
     ordinary member of its class, and undo what is learned.
     Found by: Files with the same SHA-256 in two folders in use: at least 3, and at least half of the smaller folder.
     Do: Move one of the folders out of the dataset.
+    Fault: `10_fox/` and `10_fox_copy/` with the same files
+    Instead: `10_fox/` alone
     Source: field notes of a pixel-art style LoRA (406 latents instead of 203).
     """
     for one, other, count in _copies(facts):
@@ -61,7 +63,7 @@ def pictures_in_two_folders(facts: DatasetFacts, report: Report) -> Iterator[Fin
         )
 
 
-@rule("STP006", "no-data-found", "error")
+@rule("STP006", "no-data-found", "error", since="0.2")
 def no_data_found(facts: DatasetFacts, report: Report, profile: Profile | None = None) -> Iterator[Finding]:
     """The folder given to sd-scripts holds no folder named like 10_name, so that it finds no pictures.
 
@@ -71,6 +73,8 @@ def no_data_found(facts: DatasetFacts, report: Report, profile: Profile | None =
     Found by: No child folder with a number, an underscore and at least one repeat, for runs of sd-scripts and folders
     checked with --trainer sd-scripts. Maquette itself takes a flat folder, and one that is itself named 10_name.
     Do: Move the pictures with their captions into a folder 10_name inside, or give the parent of the one you have.
+    Fault: `--train_data_dir=train/10_fox`
+    Instead: `--train_data_dir=train`
     Source: field notes of a pixel-art style LoRA ("No data found"); kohya_ss#3372; sd-scripts 48d368fa.
     """
     if facts.trainer != "sd-scripts" or facts.is_toml or not facts.root.is_dir():
@@ -92,7 +96,7 @@ def no_data_found(facts: DatasetFacts, report: Report, profile: Profile | None =
     yield report(facts.root, "", message, _where_to(first, facts.root, count, profile))
 
 
-@rule("STP007", "pictures-not-searched", "warning")
+@rule("STP007", "pictures-not-searched", "warning", since="0.2")
 def pictures_not_searched(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     """Pictures lie where the trainer does not look.
 
@@ -103,6 +107,8 @@ def pictures_not_searched(facts: DatasetFacts, report: Report) -> Iterator[Findi
     pictures lie below it; a warning else; a hint where the name says that they are set aside (rejected, backup,
     original, a leading _).
     Do: Move the pictures into a folder in use, or name their folder: another [[datasets.subsets]], or N_name.
+    Fault: `image_dir = "train"` with the pictures in train/fox
+    Instead: `image_dir = "train/fox"`
     Source: sd-scripts 48d368fa, measured (a parent folder as image_dir gives 0 pictures).
     """
     used = [folder for folder in facts.folders if folder.subset is not None]
@@ -136,7 +142,7 @@ def pictures_not_searched(facts: DatasetFacts, report: Report) -> Iterator[Findi
             yield report(rest[0].path, "", message, remedy, severity=severity)
 
 
-@rule("STP008", "folder-listed-twice", "warning")
+@rule("STP008", "folder-listed-twice", "warning", since="0.2")
 def folder_listed_twice(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     """A dataset TOML lists one folder twice; the second mention is dropped with all its settings.
 
@@ -145,6 +151,8 @@ def folder_listed_twice(facts: DatasetFacts, report: Report) -> Iterator[Finding
     as meant.)
     Found by: Two subsets of one [[datasets]] whose image_dir is the same folder, links followed.
     Do: Remove one of them, or add up num_repeats in the first.
+    Fault: two subsets with `image_dir = "fox"`
+    Instead: one of them, with the repeats of both
     Source: sd-scripts 48d368fa, measured (the first wins).
     """
     for folder in facts.folders:
@@ -161,7 +169,7 @@ def folder_listed_twice(facts: DatasetFacts, report: Report) -> Iterator[Finding
         )
 
 
-@rule("STP009", "no-repeats", "warning")
+@rule("STP009", "no-repeats", "warning", since="0.2")
 def no_repeats(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     """A folder asks for 0 repeats, so that none of its pictures is trained.
 
@@ -170,6 +178,8 @@ def no_repeats(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     Found by: num_repeats below 1 in a dataset TOML (a warning), or a folder name that begins with 0_ (a hint, since it
     is a known way to switch one off).
     Do: Use 1 or more, or take the folder out.
+    Fault: `num_repeats = 0`
+    Instead: `num_repeats = 1`, or the folder taken out
     Source: sd-scripts 48d368fa, measured.
     """
     for folder in facts.folders:

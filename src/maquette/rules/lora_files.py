@@ -25,7 +25,7 @@ def _title(family: str | None) -> str:
     return FAMILIES[family].spec.title if family else "no known family"
 
 
-@rule("LOR001", "lora-unreadable", "error")
+@rule("LOR001", "lora-unreadable", "error", since="0.2")
 def lora_unreadable(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     """The file cannot be read as safetensors: cut off, damaged, or another format.
 
@@ -33,19 +33,23 @@ def lora_unreadable(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     run any program when opened, so Maquette never opens them.
     Found by: the header's length, its JSON, and each tensor's place against the file's size; the first bytes of other formats.
     Do: download or copy it again and compare sizes; ask for, or convert to, .safetensors.
+    Fault: `fox.safetensors`, cut off while copying
+    Instead: the file copied again
     Source: ComfyUI 0.3.64, measured (truncated file: execution_error); the safetensors format.
     """
     if lora.problem is not None:
         yield report(lora.path, "", f"The file is unusable: {lora.problem.given}.", lora.problem.remedy)
 
 
-@rule("LOR002", "no-lora-in-file", "error")
+@rule("LOR002", "no-lora-in-file", "error", since="0.2")
 def no_lora_in_file(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     """The file is sound but holds no LoRA.
 
     Why: a base model, an embedding or a VAE in the LoRA folder is listed like a LoRA and does nothing, or fails, when chosen.
     Found by: not one tensor's name ends like a LoRA's or another adapter's (lora_down, lora_A, hada_w1_a, …).
     Do: move it to the folder of its kind, or choose the right file.
+    Fault: `fox.safetensors` that holds a VAE
+    Instead: the LoRA, or the file moved to models/vae
     Source: names written by sd-scripts 48d368fa, diffusers, PEFT and LyCORIS.
     """
     if lora.problem is None and not lora.is_lora:
@@ -59,7 +63,7 @@ def no_lora_in_file(lora: LoraFacts, report: Report) -> Iterator[Finding]:
         )
 
 
-@rule("LOR003", "keys-of-no-family", "error")
+@rule("LOR003", "keys-of-no-family", "error", since="0.2")
 def keys_of_no_family(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     """Modules are named as no layer of the file's model family is.
 
@@ -69,6 +73,8 @@ def keys_of_no_family(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     when none fits or more than 2 % do not, else a warning. Files whose sizes show another model (LOR006) are left out.
     Do: export again with the trainer's kohya or ComfyUI layout; over a base of a family that Maquette does not know, no finding
     of this kind can be trusted.
+    Fault: `unet_down_blocks_0_attn…`
+    Instead: `lora_unet_down_blocks_0_attentions_0_…`
     Source: ComfyUI 0.3.64, measured; OneTrainer#885, ai-toolkit#67; names of sd-scripts 48d368fa (golden numbers lora_keys.json).
     """
     strangers = lora.strangers
@@ -91,13 +97,15 @@ def keys_of_no_family(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     )
 
 
-@rule("LOR004", "families-mixed", "error")
+@rule("LOR004", "families-mixed", "error", since="0.2")
 def families_mixed(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     """The file holds modules of two model families.
 
     Why: over either base a part of it finds no place and is skipped silently. It comes from merging LoRAs of different families.
     Found by: modules that only one family has, for more than one family.
     Do: merge only LoRAs of one family; use the files that it was made of.
+    Fault: a merge of an SD 1.5 and an SDXL LoRA
+    Instead: LoRAs of one family merged
     Source: ComfyUI 0.3.64, measured (unknown keys are skipped).
     """
     if len(lora.only_in) < 2 or lora.is_for_another_model:
@@ -111,7 +119,7 @@ def families_mixed(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     )
 
 
-@rule("LOR005", "named-as-another-family", "error")
+@rule("LOR005", "named-as-another-family", "error", since="0.2")
 def named_as_another_family(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     """The file's name or metadata name another family than its tensors do.
 
@@ -120,6 +128,8 @@ def named_as_another_family(lora: LoraFacts, report: Report) -> Iterator[Finding
     Found by: the family of the modules against ss_base_model_version and modelspec.architecture (error), and against words
     in the file's name such as sd15, v1-5, XL, SDXL, Pony, Illustrious (warning).
     Do: trust the tensors. Rename the file, or write its metadata anew.
+    Fault: `fox_sd15.safetensors` whose tensors are SDXL's
+    Instead: `fox_sdxl.safetensors`
     Source: ComfyUI 0.3.64, measured; field notes of a character LoRA (an “XL” base that is SD 1.5).
     """
     from maquette.families.lora_names import family_of_name
@@ -144,7 +154,7 @@ def named_as_another_family(lora: LoraFacts, report: Report) -> Iterator[Finding
         )
 
 
-@rule("LOR006", "sizes-of-another-model", "warning")
+@rule("LOR006", "sizes-of-another-model", "warning", since="0.2")
 def sizes_of_another_model(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     """Modules are named like a known family's but have other sizes.
 
@@ -153,6 +163,8 @@ def sizes_of_another_model(lora: LoraFacts, report: Report) -> Iterator[Finding]
     Found by: input and output size of each module against the family's published model. A hint when more than half differ
     (made for a model of its own), else a warning.
     Do: load it over the very base that it was trained on.
+    Fault: SD 1.5 names with the text width 1024 of SD 2
+    Instead: the base that it was trained on
     Source: ComfyUI 0.3.64, measured (“ERROR lora”); published sizes of SD 1.x, SD 2.x, SDXL.
     """
     misfits = lora.misfits
@@ -180,7 +192,7 @@ def _is_sd2(misfits: Sequence[ModuleFact]) -> bool:
                for module in misfits if module.name.endswith("attn2_to_k"))  # fmt: skip
 
 
-@rule("LOR007", "another-kind-of-adapter", "hint")
+@rule("LOR007", "another-kind-of-adapter", "hint", since="0.2")
 def another_kind(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     """The file is not plain LoRA: DoRA, LoHa, LoKr, OFT.
 
@@ -190,6 +202,8 @@ def another_kind(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     every other program. Maquette's merging and comparing take plain LoRA only.
     Found by: tensors named dora_scale or lora_magnitude_vector; hada_w…, lokr_w…, oft_…, lora_mid, diff.
     Do: compare a picture of the trainer with one of the drawing program before you publish it; train plain LoRA if in doubt.
+    Fault: `….dora_scale`
+    Instead: plain LoRA, or a picture of each program compared
     Source: ComfyUI 0.3.64, read and measured.
     """
     if not lora.adapters:
@@ -213,13 +227,15 @@ def another_kind(lora: LoraFacts, report: Report) -> Iterator[Finding]:
         )
 
 
-@rule("LOR008", "half-a-pair", "error")
+@rule("LOR008", "half-a-pair", "error", since="0.2")
 def half_a_pair(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     """A module lacks one half of its pair, or the halves do not fit each other.
 
     Why: a LoRA module is up · down. With one missing ComfyUI stops with an execution error at the first picture.
     Found by: a module with lora_up but no lora_down or the reverse, or whose ranks differ between the two.
     Do: export it again; the file is damaged or was cut by hand.
+    Fault: `….lora_up.weight` without `….lora_down.weight`
+    Instead: the file exported again
     Source: ComfyUI 0.3.64, measured (missing lora_down: execution_error).
     """
     broken = [module for module in lora.modules if not module.others and not _paired(module)]
@@ -245,7 +261,7 @@ def _paired(module: ModuleFact) -> bool:
     return module.down_shape[0] == module.up_shape[1]
 
 
-@rule("LOR012", "metadata-missing", "hint")
+@rule("LOR012", "metadata-missing", "hint", since="0.2")
 def metadata_missing(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     """The file does not say what it is: no base model version, no rank, no ModelSpec.
 
@@ -253,6 +269,8 @@ def metadata_missing(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     base; a user left a trainer over it. The trigger word is lost with it too.
     Found by: neither ss_base_model_version nor modelspec.architecture, or no ss_network_dim in kohya's layout.
     Do: train with metadata on (no --no_metadata); Maquette writes all of them.
+    Fault: a file saved with `--no_metadata`
+    Instead: the same without that option
     Source: OneTrainer#177; ComfyUI's frontend and A1111, read.
     """
     if not lora.is_lora or lora.problem is not None:
@@ -274,7 +292,7 @@ def metadata_missing(lora: LoraFacts, report: Report) -> Iterator[Finding]:
         )
 
 
-@rule("LOR013", "metadata-too-long", "warning")
+@rule("LOR013", "metadata-too-long", "warning", since="0.2")
 def metadata_too_long(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     """The header is longer than 1 MiB, so ComfyUI does not show the metadata.
 
@@ -282,6 +300,8 @@ def metadata_too_long(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     frequencies of thousands of captions, or a thumbnail, fill a header.
     Found by: the length that the file's first eight bytes state, above 1,048,576.
     Do: save it with fewer tags: Maquette keeps the most frequent ones that fit.
+    Fault: 1.4 MiB of `ss_tag_frequency`
+    Instead: the most frequent tags alone
     Source: ComfyUI 0.3.64, measured.
     """
     if lora.header_bytes > MAX_HEADER_BYTES + 8:
@@ -295,7 +315,7 @@ def metadata_too_long(lora: LoraFacts, report: Report) -> Iterator[Finding]:
         )
 
 
-@rule("LOR018", "no-text-encoder", "hint")
+@rule("LOR018", "no-text-encoder", "hint", since="0.2")
 def no_text_encoder(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     """The file adapts the U-Net alone.
 
@@ -303,6 +323,8 @@ def no_text_encoder(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     means nothing to the text encoder, so a character needs more steps, and the word alone draws less of it.
     Found by: no module of a text encoder in the file, for a family with one text encoder (with two it is usual).
     Do: nothing, if it draws what you want from the bare trigger word. Else train the text encoder too, at half the rate.
+    Fault: `lora_unet_…` alone in an SD 1.5 LoRA
+    Instead: `--text_encoder_lr=5e-5` beside `--unet_lr=1e-4`
     Source: field notes (text encoder 5e-5 beside U-Net 1e-4); sd-scripts' --network_train_unet_only, read.
     """
     from maquette.families.lora_names import lora_modules
@@ -319,7 +341,7 @@ def no_text_encoder(lora: LoraFacts, report: Report) -> Iterator[Finding]:
         )
 
 
-@rule("LOR019", "name-not-usable", "warning")
+@rule("LOR019", "name-not-usable", "warning", since="0.2")
 def name_not_usable(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     """Drawing programs cannot list the file, or cannot be told its name.
 
@@ -328,6 +350,8 @@ def name_not_usable(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     Found by: the ending is not .safetensors, the name begins with a dot or is empty, or it holds one of : < > ,
     Do: rename it to letters, digits, - and _, with the ending .safetensors. Give a new release a new name: programs keep the
     old weights of an equal name in memory.
+    Fault: `fox:v1.ckpt`
+    Instead: `fox_v1.safetensors`
     Source: ComfyUI 0.3.64, measured (listing, cached weights); A1111's extra-network syntax, read.
     """
     name = lora.path.name

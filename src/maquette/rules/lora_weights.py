@@ -26,7 +26,7 @@ def some(names: Sequence[str], shown: int = 3) -> str:
     return ", ".join(names[:shown]) + more
 
 
-@rule("LOR009", "alpha-missing", "hint")
+@rule("LOR009", "alpha-missing", "hint", since="0.2")
 def alpha_missing(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     """Modules carry no alpha, so drawing programs use a scale of one.
 
@@ -35,6 +35,8 @@ def alpha_missing(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     alpha beside the tensors, where ComfyUI does not look (a warning when that says another scale than one).
     Found by: LoRA pairs without an `.alpha` tensor; alpha in metadata (lora_adapter_metadata, ss_network_alpha) against the rank.
     Do: export in kohya's layout, which writes alpha; or draw at strength × alpha / rank.
+    Fault: lora_down and lora_up without `.alpha`
+    Instead: `….alpha` with the value it was trained with
     Source: ComfyUI 0.3.64, read; sd-scripts 48d368fa.
     """
     without = [
@@ -69,7 +71,7 @@ def _told_scale(lora: LoraFacts, module: ModuleFact) -> float | None:
     return round(alpha / module.rank, 6) if alpha is not None and module.rank else None
 
 
-@rule("LOR010", "alpha-odd", "warning")
+@rule("LOR010", "alpha-odd", "warning", since="0.2")
 def alpha_odd(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     """An alpha is zero, no number, negative, or above the rank.
 
@@ -78,6 +80,8 @@ def alpha_odd(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     Found by: each module's alpha; an error when it is zero, negative or no number, a warning when it exceeds the rank.
     Do: export again, or train with alpha of half the rank. A merged or resized file may carry such alphas rightly: look at
     what it draws.
+    Fault: alpha 0
+    Instead: alpha 16 at rank 32
     Source: sd-scripts 48d368fa (scale = alpha / rank); field notes (16 at rank 32; 32 at rank 64).
     """
     told = [(module, module.alpha) for module in lora.modules if module.alpha is not None]
@@ -102,7 +106,7 @@ def alpha_odd(lora: LoraFacts, report: Report) -> Iterator[Finding]:
             )
 
 
-@rule("LOR011", "ranks-mixed", "hint")
+@rule("LOR011", "ranks-mixed", "hint", since="0.2")
 def ranks_mixed(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     """Modules have different ranks.
 
@@ -110,6 +114,8 @@ def ranks_mixed(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     training with --network_dim of one number fails.
     Found by: more than one rank among the linear and 1×1 modules; 3×3 convolutions may have their own (conv_dim).
     Do: continue its training with --dim_from_weights; merge by a tool that reads each module's rank.
+    Fault: rank 2 in the text encoder, 4 in the U-Net
+    Instead: `--dim_from_weights` when training goes on
     Source: sd-scripts 48d368fa, read (dim_from_weights, resize_lora.py).
     """
     ranks = Counter(
@@ -125,7 +131,7 @@ def ranks_mixed(lora: LoraFacts, report: Report) -> Iterator[Finding]:
         )
 
 
-@rule("LOR014", "weights-not-finite", "error")
+@rule("LOR014", "weights-not-finite", "error", since="0.2")
 def weights_not_finite(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     """Weights are NaN or infinite: every picture drawn with the file is black or noise.
 
@@ -134,6 +140,8 @@ def weights_not_finite(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     Found by: every value of lora_down and lora_up.
     Do: use a checkpoint from before the loss became NaN; train again with a lower learning rate or in bf16; save as fp32 if
     only the saved precision is too small.
+    Fault: NaN in `lora_up`
+    Instead: the checkpoint before the loss became NaN
     Source: field notes of a character LoRA (NaN loss: it learns nothing); diffusers#7563.
     """
     bad = [module for module in lora.modules if not (module.down_finite and module.up_finite)]
@@ -146,7 +154,7 @@ def weights_not_finite(lora: LoraFacts, report: Report) -> Iterator[Finding]:
         )
 
 
-@rule("LOR015", "learned-nothing", "error")
+@rule("LOR015", "learned-nothing", "error", since="0.2")
 def learned_nothing(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     """Modules are still at their start: up is all zero, so they change nothing.
 
@@ -156,6 +164,8 @@ def learned_nothing(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     Found by: lora_up without a single value other than zero, where the text layers that clip skip leaves out do not count. An
     error when all modules are so, else a warning.
     Do: see that the learning rates of both parts are above zero and that the file is not the one saved at step 0.
+    Fault: every `lora_up` zero
+    Instead: a file saved after learning began, at rates above 0
     Source: sd-scripts 48d368fa, measured (clip skip 2: six modules saved with up = 0).
     """
     zero = [module for module in lora.modules if module.up_zero]
@@ -198,13 +208,15 @@ def _left_out_by_clip_skip(lora: LoraFacts, module: ModuleFact) -> bool:
     return module.text_layer > max(layers) - left_out
 
 
-@rule("LOR016", "double-size", "hint")
+@rule("LOR016", "double-size", "hint", since="0.2")
 def double_size(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     """The weights are stored in float32: twice the size for no visible gain.
 
     Why: drawing programs compute in half precision anyway. A rank-32 LoRA of SD 1.5 takes 72 MB in float32 and 36 MB in fp16.
     Found by: more than half of the bytes are F32 or F64.
     Do: save with --save_precision=fp16 (or bf16); keep float32 only to train it further.
+    Fault: `--save_precision=float`
+    Instead: `--save_precision=fp16`
     Source: field notes of a character LoRA (72 MB a checkpoint with --save_precision=float).
     """
     total = sum(lora.dtypes.values())
@@ -218,7 +230,7 @@ def double_size(lora: LoraFacts, report: Report) -> Iterator[Finding]:
         )
 
 
-@rule("LOR017", "weights-exploded", "warning")
+@rule("LOR017", "weights-exploded", "warning", since="0.2")
 def weights_exploded(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     """A module changes its layer by more than the layer's own weights: it replaces rather than adapts.
 
@@ -228,6 +240,8 @@ def weights_exploded(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     Found by: the Frobenius norm of each module's change against √(outputs / 3), which is 10 for 320 and 21 for 1,280 outputs
     (weights uniform within ±1/√fan-in).
     Do: use an earlier checkpoint, or draw at a lower strength; train again at a lower rate, or with --scale_weight_norms=1.
+    Fault: one module that changes its layer by 200 times its weights
+    Instead: an earlier checkpoint, or a lower rate
     Source: norm of PyTorch's default initialisation; sd-scripts' scale_weight_norms, read.
     """
     large = [
@@ -246,7 +260,7 @@ def weights_exploded(lora: LoraFacts, report: Report) -> Iterator[Finding]:
         )
 
 
-@rule("LOR020", "metadata-contradict-tensors", "warning")
+@rule("LOR020", "metadata-contradict-tensors", "warning", since="0.2")
 def metadata_contradict(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     """Rank or alpha in the metadata are not those of the tensors.
 
@@ -255,6 +269,8 @@ def metadata_contradict(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     Found by: ss_network_dim against the most frequent rank of linear modules, ss_network_alpha against their alpha. Files with
     several ranks are not compared, nor are alphas that a merge folded into the weights (alpha = rank).
     Do: trust the tensors; write the metadata anew when you save it.
+    Fault: `ss_network_dim` 32 for tensors of rank 4
+    Instead: `ss_network_dim` 4
     Source: sd-scripts 48d368fa, read (ss_network_dim, resize_lora.py).
     """
     plain = [module for module in lora.modules if module.rank and not module.is_conv3x3 and not module.others]

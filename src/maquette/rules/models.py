@@ -34,7 +34,7 @@ def _script_spec(request: TrainingRequest) -> FamilySpec | None:
     return next((spec for spec in specs if request.script in spec.training_scripts), None)
 
 
-@rule("MOD001", "script-of-another-family", "error")
+@rule("MOD001", "script-of-another-family", "error", since="0.2")
 def script_of_another_family(request: TrainingRequest, info: ModelInfo, report: Report) -> Iterator[Finding]:
     """The training script is for another family than the base model's tensors.
 
@@ -43,6 +43,8 @@ def script_of_another_family(request: TrainingRequest, info: ModelInfo, report: 
     Found by: the names of the tensors in the file (`cond_stage_model` is SD 1.x, `conditioner.embedders` SDXL) against the
     script's name.
     Do: Use the script of the base's family, and its resolution, or another base.
+    Fault: `sdxl_train_network.py` on an SD 1.5 file
+    Instead: `train_network.py`
     Source: field notes of a character LoRA on Apple silicon (discovery 1: header inspection, 2.0 GB against 6 to 7 GB).
     """
     meant, real = _script_spec(request), spec_of(info)
@@ -56,7 +58,7 @@ def script_of_another_family(request: TrainingRequest, info: ModelInfo, report: 
     )
 
 
-@rule("MOD002", "name-of-another-family", "hint")
+@rule("MOD002", "name-of-another-family", "hint", since="0.2")
 def name_of_another_family(
     request: TrainingRequest, info: ModelInfo | None, report: Report
 ) -> Iterator[Finding]:
@@ -68,6 +70,8 @@ def name_of_another_family(
     at hand. Only tensors prove what it is.
     Do: Nothing, where file and script agree; remember it when drawing. Where the file is not here, look into it first:
     `maquette check BASE.safetensors`.
+    Fault: `dreamXL.safetensors` that holds SD 1.5
+    Instead: nothing, once you know; draw with the family it is
     Source: field notes of a character LoRA on Apple silicon (AnythingXL_inkBase.safetensors).
     """
     base = request.base or (info.path if info is not None else "")
@@ -89,7 +93,7 @@ def name_of_another_family(
     yield report(request.file, request.said("base"), message, remedy)
 
 
-@rule("MOD003", "resolution-below-family", "warning")
+@rule("MOD003", "resolution-below-family", "warning", since="0.2")
 def resolution_below_family(
     request: TrainingRequest, info: ModelInfo, facts: DatasetFacts | None, report: Report
 ) -> Iterator[Finding]:
@@ -100,6 +104,8 @@ def resolution_below_family(
     Found by: the square root of width × height against the resolution that the model states, or its family's (512 for SD
     1.x, 1024 for SDXL). A warning below 72 % of it (512 on SDXL), a hint up to 95 % (768 on SDXL).
     Do: Train at the native resolution, with gradient checkpointing and cached latents if memory is short; 768 next.
+    Fault: `--resolution=512,512` on SDXL
+    Instead: `--resolution=1024,1024`
     Source: field notes of film-frame LoRAs (SDXL at 1024 on 16 GB, 768 if it does not fit); SDXL's paper.
     """
     for place, width, height in _resolutions(request, facts):
@@ -117,7 +123,7 @@ def resolution_below_family(
         )
 
 
-@rule("MOD004", "resolution-above-family", "warning")
+@rule("MOD004", "resolution-above-family", "warning", since="0.2")
 def resolution_above_family(
     request: TrainingRequest, info: ModelInfo, facts: DatasetFacts | None, report: Report
 ) -> Iterator[Finding]:
@@ -128,6 +134,8 @@ def resolution_above_family(
     Found by: the square root of width × height against the model's own resolution: a hint from 120 % (640 or 768 px on SD
     1.5, which many models stand), a warning from 160 % (1024 px).
     Do: Train at the native resolution, or take a base model that is made for the larger one.
+    Fault: `--resolution=1024,1024` on SD 1.5
+    Instead: `--resolution=512,512`
     Source: field notes of film-frame LoRAs (512 for SD 1.5, 1024 for SDXL); SD 1.5's model card.
     """
     for place, width, height in _resolutions(request, facts):
@@ -157,7 +165,7 @@ def _resolutions(request: TrainingRequest, facts: DatasetFacts | None) -> Iterat
         yield (request.said("resolution_wh"), *request.resolution_wh)
 
 
-@rule("MOD005", "clip-skip-against-family", "warning")
+@rule("MOD005", "clip-skip-against-family", "warning", since="0.2")
 def clip_skip_against_family(request: TrainingRequest, info: ModelInfo, report: Report) -> Iterator[Finding]:
     """The clip skip is not the one that the base model is used with.
 
@@ -167,6 +175,8 @@ def clip_skip_against_family(request: TrainingRequest, info: ModelInfo, report: 
     Found by: any other clip_skip than 2 on a family whose clip skip is fixed (an error in Maquette), none or 1 on an SD 1.x
     base with an anime model's name (a hint), 3 or more elsewhere.
     Do: Leave it out for SDXL; use 2 for anime models of SD 1.5, 1 for others; draw with the same value.
+    Fault: `--clip_skip=4`
+    Instead: `--clip_skip=2` for anime models of SD 1.5, 1 for others
     Source: field notes of a character LoRA on an Anything model (clip skip 2 in training and drawing); sd-scripts 48d368fa:
     'clip_skip will be unexpected' on SDXL.
     """
@@ -198,7 +208,7 @@ def clip_skip_against_family(request: TrainingRequest, info: ModelInfo, report: 
         )
 
 
-@rule("MOD006", "prediction-against-model", "error")
+@rule("MOD006", "prediction-against-model", "error", since="0.2")
 def prediction_against_model(request: TrainingRequest, info: ModelInfo, report: Report) -> Iterator[Finding]:
     """A v-prediction model is trained as if it predicted noise, or the reverse.
 
@@ -208,6 +218,8 @@ def prediction_against_model(request: TrainingRequest, info: ModelInfo, report: 
     `ztsnr` against --zero_terminal_snr (a warning). Where a file says nothing it counts as noise-predicting, so the reverse
     is a warning. Maquette reads it from the file and is never wrong about it.
     Do: Add `--v_parameterization` (and `--zero_terminal_snr` where the model was trained so), or remove it.
+    Fault: a v-prediction base without `--v_parameterization`
+    Instead: `--v_parameterization`
     Source: sd-scripts 48d368fa (v_parameterization is never detected); the markers that v-prediction models of SDXL carry.
     """
     if request.trainer != "sd-scripts":
@@ -240,7 +252,7 @@ def prediction_against_model(request: TrainingRequest, info: ModelInfo, report: 
         )
 
 
-@rule("MOD007", "settings-of-another-family", "warning")
+@rule("MOD007", "settings-of-another-family", "warning", since="0.2")
 def settings_of_another_family(
     request: TrainingRequest, info: ModelInfo, report: Report
 ) -> Iterator[Finding]:
@@ -251,6 +263,8 @@ def settings_of_another_family(
     Found by: --v2 (an error); more text encoder rates than the base has encoders; cached text encoder outputs with a base
     of one encoder.
     Do: Remove the setting.
+    Fault: `--v2` on SD 1.5
+    Instead: the command without it
     Source: sd-scripts 48d368fa (train_network.py, sdxl_train_network.py, library/sdxl_train_util.py).
     """
     spec = spec_of(info)
@@ -283,7 +297,7 @@ def settings_of_another_family(
         )
 
 
-@rule("MOD008", "base-against-style", "hint")
+@rule("MOD008", "base-against-style", "hint", since="0.2")
 def base_against_style(
     request: TrainingRequest,
     info: ModelInfo,
@@ -300,6 +314,8 @@ def base_against_style(
     cartoon, flat and the like.
     Do: Draw samples at the first checkpoint. If they are photographs after a fifth of the steps, stop and take a base that
     already draws the style, or SDXL with a higher rank; more epochs did not help.
+    Fault: pixel art on `v1-5-pruned.safetensors`
+    Instead: a base made for drawings, and samples at the first checkpoint
     Source: field notes of a pixel-art LoRA (SD 1.5: complete failure in nine of nine epochs).
     """
     if not is_plain_base(spec_of(info), request.base or info.path):

@@ -16,7 +16,7 @@ Conflict = tuple[str, str, str]
 """(where, what is wrong, what to do)"""
 
 
-@rule("SET012", "conflicting-options", "error")
+@rule("SET012", "conflicting-options", "error", since="0.2")
 def conflicting_options(request: TrainingRequest, report: Report) -> Iterator[Finding]:
     """Two options exclude each other: the run would stop, most of the time after everything was loaded.
 
@@ -29,6 +29,8 @@ def conflicting_options(request: TrainingRequest, report: Report) -> Iterator[Fi
     v_parameterization; persistent data loader workers with none; samples every N steps without prompts; buckets that exclude
     the resolution. In Maquette: steps with epochs, conv_alpha without conv_rank, cache_folder without cache_latents.
     Do: What the message says.
+    Fault: `--cache_latents --random_crop`
+    Instead: `--cache_latents`
     Source: sd-scripts 48d368fa (train_network.py, sdxl_train_network.py, library/train_util.py); sd-scripts#886.
     """
     found = _sd_scripts_conflicts(request) if is_sd_scripts(request) else _maquette_conflicts(request)
@@ -170,7 +172,7 @@ def _other_conflicts(request: TrainingRequest) -> Iterator[Conflict]:
             )
 
 
-@rule("SET013", "conflicting-schedule", "error")
+@rule("SET013", "conflicting-schedule", "error", since="0.2")
 def conflicting_schedule(request: TrainingRequest, report: Report) -> Iterator[Finding]:
     """The learning rate's schedule and its parameters exclude each other.
 
@@ -180,6 +182,8 @@ def conflicting_schedule(request: TrainingRequest, report: Report) -> Iterator[F
     Found by: a warm-up with constant (or a scheduler of another library); in Maquette also constant_with_warmup without
     warm-up, cycles without cosine_with_restarts, a power without polynomial.
     Do: Use constant_with_warmup for a warm-up, cosine_with_restarts for cycles.
+    Fault: `--lr_scheduler=constant --lr_warmup_steps=100`
+    Instead: `--lr_scheduler=constant_with_warmup --lr_warmup_steps=100`
     Source: sd-scripts 48d368fa, library/train_util.py (get_scheduler_fix).
     """
     name = request.value("scheduler") or "constant"
@@ -217,7 +221,7 @@ def _without_effect_on_schedule(request: TrainingRequest) -> Iterator[Conflict]:
         yield place, given, "Use polynomial, or remove it."
 
 
-@rule("SET014", "overruled-options", "warning")
+@rule("SET014", "overruled-options", "warning", since="0.2")
 def overruled_options(request: TrainingRequest, report: Report) -> Iterator[Finding]:
     """An option has no effect, because another one overrules it.
 
@@ -227,6 +231,8 @@ def overruled_options(request: TrainingRequest, report: Report) -> Iterator[Find
     schedule-free optimizer; samples by steps beside samples by epochs; zero_terminal_snr without v_parameterization, which
     trains towards the wrong target at the last timestep.
     Do: Remove what has no effect, or what overrules it.
+    Fault: `--xformers --sdpa`
+    Instead: `--sdpa`
     Source: sd-scripts 48d368fa (train_network.py, library/train_util.py).
     """
     if not is_sd_scripts(request):
@@ -264,7 +270,7 @@ def _overruled(request: TrainingRequest) -> Iterator[Conflict]:
         )
 
 
-@rule("SET015", "unreadable-value", "error")
+@rule("SET015", "unreadable-value", "error", since="0.2")
 def unreadable_value(request: TrainingRequest, report: Report) -> Iterator[Finding]:
     """A value or line cannot be what the trainer needs there.
 
@@ -274,6 +280,8 @@ def unreadable_value(request: TrainingRequest, report: Report) -> Iterator[Findi
     Found by: the kind of value that each option of sd-scripts takes, from a command line (text, converted) or a --config_file
     (taken as it is).
     Do: What the message says: `resolution = "512,512"` in a --config_file, `resolution = 512` in a dataset TOML.
+    Fault: `resolution = 512` in a --config_file
+    Instead: `resolution = "512,512"`
     Source: field notes of a pixel-art LoRA ('TOML format error'); sd-scripts 48d368fa (prepare_dataset_args);
     sd-scripts#952, SimpleTuner#988 (resolution parsing).
     """
@@ -282,7 +290,7 @@ def unreadable_value(request: TrainingRequest, report: Report) -> Iterator[Findi
         yield report(request.file, problem.where, message[:1].upper() + message[1:], problem.remedy)
 
 
-@rule("SET016", "unknown-option", "error")
+@rule("SET016", "unknown-option", "error", since="0.2")
 def unknown_option(request: TrainingRequest, report: Report) -> Iterator[Finding]:
     """An option does not exist: misspelt, of another trainer, or of another version.
 
@@ -291,6 +299,8 @@ def unknown_option(request: TrainingRequest, report: Report) -> Iterator[Finding
     Found by: the options of train_network.py and sdxl_train_network.py; options of other scripts are not judged. An error on a
     command line, a warning in a TOML.
     Do: Correct the name; the nearest one is named.
+    Fault: `--learnig_rate=1e-4`
+    Instead: `--learning_rate=1e-4`
     Source: sd-scripts 48d368fa (196 options); kohya_ss#3264 (settings dropped in silence).
     """
     for option in request.unknown_options:
@@ -312,13 +322,15 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-@rule("SET017", "repeated-option", "warning")
+@rule("SET017", "repeated-option", "warning", since="0.2")
 def repeated_option(request: TrainingRequest, report: Report) -> Iterator[Finding]:
     """An option is given more than once: the last one counts.
 
     Why: Long commands grow by copying, and the value that is read first is not the one in force.
     Found by: the same option twice in one command or one --config_file.
     Do: Keep one.
+    Fault: `--seed=1 … --seed=2`
+    Instead: `--seed=2`
     Source: sd-scripts 48d368fa (Python's argparse: the last value wins).
     """
     for option in dict.fromkeys(request.repeated_options):
@@ -327,7 +339,7 @@ def repeated_option(request: TrainingRequest, report: Report) -> Iterator[Findin
         )
 
 
-@rule("SET022", "v-loss-scaled", "warning")
+@rule("SET022", "v-loss-scaled", "warning", since="0.2")
 def v_loss_scaled(request: TrainingRequest, report: Report) -> Iterator[Finding]:
     """The v-prediction loss is scaled like a noise loss on a model with zero terminal SNR.
 
@@ -335,6 +347,8 @@ def v_loss_scaled(request: TrainingRequest, report: Report) -> Iterator[Finding]
     bright pictures.
     Found by: scale_v_pred_loss_like_noise_pred together with zero_terminal_snr.
     Do: Remove --scale_v_pred_loss_like_noise_pred; --min_snr_gamma=5 does what it was meant for.
+    Fault: `--zero_terminal_snr --scale_v_pred_loss_like_noise_pred`
+    Instead: `--zero_terminal_snr --min_snr_gamma=5`
     Source: sd-scripts#673 (such a model could not learn black in five million samples, and learned it at once without),
     sd-scripts#934, sd-scripts#1715.
     """

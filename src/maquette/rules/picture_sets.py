@@ -25,7 +25,7 @@ SMOOTHED_COLOURS = 1024
 SIZE_TOLERANCE = 0.01
 
 
-@rule("PIC014", "no-face", "error")
+@rule("PIC014", "no-face", "error", since="0.2")
 def no_face(
     facts: DatasetFacts, identity: IdentityFacts, profile: Profile, report: Report
 ) -> Iterator[Finding]:
@@ -36,6 +36,8 @@ def no_face(
     Found by: `maquette curate` having looked for faces and found none, for subjects of kind character or person. Not
         where the caption says that none shows (back view, from behind).
     Do: crop again so that the face is in, say the view in the caption, or set the picture aside.
+    Fault: a character's picture in which no face was found
+    Instead: `back view` in the caption, or another crop
     Source: SceneWorks sc-6541: errors for missing faces; crops centred on the face raised identity 0.156 to 0.285.
     """
     if identity.faces is None or not profile.has_face:
@@ -52,7 +54,7 @@ def no_face(
             )
 
 
-@rule("PIC015", "another-subject", "error")
+@rule("PIC015", "another-subject", "error", since="0.2")
 def another_subject(facts: DatasetFacts, identity: IdentityFacts, report: Report) -> Iterator[Finding]:
     """A picture shows somebody or something else than the references do.
 
@@ -60,6 +62,8 @@ def another_subject(facts: DatasetFacts, identity: IdentityFacts, report: Report
     Found by: `maquette curate` having compared each picture with the references; its likeness lies below the threshold
         (0.75 unless set otherwise). Pictures that were not compared are no finding.
     Do: look at the picture; remove it, or add a reference of that view if it is the subject after all.
+    Fault: another dog among the pictures of yours
+    Instead: its pictures taken out
     Source: the threshold of 0.75 in the field notes of a film-character LoRA; SceneWorks sc-6541: errors for a wrong person.
     """
     for path, _ in sound(facts):
@@ -74,7 +78,7 @@ def another_subject(facts: DatasetFacts, identity: IdentityFacts, report: Report
             )
 
 
-@rule("PIC016", "same-picture", "warning")
+@rule("PIC016", "same-picture", "warning", since="0.2", repair="safe")
 def same_picture(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     """The same file is there more than once.
 
@@ -83,6 +87,8 @@ def same_picture(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     Found by: the same SHA-256 of the whole file, across all folders that are trained on.
     Do: keep one, and raise its folder's repeats if it should count more. `--fix` sets copies aside whose caption is the
         same.
+    Fault: `fox.png` and `fox (1).png`, byte for byte the same
+    Instead: one of them
     Source: two subfolders with the same pictures, 406 instead of 203, in the field notes of a pixel-portrait LoRA.
     """
     groups: dict[str, list[Path]] = {}
@@ -104,7 +110,7 @@ def same_picture(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     )
 
 
-@rule("PIC017", "near-duplicates", "warning")
+@rule("PIC017", "near-duplicates", "warning", since="0.2")
 def near_duplicates(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     """Several pictures show nearly the same: neighbouring frames, or one picture saved in two sizes.
 
@@ -114,6 +120,8 @@ def near_duplicates(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
         pixel further apart than 40 (of 255). Another pose, or the same portrait with a crown or glasses added, exceeds
         that.
     Do: keep the best of each group, or let `maquette curate` choose.
+    Fault: frames 101 to 108 of one movement
+    Instead: the best of them
     Source: SceneWorks sc-6541; thresholds measured on 51 photographs and 203 pixel portraits, none of which they call
         alike, while copies at other sizes and JPEG qualities are found in 98 of 100 cases.
     """
@@ -137,7 +145,7 @@ def near_duplicates(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     )
 
 
-@rule("PIC018", "mirrored-pair", "error")
+@rule("PIC018", "mirrored-pair", "error", since="0.2", repair="decides")
 def mirrored_pair(facts: DatasetFacts, profile: Profile | None, report: Report) -> Iterator[Finding]:
     """A picture is the mirror image of another one.
 
@@ -150,6 +158,8 @@ def mirrored_pair(facts: DatasetFacts, profile: Profile | None, report: Report) 
         names asymmetric details, a warning where the captions of the pair name a side, else a hint.
     Do: remove the mirrored ones; `--fix` sets aside those whose name says which one it is (`*_flip.png`) and their
         captions.
+    Fault: `fox.png` and `fox_flip.png` of a character with one glove
+    Instead: `fox.png`
     Source: field notes of a character LoRA, whose team deleted 8 flipped pairs before its second training;
         benchmarks/dataset_claims.py.
     """
@@ -180,7 +190,7 @@ def mirrored_pair(facts: DatasetFacts, profile: Profile | None, report: Report) 
     )
 
 
-@rule("PIC019", "uneven-pixel-art", "warning")
+@rule("PIC019", "uneven-pixel-art", "warning", since="0.2")
 def uneven_pixel_art(facts: DatasetFacts, profile: Profile | None, report: Report) -> Iterator[Finding]:
     """Pixel art is not on an even grid: smoothed, saved as JPEG, mixed in pixel size, or enlarged by a small fraction.
 
@@ -191,6 +201,8 @@ def uneven_pixel_art(facts: DatasetFacts, profile: Profile | None, report: Repor
         smaller than 10 px that are not whole pixels. 24 cells on 512 px are 21.33 px each, 21 or 22 in fact: the
         difference of a twentieth does not count.
     Do: enlarge the original again by a whole factor with nearest neighbour, and save it as PNG.
+    Fault: pixel art saved as JPEG
+    Instead: the original enlarged by 8 with nearest neighbour, as PNG
     Source: measured on 203 pixel portraits on a 24×24 grid: 201 exact, two with 0.5 and 0.6 % of steps off it.
     """
     pictures = sound(facts)
@@ -227,7 +239,7 @@ def uneven_pixel_art(facts: DatasetFacts, profile: Profile | None, report: Repor
     )
 
 
-@rule("PIC020", "resized-pixel-art", "hint")
+@rule("PIC020", "resized-pixel-art", "hint", since="0.2")
 def resized_pixel_art(
     facts: DatasetFacts, request: TrainingRequest | None, report: Report
 ) -> Iterator[Finding]:
@@ -238,6 +250,8 @@ def resized_pixel_art(
     Found by: pictures on a pixel grid whose area differs by more than 1 % along a side from the resolution that the
         settings or the dataset TOML ask for.
     Do: train at the pictures' own size, or enlarge them yourself with nearest neighbour to the size trained at.
+    Fault: pixel art of 512 px trained at 576
+    Instead: `--resolution=512,512`
     Source: a pixel-portrait project whose pictures of 512 px trained well at 512 and badly at 1024 (ten other settings
         had changed too); sd-scripts 48d368fa resizes with Lanczos (measured).
     """
@@ -262,7 +276,7 @@ def resized_pixel_art(
     )
 
 
-@rule("PIC021", "few-pictures", "hint")
+@rule("PIC021", "few-pictures", "hint", since="0.2")
 def few_pictures(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     """There are fewer than five pictures.
 
@@ -271,6 +285,8 @@ def few_pictures(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     Found by: counting the different pictures of the subject.
     Do: add pictures of other views, poses and backgrounds (15 to 25 are usual for a character), or train few steps and
         compare early checkpoints.
+    Fault: four pictures
+    Instead: 15 to 25 of other views, poses and backgrounds
     Source: 15 to 25 pictures in the field notes of two character LoRAs; the DreamBooth paper works with 3 to 5.
     """
     number = len({measures.sha256 for _, measures in sound(facts)})

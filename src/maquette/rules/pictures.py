@@ -36,7 +36,7 @@ NOISY = 8.0
 CUT_EDGE, CUT_SHARES = 0.12, (0.06, 0.6)
 
 
-@rule("PIC001", "unreadable-picture", "error")
+@rule("PIC001", "unreadable-picture", "error", since="0.2")
 def unreadable_picture(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     """A file that should be a picture cannot be read as one.
 
@@ -45,6 +45,8 @@ def unreadable_picture(facts: DatasetFacts, report: Report) -> Iterator[Finding]
         a picture with 16 bits a channel are the usual ones.
     Found by: reading and decoding every file, of regularization pictures too. Each file is a finding of its own.
     Do: replace the file by the real picture, or remove it and its caption.
+    Fault: `fox.png` that is a web page
+    Instead: the picture itself
     Source: kohya_ss#1574, a bad picture found in the middle of caching.
     """
     for each in unsound(facts):
@@ -54,7 +56,7 @@ def unreadable_picture(facts: DatasetFacts, report: Report) -> Iterator[Finding]
             yield report(each.path, "", f"{each.path.name} is {problem.given}.", problem.remedy)
 
 
-@rule("PIC002", "damaged-picture", "error")
+@rule("PIC002", "damaged-picture", "error", since="0.2")
 def damaged_picture(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     """A picture file is damaged, or ends before the picture does.
 
@@ -62,6 +64,8 @@ def damaged_picture(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
         grey half when their library is told to tolerate it.
     Found by: decoding every picture to its last pixel and checking a PNG's checksums, of regularization pictures too.
     Do: copy or download the file again.
+    Fault: `fox.jpg`, cut off by a broken download
+    Instead: the file downloaded again
     Source: kohya_ss#1574; Pillow refuses such files unless LOAD_TRUNCATED_IMAGES is set.
     """
     for each in unsound(facts):
@@ -70,7 +74,7 @@ def damaged_picture(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
             yield report(each.path, "", f"{each.path.name} is {problem.given}.", problem.remedy)
 
 
-@rule("PIC003", "small-picture", "warning")
+@rule("PIC003", "small-picture", "warning", since="0.2")
 def small_picture(facts: DatasetFacts, request: TrainingRequest | None, report: Report) -> Iterator[Finding]:
     """A picture has fewer pixels than it is trained at.
 
@@ -81,6 +85,8 @@ def small_picture(facts: DatasetFacts, request: TrainingRequest | None, report: 
         hint. Enlarged pixel art is `resized-pixel-art` instead.
     Do: find a larger original, leave the picture out, or train at a lower resolution. Enlarge pixel art yourself, by a
         whole factor and without smoothing.
+    Fault: 300 × 300 px trained at 512
+    Instead: a larger original, or `--resolution=256,256`
     Source: sd-scripts 48d368fa enlarges with Lanczos (measured); "Minimum Resolution 512" in the field notes of a
         film-character LoRA.
     """
@@ -113,7 +119,7 @@ def small_picture(facts: DatasetFacts, request: TrainingRequest | None, report: 
         )
 
 
-@rule("PIC004", "extreme-shape", "warning")
+@rule("PIC004", "extreme-shape", "warning", since="0.2")
 def extreme_shape(facts: DatasetFacts, request: TrainingRequest | None, report: Report) -> Iterator[Finding]:
     """A picture is so long or so tall that much of it is cut off or squeezed into a rare bucket.
 
@@ -122,6 +128,8 @@ def extreme_shape(facts: DatasetFacts, request: TrainingRequest | None, report: 
         nearest one, and sit alone in it, which makes batches uneven.
     Found by: where buckets are off, more than 30 % of the picture outside the crop; else sides beyond 3:1.
     Do: turn buckets on (--enable_bucket), or crop such pictures yourself around the subject.
+    Fault: 2000 × 400 px without buckets
+    Instead: `--enable_bucket`, or a crop around the subject
     Source: sd-scripts 48d368fa, whose enable_bucket is off unless asked for (read and measured).
     """
     without_buckets = has_buckets(facts, request) is False
@@ -153,7 +161,7 @@ def extreme_shape(facts: DatasetFacts, request: TrainingRequest | None, report: 
     )
 
 
-@rule("PIC005", "blank-picture", "error")
+@rule("PIC005", "blank-picture", "error", since="0.2", repair="safe")
 def blank_picture(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     """A picture is black, white or of one colour.
 
@@ -162,6 +170,8 @@ def blank_picture(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     Found by: a standard deviation of grey values below 2 % of the scale, or 98.5 % of all pixels nearly black or nearly
         white. Line drawings and dark scenes are far from it (the darkest real photograph tried has 11 % and 42 %).
     Do: remove it and its caption; `--fix` sets both aside.
+    Fault: a black frame between two scenes
+    Instead: the frame taken out
     Source: "rejected: black frames" in the field notes of a film-character LoRA.
     """
     blank = [path for path, measures in sound(facts) if _is_blank(measures)]
@@ -184,7 +194,7 @@ def _is_blank(measures: Measures) -> bool:
     )
 
 
-@rule("PIC006", "transparent-picture", "warning")
+@rule("PIC006", "transparent-picture", "warning", since="0.2", repair="decides")
 def transparent_picture(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     """Parts of a picture are transparent, and training sees the colour stored behind them.
 
@@ -192,6 +202,8 @@ def transparent_picture(facts: DatasetFacts, report: Report) -> Iterator[Finding
         channel, so a cut-out character is trained on black, with hard fringes that no viewer shows.
     Found by: any pixel that is not fully opaque. An alpha channel that is opaque everywhere is no finding.
     Do: lay the picture on the background you want to train on; `--fix` uses white.
+    Fault: a cut-out with black behind its transparent parts
+    Instead: the cut-out laid on white
     Source: sd-scripts 48d368fa converts with Pillow's convert("RGB"), which drops alpha (measured).
     """
     found = [path for path, measures in sound(facts) if measures.is_transparent]
@@ -205,7 +217,7 @@ def transparent_picture(facts: DatasetFacts, report: Report) -> Iterator[Finding
     )
 
 
-@rule("PIC007", "turned-picture", "error")
+@rule("PIC007", "turned-picture", "error", since="0.2", repair="safe")
 def turned_picture(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     """A picture lies on its side or is mirrored, and only its EXIF data set it right in viewers.
 
@@ -213,6 +225,8 @@ def turned_picture(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
         upright portrait, the LoRA learns a person lying down.
     Found by: an EXIF orientation other than 1.
     Do: save the picture turned; `--fix` does so, with the JPEG's own quality, and removes the note.
+    Fault: a phone's picture with EXIF orientation 6
+    Instead: the picture saved turned
     Source: sd-scripts 48d368fa reads pixels as stored (measured).
     """
     found = [path for path, measures in sound(facts) if measures.is_rotated]
@@ -226,7 +240,7 @@ def turned_picture(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     )
 
 
-@rule("PIC008", "colour-profile", "warning")
+@rule("PIC008", "colour-profile", "warning", since="0.2", repair="safe")
 def colour_profile(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     """A picture's colours are not sRGB, and training takes the numbers as if they were.
 
@@ -234,6 +248,8 @@ def colour_profile(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
         from such pictures is shifted everywhere. Base models are trained on sRGB.
     Found by: the name of the embedded ICC profile being neither sRGB's nor plain grey's, or CMYK channels.
     Do: convert to sRGB; `--fix` does, through the profile where there is one.
+    Fault: a CMYK JPEG from a print shop
+    Instead: the picture converted to sRGB
     Source: sd-scripts 48d368fa converts with Pillow, which ignores profiles (measured); the ICC specification.
     """
     groups: dict[str, list[Path]] = {}
@@ -252,7 +268,7 @@ def colour_profile(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
         )
 
 
-@rule("PIC009", "enlarged-picture", "warning")
+@rule("PIC009", "enlarged-picture", "warning", since="0.2")
 def enlarged_picture(
     facts: DatasetFacts, request: TrainingRequest | None, report: Report
 ) -> Iterator[Finding]:
@@ -264,6 +280,8 @@ def enlarged_picture(
         resolution can show, on a picture that is not blurred outright (that is `blurred-picture`) and not pixel art.
         Threefold enlargements are found in nine of ten cases, twofold ones in one or two; a soft lens looks the same.
     Do: find the original, or leave the picture out when others show the same.
+    Fault: 128 px enlarged to 512
+    Instead: the original
     Source: measured on 51 photographs: untouched ones keep detail to 0.77 or more of their size, threefold enlargements
         to 0.28–0.61.
     """
@@ -288,7 +306,7 @@ def enlarged_picture(
     )
 
 
-@rule("PIC010", "blurred-picture", "warning")
+@rule("PIC010", "blurred-picture", "warning", since="0.2")
 def blurred_picture(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     """A picture is blurred: out of focus, moved, or enlarged many times.
 
@@ -297,6 +315,8 @@ def blurred_picture(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     Found by: the strongest edges, at 512 px along the longer side, rising over more than 3.3 px, with little fine
         contrast (variance of the Laplacian below 120). A soft background behind a sharp subject does not count.
     Do: leave it out if others show the same; keep it if it is the only one of its view.
+    Fault: a picture out of focus
+    Instead: a sharp one of the same view
     Source: SceneWorks sc-6541 (blur's effect is seed noise); measured on 51 photographs: sharp ones reach 2.5 px at most,
         blurred by 2 px they begin at 3.5.
     """
@@ -314,7 +334,7 @@ def _is_blurred(measures: Measures) -> bool:
     return measures.edge_width_px > BLURRED_EDGE_PX and measures.sharpness < BLURRED_SHARPNESS
 
 
-@rule("PIC011", "noisy-picture", "hint")
+@rule("PIC011", "noisy-picture", "hint", since="0.2")
 def noisy_picture(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     """A picture is noisy at the size it is trained at.
 
@@ -322,6 +342,8 @@ def noisy_picture(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     Found by: noise of more than 8 grey values (of 255) in the smoothest parts, at 512 px along the longer side, where
         most of a camera's noise has averaged out. Photographs tried have 0.1 to 1.5.
     Do: reduce the noise or leave the picture out, unless grain is the style.
+    Fault: a picture taken in the dark with heavy grain
+    Instead: the noise reduced, unless grain is the style
     Source: Immerkær, Fast Noise Variance Estimation, 1996; measured on 51 photographs.
     """
     found = {path: m.noise for path, m in sound(facts) if m.noise > NOISY and m.grid_px == 1}
@@ -335,7 +357,7 @@ def noisy_picture(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     )
 
 
-@rule("PIC012", "cut-subject", "warning")
+@rule("PIC012", "cut-subject", "warning", since="0.2")
 def cut_subject(facts: DatasetFacts, profile: Profile | None, report: Report) -> Iterator[Finding]:
     """The frame cuts the subject at the top or on a side.
 
@@ -346,6 +368,8 @@ def cut_subject(facts: DatasetFacts, profile: Profile | None, report: Report) ->
         a pattern of the background. Busts that end at the lower edge are usual framing. Not for styles, nor without a
         profile.
     Do: crop again from the original with the head in it, or say the framing in the caption (close-up, cropped).
+    Fault: a crop that takes half the head off
+    Instead: the whole head, or `close-up` in the caption
     Source: SceneWorks sc-6541 (errors for lost crops).
     """
     if profile is None or profile.kind == "style":
@@ -371,7 +395,7 @@ def _is_cut(measures: Measures) -> bool:
     )
 
 
-@rule("PIC013", "black-bars", "warning")
+@rule("PIC013", "black-bars", "warning", since="0.2")
 def black_bars(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     """Black bars frame a picture.
 
@@ -380,6 +404,8 @@ def black_bars(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     Found by: opposite edges that are black (8 of 255 or less) over at least 2 % of the picture each and end at a straight
         line.
     Do: crop them off.
+    Fault: a film frame with black bars
+    Instead: the frame without them
     Source: measured on the DreamBooth photographs, where cat2 has three padded squares of 33 % black.
     """
     found = {path: m.bars for path, m in sound(facts) if any(m.bars) and not _is_blank(m)}

@@ -31,7 +31,7 @@ WARMUP_SHARE = 0.2
 HIGH_ADAMW_RATE, LOW_ADAMW_RATE, HIGH_LION_RATE = 1e-3, 1e-5, 1e-4
 
 
-@rule("SET002", "rate-against-optimizer", "warning")
+@rule("SET002", "rate-against-optimizer", "warning", since="0.2")
 def rate_against_optimizer(request: TrainingRequest, report: Report) -> Iterator[Finding]:
     """The learning rate is not of the size that this optimizer needs.
 
@@ -42,6 +42,8 @@ def rate_against_optimizer(request: TrainingRequest, report: Report) -> Iterator
     Found by: AdamW from 1e-3, or below 1e-5 (a hint where it was written); Lion from 1e-4; Prodigy and D-Adaptation at 0.1 or
     less, above 2, or with unequal rates; no rate given at all to sd-scripts.
     Do: AdamW 1e-4 (SD 1.5) or 1e-4 to 8e-5 (SDXL), Lion 3e-5, Prodigy 1.0.
+    Fault: `--optimizer_type=Prodigy --learning_rate=1e-4`
+    Instead: `--optimizer_type=Prodigy --learning_rate=1.0`
     Source: field notes (every proven run between 6e-5 and 1.3e-4); sd-scripts 48d368fa (default 2e-6, its warning for
     D-Adaptation at 0.1 or less); the Lion paper (Chen et al. 2023: a rate 3 to 10 times smaller).
     """
@@ -102,7 +104,7 @@ def _adaptive_findings(
         )
 
 
-@rule("SET003", "rate-against-setup", "warning")
+@rule("SET003", "rate-against-setup", "warning", since="0.2")
 def rate_against_setup(
     request: TrainingRequest, schedule: Schedule | None, report: Report
 ) -> Iterator[Finding]:
@@ -115,6 +117,8 @@ def rate_against_setup(
     without accumulation (batches of 8 and more are left alone: it is the effective batch that counts); above 1e-4 with alpha
     / rank of 0.85 and more. One finding names all that hold.
     Do: Lower the rate to 1e-4, or mend what the message names: warm up over 100 steps, accumulate 2.
+    Fault: `--optimizer_type=AdamW8bit --learning_rate=2e-4` without warm-up
+    Instead: `--learning_rate=1e-4 --lr_warmup_steps=100`
     Source: field notes of film-frame LoRAs (safety constraints 1, 4, 5 and 7 of a search over 20 trials).
     """
     rate, optimizer = unet_rate(request), str(request.value("optimizer") or "adamw")
@@ -140,7 +144,7 @@ def rate_against_setup(
         )
 
 
-@rule("SET004", "high-alpha-needs-care", "hint")
+@rule("SET004", "high-alpha-needs-care", "hint", since="0.2")
 def high_alpha_needs_care(
     request: TrainingRequest, schedule: Schedule | None, report: Report
 ) -> Iterator[Finding]:
@@ -151,6 +155,8 @@ def high_alpha_needs_care(
     were used: so a hint.
     Found by: alpha / rank from 0.75 on, short of equal, with AdamW, and at least one of the four missing.
     Do: Use half the rank as alpha, or supply what the message names.
+    Fault: alpha 28 at rank 32 for 400 steps
+    Instead: alpha 16 at rank 32
     Source: field notes of film-frame LoRAs (safety constraint 6).
     """
     ratio, rank = alpha_ratio(request), request.value("rank")
@@ -176,7 +182,7 @@ def high_alpha_needs_care(
         )
 
 
-@rule("SET005", "warm-up-against-steps", "warning")
+@rule("SET005", "warm-up-against-steps", "warning", since="0.2")
 def warm_up_against_steps(
     request: TrainingRequest, schedule: Schedule | None, report: Report
 ) -> Iterator[Finding]:
@@ -187,6 +193,8 @@ def warm_up_against_steps(
     Found by: warm-up steps (a number below 1 is a share of all steps) against the steps of the run: as many or more is an
     error, above 20 % a warning.
     Do: About a tenth of the steps at most; 100 of 1,000.
+    Fault: `--lr_warmup_steps=300` of 1,000
+    Instead: `--lr_warmup_steps=100`
     Source: sd-scripts 48d368fa (the rate of update i is f(i), so the first warm-up step has rate 0); field notes of film-frame
     LoRAs (100 warm-up steps of about 1,030).
     """
@@ -209,7 +217,7 @@ def warm_up_against_steps(
         )
 
 
-@rule("SET006", "restarts-against-epochs", "warning")
+@rule("SET006", "restarts-against-epochs", "warning", since="0.2")
 def restarts_against_epochs(
     request: TrainingRequest, schedule: Schedule | None, report: Report
 ) -> Iterator[Finding]:
@@ -219,6 +227,8 @@ def restarts_against_epochs(
     does that before every picture was seen. The film-frame runs used 2 cycles for 20 epochs and 3 for 18.
     Found by: cosine_with_restarts with more cycles than epochs.
     Do: One cycle for six epochs or more; or plain cosine.
+    Fault: `--lr_scheduler_num_cycles=8` in 5 epochs
+    Instead: `--lr_scheduler_num_cycles=1`
     Source: field notes of film-frame LoRAs ('fewer epochs = fewer restarts') and of a pixel-art LoRA (3 cycles, 10 epochs).
     """
     cycles, epochs = request.value("cycles") or 1, total_epochs(request, schedule)
@@ -232,7 +242,7 @@ def restarts_against_epochs(
     )
 
 
-@rule("SET011", "text-encoder-rate", "warning")
+@rule("SET011", "text-encoder-rate", "warning", since="0.2")
 def text_encoder_rate(request: TrainingRequest, report: Report) -> Iterator[Finding]:
     """The text encoder learns as fast as the U-Net, or faster.
 
@@ -241,6 +251,8 @@ def text_encoder_rate(request: TrainingRequest, report: Report) -> Iterator[Find
     Found by: a text encoder rate above the U-Net's (a warning) or equal to it (a hint), unless the optimizer finds its own
     rate or the text encoder is not trained.
     Do: Half the U-Net's: --text_encoder_lr=5e-5 with --unet_lr=1e-4.
+    Fault: `--text_encoder_lr=1e-4 --unet_lr=1e-4`
+    Instead: `--text_encoder_lr=5e-5 --unet_lr=1e-4`
     Source: field notes: 5e-5 with 1e-4 (character, pixel art), 4e-5 with 8e-5 and 8e-5 with 1.3e-4 (film frames).
     """
     rate, text = unet_rate(request), text_rates(request)

@@ -30,7 +30,7 @@ PNG_BYTES_PER_PIXEL = 1.5
 PRECISIONS: dict[str, Precision] = {"fp16": "fp16", "bf16": "bf16"}
 
 
-@rule("ENV008", "cache-on-small-disk", "error")
+@rule("ENV008", "cache-on-small-disk", "error", since="0.2")
 def cache_on_small_disk(
     request: TrainingRequest, machine: Machine, info: ModelInfo | None, report: Report
 ) -> Iterator[Finding]:
@@ -42,6 +42,8 @@ def cache_on_small_disk(
     shell sets them, with less room than the family's download: at least 4.3 GB for SD 1.5, 6.9 GB for SDXL (13.9 GB where
     the trainer takes the float32 weights). A model already in that cache needs none.
     Do: Put `export HF_HOME=/workspace/.cache/huggingface` (a folder on the large disk) before the command, or free space.
+    Fault: `--pretrained_model_name_or_path=stabilityai/stable-diffusion-xl-base-1.0` with 3 GB free in the home folder
+    Instead: `export HF_HOME=/workspace/.cache/huggingface` before it
     Source: field notes of a pixel-art LoRA on a rented GPU (10 GB root, 50 GB /workspace).
     """
     if not request.base or not HUB_NAME.match(request.base) or Path(request.base).exists():
@@ -81,7 +83,7 @@ def hub_cache(request: TrainingRequest, machine: Machine) -> tuple[Path, str]:
     return machine.home / ".cache" / "huggingface" / "hub", "HF_HOME is not set"
 
 
-@rule("ENV009", "disk-too-small", "error")
+@rule("ENV009", "disk-too-small", "error", since="0.2")
 def disk_too_small(
     request: TrainingRequest,
     machine: Machine,
@@ -97,6 +99,8 @@ def disk_too_small(
     value, 16 bytes a latent cell and picture, 1.5 bytes a sample's pixel) against the free space of the output folder's
     disk. An SD 1.5 LoRA of rank 32 takes 72 MB in float32 and 36 MB in fp16, an SDXL LoRA of rank 128 870 MB.
     Do: Save less often, as fp16, or without states; or write to another disk.
+    Fault: `--save_every_n_steps=10` for 1,000 steps and 1 GB free
+    Instead: `--save_every_n_steps=200`
     Source: the sizes of real checkpoints in field notes (ten files of 72 MB; 140 MB and 800 MB at rank 128).
     """
     if info is None or request.output_dir is None:
@@ -186,7 +190,7 @@ def _absolute(request: TrainingRequest, path: Path) -> Path:
     return path if path.is_absolute() else request.file.absolute().parent / path
 
 
-@rule("ENV010", "memory-held-by-others", "warning")
+@rule("ENV010", "memory-held-by-others", "warning", since="0.2")
 def memory_held_by_others(
     request: TrainingRequest, machine: Machine, estimate: MemoryEstimate | None, report: Report
 ) -> Iterator[Finding]:
@@ -197,6 +201,8 @@ def memory_held_by_others(
     Found by: more than a tenth of the card's memory, and more than 2 GB, is not free. Where the run's need is estimated and
     fits into what is free, nothing is said.
     Do: Close the program, or let it unload its models, before training.
+    Fault: a run of 9 GB while ComfyUI holds 8 of the card's 12 GB
+    Instead: ComfyUI closed, or its models unloaded
     Source: field notes of film-frame LoRAs (SDXL on 16 GB: 'kill unused processes first', peak 14 GB); kohya_ss#1730.
     """
     gpu = gpu_of(request, machine)
@@ -217,7 +223,7 @@ def memory_held_by_others(
     )
 
 
-@rule("ENV011", "memory-spills-to-ram", "warning")
+@rule("ENV011", "memory-spills-to-ram", "warning", since="0.2")
 def memory_spills_to_ram(
     request: TrainingRequest, machine: Machine, estimate: MemoryEstimate, report: Report
 ) -> Iterator[Finding]:
@@ -230,6 +236,8 @@ def memory_spills_to_ram(
     Do: Make it fit: gradient checkpointing, cached latents, bf16, batch 1 with accumulation, a smaller rank; `maquette plan`
     lists them in order of their cost. Or forbid the loan: NVIDIA control panel, CUDA - Sysmem Fallback Policy, 'Prefer No
     Sysmem Fallback'. Then the run stops with an honest error.
+    Fault: a run of 11.5 GB on Windows with a card of 12 GB
+    Instead: `--gradient_checkpointing`
     Source: kohya_ss#1730; NVIDIA's notes on the system memory fallback (driver 536.40 and later).
     """
     gpu = gpu_of(request, machine)
@@ -246,7 +254,7 @@ def memory_spills_to_ram(
     )
 
 
-@rule("ENV012", "memory-too-small", "error")
+@rule("ENV012", "memory-too-small", "error", since="0.2")
 def memory_too_small(
     request: TrainingRequest, machine: Machine, estimate: MemoryEstimate, report: Report
 ) -> Iterator[Finding]:
@@ -259,6 +267,8 @@ def memory_too_small(
     is left to memory-spills-to-ram, since it does not stop there.
     Do: In order of what it costs: 8-bit optimizer, bf16, gradient checkpointing, cached latents, batch 1 with accumulation
     8, then 768 px, then frozen text encoders. `maquette plan` shows what each saves.
+    Fault: SDXL at batch 8 on a card of 8 GB
+    Instead: batch 1, accumulation 8, `--gradient_checkpointing`
     Source: field notes of film-frame LoRAs (SDXL on 16 GB); kohya_ss#3329 (out of memory without advice).
     """
     gpu = gpu_of(request, machine)

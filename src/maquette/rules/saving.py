@@ -17,7 +17,7 @@ TRIAL_STEPS = 100
 """Shorter runs are trials of the command."""
 
 
-@rule("SET018", "nothing-to-train", "error")
+@rule("SET018", "nothing-to-train", "error", since="0.2")
 def nothing_to_train(request: TrainingRequest, report: Report) -> Iterator[Finding]:
     """No part of the model would be trained.
 
@@ -25,6 +25,8 @@ def nothing_to_train(request: TrainingRequest, report: Report) -> Iterator[Findi
     an empty parameter list' after the base was loaded.
     Found by: U-Net and text encoder both left out, by their switches or by a rate of 0.
     Do: Set a learning rate, or remove one of --network_train_unet_only and --network_train_text_encoder_only.
+    Fault: `--unet_lr=0 --text_encoder_lr=0`
+    Instead: `--unet_lr=1e-4 --text_encoder_lr=5e-5`
     Source: sd-scripts 48d368fa, networks/lora.py ('NO LR skipping!').
     """
     rates = (request.value("unet_lr"), *(request.value("text_encoder_lrs") or ()))
@@ -38,7 +40,7 @@ def nothing_to_train(request: TrainingRequest, report: Report) -> Iterator[Findi
         )
 
 
-@rule("SET019", "few-checkpoints", "warning")
+@rule("SET019", "few-checkpoints", "warning", since="0.2")
 def few_checkpoints(request: TrainingRequest, schedule: Schedule | None, report: Report) -> Iterator[Finding]:
     """The run leaves fewer than five checkpoints to choose from.
 
@@ -47,6 +49,8 @@ def few_checkpoints(request: TrainingRequest, schedule: Schedule | None, report:
     Found by: the checkpoints that saving every N steps or epochs leaves, the final one included. Runs of fewer than 100 steps
     are trials and left alone.
     Do: Save every fifth of the steps or more often: every 200 of 1,000.
+    Fault: `--save_every_n_steps=500` of 1,000
+    Instead: `--save_every_n_steps=200`
     Source: field notes of a character LoRA (save_every_n_steps 200: ten files) and film-frame LoRAs; sd-scripts#193.
     """
     steps = total_steps(request, schedule)
@@ -94,7 +98,7 @@ def _count_checkpoints(request: TrainingRequest, schedule: Schedule | None) -> i
     return len(planned)
 
 
-@rule("SET020", "no-samples", "hint")
+@rule("SET020", "no-samples", "hint", since="0.2")
 def no_samples(request: TrainingRequest, report: Report) -> Iterator[Finding]:
     """No pictures are drawn while it trains, so that a wrong run shows only at its end.
 
@@ -103,6 +107,8 @@ def no_samples(request: TrainingRequest, report: Report) -> Iterator[Finding]:
     Found by: sd-scripts without sample prompts, without an interval, or with a prompt file that is not there (it then only
     logs 'No prompt file'). Maquette draws when it evaluates.
     Do: Add --sample_prompts=prompts.txt --sample_every_n_steps=200, with the trigger alone as the first prompt.
+    Fault: a command without samples
+    Instead: `--sample_prompts=prompts.txt --sample_every_n_steps=200`
     Source: field notes of a pixel-art LoRA and of film-frame LoRAs (30 prompts every 2 epochs).
     """
     if not is_sd_scripts(request):
@@ -130,7 +136,7 @@ def _prompt_file_may_be(request: TrainingRequest) -> bool:
     return any(place.is_file() for place in places) or not any(place.parent.is_dir() for place in places)
 
 
-@rule("SET021", "no-seed", "hint")
+@rule("SET021", "no-seed", "hint", since="0.2")
 def no_seed(request: TrainingRequest, report: Report) -> Iterator[Finding]:
     """Without a seed the run cannot be repeated, and two runs differ by chance as well.
 
@@ -138,6 +144,8 @@ def no_seed(request: TrainingRequest, report: Report) -> Iterator[Finding]:
     alone moved results as much as blur did in one study.
     Found by: sd-scripts without --seed. Maquette's seed is 42 where none is given.
     Do: Add --seed=42.
+    Fault: a command without a seed
+    Instead: `--seed=42`
     Source: sd-scripts#838 (runs not reproducible); sd-scripts 48d368fa (a random seed where none is given); SceneWorks sc-6541.
     """
     if is_sd_scripts(request) and request.seed is None and not was_refused(request, "seed"):
@@ -149,7 +157,7 @@ def no_seed(request: TrainingRequest, report: Report) -> Iterator[Finding]:
         )
 
 
-@rule("SET023", "missing-essentials", "error")
+@rule("SET023", "missing-essentials", "error", since="0.2")
 def missing_essentials(request: TrainingRequest, report: Report) -> Iterator[Finding]:
     """An option is missing without which the trainer cannot run.
 
@@ -157,6 +165,8 @@ def missing_essentials(request: TrainingRequest, report: Report) -> Iterator[Fin
     checkpoint, after hours.
     Found by: sd-scripts without a base, a network module, a resolution (where no dataset TOML gives one), or an output folder.
     Do: Add it.
+    Fault: a command without `--output_dir`
+    Instead: `--output_dir=out`
     Source: sd-scripts 48d368fa (importlib.import_module(None); 'resolution is required'; os.makedirs(None) at the first save).
     """
     if not is_sd_scripts(request) or request.script not in (

@@ -24,7 +24,7 @@ COLOUR_WORDS = re.compile(
 )
 
 
-@rule("SET001", "alpha-against-rank", "warning")
+@rule("SET001", "alpha-against-rank", "warning", since="0.2")
 def alpha_against_rank(request: TrainingRequest, report: Report) -> Iterator[Finding]:
     """The adapter's scale, alpha / rank, is far from the usual half.
 
@@ -34,6 +34,8 @@ def alpha_against_rank(request: TrainingRequest, report: Report) -> Iterator[Fin
     Found by: alpha above rank, or alpha / rank below 0.1 (warnings); |alpha − rank| below 1 (a hint). Rank 1 is left alone;
     an alpha of 0 means the rank. The same for the convolutions' alpha.
     Do: Half the rank is what every proven run of the field notes used: 16 for 32, 32 for 64, 64 for 128.
+    Fault: `--network_dim=32 --network_alpha=64`
+    Instead: `--network_dim=32 --network_alpha=16`
     Source: field notes of film-frame LoRAs (safety constraint 2) and of a character LoRA (32/16); sd-scripts 48d368fa (scale
     and default).
     """
@@ -65,7 +67,7 @@ def alpha_against_rank(request: TrainingRequest, report: Report) -> Iterator[Fin
             )
 
 
-@rule("SET007", "rank-against-pictures", "warning")
+@rule("SET007", "rank-against-pictures", "warning", since="0.2")
 def rank_against_pictures(
     request: TrainingRequest, facts: DatasetFacts | None, report: Report
 ) -> Iterator[Finding]:
@@ -76,6 +78,8 @@ def rank_against_pictures(
     Found by: a rank above 64 for fewer than 50 pictures, above 128 for fewer than 200; and sd-scripts' default of 4 where no
     rank is given (a hint).
     Do: 16 to 32 for up to 50 pictures, 32 to 64 for up to 200, 64 to 128 beyond.
+    Fault: rank 128 for 20 pictures
+    Instead: rank 32
     Source: field notes of a character LoRA (32), film-frame LoRAs (64, 128) and a pixel-art LoRA (128).
     """
     rank = request.value("rank")
@@ -104,7 +108,7 @@ def rank_against_pictures(
         )
 
 
-@rule("SET008", "large-rank-few-epochs", "warning")
+@rule("SET008", "large-rank-few-epochs", "warning", since="0.2")
 def large_rank_few_epochs(
     request: TrainingRequest, schedule: Schedule | None, report: Report
 ) -> Iterator[Finding]:
@@ -114,6 +118,8 @@ def large_rank_few_epochs(
     needs more passes to settle; such trials were pruned.
     Found by: a rank of 256 or more with fewer than 16 epochs.
     Do: Use rank 128 or less, or train at least 16 epochs.
+    Fault: rank 256 for 12 epochs
+    Instead: rank 128, or 16 epochs
     Source: field notes of film-frame LoRAs (safety constraint 3).
     """
     rank, epochs = request.value("rank") or 0, total_epochs(request, schedule)
@@ -126,7 +132,7 @@ def large_rank_few_epochs(
         )
 
 
-@rule("SET009", "flip-against-profile", "error")
+@rule("SET009", "flip-against-profile", "error", since="0.2")
 def flip_against_profile(
     request: TrainingRequest, profile: Profile | None, facts: DatasetFacts | None, report: Report
 ) -> Iterator[Finding]:
@@ -138,6 +144,8 @@ def flip_against_profile(
     Found by: flip_aug in the command or in a subset of the dataset TOML, and a profile with one-sided details (an error), of a
     person (a warning: faces and partings have sides), or no profile (a hint).
     Do: Remove flip_aug.
+    Fault: `--flip_aug` for a subject with a glove on one hand
+    Instead: the command without it
     Source: field notes of a character LoRA (flip images removed) and film-frame LoRAs (no flip: hair parting); measured on the
     small world.
     """
@@ -164,7 +172,7 @@ def flip_against_profile(
         yield report(request.file, place, message, remedy, severity="warning")
 
 
-@rule("SET010", "colour-augmentation-against-profile", "warning")
+@rule("SET010", "colour-augmentation-against-profile", "warning", since="0.2")
 def colour_augmentation_against_profile(
     request: TrainingRequest, profile: Profile | None, report: Report
 ) -> Iterator[Finding]:
@@ -174,6 +182,8 @@ def colour_augmentation_against_profile(
     rendered film look wrong. It also forbids cached latents, so every step encodes again.
     Found by: color_aug with a profile that names a palette or colours, or is of a style (a warning); without a profile a hint.
     Do: Remove color_aug.
+    Fault: `--color_aug` for a subject with red hair
+    Instead: the command without it
     Source: field notes of film-frame LoRAs ('no color jitter: breaks physically based rendering materials').
     """
     if not request.value("color_aug"):

@@ -20,7 +20,7 @@ FAR = 1.5
 """How far above its band a run must be for a warning; below, it is half of the lower end."""
 
 
-@rule("STP001", "prefix-and-num-repeats", "hint")
+@rule("STP001", "prefix-and-num-repeats", "hint", since="0.2")
 def prefix_and_num_repeats(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     """A folder is named N_name and listed in a dataset TOML with num_repeats; only num_repeats counts.
 
@@ -32,6 +32,8 @@ def prefix_and_num_repeats(facts: DatasetFacts, report: Report) -> Iterator[Find
     Found by: Folders of a dataset TOML whose names begin with N_, N not 1. A hint where both numbers agree, a warning
     where they differ, since one of them is then not what was meant.
     Do: Keep num_repeats and give the folder a plain name, or set num_repeats to what you want to happen.
+    Fault: `10_fox/` listed with `num_repeats = 5`
+    Instead: `fox/` with `num_repeats = 5`
     Source: sd-scripts 48d368fa, measured; field notes of a character LoRA on Apple silicon.
     """
     if not facts.is_toml:
@@ -60,7 +62,7 @@ def prefix_and_num_repeats(facts: DatasetFacts, report: Report) -> Iterator[Find
             yield report(facts.root, "num_repeats", message, remedy)
 
 
-@rule("STP002", "steps-outside-target", "warning")
+@rule("STP002", "steps-outside-target", "warning", since="0.2")
 def steps_outside_target(
     schedule: Schedule,
     request: TrainingRequest,
@@ -80,6 +82,8 @@ def steps_outside_target(
     above 50 pictures. Runs of up to 50 steps are taken for a test whether training starts; a run that regularization
     pictures alone carry above its band is told by STP003.
     Do: Change epochs or repeats to what the message proposes, or keep a long run and choose among its checkpoints.
+    Fault: 23 pictures × 10 × 16 epochs = 3,680 steps
+    Instead: 23 pictures × 10 × 4 epochs = 920 steps
     Source: field notes of a character LoRA on Apple silicon (800 to 1,200 steps, 920 planned, 1,840 run) and of a
     pixel-art style LoRA (10,150 steps).
     """
@@ -104,7 +108,7 @@ def steps_outside_target(
     yield report(request.file, place, message, remedy, severity="warning" if is_far else "hint")
 
 
-@rule("STP003", "regularization-lengthens-epochs", "hint")
+@rule("STP003", "regularization-lengthens-epochs", "hint", since="0.2")
 def regularization_lengthens_epochs(
     schedule: Schedule,
     request: TrainingRequest,
@@ -122,6 +126,8 @@ def regularization_lengthens_epochs(
     run out of the band that suits its pictures (see STP002), else a hint.
     Do: Halve the epochs if the planned number of steps was meant, or set the length in steps. Keep it if you want the
     subject shown as often as without.
+    Fault: four epochs of 230 items and 230 of regularization: 1,840 steps
+    Instead: two epochs, or `--max_train_steps=920`
     Source: sd-scripts 48d368fa, measured; field notes of a character LoRA on Apple silicon (1,840 steps).
     """
     if not schedule.regularization_items or schedule.by_steps:
@@ -147,7 +153,7 @@ def regularization_lengthens_epochs(
     yield report(request.file, request.said("epochs"), message, remedy, severity=severity)
 
 
-@rule("STP004", "regularization-uneven", "hint")
+@rule("STP004", "regularization-uneven", "hint", since="0.2")
 def regularization_uneven(schedule: Schedule, facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     """Regularization pictures are left out, overshoot, or are so few that each is shown very often.
 
@@ -158,6 +164,8 @@ def regularization_uneven(schedule: Schedule, facts: DatasetFacts, report: Repor
     Found by: Regularization pictures × repeats against training items: pictures that are never reached, items above the
     training items by more than a tenth, or more than 20 showings of each an epoch.
     Do: Use about as many regularization pictures as training items (pictures × repeats), with one repeat each.
+    Fault: 260 regularization items for 200 training items
+    Instead: 200 of them, one repeat each
     Source: sd-scripts 48d368fa, measured (round robin, first round with its own repeats).
     """
     offered = len(facts.regularization_files)
@@ -188,7 +196,7 @@ def regularization_uneven(schedule: Schedule, facts: DatasetFacts, report: Repor
         yield report(where, "", message, remedy)
 
 
-@rule("STP010", "repeats-without-effect", "warning")
+@rule("STP010", "repeats-without-effect", "warning", since="0.2")
 def repeats_without_effect(
     request: TrainingRequest, facts: DatasetFacts, report: Report
 ) -> Iterator[Finding]:
@@ -199,6 +207,8 @@ def repeats_without_effect(
     folder. Either way the run is shorter or longer than planned by that factor.
     Found by: --dataset_repeats or [dataset] repeats other than 1 with folders named N_name.
     Do: Change the number in the folder's name, or leave the setting out.
+    Fault: `--dataset_repeats=5` beside `10_fox/`
+    Instead: `5_fox/`
     Source: sd-scripts 48d368fa, measured.
     """
     asked = request.repeats if request.wrote("repeats") else None
@@ -214,7 +224,7 @@ def repeats_without_effect(
     yield report(request.file, request.said("repeats"), message, remedy)
 
 
-@rule("STP011", "folder-beside-dataset-config", "warning")
+@rule("STP011", "folder-beside-dataset-config", "warning", since="0.2")
 def folder_beside_dataset_config(request: TrainingRequest, report: Report) -> Iterator[Finding]:
     """A folder of pictures is given beside a dataset TOML, and is ignored.
 
@@ -222,6 +232,8 @@ def folder_beside_dataset_config(request: TrainingRequest, report: Report) -> It
     of its log; the pictures and the regularization are missing from the run.
     Found by: Both options in one command or --config_file.
     Do: List the folder in the TOML ([[datasets.subsets]], with is_reg = true for regularization), or remove it.
+    Fault: `--dataset_config=set.toml --train_data_dir=train`
+    Instead: `--dataset_config=set.toml`, with the folder in it
     Source: sd-scripts 48d368fa, train_network.py.
     """
     if request.trainer != "sd-scripts" or request.dataset_config is None:
@@ -233,7 +245,7 @@ def folder_beside_dataset_config(request: TrainingRequest, report: Report) -> It
             yield report(request.file, request.said(name), message, remedy)
 
 
-@rule("STP012", "length-not-said", "hint")
+@rule("STP012", "length-not-said", "hint", since="0.2")
 def length_not_said(request: TrainingRequest, report: Report) -> Iterator[Finding]:
     """A run's length is left to the trainer's default, or is given twice.
 
@@ -241,6 +253,8 @@ def length_not_said(request: TrainingRequest, report: Report) -> Iterator[Findin
     Given both, epochs win and the steps mean nothing.
     Found by: Neither or both of the two options in a run of sd-scripts.
     Do: Give one of them.
+    Fault: `--max_train_steps=1000 --max_train_epochs=10`
+    Instead: `--max_train_steps=1000`
     Source: sd-scripts 48d368fa, train_network.py.
     """
     if request.trainer != "sd-scripts":
@@ -254,7 +268,7 @@ def length_not_said(request: TrainingRequest, report: Report) -> Iterator[Findin
         yield report(request.file, request.said("steps"), message, "Remove one of them.", severity="warning")
 
 
-@rule("STP013", "accumulation-remainder", "hint")
+@rule("STP013", "accumulation-remainder", "hint", since="0.2")
 def accumulation_remainder(schedule: Schedule, request: TrainingRequest, report: Report) -> Iterator[Finding]:
     """An epoch's batches do not fill its last accumulation group, whose step is weaker than the others.
 
@@ -263,6 +277,8 @@ def accumulation_remainder(schedule: Schedule, request: TrainingRequest, report:
     of the run.
     Found by: Accumulation above 1 where the last group is at most half full and makes up a tenth or more of the steps.
     Do: Choose an accumulation that divides the batches of an epoch, or more repeats and fewer epochs.
+    Fault: 34 batches with `--gradient_accumulation_steps=11`
+    Instead: `--gradient_accumulation_steps=17`
     Source: sd-scripts 48d368fa, read and measured; accelerate's accumulation.
     """
     group = schedule.batches_per_epoch % schedule.accumulation

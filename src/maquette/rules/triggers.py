@@ -30,7 +30,7 @@ FEW = 8
 """Captions below which a word that all share is chance."""
 
 
-@rule("CAP007", "trigger-absent", "error")
+@rule("CAP007", "trigger-absent", "error", since="0.2", repair="decides")
 def trigger_absent(facts: DatasetFacts, profile: Profile, report: Report) -> Iterator[Finding]:
     """A caption does not contain the trigger.
 
@@ -39,6 +39,8 @@ def trigger_absent(facts: DatasetFacts, profile: Profile, report: Report) -> Ite
     Found by: The profile's trigger, or one of its forms', as a word of its own in every caption with its prefix, case
     aside. A word that is nearly the trigger is named. An error where half of the captions or more lack it; else a warning.
     Do: Put the trigger in front of every caption; --fix does so where no near-miss stands in its place.
+    Fault: `front view, standing` where the trigger is zkw_fox
+    Instead: `zkw_fox, front view, standing`
     Source: Field notes of a character LoRA on Apple silicon: 15 captions, each beginning with the trigger.
     """
     if not profile.triggers:
@@ -80,7 +82,7 @@ def _near_trigger(caption: CaptionFact, profile: Profile) -> str:
     return ""
 
 
-@rule("CAP008", "trigger-not-first", "hint")
+@rule("CAP008", "trigger-not-first", "hint", since="0.2", repair="safe")
 def trigger_not_first(facts: DatasetFacts, profile: Profile, report: Report) -> Iterator[Finding]:
     """The trigger stands behind other parts of the caption.
 
@@ -88,6 +90,8 @@ def trigger_not_first(facts: DatasetFacts, profile: Profile, report: Report) -> 
     late is the first thing that is cut from a long caption or shuffled away.
     Found by: Captions whose first part does not contain the trigger. For a style, its style words may come first.
     Do: Move the trigger to the front; --fix does so where it stands as a part of its own.
+    Fault: `front view, standing, zkw_fox`
+    Instead: `zkw_fox, front view, standing`
     Source: sd-scripts 48d368fa, process_caption; field notes of a character LoRA on Apple silicon.
     """
     if not profile.triggers:
@@ -131,7 +135,7 @@ def _trigger_moved(text: str, profile: Profile) -> str:
     return ", ".join([lone, *parts])
 
 
-@rule("CAP009", "trigger-unprotected", "warning")
+@rule("CAP009", "trigger-unprotected", "warning", since="0.2")
 def trigger_unprotected(
     facts: DatasetFacts, profile: Profile | None, request: TrainingRequest | None, report: Report
 ) -> Iterator[Finding]:
@@ -142,6 +146,8 @@ def trigger_unprotected(
     Found by: shuffle_caption (or tag dropout) on, keep_tokens 0 and no keep_tokens_separator, in captions that begin with the
     trigger or a style's words. Without a profile the first part counts as trigger when all captions share it.
     Do: Set keep_tokens = 1.
+    Fault: `shuffle_caption = true` alone
+    Instead: `shuffle_caption = true` and `keep_tokens = 1`
     Source: sd-scripts 48d368fa, process_caption; field notes of a character LoRA on Apple silicon (`keep_tokens = 1`).
     """
     exposed = []
@@ -185,7 +191,7 @@ def _shared_first(captions: Sequence[CaptionFact]) -> str:
     return captions[0].tags[0] if len(captions) >= 3 and len(firsts) == 1 else ""
 
 
-@rule("CAP010", "trigger-known-word", "warning")
+@rule("CAP010", "trigger-known-word", "warning", since="0.2")
 def trigger_known_word(profile: Profile, tokens: TokenCounter, report: Report) -> Iterator[Finding]:
     """The trigger is a word that the base model knows already.
 
@@ -195,6 +201,8 @@ def trigger_known_word(profile: Profile, tokens: TokenCounter, report: Report) -
     Found by: The tokenizer: every word of three letters or more in the trigger is one token. Styles are left out, whose
     triggers may well be real words.
     Do: Invent a word without meaning (`zkw_fox`), or add letters and digits to the name.
+    Fault: trigger `fox`
+    Instead: trigger `zkw_fox`
     Source: CLIP's vocabulary of 49,408 tokens; the DreamBooth paper's rare tokens (arXiv 2208.12242, section 3.2).
     """
     if profile.kind == "style":
@@ -219,7 +227,7 @@ def _invented(trigger: str) -> str:
     return f"{consonants[:2] or 'vq'}zk"
 
 
-@rule("CAP022", "word-in-every-caption", "hint")
+@rule("CAP022", "word-in-every-caption", "hint", since="0.2")
 def word_in_every_caption(facts: DatasetFacts, profile: Profile | None, report: Report) -> Iterator[Finding]:
     """Nearly all captions share a part that is not the trigger.
 
@@ -229,6 +237,8 @@ def word_in_every_caption(facts: DatasetFacts, profile: Profile | None, report: 
     style words, appearance and asymmetric details of the profile (rules of their own look at these), words for view and
     framing, and without a profile the first part, which is taken for the trigger.
     Do: Add pictures where it is otherwise, or keep it in mind when prompting. If it describes a style, add it to `style`.
+    Fault: `white background` in all captions
+    Instead: some pictures with other backgrounds, named as such
     Source: Field notes of a character LoRA on Apple silicon: `white background` in 15 of 15 captions.
     """
     captions = trained(facts)
@@ -277,7 +287,7 @@ def _is_meant(part: str, profile: Profile | None) -> bool:
     )
 
 
-@rule("CAP027", "trigger-in-regularization", "warning")
+@rule("CAP027", "trigger-in-regularization", "warning", since="0.2")
 def trigger_in_regularization(facts: DatasetFacts, profile: Profile, report: Report) -> Iterator[Finding]:
     """A regularization picture's caption contains the trigger.
 
@@ -286,6 +296,8 @@ def trigger_in_regularization(facts: DatasetFacts, profile: Profile, report: Rep
     Found by: The profile's triggers in captions of regularization folders, and in those folders' names where these stand
     in for captions.
     Do: Caption them with the class word alone.
+    Fault: `zkw_fox` beside a regularization picture
+    Instead: `fox`
     Source: sd-scripts' regularization (`is_reg`): same loss, other words.
     """
     wrong = [

@@ -18,7 +18,7 @@ class Unusable:
     problems: tuple[tuple[Path, Problem], ...]
 
 
-@rule("CHK001", "unusable", "error")
+@rule("CHK001", "unusable", "error", since="0.2")
 def unusable(unusable: Unusable, report: Report) -> Iterator[Finding]:
     """A file that the run needs is missing or cannot be read, so that nothing about it can be checked.
 
@@ -27,6 +27,8 @@ def unusable(unusable: Unusable, report: Report) -> Iterator[Finding]:
     Found by: The same readers that Maquette trains with: TOML syntax, unknown keys, files that are not what their names
     say, base models of no known family, references in a profile that are not there.
     Do: Repair what the message names, then check again: further findings may come to light.
+    Fault: `base = "sd15.safetensors"`, a file that is cut short
+    Instead: the whole file, copied again
     Source: sd-scripts#886 (mistakes found only after loading), kohya_ss#3372 (a wrong layout ends at once without a
     reason).
     """
