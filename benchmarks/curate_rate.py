@@ -84,10 +84,11 @@ def run_side(side: str, folder: Path) -> dict[str, float]:
         for _ in measure_pictures(paths, cache=None):
             pass
     else:
+        from maquette.curating.options import CurateOptions
         from maquette.curating.run import curate_events
 
         began, began_cpu = time.perf_counter(), time.process_time()
-        for _ in curate_events(folder, sheet_pages=0):
+        for _ in curate_events(folder, CurateOptions(sheet_pages=0)):
             pass
     elapsed_s, cpu_s = time.perf_counter() - began, time.process_time() - began_cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -20,7 +20,9 @@ from typing import Any
 import click
 from pydantic import BaseModel
 
+from maquette.checking.options import CheckOptions
 from maquette.cli.app import maquette as cli
+from maquette.curating.options import CurateOptions
 from maquette.deploying.options import DeployOptions
 from maquette.evaluating.options import EvaluateOptions
 from maquette.planning.new_project import InitOptions
@@ -46,6 +48,8 @@ TYPES = {"string": "text", "integer": "whole number", "number": "number", "boole
 NUMERIC = ("integer", "number")
 STAGES: dict[str, type[Options]] = {
     "init": InitOptions,
+    "curate": CurateOptions,
+    "check": CheckOptions,
     "evaluate": EvaluateOptions,
     "deploy": DeployOptions,
 }

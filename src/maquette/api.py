@@ -19,7 +19,9 @@ from maquette.runs.record import read_record
 
 if TYPE_CHECKING:
     from maquette.captioning.records import CaptionResult
+    from maquette.checking.options import CheckOptions
     from maquette.checking.run import CheckResult
+    from maquette.curating.options import CurateOptions
     from maquette.curating.records import CurateResult
     from maquette.deploying.comfyui import Installed
     from maquette.deploying.options import DeployOptions
@@ -120,49 +122,31 @@ def settings_of_run(
 
 def check(
     *paths: str | Path,
+    options: CheckOptions | None = None,
     on_event: Callable[[Event], None] | None = None,
-    **options: Any,
+    **given: Any,
 ) -> CheckResult:
-    """Return what the rules find at `paths`: projects, folders, TOMLs, scripts, logs, LoRA files (see check_events)."""
-    result: CheckResult = _result(check_events(paths, **options), on_event)
+    """Return what the rules find at `paths`: projects, folders, TOMLs, scripts, logs, LoRA files (`checking.options`)."""
+    from maquette.checking.options import CheckOptions
+    from maquette.checking.run import check_events
+
+    result: CheckResult = _result(check_events(paths, CheckOptions.made_from(options, given)), on_event)
     return result
 
 
-def check_events(
-    paths: Iterable[str | Path],
-    *,
-    profile: str | Path | None = None,
-    trainer: Any = None,
-    select: Iterable[str] = (),
-    ignore: Iterable[str] = (),
-    machine: str | Path | None = None,
-    fix: bool = False,
-) -> Iterator[Event]:
-    """Yield the events of `check`; the last is Finished("check", CheckResult).
-
-    machine: a JSON file that describes another machine (`maquette check --machine this` prints this one's).
-    """
-    from maquette.checking.run import check_events as run
-    from maquette.project.machine_look import read_machine
-
-    return run(
-        tuple(paths),
-        profile=profile,
-        trainer=trainer,
-        select=select,
-        ignore=ignore,
-        machine=read_machine(Path(machine)) if machine is not None else None,
-        fix=fix,
-    )
-
-
 def curate(
-    directory: str | Path, *, on_event: Callable[[Event], None] | None = None, **options: Any
+    directory: str | Path,
+    *,
+    options: CurateOptions | None = None,
+    on_event: Callable[[Event], None] | None = None,
+    **given: Any,
 ) -> CurateResult:
-    """Sort the pictures of `directory` into kept, rejected and to review (`maquette.curating.run.curate_events`)."""
+    """Sort the pictures of `directory` into kept, rejected and to review (`curating.options`)."""
+    from maquette.curating.options import CurateOptions
     from maquette.curating.run import curate_events
 
-    result: CurateResult = _result(curate_events(Path(directory), **options), on_event)
+    events = curate_events(Path(directory), CurateOptions.made_from(options, given))
+    result: CurateResult = _result(events, on_event)
     return result
 
 

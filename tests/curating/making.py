@@ -11,6 +11,7 @@ from typing import Any
 
 from PIL import Image, ImageFilter
 
+from maquette.curating.options import CurateOptions
 from maquette.curating.records import CurateResult
 from maquette.curating.run import curate_events
 from maquette.events import Finished
@@ -23,8 +24,8 @@ SIZE_PX = 128
 
 def curate(folder: Path, **options: Any) -> CurateResult:
     """Run curation to its end without sheets (unless asked) and without the user's cache."""
-    options = {"sheet_pages": 0, "cache": None, "workers": 1, **options}
-    last = list(curate_events(folder, **options))[-1]
+    wanted = CurateOptions(**{"sheet_pages": 0, "workers": 1, **options})
+    last = list(curate_events(folder, wanted, cache=None))[-1]
     assert isinstance(last, Finished)
     return last.result
 

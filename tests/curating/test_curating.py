@@ -155,22 +155,20 @@ def test_the_order_in_which_files_were_made_does_not_matter(tmp_path: Path, seed
     assert (made.folder / "curation.json").read_bytes() == (again / "curation.json").read_bytes()
 
 
-def test_every_problem_of_the_input_is_said_at_once(tmp_path: Path) -> None:
+def test_every_problem_of_the_options_is_said_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
-        curate(
-            tmp_path / "nowhere",
-            references=[tmp_path / "none"],
-            threshold=1.5,
-            target=0,
-            encoder="clipp",
-            faces="all",
-            limits={"sharpnes": 3},
-        )
+        curate(tmp_path, threshold=1.5, target=0, encoder="clipp", faces="all", sharpnes=3, noise=-1)
     said = str(caught.value)
-    assert len(caught.value.problems) == 7
+    assert len(caught.value.problems) == 6
     assert "Did you mean 'clip'?" in said
     assert "Did you mean 'sharpness'?" in said
-    assert "no such folder" in said
+
+
+def test_every_problem_of_the_folders_is_said_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        curate(tmp_path / "nowhere", references=[tmp_path / "none"], profile=tmp_path / "no.toml")
+    assert len(caught.value.problems) == 3
+    assert "no such folder" in str(caught.value)
 
 
 def test_a_damaged_decision_file_is_never_overwritten(made: Heap) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from maquette.curating.options import CurateOptions
 from maquette.curating.run import curate_events
 from maquette.curating.video import find_scenes, frames_events
 from maquette.errors import DatasetError, OutputError
@@ -99,6 +100,10 @@ def test_what_is_no_film_is_refused_before_anything_is_written(film: Path, tmp_p
     save(Image.new("RGB", (8, 8)), tmp_path / "still.png").rename(tmp_path / "fake.mp4")
     (tmp_path / "text.mp4").write_text("no film at all")
     with pytest.raises(DatasetError) as caught:
-        list(curate_events(tmp_path / "out", videos=[tmp_path / "text.mp4", tmp_path / "none.mp4"]))
+        list(
+            curate_events(
+                tmp_path / "out", CurateOptions(videos=(tmp_path / "text.mp4", tmp_path / "none.mp4"))
+            )
+        )
     assert len(caught.value.problems) == 2
     assert not (tmp_path / "out").exists()

@@ -113,7 +113,7 @@ def test_several_faces_and_none_are_to_be_looked_at(models: Path, tmp_path: Path
     portrait(tmp_path / "one.png", (64, 64), seed=1)
     portrait(tmp_path / "two.png", (32, 32), (192, 192), seed=2)
     portrait(tmp_path / "none.png", seed=3)
-    found = curate(tmp_path, faces="detect", face_models=models, limits={"subject_share": 0})
+    found = curate(tmp_path, faces="detect", face_models=models, subject_share=0)
     assert names_of(found.kept) == {"one.png"}
     assert found.review[tmp_path / "two.png"] == ("2 faces: somebody else in it?",)
     assert found.review[tmp_path / "none.png"][0].startswith("no face found")

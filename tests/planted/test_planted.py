@@ -12,6 +12,7 @@ from typing import get_args
 import pytest
 
 import maquette
+from maquette.checking.options import CheckOptions
 from maquette.checking.run import CheckResult, check_events
 from maquette.events import Finished
 from maquette.findings.registry import PAGE_PARTS
@@ -40,7 +41,9 @@ def checked(case: Case) -> CheckResult:
     here = Path.cwd()
     os.chdir(case.folder)
     try:
-        *_, last = check_events(case.paths, profile=case.profile, trainer=case.trainer, machine=case.machine)
+        *_, last = check_events(
+            case.paths, CheckOptions(profile=case.profile, trainer=case.trainer), machine=case.machine
+        )
     finally:
         os.chdir(here)
     assert isinstance(last, Finished)

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from maquette.checking.fixing import KIND, Applied, apply_fixes
 from maquette.checking.gather import Context, scopes_of
+from maquette.checking.options import CheckOptions
 from maquette.checking.scope import Scope
 from maquette.checking.targets import Target, identify
 from maquette.dataset.facts import DatasetFacts
@@ -18,7 +19,6 @@ from maquette.events import Event, Finished, Message, Progress, Started
 from maquette.findings.records import Finding, worst_first
 from maquette.findings.registry import Rule, chosen, run_rules
 from maquette.project.machine import Machine
-from maquette.project.request import Trainer
 from maquette.project.undoing import undo as undo_change
 from maquette.rules.catalogue import all_rules
 
@@ -51,29 +51,21 @@ class CheckResult:
 
 
 def check_events(
-    paths: Sequence[Path | str],
-    *,
-    profile: Path | str | None = None,
-    trainer: Trainer | None = None,
-    select: Iterable[str] = (),
-    ignore: Iterable[str] = (),
-    machine: Machine | None = None,
-    fix: bool = False,
+    paths: Sequence[Path | str], options: CheckOptions | None = None, *, machine: Machine | None = None
 ) -> Iterator[Event]:
     """Yield the events of a check; the last is Finished("check", CheckResult).
 
-    profile: the subject, instead of the profile.toml beside the pictures. trainer: whose meaning of folders and repeats
-    counts, for folders that say nothing of it. select, ignore: codes, beginnings of codes or names. machine: instead of
-    this one. fix: carry out the repairs that lose nothing, then check again.
+    machine: instead of the one that `options` name, or this one.
     Raises MaquetteError when a path is nothing that can be checked, or a rule's name means nothing.
     """
-    rules = chosen(all_rules(), tuple(select), tuple(ignore))
+    options = options or CheckOptions()
+    rules = chosen(all_rules(), options.select, options.ignore)
     targets = _identified(paths)
-    context = _context(profile, trainer, machine)
+    context = _context(options, machine)
     result = yield from _checked(targets, rules, context)
     fixed: list[Applied] = []
     session = uuid4().hex
-    for _ in range(MAX_FIX_ROUNDS if fix else 0):
+    for _ in range(MAX_FIX_ROUNDS if options.fix else 0):
         applied = [
             done
             for target in targets
@@ -118,15 +110,14 @@ def _identified(paths: Sequence[Path | str]) -> tuple[Target, ...]:
     return tuple(targets)
 
 
-def _context(profile: Path | str | None, trainer: Trainer | None, machine: Machine | None) -> Context:
-    from maquette.project.machine_look import look_at_machine
+def _context(options: CheckOptions, machine: Machine | None) -> Context:
+    from maquette.project.machine_look import look_at_machine, read_machine
     from maquette.project.profile_file import read_profile
 
-    return Context(
-        machine=machine or look_at_machine(),
-        profile=read_profile(Path(profile)) if profile is not None else None,
-        trainer=trainer,
-    )
+    if machine is None:
+        machine = read_machine(options.machine) if options.machine is not None else look_at_machine()
+    profile = read_profile(options.profile) if options.profile is not None else None
+    return Context(machine=machine, profile=profile, trainer=options.trainer)
 
 
 def _checked(

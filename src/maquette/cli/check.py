@@ -7,49 +7,28 @@ from typing import Any
 
 import click
 
+from maquette.checking.options import CheckOptions
+from maquette.cli.options import given_of, options_of
 from maquette.cli.output import follow, result_command
+from maquette.cli.tasks import Task, chosen_task, names_of
 
+CHECK = Task(heeds=names_of(CheckOptions))
+RULES = Task(asked_by=("list_rules",), heeds=("select", "ignore"))
+EXPLAIN = Task(asked_by=("explain",))
+UNDO = Task(asked_by=("undo",))
+THIS_MACHINE = Task(asked_by=("machine",))
 COLOURS = {"error": "red", "warning": "yellow", "hint": "cyan"}
 
 
 @result_command(
     click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="PATH…"),
-    click.option("--profile", type=click.Path(path_type=Path), metavar="FILE", help="The subject's profile."),
-    click.option(
-        "--trainer",
-        type=click.Choice(["maquette", "sd-scripts"]),
-        help="Whose meaning of folders, repeats and captions counts. Default: as the files say; for a plain folder maquette.",
-    ),
-    click.option(
-        "--select", multiple=True, metavar="CODE", help="Only these rules: CAP010, PIC, a name. Repeatable."
-    ),
-    click.option("--ignore", multiple=True, metavar="CODE", help="Not these rules. Repeatable."),
-    click.option(
-        "--fix", is_flag=True, help="Repair what can be repaired without loss, and say what was changed."
-    ),
+    *options_of(CheckOptions),
     click.option("--undo", is_flag=True, help="Take back the latest repairs made at PATH."),
-    click.option(
-        "--machine",
-        type=click.Path(path_type=Path),
-        metavar="FILE",
-        help="Check for another machine, described in this JSON file. `--machine this` prints this one's.",
-    ),
     click.option("--rules", "list_rules", is_flag=True, help="List every rule."),
     click.option("--explain", metavar="CODE", help="Print a rule's page."),
     name="check",
 )
-def command(
-    paths: tuple[Path, ...],
-    profile: Path | None,
-    trainer: Any,
-    select: tuple[str, ...],
-    ignore: tuple[str, ...],
-    fix: bool,
-    undo: bool,
-    machine: Path | None,
-    list_rules: bool,
-    explain: str | None,
-) -> dict[str, Any]:
+def command(paths: tuple[Path, ...], **given: Any) -> dict[str, Any]:
     """Find the known mistakes before they cost GPU time.
 
     PATH is a project, a folder of pictures, a kohya folder, a kohya dataset TOML or --config_file TOML, a shell script or
@@ -63,22 +42,20 @@ def command(
       maquette check train.log
       maquette check --explain fp16-on-mps
     """
-    if explain is not None:
-        return _explained(explain)
-    if list_rules:
-        return _listed(select, ignore)
-    if machine is not None and str(machine) == "this":
-        return _this_machine()
-    if undo:
+    is_this = given["machine"] == "this"
+    task = chosen_task((THIS_MACHINE,) if is_this else (CHECK, RULES, EXPLAIN, UNDO), given)
+    if task is EXPLAIN:
+        return _explained(given["explain"])
+    if task is UNDO:
         return _undone(paths)
-    from maquette.api import check_events
+    if task is THIS_MACHINE:
+        return _this_machine()
+    options = CheckOptions(**given_of(CheckOptions, given))
+    if task is RULES:
+        return _listed(options.select, options.ignore)
+    from maquette.checking.run import check_events
 
-    result = follow(
-        check_events(
-            paths, profile=profile, trainer=trainer, select=select, ignore=ignore, machine=machine, fix=fix
-        )
-    )
-    return check_report(result, paths)
+    return check_report(follow(check_events(paths, options)), paths)
 
 
 def check_report(result: Any, paths: tuple[Path, ...]) -> dict[str, Any]:

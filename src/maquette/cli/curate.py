@@ -7,75 +7,24 @@ from typing import Any
 
 import click
 
+from maquette.cli.options import given_of, options_of
 from maquette.cli.output import follow, result_command
+from maquette.cli.tasks import Task, chosen_task, names_of
+from maquette.curating.options import CurateOptions, DecideOptions
 
-PATH = click.Path(path_type=Path)
-SHEET_PAGES = 5
-LIMITS = ("sharpness", "resolution_px", "alike")
+CURATE = Task(heeds=names_of(CurateOptions))
+DECIDE = Task(asked_by=names_of(DecideOptions))
+UNDO = Task(asked_by=("undo",))
 
 
 @result_command(
-    click.argument("directory", type=PATH),
-    click.option(
-        "--references",
-        multiple=True,
-        type=PATH,
-        help="Folder of pictures (or one picture) that show who the subject is. Repeat for several.",
-    ),
-    click.option(
-        "--threshold",
-        type=float,
-        metavar="X",
-        help="Least likeness to the references, 0 to 1. [default: 0.75]",
-    ),
-    click.option("--target", type=int, metavar="N", help="Keep N pictures: the most varied good ones."),
-    click.option(
-        "--apply", "apply", type=PATH, metavar="OUT", help="Copy what is kept, with captions, to OUT."
-    ),
-    click.option(
-        "--encoder",
-        metavar="NAME",
-        help="clip, siglip, dinov2, ccip, world; or NAME=HUB_NAME_OR_FOLDER. [default: clip; world for its own pictures]",
-    ),
-    click.option(
-        "--profile", type=PATH, metavar="FILE", help="The subject's profile.toml: its sides, references."
-    ),
-    click.option(
-        "--faces", metavar="[off|detect|match]", help="Count faces; match: compare them with the references'."
-    ),
-    click.option("--face-models", type=PATH, metavar="DIR", help="Folder with the YuNet and SFace files."),
-    click.option(
-        "--video", "videos", multiple=True, type=PATH, help="Take this film's frames into DIRECTORY first."
-    ),
-    click.option(
-        "--every",
-        "every_s",
-        type=float,
-        metavar="S",
-        help="The sharpest frame of every S seconds of a scene.",
-    ),
-    click.option("--sharpness", type=float, metavar="X", help="Limit of blur; 0 turns it off. [default: 60]"),
-    click.option("--resolution", "resolution_px", type=int, metavar="PX", help="The size you will train at."),
-    click.option(
-        "--alike", type=float, metavar="X", help="Likeness of embeddings that makes a duplicate: 0.97."
-    ),
-    click.option(
-        "--sheet-pages",
-        type=int,
-        default=SHEET_PAGES,
-        show_default=True,
-        help="Contact sheets a group; 0: none.",
-    ),
-    click.option("--fresh", is_flag=True, help="Forget what the last run here was asked for."),
-    click.option(
-        "--keep", multiple=True, metavar="NAME", help="Your decision: keep this picture (or pattern)."
-    ),
-    click.option("--reject", multiple=True, metavar="NAME", help="Your decision: reject it."),
-    click.option("--automatic", multiple=True, metavar="NAME", help="Take your decision about it back."),
+    click.argument("directory", type=click.Path(path_type=Path)),
+    *options_of(CurateOptions),
+    *options_of(DecideOptions),
     click.option("--undo", is_flag=True, help="Take back the last change made here."),
     name="curate",
 )
-def command(directory: Path, **options: Any) -> dict[str, Any]:
+def command(directory: Path, **given: Any) -> dict[str, Any]:
     """Sort the pictures in DIRECTORY into kept, rejected (with reasons) and to review. Nothing is moved or deleted.
 
     Decisions are written to DIRECTORY/curation.json, contact sheets to DIRECTORY/.curation/sheets. Your own decisions
@@ -87,20 +36,14 @@ def command(directory: Path, **options: Any) -> dict[str, Any]:
       maquette curate frames/ --apply dataset/10_myword
       maquette curate frames/ --video film.mp4 --every 2
     """
-    words = {
-        "kept": options.pop("keep"),
-        "rejected": options.pop("reject"),
-        "automatic": options.pop("automatic"),
-    }
-    undo = options.pop("undo")
-    if undo or any(words.values()):
-        _refuse_beside(options, words, undo)
-        return _undo(directory) if undo else _decide(directory, words)
+    task = chosen_task((CURATE, DECIDE, UNDO), given)
+    if task is UNDO:
+        return _undo(directory)
+    if task is DECIDE:
+        return _decide(directory, given_of(DecideOptions, given))
     from maquette.curating.run import curate_events
 
-    limits = {name: value for name in LIMITS if (value := options.pop(name)) is not None}
-    options["references"] = options["references"] or None
-    return report(follow(curate_events(directory, limits=limits, **options)))
+    return report(follow(curate_events(directory, CurateOptions(**given_of(CurateOptions, given)))))
 
 
 def report(result: Any) -> dict[str, Any]:
@@ -154,31 +97,6 @@ def _lines(result: Any) -> list[str]:
     else:
         lines.append(f"Next: maquette curate {result.directory} --apply OUT")
     return lines
-
-
-def _refuse_beside(options: dict[str, Any], words: dict[str, Any], undo: bool) -> None:
-    """A decision or --undo is a command of its own: what else was given would have no effect."""
-    from maquette.errors import ConfigError, Problem
-
-    unsaid = {name: value is None or value is False or value == () for name, value in options.items()}
-    unsaid["sheet_pages"] = options["sheet_pages"] == SHEET_PAGES
-    given = [name for name, is_unsaid in unsaid.items() if not is_unsaid]
-    given += [name for name, names in words.items() if undo and names]
-    if given:
-        spoken = {
-            "kept": "keep",
-            "rejected": "reject",
-            "videos": "video",
-            "every_s": "every",
-            "resolution_px": "resolution",
-        }
-        flags = ", ".join(f"--{spoken.get(name, name).replace('_', '-')}" for name in given)
-        where = "--undo" if undo else "--keep, --reject, --automatic"
-        raise ConfigError(
-            Problem(
-                where, f"given together with {flags}", "nothing else", "Run curate once more for the rest."
-            )
-        )
 
 
 def _decide(directory: Path, words: dict[Any, Any]) -> dict[str, Any]:

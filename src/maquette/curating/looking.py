@@ -13,7 +13,7 @@ import numpy as np
 from maquette.curating import identity as likeness
 from maquette.curating.decisions import WORK_NAME
 from maquette.curating.faces import judge_faces
-from maquette.curating.options import Job
+from maquette.curating.job import Job
 from maquette.curating.quality import look_of
 from maquette.curating.records import Look
 from maquette.encoders import DEFAULT, Encoder, load_encoder
@@ -137,14 +137,14 @@ def score_identity(job: Job, found: Findings) -> Iterator[Event]:
     names = _short_names(job.references)
     for start in range(0, len(looks), SCORED_AT_ONCE):
         _score(looks[start : start + SCORED_AT_ONCE], found, references_RD, shas, names)
-    likeness.judge_identity(looks, threshold, job.limits.review_band)
+    likeness.judge_identity(looks, threshold, job.options.review_band)
     values = [look.similarity for look in looks if look.similarity is not None]
     calibration = likeness.calibrate(encoder, references_RD, threshold)
     found.identity = {
         "encoder": encoder.name,
         "fingerprint": encoder.fingerprint,
         "threshold": threshold,
-        "review_band": job.limits.review_band,
+        "review_band": job.options.review_band,
         "best_of": likeness.best_of(len(job.references)),
         "references": names,
         "calibration": {

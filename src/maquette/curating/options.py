@@ -1,190 +1,80 @@
-"""What a run of curation is asked for, checked before anything is looked at; what is not said is as it was last time."""
+"""What curation is asked for; what is not said is as it was in the last run."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from maquette.curating.decisions import Decisions
+from pydantic import Field, field_validator
+
 from maquette.curating.limits import Limits
-from maquette.curating.listing import Heap, list_heap, list_references
+from maquette.curating.video import DEFAULT_EVERY_S
 from maquette.encoders import TABLE
-from maquette.encoders.faces import MODES
-from maquette.errors import ConfigError, MaquetteError, Problem, did_you_mean
-from maquette.project.profile import Profile
-
-REMEMBERED = ("references", "threshold", "target", "encoder", "profile", "faces", "face_models")
+from maquette.errors import did_you_mean
+from maquette.project.fields import Flag, Options, Unfit
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What was asked for in so many words; None: not said."""
+class CurateOptions(Limits):
+    """What is kept, what it is compared with, and what is made of it."""
 
-    references: tuple[Path, ...] | None = None
-    threshold: float | None = None
-    target: int | None = None
-    encoder: str | None = None
-    profile: Path | None = None
-    faces: str | None = None
-    face_models: Path | None = None
-    limits: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """A run whose input is checked."""
-
-    heap: Heap
-    options: Options
-    references: tuple[Path, ...]
-    """Every reference picture."""
-    encoder: str
-    """Its name; empty: none was named."""
-    faces: str
-    profile: Profile | None
-    limits: Limits
-    workers: int
-    remembered: tuple[str, ...] = ()
-    """Options that are as they were last time."""
-    notes: tuple[str, ...] = ()
-
-
-def with_last(given: Options, last: Decisions | None, fresh: bool) -> tuple[Options, tuple[str, ...]]:
-    """Return the options with what was not said taken from the last run, and the names of what was."""
-    if last is None or fresh:
-        return given, ()
-    stored = options_from(last.settings)
-    values = {name: getattr(given, name) for name in REMEMBERED}
-    names = [name for name in REMEMBERED if values[name] is None and getattr(stored, name) not in (None, ())]
-    values |= {name: getattr(stored, name) for name in names}
-    limits = {**stored.limits, **given.limits}
-    names += [name for name in stored.limits if name not in given.limits]
-    return Options(**values, limits=limits), tuple(names)
-
-
-def check(
-    directory: Path,
-    options: Options,
-    *,
-    remembered: Sequence[str],
-    workers: int | None,
-    listed: bool = True,
-) -> Job:
-    """Return the run that `options` mean. Raises MaquetteError with every problem found.
-
-    listed: False where the pictures are still to come (frames of a film), so that the folder may be empty.
-    """
-    problems: list[Problem] = []
-
-    def attempt(make: Any) -> Any:
-        try:
-            return make()
-        except MaquetteError as error:
-            problems.extend(error.problems)
-            return None
-
-    _check_values(options, problems)
-    limits = attempt(lambda: _limits(options.limits))
-    profile = attempt(lambda: _profile(options.profile))
-    places = options.references
-    notes = []
-    if places is None and profile is not None and profile.references:
-        places = tuple(profile.references)
-    references = attempt(lambda: list_references(places)) if places else []
-    heap: Any = Heap(directory, ())
-    if listed:
-        heap = attempt(lambda: list_heap(directory, without=_left_out(places, references, directory)))
-    if problems:
-        raise ConfigError(problems)
-    if options.references is None and references:
-        notes.append(f"References: the profile's {len(references)}.")
-    return Job(
-        heap=heap,
-        options=options,
-        references=tuple(references),
-        encoder=options.encoder or "",
-        faces=options.faces or "off",
-        profile=profile,
-        limits=limits,
-        workers=workers or os.cpu_count() or 1,
-        remembered=tuple(remembered),
-        notes=tuple(notes),
+    references: tuple[Path, ...] = Field(
+        (),
+        description="Folder of pictures (or one picture) that show who the subject is. Default: the profile's.",
+    )
+    threshold: float | None = Field(
+        None, ge=0, le=1, description="Least likeness to the references. Default: the encoder's own, 0.75."
+    )
+    target: int | None = Field(None, ge=1, description="Keep N pictures: the most varied good ones.")
+    apply: Annotated[Path | None, Flag(metavar="OUT")] = Field(
+        None, description="Copy what is kept, with captions, to OUT."
+    )
+    encoder: Annotated[str | None, Flag(metavar="NAME")] = Field(
+        None,
+        description="clip, siglip, dinov2, ccip, world; or NAME=HUB_NAME_OR_FOLDER. "
+        "Default: clip; world for its own pictures.",
+    )
+    profile: Annotated[Path | None, Flag(metavar="FILE")] = Field(
+        None, description="The subject's profile.toml: its sides, references."
+    )
+    faces: Literal["off", "detect", "match"] | None = Field(
+        None, description="Count faces; match: compare them with the references'. Default: off."
+    )
+    face_models: Annotated[Path | None, Flag(metavar="DIR")] = Field(
+        None, description="Folder with the YuNet and SFace files. Default: fetched from the hub once."
+    )
+    videos: Annotated[tuple[Path, ...], Flag("--video")] = Field(
+        (), description="Take this film's frames into the folder first."
+    )
+    every_s: Annotated[float, Flag("--every", "S")] = Field(
+        DEFAULT_EVERY_S, gt=0, description="The sharpest frame of every S seconds of a scene."
+    )
+    sheet_pages: int = Field(5, ge=0, description="Contact sheets a group; 0: none.")
+    fresh: bool = Field(False, description="Forget what the last run here was asked for.")
+    workers: int | None = Field(
+        None,
+        ge=1,
+        description="Pictures that are looked at at once. Default: as many as the machine has cores.",
+    )
+    device: Annotated[str | None, Flag(metavar="NAME")] = Field(
+        None, description="Where the encoder runs: cuda, mps or cpu. Default: the best there is."
     )
 
-
-def settings_of(options: Options) -> dict[str, Any]:
-    """Return the options as curation.json keeps them, paths absolute, what was not said left out."""
-    found: dict[str, Any] = {}
-    for name in REMEMBERED:
-        value = getattr(options, name)
-        if isinstance(value, tuple):
-            found[name] = [str(path.resolve()) for path in value]
-        elif isinstance(value, Path):
-            found[name] = str(value.resolve())
-        elif value is not None:
-            found[name] = value
-    return found | ({"limits": dict(sorted(options.limits.items()))} if options.limits else {})
+    @field_validator("encoder")
+    @classmethod
+    def _known_encoder(cls, value: Any) -> Any:
+        kind = str(value).partition("=")[0]
+        if kind not in TABLE:
+            raise Unfit("a known encoder", did_you_mean(kind, TABLE))
+        return value
 
 
-def options_from(settings: Mapping[str, Any]) -> Options:
-    """Return the options that `settings_of` wrote."""
-    values: dict[str, Any] = {name: settings.get(name) for name in REMEMBERED}
-    if values["references"] is not None:
-        values["references"] = tuple(Path(path) for path in values["references"])
-    for name in ("profile", "face_models"):
-        if values[name] is not None:
-            values[name] = Path(values[name])
-    return Options(**values, limits=settings.get("limits", {}))
+class DecideOptions(Options):
+    """Your own decisions, which stand above every reason."""
 
-
-def _check_values(options: Options, problems: list[Problem]) -> None:
-    def wrong(flag: str, given: object, required: str, remedy: str) -> None:
-        problems.append(Problem(flag, str(given), required, remedy))
-
-    if options.threshold is not None and not 0 <= options.threshold <= 1:
-        wrong("--threshold", options.threshold, "a similarity from 0 to 1", "0.75 is usual.")
-    if options.target is not None and options.target < 1:
-        wrong(
-            "--target",
-            options.target,
-            "a number of pictures, 1 or more",
-            "Leave it out to keep all good ones.",
-        )
-    if options.faces is not None and options.faces not in MODES:
-        wrong(
-            "--faces", repr(options.faces), f"one of {', '.join(MODES)}", did_you_mean(options.faces, MODES)
-        )
-    if options.encoder is not None and options.encoder.partition("=")[0] not in TABLE:
-        kind = options.encoder.partition("=")[0]
-        wrong("--encoder", repr(options.encoder), "a known encoder", did_you_mean(kind, TABLE))
-
-
-def _limits(given: Mapping[str, float]) -> Limits:
-    known = asdict(Limits())
-    unknown = [name for name in given if name not in known]
-    if unknown:
-        raise ConfigError(
-            Problem(f"limit {name}", "unknown", "a limit of quality", did_you_mean(name, known))
-            for name in unknown
-        )
-    whole = {each.name for each in fields(Limits) if "int" in str(each.type)}
-    return Limits(**{name: int(value) if name in whole else float(value) for name, value in given.items()})  # type: ignore[arg-type]
-
-
-def _profile(path: Path | None) -> Profile | None:
-    if path is None:
-        return None
-    from maquette.project.profile_file import read_profile
-
-    return read_profile(path)
-
-
-def _left_out(
-    places: Sequence[Path] | None, references: Iterable[Path] | None, directory: Path
-) -> list[Path]:
-    """References are no candidates: their pictures are left out, and their folders where those lie inside."""
-    folders = [place for place in places or () if place.is_dir() and place.resolve() != directory.resolve()]
-    return [*folders, *(references or ())]
+    kept: Annotated[tuple[str, ...], Flag("--keep", "NAME")] = Field(
+        (), description="Keep this picture (or pattern)."
+    )
+    rejected: Annotated[tuple[str, ...], Flag("--reject", "NAME")] = Field((), description="Reject it.")
+    automatic: Annotated[tuple[str, ...], Flag("--automatic", "NAME")] = Field(
+        (), description="Take your decision about it back."
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,91 +25,43 @@ from maquette.curating.decisions import (
     read_decisions,
 )
 from maquette.curating.duplicates import judge_duplicates, judge_mirrored
+from maquette.curating.job import Job, check, settings_of, with_last
 from maquette.curating.looking import Findings
-from maquette.curating.options import Job, Options, check, settings_of, with_last
+from maquette.curating.options import CurateOptions
 from maquette.curating.person import write_decisions
 from maquette.curating.quality import judge_quality
 from maquette.curating.records import MAQUETTE, STATES, YOU, CurateResult, Look
 from maquette.events import Artifact, Event, Finished, Message, Progress, Started
 from maquette.files import write_json
 
-DEFAULT_SHEET_PAGES = 5
 CHART_NAME = "histogram.png"
 
 
 def curate_events(
-    directory: str | Path,
-    *,
-    references: Iterable[str | Path] | None = None,
-    threshold: float | None = None,
-    target: int | None = None,
-    apply: str | Path | None = None,
-    encoder: str | None = None,
-    profile: str | Path | None = None,
-    faces: str | None = None,
-    face_models: str | Path | None = None,
-    limits: Mapping[str, float] | None = None,
-    videos: Iterable[str | Path] = (),
-    every_s: float | None = None,
-    sheet_pages: int = DEFAULT_SHEET_PAGES,
-    fresh: bool = False,
-    cache: Any = "default",
-    workers: int | None = None,
-    device: str | None = None,
+    directory: Path, options: CurateOptions | None = None, *, cache: Any = "default"
 ) -> Iterator[Event]:
     """Sort the pictures in `directory` into kept, rejected and to review; the last event is Finished("curate", CurateResult).
 
-    references: pictures, or folders of them, that show the subject. threshold: the least likeness to them (None: the
-    encoder's own, 0.75). target: keep so many, the most varied good ones. apply: copy the kept pictures with their
-    captions there. encoder: see maquette.encoders. profile: the subject's, for its sides and references.
-    faces: off, detect or match. limits: fields of maquette.curating.limits.Limits. videos: take their frames into
-    `directory` first, the sharpest of every `every_s` seconds of a scene. sheet_pages: pages of contact sheets a group
-    (0: none). fresh: forget what earlier runs were asked for. What is None is as it was in the last run.
-
-    Nothing is deleted or moved; decisions are written to directory/curation.json, everything else below
-    directory/.curation. Input is checked before the first event: raises MaquetteError with every problem.
+    What `options` do not say is as it was in the last run. Nothing is deleted or moved; decisions are written to
+    directory/curation.json, everything else below directory/.curation. cache: where measures are kept (None: nowhere).
+    Input is checked before the first event: raises MaquetteError with every problem.
     """
-    folder = Path(directory)
-    given = Options(
-        references=None if references is None else tuple(Path(path) for path in references),
-        threshold=threshold,
-        target=target,
-        encoder=encoder,
-        profile=None if profile is None else Path(profile),
-        faces=faces,
-        face_models=None if face_models is None else Path(face_models),
-        limits=dict(limits or {}),
-    )
-    out = None if apply is None else Path(apply)
-    films = tuple(Path(video) for video in videos)
-    if out is not None:
-        require_own_folder(out, folder)
-    if films:
-        options, _ = with_last(given, read_decisions(folder), fresh)
-        check(folder, options, remembered=(), workers=workers, listed=False)
-    else:
-        job = _job(folder, given, fresh=fresh, workers=workers)
-        return _curate(job, out, sheet_pages=sheet_pages, cache=cache, device=device)
-    return _from_films(
-        films,
-        every_s,
-        folder,
-        lambda: _curate(
-            _job(folder, given, fresh=fresh, workers=workers),
-            out,
-            sheet_pages=sheet_pages,
-            cache=cache,
-            device=device,
-        ),
-    )
+    options = options or CurateOptions()
+    if options.apply is not None:
+        require_own_folder(options.apply, directory)
+    if not options.videos:
+        return _curate(_job(directory, options), cache)
+    wanted, _ = with_last(options, read_decisions(directory), options.fresh)
+    check(directory, wanted, remembered=(), listed=False)
+    return _from_films(options, directory, lambda: _curate(_job(directory, options), cache))
 
 
-def _from_films(films: Sequence[Path], every_s: float | None, folder: Path, rest: Any) -> Iterator[Event]:
+def _from_films(options: CurateOptions, folder: Path, rest: Any) -> Iterator[Event]:
     """Take frames first: the pictures can only be listed when they are there."""
-    from maquette.curating.video import DEFAULT_EVERY_S, check_films, frames_events
+    from maquette.curating.video import check_films, frames_events
 
-    check_films(films)
-    return _chained(frames_events(films, folder, every_s=every_s or DEFAULT_EVERY_S), rest)
+    check_films(options.videos)
+    return _chained(frames_events(options.videos, folder, every_s=options.every_s), rest)
 
 
 def _chained(frames: Iterator[Event], rest: Any) -> Iterator[Event]:
@@ -126,15 +78,12 @@ def _chained(frames: Iterator[Event], rest: Any) -> Iterator[Event]:
             yield event
 
 
-def _job(folder: Path, given: Options, *, fresh: bool, workers: int | None) -> Job:
-    last = read_decisions(folder)
-    options, remembered = with_last(given, last, fresh)
-    return check(folder, options, remembered=remembered, workers=workers)
+def _job(folder: Path, given: CurateOptions) -> Job:
+    options, remembered = with_last(given, read_decisions(folder), given.fresh)
+    return check(folder, options, remembered=remembered)
 
 
-def _curate(
-    job: Job, out: Path | None, *, sheet_pages: int, cache: Any, device: str | None
-) -> Iterator[Event]:
+def _curate(job: Job, cache: Any) -> Iterator[Event]:
     last = read_decisions(job.heap.directory)
     found = Findings()
     for note in (*job.notes, *_remembered_note(job)):
@@ -143,12 +92,12 @@ def _curate(
         yield found.warn(
             f"{len(job.heap.others)} files of other kinds are not looked at, {job.heap.others[0]} for one."
         )
-    yield from looking.make_ready(job, found, device)
+    yield from looking.make_ready(job, found, job.options.device)
     yield from looking.measure(job, found, cache)
     absent, notes = recall_yours(found.looks, last)
-    for sentence in (*notes, *judge_quality(found.looks, job.limits)):
+    for sentence in (*notes, *judge_quality(found.looks, job.options)):
         yield found.warn(sentence)
-    judge_duplicates(found.looks, job.limits)
+    judge_duplicates(found.looks, job.options)
     if found.encoder is not None:
         yield from looking.embed_open(job, found)
         _judge_alike(job, found)
@@ -156,7 +105,7 @@ def _curate(
             yield from looking.score_identity(job, found)
     elif job.references:
         looking.leave_identity_open(found)
-    judge_mirrored(found.looks, job.limits, None if job.profile is None else job.profile.is_asymmetric)
+    judge_mirrored(found.looks, job.options, None if job.profile is None else job.profile.is_asymmetric)
     if found.finder is not None:
         yield from looking.look_for_faces(job, found)
     for sentence in _judge_variety(job, found):
@@ -170,21 +119,19 @@ def _curate(
     )
     write_decisions(decisions, "curate")
     yield Artifact("decisions", decisions_path(job.heap.directory))
-    yield from _shown(job, found, decisions, last, out, sheet_pages)
+    yield from _shown(job, found, decisions, last)
 
 
-def _shown(
-    job: Job, found: Findings, decisions: Decisions, last: Decisions | None, out: Path | None, pages: int
-) -> Iterator[Event]:
+def _shown(job: Job, found: Findings, decisions: Decisions, last: Decisions | None) -> Iterator[Event]:
     """Draw chart and sheets, copy the set, and end with the result."""
-    work = job.heap.directory / WORK_NAME
+    work, out = job.heap.directory / WORK_NAME, job.options.apply
     chart = None
     if found.identity is not None:
         from maquette.curating.chart import write_histogram
 
         chart = write_histogram(found.identity, work / CHART_NAME)
         yield Artifact("histogram", chart)
-    sheets = yield from _sheets(decisions, work, pages, job.workers)
+    sheets = yield from _sheets(decisions, work, job.options.sheet_pages, job.workers)
     copied = 0
     if out is not None:
         names = [decision.name for decision in decisions.in_state("kept")]
@@ -284,12 +231,12 @@ def result_of(decisions: Decisions, job: Job, found: Findings, last: Decisions |
 
 def _judge_alike(job: Job, found: Findings) -> None:
     """Where it was asked for, pictures that the encoder takes for the same are duplicates too."""
-    if not job.limits.alike or found.store is None:
+    if not job.options.alike or found.store is None:
         return
     places = [index for index, look in enumerate(found.looks) if look.is_open and look.sha256 in found.store]
     rows = found.store.rows([found.looks[index].sha256 for index in places])
-    pairs = variety.alike_pairs(rows, job.limits.alike)
-    judge_duplicates(found.looks, job.limits, np.asarray(places, np.int64)[pairs].reshape(-1, 2))
+    pairs = variety.alike_pairs(rows, job.options.alike)
+    judge_duplicates(found.looks, job.options, np.asarray(places, np.int64)[pairs].reshape(-1, 2))
 
 
 def _judge_variety(job: Job, found: Findings) -> list[str]:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from maquette.dataset.measures import Measures
+from maquette.dataset.measures import NEAR_BITS, NEAR_MAX, NEAR_MEAN, Measures
 
 Pixels = NDArray[np.uint8]
 Hashes = NDArray[np.uint64]
@@ -25,12 +25,6 @@ LOW_PX = 8
 BLOCK = 4_000_000
 """Comparisons at once: 32 MB."""
 
-NEAR_BITS = 10
-"""Of 64 bits of the perceptual hash. Copies saved smaller, larger or as JPEG of quality 60 differ by 0 to 6."""
-NEAR_MEAN = 8.0
-"""Mean difference of the thumbnails' pixels, of 255, in the channel that differs most."""
-NEAR_MAX = 40
-"""Largest difference of one thumbnail pixel: a changed accessory or pose exceeds it, a saved copy stays below 20."""
 MIRROR_MEAN, MIRROR_MAX = 4.0, 30
 """Stricter for mirror images, so that a left and a right view drawn with their details right are none."""
 MIRROR_GAIN = 0.5

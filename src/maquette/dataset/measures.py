@@ -10,6 +10,13 @@ from pathlib import Path
 
 from maquette.errors import Problem
 
+NEAR_BITS = 10
+"""Of 64 bits of the perceptual hash. Copies saved smaller, larger or as JPEG of quality 60 differ by 0 to 6."""
+NEAR_MEAN = 8.0
+"""Mean difference of the thumbnails' pixels, of 255, in the channel that differs most."""
+NEAR_MAX = 40
+"""Largest difference of one thumbnail pixel: a changed accessory or pose exceeds it, a saved copy stays below 20."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Measures:

@@ -23,7 +23,6 @@ from maquette.encoders.embeddings import open_rgb
 from maquette.encoders.source import fingerprint
 from maquette.errors import ModelError, Problem
 
-MODES = ("off", "detect", "match")
 LONGEST_PX = 640
 SCORE = 0.7
 MOST_FACES = 5

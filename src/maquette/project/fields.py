@@ -17,7 +17,15 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 
-from maquette.errors import ConfigError, Problem, did_you_mean
+from maquette.errors import ConfigError, Problem, did_you_mean, nearest
+
+
+class Unfit(ValueError):
+    """Raised by a record's own validators: what is required instead, and what to do."""
+
+    def __init__(self, required: str, remedy: str) -> None:
+        super().__init__(required)
+        self.required, self.remedy = required, remedy
 
 
 @dataclass(frozen=True)
@@ -111,6 +119,14 @@ def problem_of(detail: Mapping[str, Any], place: str, field: FieldInfo | None) -
     remedy = (field.description if field is not None else "") or ""
     if detail["type"] == "missing":
         return Problem(place, "not given", "required", remedy)
+    cause = detail.get("ctx", {}).get("error")
+    if isinstance(cause, Unfit):
+        return Problem(place, f"{detail['input']!r}", cause.required, cause.remedy)
+    if field is not None and detail["type"] == "literal_error":
+        choices = [str(choice) for choice in choices_of(field)]
+        remedy = (
+            did_you_mean(str(detail["input"]), choices) if nearest(str(detail["input"]), choices) else remedy
+        )
     required = detail["msg"].removeprefix("Value error, ")
     return Problem(place, f"{detail['input']!r}", required[0].lower() + required[1:], remedy)
 
