@@ -10,10 +10,10 @@ from PIL import Image
 
 from maquette.curating.decisions import read_decisions
 from maquette.curating.person import undo
-from maquette.dataset.scan import scan_dataset
 from maquette.errors import ConfigError, DatasetError, MaquetteError
 from maquette.world.cast import TOVAKI
 from tests.curating.making import Heap, contents, curate, draw, heap, names_of, save, scenes, stranger
+from tests.dataset.making import dataset_at
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_a_curated_folder_is_still_a_dataset(made: Heap) -> None:
     for name in made.names("other", "copy", "blur", "blank", "broken"):
         (made.folder / name).unlink()
     curate(made.folder, references=[made.references], encoder="world", sheet_pages=1)
-    assert len(scan_dataset(made.folder).pictures) == 12
+    assert len(dataset_at(made.folder).pictures) == 12
 
 
 def test_a_run_can_be_taken_back_to_the_byte(made: Heap) -> None:

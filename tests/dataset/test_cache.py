@@ -14,10 +14,9 @@ from maquette.dataset.cache import Encode, LatentCache
 from maquette.dataset.config import BucketSettings, SubsetOptions
 from maquette.dataset.records import Item
 from maquette.dataset.repeats import plan_items
-from maquette.dataset.scan import scan_dataset
 from maquette.errors import DatasetError, OutputError
 from maquette.events import Event, Finished, Message, Progress
-from tests.dataset.making import captioned
+from tests.dataset.making import captioned, dataset_at
 
 SETTINGS = BucketSettings(resolution_wh=(64, 64), min_bucket_px=32, max_bucket_px=128, step_px=16)
 
@@ -39,7 +38,7 @@ class Encoder:
 def items(tmp_path: Path) -> list[Item]:
     captioned(tmp_path / "3_a", 3, (64, 64))
     captioned(tmp_path / "1_b", 2, (128, 64))
-    return list(assign_buckets(plan_items(scan_dataset(tmp_path).pictures), SETTINGS))
+    return list(assign_buckets(plan_items(dataset_at(tmp_path).pictures), SETTINGS))
 
 
 def filled(
@@ -89,7 +88,7 @@ def test_another_bucket_or_another_picture_is_another_entry_and_a_renamed_one_is
     encoder = Encoder()
 
     def fill(settings: BucketSettings) -> None:
-        pictures = scan_dataset(tmp_path / "d").pictures
+        pictures = dataset_at(tmp_path / "d").pictures
         filled(tmp_path / "cache", list(assign_buckets(plan_items(pictures), settings)), encoder)
 
     captioned(tmp_path / "d", 1, (128, 64))
@@ -107,7 +106,7 @@ def test_another_bucket_or_another_picture_is_another_entry_and_a_renamed_one_is
 
 def test_mirrored_showings_have_latents_of_their_own(tmp_path: Path) -> None:
     captioned(tmp_path, 1)
-    pictures = scan_dataset(tmp_path, options=SubsetOptions(flip_aug=True)).pictures
+    pictures = dataset_at(tmp_path, options=SubsetOptions(flip_aug=True)).pictures
     (item,) = assign_buckets(plan_items(pictures), SETTINGS)
 
     cache, _ = filled(None, [item], lambda pixels, _: torch.nn.functional.avg_pool2d(pixels, 8))

@@ -24,10 +24,9 @@ from maquette.dataset.preprocess import (
 )
 from maquette.dataset.records import Fit
 from maquette.dataset.repeats import plan_items
-from maquette.dataset.scan import scan_dataset
 from maquette.errors import DatasetError
 from tests.conftest import GOLDEN, shared_data
-from tests.dataset.making import captioned, picture
+from tests.dataset.making import captioned, dataset_at, picture
 
 CASES = json.loads((GOLDEN / "preprocess.json").read_text())
 TENSORS = load_file(GOLDEN / "preprocess.safetensors")
@@ -62,7 +61,7 @@ def test_floats_are_those_of_to_tensor_and_normalize() -> None:
 
 def test_size_conditioning_needs_no_pixels_and_mirrors_with_the_picture(tmp_path: Path) -> None:
     captioned(tmp_path / "wide", 1, (300, 100))
-    (item,) = assign_buckets(plan_items(scan_dataset(tmp_path / "wide").pictures), SETTINGS)
+    (item,) = assign_buckets(plan_items(dataset_at(tmp_path / "wide").pictures), SETTINGS)
     for flipped in (False, True):
         assert prepare_item(item, flipped=flipped).size_info == item_size_info(item, flipped=flipped)
     info = item_size_info(item)
@@ -88,7 +87,7 @@ def test_every_interpolation_keeps_a_plain_colour(name: str) -> None:
 
 def test_a_picture_that_changed_after_the_scan_is_refused(tmp_path: Path) -> None:
     captioned(tmp_path / "d", 1)
-    (item,) = assign_buckets(plan_items(scan_dataset(tmp_path / "d").pictures), SETTINGS)
+    (item,) = assign_buckets(plan_items(dataset_at(tmp_path / "d").pictures), SETTINGS)
     picture(item.picture.path, (80, 80))
     with pytest.raises(DatasetError, match="no longer 64x64"):
         prepare_item(item)
@@ -102,7 +101,7 @@ def test_real_photographs_and_portraits_fill_their_buckets() -> None:
         (shared_data("pixel_portraits"), None),
         (shared_data("photos") / "dog", "a dog"),
     ):
-        dataset = scan_dataset(folder, fallback_caption=fallback)
+        dataset = dataset_at(folder, fallback_caption=fallback)
         items = assign_buckets(
             plan_items(dataset.pictures[:5]), BucketSettings(resolution_wh=(256, 256), min_bucket_px=128)
         )

@@ -14,10 +14,9 @@ from maquette.dataset.buckets import assign_buckets
 from maquette.dataset.config import BucketSettings, SubsetOptions, SubsetSource
 from maquette.dataset.records import Picture
 from maquette.dataset.repeats import Schedule, make_schedule, plan_items
-from maquette.dataset.scan import scan_dataset
 from maquette.errors import ConfigError, DatasetError
 from tests.conftest import GOLDEN, shared_data
-from tests.dataset.making import captioned
+from tests.dataset.making import captioned, dataset_at
 
 CASES = json.loads((GOLDEN / "repeats.json").read_text())
 TOML_BODIES = {
@@ -53,7 +52,7 @@ def schedule_of(name: str, case: dict, folders: dict[str, Path], tmp_path: Path)
     repeats = 7 if "--dataset_repeats 7" in name else 3 if "--dataset_repeats 3" in name else 1
     options = SubsetOptions(num_repeats=repeats)
     if name.startswith("CLI"):
-        dataset = scan_dataset(
+        dataset = dataset_at(
             folders["train"],
             regularization=folders["reg"] if "reg" in name.split("_dog")[0] else None,
             options=options,
@@ -68,7 +67,7 @@ def schedule_of(name: str, case: dict, folders: dict[str, Path], tmp_path: Path)
         }
         toml = tmp_path / "dataset.toml"
         toml.write_text(TOML_BODIES[name].format(**places))
-        dataset = scan_dataset(toml, options=options)
+        dataset = dataset_at(toml, options=options)
     assert [(s.path.name, s.num_repeats, s.is_regularization) for s in dataset.subsets] == [
         (s["dir"], s["num_repeats"], s["is_reg"]) for s in case["subsets"]
     ]
@@ -192,6 +191,6 @@ def test_bad_numbers_are_reported_together() -> None:
 
 
 def test_the_real_portraits_take_the_steps_their_project_counted() -> None:
-    dataset = scan_dataset(shared_data("pixel_portraits"))
+    dataset = dataset_at(shared_data("pixel_portraits"))
     items = assign_buckets(plan_items(dataset.pictures), BucketSettings())
     assert make_schedule(items, batch_size=2, epochs=10).steps == 10150

@@ -7,16 +7,15 @@ from pathlib import Path
 from maquette.dataset.buckets import assign_buckets
 from maquette.dataset.config import BucketSettings
 from maquette.dataset.repeats import plan_items
-from maquette.dataset.scan import scan_dataset
 from maquette.dataset.summary import bucket_info
-from tests.dataset.making import captioned
+from tests.dataset.making import captioned, dataset_at
 
 
 def test_buckets_are_counted_with_repeats(tmp_path: Path) -> None:
     captioned(tmp_path / "train" / "2_dog", 2, (512, 512))
     captioned(tmp_path / "train" / "3_dog", 1, (640, 480))
     captioned(tmp_path / "reg" / "1_dog", 1, (512, 512))
-    dataset = scan_dataset(tmp_path / "train", regularization=tmp_path / "reg")
+    dataset = dataset_at(tmp_path / "train", regularization=tmp_path / "reg")
     items = assign_buckets(plan_items(dataset.pictures), BucketSettings())
     info = bucket_info(items)
     assert info["buckets"] == {

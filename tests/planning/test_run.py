@@ -13,15 +13,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from maquette.cli.plan import command
-from maquette.dataset.scan import scan_dataset
+from maquette.dataset.strict import sized_dataset
 from maquette.errors import ConfigError, DatasetError, MaquetteError
-from maquette.planning.pictures import find_pictures
+from maquette.events import Message
 from maquette.planning.requests import parse_size, settings_for
-from maquette.planning.run import PlanOptions, PlanResult, plan
+from maquette.planning.run import PlanOptions, PlanResult, plan, plan_events
 from maquette.project.machine import Disk, Machine
 from maquette.rules.verdict import judge
 from maquette.training.prepare import prepare
 from tests.conftest import shared_data
+from tests.dataset.making import dataset_at, facts_of
 from tests.planning.making import answer, folder
 
 QUIET = PlanOptions(measure=False)
@@ -176,7 +177,7 @@ def test_a_file_of_the_run_is_as_large_as_planned(
 def test_pictures_are_found_as_the_full_look_finds_them(tmp_path: Path) -> None:
     root = folder(tmp_path / "train" / "3_a", 4, (64, 96)).parent
     folder(root / "2_b", 3)
-    quick, full = find_pictures(root), scan_dataset(root)
+    quick, full = sized_dataset(facts_of(root, "headers")), dataset_at(root)
     assert [(p.path, p.size_wh, p.subset) for p in quick.pictures] == [
         (p.path, p.size_wh, p.subset) for p in full.pictures
     ]
@@ -185,9 +186,10 @@ def test_pictures_are_found_as_the_full_look_finds_them(tmp_path: Path) -> None:
 def test_a_picture_that_cannot_be_opened_is_not_counted_and_said(tmp_path: Path) -> None:
     root = folder(tmp_path / "pictures", 3)
     (root / "p001.png").write_bytes(b"no picture")
-    found = find_pictures(root)
-    assert len(found.pictures) == 2
-    assert any("p001.png" in message.text and "check" in message.text for message in found.warnings)
+    *events, _ = plan_events(settings_for(root, {"resolution": 64}), QUIET)
+    assert len(sized_dataset(facts_of(root, "headers")).pictures) == 2
+    said = [event.text for event in events if isinstance(event, Message)]
+    assert any("p001.png" in text and "check" in text for text in said), said
 
 
 def test_no_pictures_is_an_error_that_names_the_folder(tmp_path: Path) -> None:

@@ -103,6 +103,44 @@ def caption_with_blank_lines(case: Case) -> None:
     case.caption(6, f"{text_of(case, 6)}\n\n  \n")
 
 
+@fault("CAP029", "one caption stands for all twenty pictures", start="project")
+def one_caption_for_all(case: Case) -> None:
+    for picture in case.pictures:
+        picture.with_suffix(".txt").unlink()
+    case.edit(case.config, 'images = "images"\n', f'images = "images"\ncaption_fallback = "{TRIGGER}"\n')
+
+
+@close_call("CAP029", "a caption for all is given, and every picture has its own", start="project")
+def fallback_unused(case: Case) -> None:
+    case.edit(case.config, 'images = "images"\n', f'images = "images"\ncaption_fallback = "{TRIGGER}"\n')
+
+
+@fault("CAP030", "two pictures differ only in their ending")
+def twins(case: Case) -> None:
+    picture, other = case.pictures[8], case.pictures[9]
+    with Image.open(picture) as image:
+        image.convert("RGB").save(other.with_suffix(".bmp"))
+    picture.unlink()
+    picture.with_suffix(".txt").unlink()
+
+
+@close_call("CAP030", "a face crop shares the caption of the picture it was cut from")
+def crop_beside_its_picture(case: Case) -> None:
+    picture, other = case.pictures[8], case.pictures[9]
+    picture.rename(other.with_name(f"{other.stem}_10_20_64_64.png"))
+    picture.with_suffix(".txt").unlink()
+
+
+@fault("CAP031", "parts are kept in front, and nothing is shuffled")
+def kept_and_not_shuffled(case: Case) -> None:
+    case.edit(case.script, "  --shuffle_caption \\\n", "")
+
+
+@close_call("CAP031", "parts are kept in front of those that are dropped")
+def kept_and_dropped(case: Case) -> None:
+    case.edit(case.script, "  --shuffle_caption \\\n", "  --caption_tag_dropout_rate=0.1 \\\n")
+
+
 # --- the trigger -----------------------------------------------------------------------------------------
 
 

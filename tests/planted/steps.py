@@ -264,3 +264,75 @@ def nearly_empty_group(case: Case) -> None:
 def whole_groups(case: Case) -> None:
     case.edit(case.script, EPOCHS, f"{EPOCHS} --gradient_accumulation_steps=2")
     case.edit(case.script, "--save_every_n_steps=200", "--save_every_n_steps=100")
+
+
+# --- STP014 to STP018 ------------------------------------------------------------------------------------
+
+
+@fault("STP014", "a photograph in the format of a telephone among the pictures")
+def telephone_format(case: Case) -> None:
+    (case.pictures[0].parent / "IMG_0042.HEIC").write_bytes(b"not read by any trainer")
+
+
+@close_call("STP014", "pictures whose endings are in capitals")
+def capital_endings(case: Case) -> None:
+    for picture in case.pictures[:2]:
+        picture.rename(picture.with_suffix(".PNG"))
+
+
+@fault("STP015", "a second folder was named and never filled")
+def folder_never_filled(case: Case) -> None:
+    (case.folder / "dataset" / "train" / "10_zkw_fox_new").mkdir()
+
+
+@close_call("STP015", "a second folder with a single picture")
+def folder_of_one(case: Case) -> None:
+    moved(case, "dataset/train/10_zkw_fox_new", range(19, 20))
+
+
+@fault("STP016", "a folder is named after a year", start="folder")
+def named_after_a_year(case: Case) -> None:
+    folder = case.pictures[0].parent
+    folder.rename(folder.with_name("2023_zkw_fox"))
+
+
+@close_call("STP016", "a folder that asks for 400 repeats", start="folder")
+def many_repeats(case: Case) -> None:
+    folder = case.pictures[0].parent
+    folder.rename(folder.with_name("400_zkw_fox"))
+
+
+def _of_maquette(case: Case, key: str) -> None:
+    """Let Maquette train from the dataset TOML, with a key more."""
+    case.edit(case.toml, "keep_tokens = 1\n", f"keep_tokens = 1\n{key}\n")
+    case.paths, case.trainer = [case.toml], "maquette"
+
+
+@fault("STP017", "a key that only speeds up sd-scripts' own start", start="toml")
+def key_without_effect(case: Case) -> None:
+    _of_maquette(case, "cache_info = true")
+
+
+@close_call("STP017", "the same key, switched off", start="toml")
+def key_switched_off(case: Case) -> None:
+    _of_maquette(case, "cache_info = false")
+
+
+def _relative(case: Case) -> None:
+    """Move the dataset TOML beside its pictures, which it names relative to itself."""
+    moved_toml = case.folder / "dataset" / "dataset.toml"
+    text = case.toml.read_text(encoding="utf-8").replace(str(case.folder / "dataset" / "fox"), "fox")
+    moved_toml.write_text(text, encoding="utf-8")
+    case.toml.unlink()
+    case.edit(case.script, "--dataset_config=dataset.toml", "--dataset_config=dataset/dataset.toml")
+
+
+@fault("STP018", "a folder of the same name lies in the working folder", start="toml")
+def two_places(case: Case) -> None:
+    _relative(case)
+    shutil.copytree(case.folder / "dataset" / "fox", case.folder / "fox")
+
+
+@close_call("STP018", "only one folder has that name", start="toml")
+def one_place(case: Case) -> None:
+    _relative(case)

@@ -13,7 +13,6 @@ from click.testing import CliRunner
 from PIL import Image
 
 from maquette.dataset.repeats import plan_items
-from maquette.dataset.scan import scan_dataset
 from maquette.errors import ConfigError, ModelError, OutputError
 from maquette.events import Event, Finished, Message
 from maquette.project.profile import KINDS, Profile
@@ -27,6 +26,7 @@ from maquette.regularizing.run import (
 )
 from maquette.world.pack import base_path
 from tests.conftest import make_pictures
+from tests.dataset.making import dataset_at
 
 PROMPT = "{class}, {standing|arms up}, {front view|back view|facing left}, {gray|blue} background"
 QUICK: dict[str, Any] = {
@@ -103,7 +103,7 @@ def test_as_many_as_an_epoch_takes_are_proposed(tmp_path: Path) -> None:
     train = tmp_path / "train"
     make_pictures(train / "10_spyke", [(32, 32)] * 23)
     assert train_items(train) == 230
-    assert train_items(train) == len(plan_items(scan_dataset(train).pictures))
+    assert train_items(train) == len(plan_items(dataset_at(train).pictures))
 
 
 def test_items_of_every_form_of_dataset_are_counted(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_pictures_lie_as_every_trainer_takes_them(tmp_path: Path) -> None:
     with Image.open(files[0]) as picture:
         assert picture.size == (64, 64), "the base's own size"
     make_pictures(tmp_path / "train", [(64, 64)] * 7)
-    pictures = scan_dataset(tmp_path / "train", regularization=result.folder).pictures
+    pictures = dataset_at(tmp_path / "train", regularization=result.folder).pictures
     assert len(plan_items(pictures)) == 14
     assert result.sheet.is_file()
     assert any(isinstance(event, Message) and "7 pictures" in event.text for event in events)

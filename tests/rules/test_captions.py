@@ -15,20 +15,23 @@ from PIL import Image
 from maquette.checking.fixing import apply_fixes
 from maquette.dataset.config import SubsetOptions
 from maquette.dataset.facts import DatasetFacts
-from maquette.dataset.gathering import gather_dataset
 from maquette.families.common.tokenizer import clip_tokenizer
 from maquette.findings.records import Finding, WriteText
 from maquette.findings.registry import RULES, run_rules
 from maquette.project.profile import Profile
 from maquette.project.request import TrainingRequest
+from maquette.rules import caption_texts as rules_caption_texts
 from maquette.rules import caption_words as rules_caption_words
 from maquette.rules import captions as rules_captions
 from maquette.rules import triggers as rules_triggers
 from maquette.words.reading import TokenCounter
 from tests.conftest import shared_data
+from tests.dataset.making import facts_of
 from tests.words.test_reading import GEAR, SPYKE
 
-MODULES = {module.__name__ for module in (rules_captions, rules_triggers, rules_caption_words)}
+MODULES = {
+    module.__name__ for module in (rules_captions, rules_caption_texts, rules_triggers, rules_caption_words)
+}
 OURS = [each for _, each in sorted(RULES.items()) if each.function.__module__ in MODULES]
 PUNK = Profile(kind="style", trigger="bespoke punk", style=("pixel art", "24x24"))
 LOOKS = "ginger hair, red bandana, green eyes, white sleeveless cloak"
@@ -55,7 +58,7 @@ def check(
 ) -> list[Finding]:
     """Return what the caption rules find at `root`."""
     facts: dict[type, Any] = {
-        DatasetFacts: gather_dataset(root, measure=measure, **options),
+        DatasetFacts: facts_of(root, "measures" if measure else "hashes", **options),
         TokenCounter: counter(),
     }
     for fact in (profile, request):
@@ -171,7 +174,8 @@ def test_swapped_portraits_are_told_by_their_colour_codes(tmp_path: Path) -> Non
 def test_photographs_without_captions_lack_them_and_nothing_else() -> None:
     finding = only(check(shared_data("photos") / "dog", None), "CAP001")
     assert finding.severity == "error" and "5 of 5 pictures" in finding.message
-    assert not check(shared_data("photos") / "dog", None, fallback_caption="zkw dog")
+    (said,) = check(shared_data("photos") / "dog", None, fallback_caption="zkw dog")
+    assert said.code == "CAP029" and "'zkw dog'" in said.message
 
 
 # --- triggers --------------------------------------------------------------------------------------------

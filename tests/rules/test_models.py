@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from maquette.dataset.facts import DatasetFacts
-from maquette.dataset.gathering import gather_dataset
 from maquette.families import FAMILIES
 from maquette.families.names import is_plain_base, specs_named
 from maquette.project.profile import Profile
 from tests.conftest import shared_data
+from tests.dataset.making import facts_of
 from tests.rules.rule_cases import CHARACTER_RUN, PIXEL_ART_RUN, SD1, SDXL, codes, command, found
 
 PIXEL_STYLE = Profile(kind="style", trigger="bespoke", style=("pixel art", "24x24"))
@@ -100,7 +100,7 @@ def test_a_dataset_toml_s_own_resolution_counts(tmp_path: Path) -> None:
     toml.write_text(
         f'[[datasets]]\nresolution = 512\n[[datasets.subsets]]\nimage_dir = "{pictures}"\n', encoding="utf-8"
     )
-    facts = gather_dataset(toml, trainer="sd-scripts", measure=False, cache=None)
+    facts = facts_of(toml, "headers", trainer="sd-scripts")
     (finding,) = found(command(tmp_path, PIXEL_ART_RUN), SDXL, facts, only="MOD003")
     assert finding.place == "dataset.toml: resolution" and "50%" in finding.message
 
@@ -156,4 +156,4 @@ def measured(name: str) -> DatasetFacts:
     """Return the measured pictures of one folder of real material."""
     root = shared_data(name)
     folder = next(path for path in sorted(root.rglob("*")) if path.suffix in (".png", ".jpg", ".jpeg")).parent
-    return gather_dataset(folder, cache=None)
+    return facts_of(folder, "measures")

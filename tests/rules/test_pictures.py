@@ -13,7 +13,6 @@ from PIL import Image, ImageCms, ImageOps
 
 from maquette.curating.identity_facts import IdentityFacts
 from maquette.dataset.facts import DatasetFacts
-from maquette.dataset.gathering import gather_dataset
 from maquette.dataset.measuring import measure_picture
 from maquette.errors import DatasetError
 from maquette.findings.records import Finding, SetAside, WriteBytes
@@ -25,6 +24,7 @@ from maquette.rules.picture_repairs import in_srgb, on_white, upright
 from maquette.world.attributes import Character, Scene
 from maquette.world.renderer import render
 from tests.conftest import shared_data
+from tests.dataset.making import facts_of
 
 ORIENTATION = 0x0112
 SPYKE = Profile(
@@ -52,8 +52,8 @@ def found(*facts: object, code: str = "PIC") -> list[Finding]:
     return run_rules(rules, {type(fact): fact for fact in facts})[0]
 
 
-def gathered(folder: Path, measure_cache: None = None) -> DatasetFacts:
-    return gather_dataset(folder, cache=measure_cache)
+def gathered(folder: Path) -> DatasetFacts:
+    return facts_of(folder, "measures")
 
 
 def request(resolution: int, **values: object) -> TrainingRequest:

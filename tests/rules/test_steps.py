@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from maquette.dataset.gathering import gather_dataset, options_of, schedule_of
+from maquette.dataset.planned import options_of, schedule_of
 from maquette.dataset.repeats import Schedule
 from maquette.dataset.targets import epochs_within, step_target
 from maquette.findings.records import Finding
@@ -16,7 +16,7 @@ from maquette.project.profile import Profile
 from maquette.project.request import TrainingRequest
 from maquette.project.scaffold import proposed_steps
 from maquette.rules.catalogue import all_rules
-from tests.dataset.making import captioned, picture
+from tests.dataset.making import captioned, facts_of, picture
 
 
 def found(
@@ -31,13 +31,12 @@ def found(
     """Return what the STP rules say of a run of sd-scripts over `root` (a bare dataset with `bare`)."""
     values = {"trainer": "sd-scripts", "resolution_wh": (64, 64), "caption_extension": ".txt", **run}
     request = TrainingRequest(file=Path("train.sh"), regularization=regularization, **values)
-    facts = gather_dataset(
+    facts = facts_of(
         root,
+        "measures" if measure else "headers",
         regularization=regularization,
         options=options_of(request),
         trainer=request.trainer,
-        measure=measure,
-        cache=None,
     )
     known: dict[type, Any] = {type(facts): facts}
     if not bare:

@@ -12,13 +12,12 @@ from pydantic import ValidationError
 
 import maquette
 from maquette.dataset.config import SubsetOptions
-from maquette.dataset.scan import scan_dataset
 from maquette.errors import OutputError
 from maquette.events import Progress
 from maquette.runs.folder import RunFolder
 from maquette.runs.migrations import MIGRATIONS, RECORD_VERSION
 from maquette.runs.record import Checkpoint, DeviceRecord, Sample, dataset_record, read_record
-from tests.dataset.making import captioned, picture
+from tests.dataset.making import captioned, dataset_at, picture
 from tests.runs.making import as_version_1, run_record, stored
 
 ShortRun = Callable[..., dict[str, Any]]
@@ -211,13 +210,13 @@ def test_captions_and_pictures_of_the_subject_leave_out_regularization() -> None
 
 def test_what_is_trained_on_changes_with_any_picture_caption_or_option(tmp_path: Path) -> None:
     captioned(tmp_path, 2)
-    records = [dataset_record(scan_dataset(tmp_path))]
-    assert dataset_record(scan_dataset(tmp_path)).shows_the_same_as(records[0])
-    records.append(dataset_record(scan_dataset(tmp_path, options=SubsetOptions(keep_tokens=1))))
+    records = [dataset_record(dataset_at(tmp_path))]
+    assert dataset_record(dataset_at(tmp_path)).shows_the_same_as(records[0])
+    records.append(dataset_record(dataset_at(tmp_path, options=SubsetOptions(keep_tokens=1))))
     (tmp_path / "p000.txt").write_text("another caption")
-    records.append(dataset_record(scan_dataset(tmp_path)))
+    records.append(dataset_record(dataset_at(tmp_path)))
     picture(tmp_path / "p001.png", seed=99)
-    records.append(dataset_record(scan_dataset(tmp_path)))
+    records.append(dataset_record(dataset_at(tmp_path)))
     for index, one in enumerate(records):
         assert [one.shows_the_same_as(other) for other in records] == [other is one for other in records], (
             index

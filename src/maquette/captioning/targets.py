@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maquette.captioning.records import Target
-from maquette.dataset.captions import caption_candidates, decode_caption, guess_encoding
-from maquette.dataset.config import SubsetOptions, SubsetSource
-from maquette.dataset.folders import Listing, Notes, list_folder, with_dot
-from maquette.dataset.scan import plan_folders
+from maquette.dataset.captions import caption_candidates
+from maquette.dataset.config import SubsetOptions
+from maquette.dataset.facts import CaptionFact, DatasetFacts, DatasetInput, FolderFact
+from maquette.dataset.folders import with_dot
+from maquette.dataset.reading import read_dataset
 from maquette.errors import ConfigError, DatasetError, Problem
 from maquette.project.profile import PROFILE_NAME, Kind, Profile
 
@@ -52,17 +53,15 @@ def find_place(directory: Path, caption_extension: str | None = None) -> Place:
 
 
 def find_targets(place: Place) -> tuple[list[Target], list[str]]:
-    """Return the pictures below a place with their present captions, and warnings about what is left aside.
+    """Return the pictures below a place with their present captions, and what is left aside.
 
     Raises DatasetError when there is no picture.
     """
-    plan = plan_folders(place.root, options=SubsetOptions(caption_extension=place.caption_extension))
-    notes = Notes(warnings=list(plan.warnings))
-    targets: list[Target] = []
-    for subset in plan.subsets:
-        targets += _targets_of(subset, list_folder(subset.path, notes), place.root)
-    if notes.problems:
-        raise DatasetError(notes.problems)
+    options = SubsetOptions(caption_extension=place.caption_extension)
+    facts = read_dataset(DatasetInput(images=place.root, options=options), "listing")
+    if facts.problems:
+        raise DatasetError(facts.problems)
+    targets = [target for folder in facts.used_folders for target in _targets_of(folder, facts)]
     if not targets:
         raise DatasetError(
             Problem(
@@ -72,7 +71,11 @@ def find_targets(place: Place) -> tuple[list[Target], list[str]]:
                 "Check the path; pictures are .png, .jpg, .jpeg, .webp or .bmp.",
             )
         )
-    return targets, [message.text for message in notes.warnings]
+    return targets, [
+        f"{folder.path}: its {folder.num_pictures} pictures are not captioned, since training does not look there."
+        for folder in facts.folders
+        if folder.subset is None and folder.num_pictures
+    ]
 
 
 def find_profile(
@@ -123,42 +126,34 @@ def _profile_places(place: Place) -> list[Path]:
     return [folder / PROFILE_NAME for folder in folders if folder is not None]
 
 
-def _targets_of(subset: SubsetSource, listing: Listing, root: Path) -> list[Target]:
-    present = {path for path in listing.files if path.suffix == subset.caption_extension}
-    stems: dict[str, list[Path]] = {}
-    for picture in listing.pictures:
-        stems.setdefault(picture.stem, []).append(picture)
+def _targets_of(folder: FolderFact, facts: DatasetFacts) -> list[Target]:
+    assert folder.subset is not None, "only folders in use are captioned"
+    first_of: dict[str, Path] = {}
+    for picture in folder.files:
+        first_of.setdefault(picture.stem, picture)
     targets = []
-    for picture in listing.pictures:
-        candidates = caption_candidates(picture, subset.caption_extension)
-        source = next((path for path in candidates if path in present), None)
-        text, problem, left_out = _present_caption(source)
-        first = stems[picture.stem][0]
+    for picture in folder.files:
+        present = facts.caption_of(picture)
+        first = first_of[picture.stem]
+        problem = _why_unreadable(present)
         if first != picture:
             problem = problem or f"shares the caption file of {first.name}, which has the same name"
         targets.append(
             Target(
                 picture=picture,
-                name=picture.relative_to(root).as_posix(),
-                caption=candidates[0],
-                existing=text,
-                subset=subset,
+                name=picture.relative_to(facts.root).as_posix(),
+                caption=caption_candidates(picture, folder.subset.caption_extension)[0],
+                existing=present.text if present is not None else "",
+                subset=folder.subset,
                 problem=problem,
-                lines_left_out=left_out,
+                lines_left_out=present.lines_left_out if present is not None else 0,
             )
         )
     return targets
 
 
-def _present_caption(path: Path | None) -> tuple[str, str, int]:
-    """Return a caption file's first line, why it cannot be read, and how many more lines it has."""
-    if path is None:
-        return "", "", 0
-    try:
-        data = path.read_bytes()
-        read = decode_caption(data)
-    except UnicodeDecodeError:
-        return "", f"its caption {path.name} is not UTF-8; it looks like {guess_encoding(data)}", 0
-    except OSError as error:
-        return "", f"its caption {path.name} cannot be read ({error.strerror})", 0
-    return read.text, "", read.lines_left_out
+def _why_unreadable(caption: CaptionFact | None) -> str:
+    if caption is None or caption.problem is None:
+        return ""
+    given = f"is {caption.problem.given}" if caption.guessed_encoding else caption.problem.given
+    return f"its caption {caption.path.name} {given}"

@@ -16,11 +16,11 @@ from maquette.checking.derived import memory_estimate
 from maquette.checking.scope import Scope
 from maquette.checking.targets import Target
 from maquette.curating.identity_facts import identity_facts
-from maquette.dataset.config import SubsetOptions
-from maquette.dataset.facts import DatasetFacts
+from maquette.dataset.facts import DatasetFacts, DatasetInput
 from maquette.dataset.folders import missing_folder
-from maquette.dataset.gathering import gather_dataset, options_of, schedule_of
 from maquette.dataset.measure_cache import MeasureCache
+from maquette.dataset.planned import input_of, schedule_of
+from maquette.dataset.reading import read_dataset
 from maquette.errors import MaquetteError
 from maquette.events import Event, Finished, Message, Progress
 from maquette.families.protocol import ModelInfo
@@ -118,16 +118,8 @@ def _run(scope: Scope, request: TrainingRequest, context: Context) -> Iterator[E
     elif asked is not None and not asked.exists():
         scope.notes.append(f"{asked} is not on this machine: its pictures were not looked at.")
     elif asked is not None:
-        yield from _pictures(
-            scope,
-            asked,
-            trainer=request.trainer,
-            regularization=_found(request.regularization, request)
-            if request.dataset_config is None
-            else None,
-            options=options_of(request),
-            fallback=request.caption_fallback,
-        )
+        beside = _found(request.regularization, request) if request.dataset_config is None else None
+        yield from _pictures(scope, input_of(request, asked, beside))
     yield from (Message(note) for note in scope.notes)
     _add_what_follows(scope, request)
 
@@ -186,36 +178,20 @@ def _dataset(path: Path, context: Context) -> Iterator[Event]:
     scope = Scope(path)
     scope.add(context.machine, context.profile or _profile_near(scope, path))
     trainer = context.trainer or ("sd-scripts" if path.is_file() else "maquette")
-    yield from _pictures(scope, path, trainer=trainer)
+    yield from _pictures(scope, DatasetInput(images=path, trainer=trainer))
     yield Finished("gather", [scope])
 
 
-def _pictures(
-    scope: Scope,
-    root: Path,
-    *,
-    trainer: Trainer,
-    regularization: Path | None = None,
-    options: SubsetOptions | None = None,
-    fallback: str | None = None,
-) -> Iterator[Event]:
-    """Read and measure the pictures at `root` into the scope."""
+def _pictures(scope: Scope, given: DatasetInput) -> Iterator[Event]:
+    """Read and measure the pictures of a dataset into the scope."""
     scope.facts.setdefault(TokenCounter, _token_counter())
     cache = MeasureCache()
-    with _kept(scope, root), closing(cache):
+    with _kept(scope, given.images), closing(cache):
         facts = yield from _with_progress(
-            lambda on_progress: gather_dataset(
-                root,
-                regularization=regularization,
-                options=options,
-                fallback_caption=fallback,
-                trainer=trainer,
-                cache=cache,
-                on_progress=on_progress,
-            )
+            lambda on_progress: read_dataset(given, "measures", cache=cache, on_progress=on_progress)
         )
         scope.add(facts)
-        scope.refuse(root, facts.problems)
+        scope.refuse(given.images, facts.problems)
         scope.add(identity_facts(facts))
         if cache.trouble:
             yield Message(f"{cache.trouble}.", "warning")

@@ -102,13 +102,35 @@ class DatasetSource:
     no_upscale: bool | None = None
 
 
+@dataclass(frozen=True)
+class IdleKey:
+    """A key of a dataset TOML that does nothing."""
+
+    name: str
+    table: str
+    """As it is written: `[general]`, `[[datasets]] 1`."""
+    why: str
+
+
+@dataclass(frozen=True)
+class TwoPlaces:
+    """A relative image_dir that names a folder of the working folder and another one beside the dataset TOML."""
+
+    given: str
+    taken: Path
+    other: Path
+
+
 @dataclass(frozen=True, kw_only=True)
 class DatasetPlan:
     """Where every picture is to be found, before any file is opened."""
 
-    datasets: tuple[DatasetSource, ...]
-    subsets: tuple[SubsetSource, ...]
-    warnings: tuple[Message, ...] = ()
+    datasets: tuple[DatasetSource, ...] = ()
+    subsets: tuple[SubsetSource, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    """What keeps it from being understood: what is said of its pictures then does not count."""
+    idle_keys: tuple[IdleKey, ...] = ()
+    two_places: tuple[TwoPlaces, ...] = ()
 
 
 def bucket_settings(

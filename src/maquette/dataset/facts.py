@@ -5,16 +5,38 @@ Folders, pictures and captions are listed as they lie; what cannot be read is a 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from maquette.dataset.config import DatasetPlan, SubsetSource
-from maquette.dataset.measures import Measured
+from maquette.dataset.config import DatasetPlan, SubsetOptions, SubsetSource
+from maquette.dataset.measures import Look, Measured, Measures, PictureFacts
 from maquette.errors import Problem
 from maquette.project.request import Trainer
+
+Depth = Literal["listing", "headers", "hashes", "measures"]
+"""How closely pictures are looked at: their names; their sizes; every one decoded and hashed; all that is measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetInput:
+    """Which dataset is meant, and what is said beside it: it holds where folder names and a dataset TOML are silent."""
+
+    images: Path
+    """A folder, or a kohya dataset TOML."""
+    regularization: Path | None = None
+    """A second folder; sd-scripts takes no notice of it beside a TOML."""
+    options: SubsetOptions | None = None
+    """None where only the folder is known: then captions end in `.txt`."""
+    fallback_caption: str | None = None
+    """Stands in where no picture of a folder has a caption."""
+    regularization_caption: str | None = None
+    """The same for regularization; else the name of its N_name folder."""
+    trainer: Trainer = "maquette"
+    """Whose meaning of folders and captions is asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +57,8 @@ class CaptionFact:
     """Lines after the first, which no trainer reads."""
     had_mark: bool = False
     """Began with a byte order mark."""
+    sha256: str | None = None
+    """Of the file's bytes; None where they could not be read."""
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -66,39 +90,48 @@ class FolderFact:
     is_regularization: bool = False
     asked_repeats: int | None = None
     """Repeats that an unused mention of it asks for."""
+    others: tuple[Path, ...] = ()
+    """Pictures and films of kinds that no trainer reads, in a folder that is looked into."""
+    without_caption: tuple[Path, ...] = ()
+    """Its pictures that have no caption file of the ending that is read."""
+    stand_in: str | None = None
+    """What those are trained on instead: class_tokens, or one caption for all. None: nothing is meant to."""
+    is_meant_without: bool = False
+    """None of its pictures has a caption, and what stands in was chosen for that."""
+    other_captions: tuple[tuple[str, int], ...] = ()
+    """(ending, count) of caption files beside its pictures whose ending is not read; most frequent first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetFacts:
     """Everything found at one dataset. A picture that several tables of a TOML share is listed once."""
 
-    root: Path
-    """The folder or dataset TOML."""
+    given: DatasetInput
     plan: DatasetPlan
     """As the trainer takes it: folders dropped for having no repeats or being listed twice are not in it."""
     folders: tuple[FolderFact, ...]
-    pictures: tuple[Measured, ...]
-    """Pictures of the subject, in the order of their folders; empty when nothing was measured."""
-    regularization: tuple[Measured, ...]
-    captions: tuple[CaptionFact, ...]
-    """Of the subject's pictures; orphans with picture None."""
+    looks: Mapping[Path, Look] = field(default_factory=dict)
+    """What is known of each picture file in use, regularization included, as far as it was looked at."""
+    captions: tuple[CaptionFact, ...] = ()
+    """Of the subject's pictures; orphans with picture None. Empty when captions were not read."""
     regularization_captions: tuple[CaptionFact, ...] = ()
-    without_caption: tuple[Path, ...] = ()
-    """Pictures of the subject that have no caption file of the ending that is read."""
-    other_captions: tuple[tuple[str, int], ...] = ()
-    """(ending, count) of caption files of an ending that is not read; most frequent first."""
     problems: tuple[Problem, ...] = ()
     """What kept parts of it from being read at all. Folders without pictures are in `folders` instead."""
-    has_captions_by_design: bool = True
-    """False where a fallback caption stands for all, so that missing files are meant."""
-    trainer: Trainer = "maquette"
-    """Whose meaning of folders and captions this is."""
-    regularization_root: Path | None = None
-    """The folder of regularization pictures that was given beside `root`."""
-    sizes_wh: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
-    """Width and height in pixels of every picture that can be read, regularization included."""
-    fallback_caption: str | None = None
-    """The caption that stands in for missing ones, where one was given."""
+
+    @property
+    def root(self) -> Path:
+        """The folder or dataset TOML."""
+        return self.given.images
+
+    @property
+    def trainer(self) -> Trainer:
+        """Whose meaning of folders and captions this is."""
+        return self.given.trainer
+
+    @property
+    def regularization_root(self) -> Path | None:
+        """The folder of regularization pictures that was given beside `root`."""
+        return self.given.regularization
 
     @property
     def is_toml(self) -> bool:
@@ -127,14 +160,69 @@ class DatasetFacts:
             )
         )
 
-    @cached_property
-    def _captions_by_picture(self) -> dict[Path, CaptionFact]:
-        return {
-            caption.picture: caption
-            for caption in reversed(self.captions + self.regularization_captions)
-            if caption.picture is not None
-        }
+    @property
+    def without_caption(self) -> tuple[Path, ...]:
+        """Pictures of the subject that have no caption file of the ending that is read, each once."""
+        used = [folder for folder in self.used_folders if not folder.is_regularization]
+        return tuple(dict.fromkeys(path for folder in used for path in folder.without_caption))
 
-    def caption_of(self, picture: Path) -> CaptionFact | None:
-        """Return the caption of a picture, or None."""
-        return self._captions_by_picture.get(picture)
+    @property
+    def uncaptioned(self) -> Mapping[str | None, tuple[Path, ...]]:
+        """The subject's pictures that lack a caption which is meant to be there, by what stands in for it (or None)."""
+        found: dict[str | None, list[Path]] = {}
+        for folder in self.used_folders:
+            if folder.without_caption and not folder.is_regularization and not folder.is_meant_without:
+                found.setdefault(folder.stand_in, []).extend(folder.without_caption)
+        return {stand_in: tuple(dict.fromkeys(paths)) for stand_in, paths in found.items()}
+
+    @property
+    def other_captions(self) -> tuple[tuple[str, int], ...]:
+        """(ending, count) of caption files beside the subject's pictures that are not read; most frequent first."""
+        own = (folder for folder in self.used_folders if not folder.is_regularization)
+        readings = {
+            (f.path, f.subset.caption_extension): f.other_captions for f in own if f.subset is not None
+        }
+        counts: Counter[str] = Counter()
+        for others in readings.values():
+            counts.update(dict(others))
+        return tuple(counts.most_common())
+
+    @cached_property
+    def pictures(self) -> tuple[Measured, ...]:
+        """The subject's pictures that were measured, or cannot be read, in the order of their folders."""
+        return self._measured(self.files)
+
+    @cached_property
+    def regularization(self) -> tuple[Measured, ...]:
+        """The same for regularization pictures."""
+        return self._measured(self.regularization_files)
+
+    @cached_property
+    def decoded(self) -> Mapping[Path, PictureFacts]:
+        """What is known of every picture that was decoded whole, regularization included."""
+        return {path: look for path, look in self.looks.items() if isinstance(look, PictureFacts)}
+
+    @cached_property
+    def sizes_wh(self) -> Mapping[Path, tuple[int, int]]:
+        """Width and height in pixels of every picture that can be read, regularization included."""
+        return {path: look.size_wh for path, look in self.looks.items() if not isinstance(look, Problem)}
+
+    def caption_of(self, picture: Path, subset: SubsetSource | None = None) -> CaptionFact | None:
+        """Return the caption of a picture (as `subset` reads it, where several do), or None."""
+        found = self._captions_by_picture.get(picture, {})
+        if subset is None:
+            return next(iter(found.values()), None)
+        return found.get((subset.caption_extension, subset.options.enable_wildcard))
+
+    @cached_property
+    def _captions_by_picture(self) -> dict[Path, dict[tuple[str, bool], CaptionFact]]:
+        found: dict[Path, dict[tuple[str, bool], CaptionFact]] = {}
+        for caption in self.captions + self.regularization_captions:
+            if caption.picture is not None:
+                reading = (caption.subset.caption_extension, caption.subset.options.enable_wildcard)
+                found.setdefault(caption.picture, {}).setdefault(reading, caption)
+        return found
+
+    def _measured(self, paths: tuple[Path, ...]) -> tuple[Measured, ...]:
+        looks = [(path, self.looks.get(path)) for path in paths]
+        return tuple(Measured(path, look) for path, look in looks if isinstance(look, Measures | Problem))

@@ -1,116 +1,104 @@
-"""Which folders of a dataset hold pictures, and how often they are shown: N_name/ children, N_name, flat."""
+"""What one folder holds, and which folders of a dataset are looked into: N_name/ children, N_name, flat."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
-from maquette.dataset.config import FOLDER_CAPTION_EXTENSION, PICTURE_EXTENSIONS, SubsetOptions, SubsetSource
+from maquette.dataset.config import (
+    FOLDER_CAPTION_EXTENSION,
+    PICTURE_EXTENSIONS,
+    TOML_CAPTION_EXTENSION,
+    SubsetOptions,
+    SubsetSource,
+)
 from maquette.errors import Problem, nearest
-from maquette.events import Message
-
-SURPRISING_REPEATS = 500
-
-
-@dataclass
-class Notes:
-    """What was found while reading: problems stop the run together, warnings go along with the result."""
-
-    problems: list[Problem] = field(default_factory=list)
-    warnings: list[Message] = field(default_factory=list)
-
-    def problem(self, where: object, given: str, required: str, remedy: str) -> None:
-        self.problems.append(Problem(str(where), given, required, remedy))
-
-    def warn(self, text: str) -> None:
-        self.warnings.append(Message(text, "warning"))
+from maquette.kohya.dataset_toml import CONFIG_SUFFIXES
 
 
 @dataclass(frozen=True)
 class Listing:
     """The visible entries of one folder, sorted by name."""
 
+    path: Path
     folders: tuple[Path, ...] = ()
     files: tuple[Path, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    """Why it cannot be opened, and what in it is no file."""
 
-    @property
+    @cached_property
     def pictures(self) -> tuple[Path, ...]:
-        return tuple(path for path in self.files if path.suffix.lower() in PICTURE_EXTENSIONS)
+        return self.with_endings(PICTURE_EXTENSIONS)
+
+    def with_endings(self, endings: frozenset[str]) -> tuple[Path, ...]:
+        """Return its files with one of these endings, in upper or lower case."""
+        return tuple(path for path in self.files if path.suffix.lower() in endings)
 
 
-def list_folder(folder: Path, notes: Notes) -> Listing:
-    """Return what a folder holds, without hidden entries; an unreadable folder becomes a problem."""
+def list_folder(folder: Path) -> Listing:
+    """Return what a folder holds, without hidden entries."""
     try:
         entries = sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=str)
         folders = tuple(path for path in entries if path.is_dir())
         files = tuple(path for path in entries if path.is_file() or (path.is_symlink() and not path.is_dir()))
     except OSError as error:
-        notes.problem(
-            folder, f"cannot be opened ({error.strerror})", "a readable folder", "Check its permissions."
-        )
-        return Listing()
-    for path in sorted(set(entries) - {*folders, *files}):
-        notes.problem(path, "a device, pipe or socket", "a file", "Remove it.")
-    return Listing(folders, files)
+        given = f"cannot be opened ({error.strerror})"
+        problem = Problem(str(folder), given, "a readable folder", "Check its permissions.")
+        return Listing(folder, problems=(problem,))
+    strange = sorted(set(entries) - {*folders, *files})
+    return Listing(
+        folder,
+        folders,
+        files,
+        tuple(Problem(str(path), "a device, pipe or socket", "a file", "Remove it.") for path in strange),
+    )
 
 
-def folder_subsets(
-    root: Path,
-    options: SubsetOptions,
-    notes: Notes,
-    *,
-    is_regularization: bool = False,
-    folder_name_captions: bool = False,
+def maquette_subsets(
+    listing: Listing, options: SubsetOptions, *, is_regularization: bool = False
 ) -> list[SubsetSource]:
-    """Return the subsets under `root`: its N_name children as sd-scripts reads them, else `root` itself.
+    """Return what Maquette takes from a folder: its N_name children, else itself, N_name or flat.
 
-    With N_name children nothing else under `root` counts, and every picture that is left out is said in a
-    warning.
+    Some may ask for no repeats. Pictures without a caption take the name of their N_name folder in regularization only.
     """
-    listing = list_folder(root, notes)
-    prefixed = [(path, prefix_of(path.name)) for path in listing.folders]
-    children = [(path, *prefix) for path, prefix in prefixed if prefix is not None]
-    if children:
-        if listing.pictures:
-            notes.warn(
-                f"{root}: {len(listing.pictures)} pictures beside {children[-1][0].name} are not used. "
-                "Move them into it if they belong there."
-            )
-        chosen = [child for child in children if child[1] >= 1]
-        for path, repeats, _ in children:
-            if repeats < 1:
-                notes.warn(f"{path} is not used: its name asks for {repeats} repeats.")
-    else:
-        own = re.fullmatch(r"(\d+)_(.+)", root.resolve().name)
-        if own and int(own[1]) < 1:
-            notes.warn(f"{root} is not used: its name asks for {own[1]} repeats.")
-            return []
-        chosen = [(root, int(own[1]) if own else options.num_repeats, own[2] if own else "")]
-    if children:
-        warn_of_folders_below([path for path, prefix in prefixed if prefix is None], notes)
-    if options.num_repeats != 1 and any(name for _, _, name in chosen):
-        notes.warn(
-            f"{root}: repeats come from folder names like {chosen[0][0].name}, "
-            f"so the {options.num_repeats} repeats given have no effect."
-        )
-    for path, repeats, _ in chosen:
-        if repeats > SURPRISING_REPEATS:
-            notes.warn(
-                f"{path}: the number in its name makes every epoch show each picture {repeats:,} times."
-            )
+    own = re.fullmatch(r"(\d+)_(.+)", listing.path.resolve().name)
+    alone = (listing.path, int(own[1]) if own else options.num_repeats, own[2] if own else "")
     return [
         SubsetSource(
             path=path,
             num_repeats=repeats,
             is_regularization=is_regularization,
-            class_tokens=name if name and (folder_name_captions or is_regularization) else None,
+            class_tokens=(is_regularization and name) or None,
             caption_extension=with_dot(options.caption_extension or FOLDER_CAPTION_EXTENSION),
             options=options,
         )
-        for path, repeats, name in chosen
+        for path, repeats, name in _prefixed(listing.folders) or [alone]
     ]
+
+
+def kohya_subsets(
+    listing: Listing, options: SubsetOptions, *, is_regularization: bool = False
+) -> list[SubsetSource]:
+    """Return what sd-scripts takes from --train_data_dir: N_name children, whose names also caption the uncaptioned."""
+    return [
+        SubsetSource(
+            path=path,
+            num_repeats=repeats,
+            is_regularization=is_regularization,
+            class_tokens=name,
+            caption_extension=with_dot(options.caption_extension or TOML_CAPTION_EXTENSION),
+            options=replace(options, num_repeats=repeats),
+        )
+        for path, repeats, name in _prefixed(listing.folders)
+    ]
+
+
+def _prefixed(folders: Iterable[Path]) -> list[tuple[Path, int, str]]:
+    prefixes = [(folder, prefix_of(folder.name)) for folder in folders]
+    return [(folder, *prefix) for folder, prefix in prefixes if prefix is not None]
 
 
 def prefix_of(name: str) -> tuple[int, str] | None:
@@ -122,33 +110,35 @@ def prefix_of(name: str) -> tuple[int, str] | None:
         return None
 
 
-def keep_first(subsets: Iterable[SubsetSource], notes: Notes) -> list[SubsetSource]:
-    """Return the subsets that train: no repeats below 1, no folder twice in a dataset (the first wins)."""
-    kept: dict[tuple[int, Path], SubsetSource] = {}
-    for subset in subsets:
-        key = (subset.dataset, subset.path.resolve())
-        if subset.num_repeats < 1:
-            notes.warn(f"{subset.path} is not used: num_repeats is {subset.num_repeats}.")
-        elif key in kept:
-            notes.warn(
-                f"{subset.path} is listed twice: the first counts, with {kept[key].num_repeats} repeats; "
-                f"the second's {subset.num_repeats} have no effect."
-            )
-        else:
-            kept[key] = subset
-    return list(kept.values())
+def unusable_root(root: Path, *, is_regularization: bool = False) -> Problem | None:
+    """Return why nothing can be looked for at `root`, or None for a folder or (not of regularization) a dataset TOML."""
+    try:
+        if root.is_dir():
+            return None
+        if not root.exists():
+            return missing_folder(root)
+    except OSError as error:
+        given = f"cannot be opened ({error.strerror})"
+        return Problem(str(root), given, "a readable folder", "Check its permissions.")
+    if root.suffix.lower() in CONFIG_SUFFIXES:
+        return _file_for_folder(root) if is_regularization else None
+    is_picture = root.suffix.lower() in PICTURE_EXTENSIONS
+    remedy = f"Give its folder: {root.parent}" if is_picture else "Give a folder."
+    return Problem(str(root), "a file", "a folder of pictures or a kohya dataset TOML", remedy)
+
+
+def _file_for_folder(root: Path) -> Problem:
+    remedy = "List regularization folders in the dataset TOML with is_reg = true."
+    return Problem(str(root), "a file given as regularization folder", "a folder", remedy)
 
 
 def missing_folder(path: Path) -> Problem:
     """Return the problem of a folder that does not exist, with the name that may have been meant."""
     try:
-        guess = (
-            nearest(path.name, [other.name for other in path.parent.iterdir()])
-            if path.parent.is_dir()
-            else None
-        )
+        beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
     except OSError:
-        guess = None
+        beside = []
+    guess = nearest(path.name, beside)
     remedy = f"Did you mean '{path.parent / guess}'?" if guess else "Check the path."
     return Problem(str(path), "no such folder", "a folder of pictures or a kohya dataset TOML", remedy)
 
@@ -158,12 +148,7 @@ def with_dot(extension: str) -> str:
     return extension if extension.startswith(".") else f".{extension}"
 
 
-def warn_of_folders_below(folders: Iterable[Path], notes: Notes) -> None:
-    """Say which pictures lie in folders that nobody searches."""
-    for folder in folders:
-        count = len(list_folder(folder, Notes()).pictures)
-        if count:
-            notes.warn(
-                f"{folder}: its {count} pictures are not used. Folders are not searched below, "
-                "except those named like 10_name directly in the folder given."
-            )
+def names_of(paths: Sequence[Path]) -> str:
+    """Return up to three names and how many more."""
+    shown = ", ".join(path.name for path in paths[:3])
+    return f"{shown} and {len(paths) - 3} more" if len(paths) > 3 else shown

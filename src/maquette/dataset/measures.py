@@ -1,4 +1,4 @@
-"""What one look at a picture tells: quality, grid, and hashes that find its copies and mirror images.
+"""What one look at a picture tells, the more the longer it looks: its size, whether it is sound, how good it is.
 
 Rules and curation read the same measures; `dataset.measuring` takes them, once for each content.
 """
@@ -19,12 +19,33 @@ NEAR_MAX = 40
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measures:
-    """One decodable picture. Values are of its pixels as stored, transparent parts on white."""
+class PictureSize:
+    """What a picture's header says."""
 
     width_px: int
     height_px: int
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        return self.width_px, self.height_px
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureFacts(PictureSize):
+    """What a picture is that was decoded to its last pixel."""
+
     sha256: str
+    """Of the file's bytes."""
+    is_rotated: bool
+    """EXIF data ask viewers to turn or mirror it; training takes pixels as stored."""
+    is_transparent: bool
+    """Some pixels are not opaque; training takes the colour stored behind."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measures(PictureFacts):
+    """One decodable picture. Values are of its pixels as stored, transparent parts on white."""
+
     format: str
     """PNG, JPEG, WEBP, BMP, MPO."""
     mode: str
@@ -63,10 +84,6 @@ class Measures:
     """The perceptual hash of its mirror image, hex."""
     thumbnail: bytes
     """16 rows of 16 RGB pixels, 768 bytes: settles whether two pictures of like hashes are alike."""
-    is_rotated: bool
-    """EXIF data ask viewers to turn or mirror it; training takes pixels as stored."""
-    is_transparent: bool
-    """Some pixels are not opaque; training takes the colour stored behind."""
     colour_profile: str
     """Name of its embedded ICC profile; empty for none or sRGB."""
     subject_share: float
@@ -86,6 +103,10 @@ class Measures:
     def has_plain_border(self) -> bool:
         """Whether the background is plain enough to tell the subject from it."""
         return self.plain_border >= 0.6
+
+
+Look = PictureSize | Problem
+"""A picture file as far as it was looked at (PictureSize, PictureFacts or Measures), or what is wrong with it."""
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,18 @@ import io
 import os
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from PIL import Image, UnidentifiedImageError
 
+from maquette.dataset.measures import PictureFacts, PictureSize
 from maquette.errors import Problem
 
+T = TypeVar("T")
 MAX_PICTURE_PIXELS = (
     178_956_970  # Pillow's own limit against decompression bombs, so that the trainer's reads agree
 )
@@ -53,19 +56,6 @@ SIGNS_OF_TEXT = (
 
 
 @dataclass(frozen=True)
-class PictureFacts:
-    """What a whole, decodable picture is."""
-
-    width_px: int
-    height_px: int
-    sha256: str
-    is_rotated: bool
-    """Its EXIF data ask viewers to turn or mirror it; training takes the pixels as stored."""
-    is_transparent: bool
-    """Some of its pixels are not opaque; training takes the colour stored behind."""
-
-
-@dataclass(frozen=True)
 class LoadedPicture:
     """A decoded picture, its pixels as stored, and its facts."""
 
@@ -73,13 +63,35 @@ class LoadedPicture:
     facts: PictureFacts
 
 
-def check_pictures(paths: Sequence[Path]) -> list[PictureFacts | Problem]:
-    """Return for each path its facts or what is wrong with it, in order. Decodes on several threads."""
-    workers = min(8, os.cpu_count() or 1)
+def check_pictures(paths: Sequence[Path]) -> Iterator[PictureFacts | Problem]:
+    """Yield for each path its facts or what is wrong with it, in order. Decodes on several threads."""
+    return _by_threads(check_picture, paths)
+
+
+def read_sizes(paths: Sequence[Path]) -> Iterator[PictureSize | Problem]:
+    """Yield each picture's size from its header alone, or that there is none to be read, in order."""
+    return _by_threads(_read_size, paths)
+
+
+def _by_threads(look: Callable[[Path], T], paths: Sequence[Path]) -> Iterator[T]:
     with warnings.catch_warnings():  # set around the pool: the filter is global, not per thread
         warnings.simplefilter("ignore")
-        with ThreadPoolExecutor(workers) as pool:
-            return list(pool.map(check_picture, paths))
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            yield from pool.map(look, paths)
+
+
+def _read_size(path: Path) -> PictureSize | Problem:
+    try:
+        with Image.open(path) as image:
+            return PictureSize(width_px=image.width, height_px=image.height)
+    # Decoders fail in many ways on damaged headers (OSError, SyntaxError, struct.error, DecompressionBombError, ...).
+    except Exception:
+        return Problem(
+            str(path),
+            "cannot be opened as a picture",
+            "a picture",
+            "maquette check says what is wrong with it.",
+        )
 
 
 def check_picture(path: Path) -> PictureFacts | Problem:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from maquette.dataset.buckets import assign_buckets
 from maquette.dataset.config import BucketSettings, SubsetOptions, SubsetSource, bucket_settings
-from maquette.dataset.facts import DatasetFacts
+from maquette.dataset.facts import DatasetFacts, DatasetInput
 from maquette.dataset.records import Item, Picture
 from maquette.dataset.repeats import Schedule, make_schedule, plan_items
 from maquette.errors import MaquetteError
@@ -35,6 +35,17 @@ def options_of(request: TrainingRequest) -> SubsetOptions:
         caption_tag_dropout_rate=other.get("caption_tag_dropout_rate") or 0.0,
         flip_aug=bool(request.value("flip_aug")),
         resize_interpolation=other.get("resize_interpolation"),
+    )
+
+
+def input_of(request: TrainingRequest, images: Path, regularization: Path | None = None) -> DatasetInput:
+    """Return the dataset that `request` asks for, whose folders were found at `images` and `regularization`."""
+    return DatasetInput(
+        images=images,
+        regularization=regularization,
+        options=options_of(request),
+        fallback_caption=request.caption_fallback,
+        trainer=request.trainer,
     )
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from maquette.dataset.config import DatasetSource, SubsetSource
-from maquette.events import Message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +36,12 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """Every picture that will be trained on, and what a person should know about them."""
+    """Every picture that will be trained on."""
 
     pictures: tuple[Picture, ...]
     datasets: tuple[DatasetSource, ...]
     subsets: tuple[SubsetSource, ...]
     """Those that hold pictures, in order."""
-    warnings: tuple[Message, ...] = ()
 
 
 class Bucket(NamedTuple):

@@ -11,6 +11,7 @@ from pydantic import Field
 from maquette.project.fields import Options
 
 if TYPE_CHECKING:
+    from maquette.dataset.facts import DatasetFacts
     from maquette.dataset.records import Dataset
     from maquette.families.protocol import FamilySpec, ModelInfo
     from maquette.project.profile import Profile
@@ -50,14 +51,19 @@ def make_project(folder: Path, options: InitOptions) -> NewProjectResult:
     Raises MaquetteError when the base or the pictures cannot be used, or a project is there already.
     """
     from maquette import families
-    from maquette.dataset.scan import scan_dataset
+    from maquette.dataset.facts import DatasetInput
+    from maquette.dataset.reading import read_dataset
+    from maquette.dataset.strict import dataset_of
+    from maquette.project.config_file import load_settings
     from maquette.project.scaffold import write_profile, write_project
+    from maquette.rules.verdict import remarks
 
     info = families.inspect(options.base)
-    dataset = scan_dataset(options.images, fallback_caption=options.trigger)
-    new = _project(folder, options, info, families.FAMILIES[info.family].spec, dataset)
+    given = DatasetInput(images=options.images, fallback_caption=options.trigger)
+    facts = read_dataset(given, "measures", cache=None)
+    new = _project(folder, options, info, families.FAMILIES[info.family].spec, dataset_of(facts))
     config = write_project(new)
-    proposed = _proposed_profile(dataset, options)
+    proposed = _proposed_profile(facts, options)
     profile, is_new = write_profile(folder, proposed)
     return NewProjectResult(
         config=config,
@@ -67,7 +73,7 @@ def make_project(folder: Path, options: InitOptions) -> NewProjectResult:
         profile=profile,
         profile_is_new=is_new,
         guesses=proposed.notes if is_new else (),
-        warnings=tuple(message.text for message in dataset.warnings),
+        warnings=tuple(message.text for message in remarks(load_settings(config), facts)),
     )
 
 
@@ -96,15 +102,13 @@ def _project(
     )
 
 
-def _proposed_profile(dataset: Dataset, options: InitOptions) -> Profile:
+def _proposed_profile(facts: DatasetFacts, options: InitOptions) -> Profile:
     """Return a profile guessed from the subject's captions and the colours of its pictures."""
-    from maquette.dataset.measuring import measure_pictures
     from maquette.dataset.profile_proposal import propose_profile
 
-    own = [picture for picture in dataset.pictures if not picture.subset.is_regularization]
     return propose_profile(
-        [picture.caption for picture in own if picture.caption_path is not None],
+        [caption.text for caption in facts.captions if caption.picture is not None],
         trigger=options.trigger,
         class_word=options.class_word,
-        pictures=measure_pictures([picture.path for picture in own], cache=None),
+        pictures=facts.pictures,
     )

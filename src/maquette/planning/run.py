@@ -11,8 +11,12 @@ from typing import Any
 
 from maquette import families
 from maquette.dataset.buckets import assign_buckets, items_by_bucket
+from maquette.dataset.facts import DatasetFacts
+from maquette.dataset.folders import names_of
+from maquette.dataset.reading import read_dataset
 from maquette.dataset.records import Dataset, Item
 from maquette.dataset.repeats import Schedule, plan_items
+from maquette.dataset.strict import sized_dataset
 from maquette.dataset.targets import StepTarget
 from maquette.errors import MaquetteError
 from maquette.events import Event, Finished, Message, Started
@@ -24,16 +28,15 @@ from maquette.lora.size import lora_file_bytes
 from maquette.planning.advice import Change, TrainerName, changes_to_fit, fits_after
 from maquette.planning.device import PlannedDevice, planned_device
 from maquette.planning.duration import TimeRequest, estimate_time, sample_steps
-from maquette.planning.pictures import find_pictures
 from maquette.planning.presets import Preset, fitting_presets
 from maquette.planning.proposals import Proposal, length_advice, propose, target_steps
 from maquette.project.machine import Machine
 from maquette.project.profile import Kind
 from maquette.project.settings import Settings
-from maquette.rules.verdict import judge
+from maquette.rules.verdict import judge, remarks
 from maquette.training.checkpoints import PlannedCheckpoint, plan_checkpoints
 from maquette.training.config import trial_of
-from maquette.training.prepare import bucketed_items, run_name, schedule_of, subset_options
+from maquette.training.prepare import bucketed_items, dataset_input, run_name, schedule_of
 
 STAGE = "plan"
 NO_BASE = "no base given"
@@ -136,8 +139,9 @@ def plan_events(
 
     options, machine = options or PlanOptions(), machine or look_at_machine()
     yield Started(STAGE)
-    info, spec, dataset = _look(settings)
-    yield from dataset.warnings
+    facts = read_dataset(dataset_input(settings), "headers", captions=False)
+    info, spec, dataset = _look(settings, facts)
+    yield from (*remarks(settings, facts, ("STP",)), *_not_counted(facts))
     items, _, messages = bucketed_items(settings, dataset, info.vae_factor)
     yield from messages
     schedule = schedule_of(settings, dataset, items)
@@ -160,7 +164,17 @@ def plan_events(
     yield Finished(STAGE, asked.result())
 
 
-def _look(settings: Settings) -> tuple[ModelInfo, FamilySpec, Dataset]:
+def _not_counted(facts: DatasetFacts) -> Iterator[Message]:
+    unread = [path for path in facts.looks if path not in facts.sizes_wh]
+    if unread:
+        yield Message(
+            f"{len(unread)} pictures cannot be opened and are not counted ({names_of(unread)}). "
+            "Training will refuse them: run maquette check.",
+            "warning",
+        )
+
+
+def _look(settings: Settings, facts: DatasetFacts) -> tuple[ModelInfo, FamilySpec, Dataset]:
     """Return base and pictures; the problems of both are raised together."""
     gathered: list[MaquetteError] = []
     info: ModelInfo | None = None
@@ -169,11 +183,8 @@ def _look(settings: Settings) -> tuple[ModelInfo, FamilySpec, Dataset]:
         info = base_info(settings.model.base, settings.dataset.resolution)
     except MaquetteError as error:
         gathered.append(error)
-    wanted = settings.dataset
     try:
-        dataset = find_pictures(
-            wanted.images, regularization=wanted.regularization, options=subset_options(settings)
-        )
+        dataset = sized_dataset(facts)
     except MaquetteError as error:
         gathered.append(error)
     if info is None or dataset is None:

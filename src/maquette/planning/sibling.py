@@ -6,20 +6,21 @@ the number of pictures; trigger, class, profile and captions are the new subject
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from maquette.dataset.reading import read_dataset
 from maquette.dataset.records import Dataset, Item
+from maquette.dataset.strict import sized_dataset
 from maquette.errors import MaquetteError, OutputError, Problem
 from maquette.files import require_writable_folder, write_atomic
-from maquette.planning.pictures import find_pictures
 from maquette.planning.presets import Reasoned
 from maquette.planning.settings_text import relative_to, settings_toml, written_values
 from maquette.project.config_file import CONFIG_NAME
 from maquette.project.profile import PROFILE_NAME, Profile
 from maquette.project.profile_file import profile_toml, read_profile
 from maquette.project.settings import PATHS, Settings
-from maquette.training.prepare import bucketed_items, schedule_of, subset_options
+from maquette.training.prepare import bucketed_items, dataset_input, schedule_of
 
 DEFAULT_GRID_PX = 8
 OWN = (
@@ -71,7 +72,7 @@ def make_sibling(
     moved = settings.model_copy(
         update={"dataset": settings.dataset.model_copy(update={"images": images, "regularization": None})}
     )
-    dataset = find_pictures(images, options=subset_options(moved))
+    dataset = _pictures_of(moved)
     count = sum(not picture.subset.is_regularization for picture in dataset.pictures)
     length, sentence = _length(settings, moved, count)
     word = class_word if class_word is not None else settings.subject.class_word
@@ -147,8 +148,13 @@ def _counted(settings: Settings) -> tuple[int, int] | None:
 
 def _items_of(settings: Settings) -> tuple[Dataset, tuple[Item, ...]]:
     """Return a project's pictures without regularization, and an epoch's items."""
-    dataset = find_pictures(settings.dataset.images, options=subset_options(settings))
+    dataset = _pictures_of(settings)
     return dataset, bucketed_items(settings, dataset, DEFAULT_GRID_PX)[0]
+
+
+def _pictures_of(settings: Settings) -> Dataset:
+    given = replace(dataset_input(settings), regularization=None)
+    return sized_dataset(read_dataset(given, "headers", captions=False))
 
 
 def _by_epochs(settings: Settings) -> Settings:

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maquette.errors import ConfigError, ModelError, OutputError, Problem
+from maquette.errors import ConfigError, DatasetError, ModelError, OutputError, Problem
 from maquette.events import Artifact, Event, Finished, Message, Progress, Started
 from maquette.files import replacing, require_writable_folder, sha256_file, write_atomic, write_json
 from maquette.project.profile import Profile
@@ -133,8 +133,8 @@ def train_items(dataset: Path) -> int:
     `dataset` is a project, a kohya folder, a flat folder or a kohya dataset TOML. Raises MaquetteError.
     """
     from maquette.dataset.config import SubsetOptions
-    from maquette.dataset.folders import Notes, list_folder
-    from maquette.dataset.scan import plan_folders
+    from maquette.dataset.facts import DatasetInput
+    from maquette.dataset.reading import read_dataset
     from maquette.project.config_file import CONFIG_NAME, load_settings
 
     dataset = Path(dataset)
@@ -142,11 +142,12 @@ def train_items(dataset: Path) -> int:
     if (dataset / CONFIG_NAME).is_file() or dataset.name == CONFIG_NAME:
         wanted = load_settings(dataset).dataset
         dataset, options = wanted.images, SubsetOptions(num_repeats=wanted.repeats)
-    notes, counted = Notes(), {}
-    for subset in plan_folders(dataset, options=options).subsets:
-        if not subset.is_regularization and subset.path not in counted:
-            counted[subset.path] = len(list_folder(subset.path, notes).pictures) * subset.num_repeats
-    if not sum(counted.values()):
+    facts = read_dataset(DatasetInput(images=dataset, options=options), "listing", captions=False)
+    if facts.problems:
+        raise DatasetError(facts.problems)
+    own = [folder for folder in facts.used_folders if folder.subset and not folder.is_regularization]
+    counted = {f.path: f.num_pictures * f.subset.num_repeats for f in reversed(own) if f.subset}
+    if not counted:
         raise ConfigError(
             Problem(
                 str(dataset),

@@ -19,6 +19,13 @@ def trained(facts: DatasetFacts) -> list[CaptionFact]:
     return [each for each in facts.captions if each.picture is not None and each.text and not each.problem]
 
 
+def caption_files(facts: DatasetFacts) -> list[CaptionFact]:
+    """Return every caption file, those of regularization and of no picture among them, each once."""
+    return list(
+        {each.path: each for each in reversed((*facts.captions, *facts.regularization_captions))}.values()
+    )[::-1]
+
+
 def lines_of(caption: CaptionFact) -> list[str]:
     """Return the texts that a caption may become in training: with prefix and suffix, one for each line of a wildcard."""
     options = caption.subset.options
@@ -61,6 +68,12 @@ def listed(told: Sequence[tuple[CaptionFact, str]]) -> str:
 def quoted(found: Sequence[tuple[CaptionFact, str]]) -> str:
     """Return the first three captions' names, each with its words in question."""
     return listed([(caption, f"'{words}'") for caption, words in found])
+
+
+def first_line(text: str) -> str:
+    """Return a text's first line, cut to 80 characters."""
+    line = text.strip().partition("\n")[0].strip()
+    return line if len(line) <= 80 else line[:77] + "…"
 
 
 def place_of(paths: Sequence[Path], facts: DatasetFacts) -> Path:

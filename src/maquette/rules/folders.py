@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from maquette.dataset.facts import DatasetFacts, FolderFact
+from maquette.dataset.folders import names_of
 from maquette.dataset.targets import step_target
 from maquette.findings.records import Finding, Severity
 from maquette.findings.registry import Report, rule
@@ -26,6 +27,7 @@ SET_ASIDE_NAMES = (
 )
 """Beginnings of folder names that say themselves that they are not for training."""
 FEWEST_COPIES = 3
+SURPRISING_REPEATS = 500
 
 
 @rule("STP005", "pictures-in-two-folders", "error", since="0.2")
@@ -149,7 +151,8 @@ def folder_listed_twice(facts: DatasetFacts, report: Report) -> Iterator[Finding
     Why: Within one [[datasets]], the first subset of a folder wins. Its repeats count, and those of the second, its
     captions and its is_reg mean nothing. (In two [[datasets]] of different resolutions the same folder is used twice,
     as meant.)
-    Found by: Two subsets of one [[datasets]] whose image_dir is the same folder, links followed.
+    Found by: Two subsets of one [[datasets]] whose image_dir is the same folder, links followed; the training folder given
+    for regularization as well.
     Do: Remove one of them, or add up num_repeats in the first.
     Fault: two subsets with `image_dir = "fox"`
     Instead: one of them, with the repeats of both
@@ -164,9 +167,14 @@ def folder_listed_twice(facts: DatasetFacts, report: Report) -> Iterator[Finding
             f"{folder.path} is listed twice: the first counts, with {kept} repeats; the second, with "
             f"{folder.asked_repeats}, is dropped."
         )
-        yield report(
-            facts.root, "image_dir", message, "Remove one of the two, and set num_repeats in the other."
-        )
+        if facts.is_toml:
+            remedy = "Remove one of the two, and set num_repeats in the other."
+            yield report(facts.root, "image_dir", message, remedy)
+        else:
+            remedy = "Give another folder for regularization, or none."
+            yield report(
+                folder.path, "", f"{message} It is given for training and for regularization.", remedy
+            )
 
 
 @rule("STP009", "no-repeats", "warning", since="0.2")
@@ -198,14 +206,116 @@ def no_repeats(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
         yield report(folder.path, "", message, remedy, severity="warning" if facts.is_toml else "hint")
 
 
+@rule("STP014", "pictures-of-other-kinds", "warning", since="0.2")
+def pictures_of_other_kinds(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
+    """Pictures or films of a kind that is not read lie among the pictures.
+
+    Why: Only .png, .jpg, .jpeg, .webp and .bmp are read. A phone's .heic, a .tif from a scanner or a .gif is passed over
+    without a word, and fewer pictures are trained than lie there.
+    Found by: Files with endings of other pictures and of films in a folder in use. An error where no other picture lies
+    there.
+    Do: Convert to PNG what should be trained on, and move the rest elsewhere.
+    Fault: `IMG_0042.HEIC` in `10_zkw_fox`
+    Instead: `IMG_0042.png`, converted
+    Source: sd-scripts 48d368fa, train_util.py IMAGE_EXTENSIONS.
+    """
+    for folder in facts.folders:
+        if folder.others:
+            severity: Severity = "warning" if folder.files else "error"
+            verb = "is" if len(folder.others) == 1 else "are"
+            message = f"{names_of(folder.others)} {verb} not read: only PNG, JPEG, WebP and BMP pictures are."
+            remedy = "Convert to PNG what should be trained on, and move the rest elsewhere."
+            yield report(folder.path, "", message, remedy, severity=severity)
+
+
+@rule("STP015", "folder-without-pictures", "warning", since="0.2")
+def folder_without_pictures(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
+    """A folder that is to be trained on holds no pictures.
+
+    Why: An empty folder is mostly a mistyped path, or a copy that did not run. sd-scripts drops it with one line in its
+    log; the others carry the run, which is shorter than planned.
+    Found by: Folders in use without a picture. An error where there is no picture of the subject at all. Where pictures
+    lie in folders below it, pictures-not-searched speaks; where pictures of other kinds do, pictures-of-other-kinds.
+    Do: Put the pictures there, or take the folder out.
+    Fault: `10_zkw_fox_new`, empty, beside `10_zkw_fox`
+    Instead: the new pictures in it, or no such folder
+    Source: sd-scripts 48d368fa, measured (`no images found`).
+    """
+    for folder in facts.folders:
+        told = folder.others or any(
+            other.why_unused == "below" and other.path.parent == folder.path for other in facts.folders
+        )
+        if folder.subset is not None and not folder.num_pictures and not told:
+            severity: Severity = "error" if not facts.files and not folder.is_regularization else "warning"
+            message = "It holds no pictures, and nothing of it is trained."
+            remedy = "Put the pictures there, correct the path, or take the folder out."
+            yield report(folder.path, "", message, remedy, severity=severity)
+
+
+@rule("STP016", "repeats-like-a-year", "warning", since="0.2")
+def repeats_like_a_year(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
+    """The number at the beginning of a folder's name is taken for repeats, and is hardly meant as such.
+
+    Why: 2023_holiday shows each of its pictures 2,023 times an epoch. Repeats are mostly 1 to 50.
+    Found by: Folder names that ask for more than 500 repeats where names count: not in a dataset TOML.
+    Do: Rename the folder; put the number you want in front.
+    Fault: a folder `2023_holiday`
+    Instead: `1_holiday_2023`
+    Source: sd-scripts 48d368fa, config_util.py (the number before the first _ is num_repeats).
+    """
+    if facts.is_toml:
+        return
+    for folder in facts.used_folders:
+        repeats = folder.prefix_repeats or 0
+        if repeats > SURPRISING_REPEATS:
+            message = f"The number in its name makes every epoch show each picture {repeats:,} times."
+            remedy = f"Rename it, to 1_{folder.path.name} for one showing an epoch."
+            yield report(folder.path, "", message, remedy)
+
+
+@rule("STP017", "dataset-key-idle", "warning", since="0.2")
+def dataset_key_idle(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
+    """A key of a dataset TOML does nothing with Maquette.
+
+    Why: sd-scripts knows keys that only matter together with another one, or that only speed up its own start. Maquette
+    accepts them, so that one file serves both, and says that they mean nothing.
+    Found by: cache_info, token_warmup_min and validation_seed with a value that is not zero, in runs of Maquette.
+    Do: Nothing has to change; take the key out if an effect was expected.
+    Fault: `cache_info = true` in a TOML that Maquette trains from
+    Instead: no such key
+    Source: sd-scripts 48d368fa, config_util.py.
+    """
+    for key in facts.plan.idle_keys:
+        message = f"{key.name} has no effect in {key.table}: {key.why}."
+        yield report(facts.root, key.name, message, "Take it out if an effect was expected of it.")
+
+
+@rule("STP018", "image-dir-in-two-places", "warning", since="0.2")
+def image_dir_in_two_places(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
+    """A relative image_dir means one folder seen from the working folder and another one seen from the dataset TOML.
+
+    Why: sd-scripts takes it from the folder in which the command is run, whatever lies beside the TOML. Run from another
+    place, the same file trains other pictures.
+    Found by: A relative image_dir that is a folder in both places, not the same one.
+    Do: Write the whole path.
+    Fault: `image_dir = "fox"`, with a folder fox here and another beside the TOML
+    Instead: `image_dir = "/data/fox"`
+    Source: sd-scripts 48d368fa, measured (relative to the working folder).
+    """
+    for place in facts.plan.two_places:
+        message = (
+            f"image_dir '{place.given}' is {place.taken.resolve()}, in the working folder as sd-scripts takes it, not "
+            f"{place.other.resolve()} beside this file."
+        )
+        yield report(facts.root, "image_dir", message, "Write the whole path of the folder that is meant.")
+
+
 # --- help ------------------------------------------------------------------------------------------------
 
 
 def _copies(facts: DatasetFacts) -> Iterator[tuple[FolderFact, FolderFact, int]]:
     """Yield pairs of folders with the number of pictures that both hold, the earlier one first."""
-    hashes = {
-        each.path: each.measures.sha256 for each in (*facts.pictures, *facts.regularization) if each.is_sound
-    }
+    hashes = {path: look.sha256 for path, look in facts.decoded.items()}
     contents: dict[Path, tuple[FolderFact, set[str]]] = {}
     for folder in facts.used_folders:
         contents.setdefault(folder.path.resolve(), (folder, {hashes[p] for p in folder.files if p in hashes}))

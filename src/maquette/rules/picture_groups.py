@@ -9,7 +9,7 @@ from pathlib import Path
 
 from maquette.dataset.config import PICTURE_EXTENSIONS
 from maquette.dataset.facts import DatasetFacts
-from maquette.dataset.measures import Measured, Measures
+from maquette.dataset.measures import Measured, Measures, PictureFacts
 from maquette.findings.records import Edit, Finding, Fix, SetAside, Severity
 from maquette.findings.registry import Report
 from maquette.project.request import TrainingRequest
@@ -23,6 +23,12 @@ def sound(facts: DatasetFacts) -> list[tuple[Path, Measures]]:
     """Return the subject's pictures that could be measured, each once."""
     seen = {each.path: each.measures for each in facts.pictures if each.is_sound}
     return list(seen.items())
+
+
+def decoded(facts: DatasetFacts) -> list[tuple[Path, PictureFacts]]:
+    """Return the pictures that were decoded whole, regularization pictures among them, measured or not."""
+    every = dict.fromkeys((*facts.files, *facts.regularization_files))
+    return [(path, facts.decoded[path]) for path in every if path in facts.decoded]
 
 
 def unsound(facts: DatasetFacts) -> list[Measured]:

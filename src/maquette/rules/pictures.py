@@ -14,6 +14,7 @@ from maquette.project.profile import Profile
 from maquette.project.request import TrainingRequest
 from maquette.rules.picture_groups import (
     aside,
+    decoded,
     enlargement,
     has_buckets,
     is_enlarging_off,
@@ -206,7 +207,7 @@ def transparent_picture(facts: DatasetFacts, report: Report) -> Iterator[Finding
     Instead: the cut-out laid on white
     Source: sd-scripts 48d368fa converts with Pillow's convert("RGB"), which drops alpha (measured).
     """
-    found = [path for path, measures in sound(facts) if measures.is_transparent]
+    found = [path for path, look in decoded(facts) if look.is_transparent]
     yield from many(
         report,
         facts,
@@ -229,7 +230,7 @@ def turned_picture(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     Instead: the picture saved turned
     Source: sd-scripts 48d368fa reads pixels as stored (measured).
     """
-    found = [path for path, measures in sound(facts) if measures.is_rotated]
+    found = [path for path, look in decoded(facts) if look.is_rotated]
     yield from many(
         report,
         facts,

@@ -158,7 +158,7 @@ def _latent_bytes(request: TrainingRequest, info: ModelInfo, facts: DatasetFacts
         return 0
     width, height = request.resolution_wh
     cells = width * height // info.vae_factor**2
-    return (len(facts.pictures) + len(facts.regularization)) * cells * info.latent_channels * 4
+    return (len(facts.files) + len(facts.regularization_files)) * cells * info.latent_channels * 4
 
 
 def _sample_bytes(request: TrainingRequest, schedule: Schedule) -> int:

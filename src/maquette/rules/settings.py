@@ -94,7 +94,7 @@ def rank_against_pictures(
             severity="hint",
         )
         return
-    count = len(facts.pictures) if facts is not None else 0
+    count = len(facts.files) if facts is not None else 0
     if not count or not rank:
         return
     limit = SMALL_SET_RANK if count < SMALL_SET else MIDDLE_SET_RANK if count < MIDDLE_SET else None

@@ -1,6 +1,7 @@
 """The rules that concern a run, asked before its base model is loaded: errors stop it, warnings are said.
 
-Rules about single pictures are left to `maquette check`: they decode every one of them.
+They judge the facts that the run was prepared from. Of pictures these tell what decoding tells; what only measuring
+finds is left to `maquette check`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from maquette.dataset.gathering import gather_dataset, options_of
+from maquette.dataset.facts import DatasetFacts
 from maquette.dataset.repeats import Schedule
 from maquette.errors import Problem
 from maquette.events import Message
@@ -18,13 +19,14 @@ from maquette.findings.records import Finding, worst_first
 from maquette.findings.registry import RULES, Rule, run_rules
 from maquette.project.machine import Gpu, Machine
 from maquette.project.profile import PROFILE_NAME, Profile
-from maquette.project.request import TrainingRequest
 from maquette.project.request_maquette import request_of
 from maquette.project.settings import Settings
 from maquette.rules.catalogue import all_rules
 from maquette.training.prepare import Verdict
 
-GROUPS = ("ENV", "SET", "MOD", "STP", "CAP")
+GROUPS = ("ENV", "SET", "MOD", "STP", "CAP", "PIC")
+NEVER_STOP = ("PIC", "STP005")
+"""What is on a picture that can be trained on is for its owner to judge: it is said, however grave."""
 IMPOSSIBLE = ("ENV", "SET", "MOD")
 """Groups whose errors stop a run even where the project silences them: it could not do what it was asked to."""
 LEVELS_ABOVE = 3
@@ -38,29 +40,42 @@ def judge(
     *,
     info: ModelInfo | None = None,
     schedule: Schedule | None = None,
-    pictures: bool = False,
+    facts: DatasetFacts | None = None,
 ) -> Verdict:
     """Return what stops the run that `settings` describe, and what its user should know.
 
-    info, schedule: as far as they could be worked out. pictures: whether folders and captions can be read, and so be
-    judged. Raises ConfigError for a profile that cannot be read.
+    info, schedule, facts: as far as they could be worked out; facts of pictures that can be trained on. Raises
+    ConfigError for a profile that cannot be read.
     """
-    request = request_of(settings, UNSAVED)
-    facts: dict[type, Any] = {TrainingRequest: request, Machine: machine_here()}
     profile = profile_near(settings.dataset.images)
-    known = [info, schedule, profile, _dataset_facts(settings, request) if pictures else None]
-    facts |= {type(fact): fact for fact in known if fact is not None}
-    found, _ = run_rules(concerning_a_run(), facts)
-    heard = [each for each in worst_first(found) if not _is_silenced(each, settings.check.ignore_rules)]
+    heard = _heard(settings, GROUPS, machine_here(), info, schedule, facts, profile)
+    stops = [each for each in heard if each.severity == "error" and not each.code.startswith(NEVER_STOP)]
     return Verdict(
-        problems=tuple(_problem(each) for each in heard if each.severity == "error"),
-        messages=tuple(_message(each) for each in heard if each.severity == "warning"),
+        problems=tuple(_problem(each) for each in stops),
+        messages=tuple(_message(each) for each in heard if each not in stops),
     )
 
 
-def concerning_a_run() -> list[Rule]:
+def remarks(
+    settings: Settings, facts: DatasetFacts, groups: tuple[str, ...] = ("STP", "CAP", "PIC")
+) -> tuple[Message, ...]:
+    """Return what the rules of `groups` say of a dataset alone, errors too, for stages that it does not stop."""
+    return tuple(_message(each) for each in _heard(settings, groups, facts))
+
+
+def _heard(settings: Settings, groups: tuple[str, ...], *known: Any) -> list[Finding]:
+    """Return the errors and warnings about what is known of a run that its project does not silence, worst first."""
+    facts = {type(fact): fact for fact in (request_of(settings, UNSAVED), *known) if fact is not None}
+    found, _ = run_rules(concerning_a_run(groups), facts)
+    ignored = settings.check.ignore_rules
+    return [
+        each for each in worst_first(found) if each.severity != "hint" and not _is_silenced(each, ignored)
+    ]
+
+
+def concerning_a_run(groups: tuple[str, ...] = GROUPS) -> list[Rule]:
     """Return the rules that are asked before a run, in the order of their codes."""
-    return [rule for code, rule in all_rules().items() if code.startswith(GROUPS)]
+    return [rule for code, rule in all_rules().items() if code.startswith(groups)]
 
 
 def _is_silenced(finding: Finding, names: tuple[str, ...]) -> bool:
@@ -83,18 +98,6 @@ def _message(finding: Finding) -> Message:
 def _without_file(finding: Finding) -> Finding:
     """Return it without the settings' file, which may be no file at all."""
     return replace(finding, path=None) if finding.path == UNSAVED else finding
-
-
-def _dataset_facts(settings: Settings, request: TrainingRequest) -> Any:
-    wanted = settings.dataset
-    return gather_dataset(
-        wanted.images,
-        regularization=wanted.regularization,
-        options=options_of(request),
-        fallback_caption=request.caption_fallback,
-        measure=False,
-        cache=None,
-    )
 
 
 def profile_near(images: Path) -> Profile | None:

@@ -57,6 +57,7 @@ class DatasetRecord:
     subsets: tuple[SubsetSource, ...]
     pictures: tuple[PictureRecord, ...]
     warnings: tuple[str, ...] = ()
+    """Of older records; rules warn of pictures now, and what they say is no part of them."""
 
     @property
     def subject(self) -> tuple[PictureRecord, ...]:
@@ -246,7 +247,6 @@ def dataset_record(dataset: Dataset) -> DatasetRecord:
             )
             for picture in dataset.pictures
         ),
-        warnings=tuple(message.text for message in dataset.warnings),
     )
 
 

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from maquette.dataset.buckets import assign_buckets
 from maquette.dataset.config import BucketSettings, SubsetOptions, bucket_settings
+from maquette.dataset.facts import DatasetFacts, DatasetInput
+from maquette.dataset.reading import read_dataset
 from maquette.dataset.records import Dataset, Item
 from maquette.dataset.repeats import Schedule, make_schedule, plan_items
-from maquette.dataset.scan import scan_dataset
+from maquette.dataset.strict import dataset_of
 from maquette.errors import ConfigError, MaquetteError, OutputError, Problem
 from maquette.events import Message
 from maquette.files import require_writable_folder
@@ -44,7 +46,12 @@ class Judge(Protocol):
     """Says what the rules think of a run; they live above training, so whoever prepares a run hands them in."""
 
     def __call__(
-        self, settings: Settings, *, info: ModelInfo | None, schedule: Schedule | None, pictures: bool
+        self,
+        settings: Settings,
+        *,
+        info: ModelInfo | None,
+        schedule: Schedule | None,
+        facts: DatasetFacts | None,
     ) -> Verdict: ...
 
 
@@ -68,8 +75,9 @@ def prepare(
     info = spec = dataset = None
     with gathered.part():
         info, spec = _inspect(settings)
+    facts = read_dataset(dataset_input(settings))
     with gathered.part():
-        dataset = _scan(settings)
+        dataset = dataset_of(facts)
     with gathered.part():
         require_alike(settings, trials)
     with gathered.part():
@@ -81,7 +89,8 @@ def prepare(
     verdict = Verdict((), ())
     with gathered.part():
         items = schedule_items[0] if schedule_items else None
-        verdict = _verdict(judge, trials or (settings,), info, dataset, items)
+        known = facts if dataset is not None else None
+        verdict = _verdict(judge, trials or (settings,), info, known, dataset, items)
         gathered.problems += verdict.problems
     gathered.raise_all()
     assert info is not None and spec is not None and dataset is not None and schedule_items is not None
@@ -93,6 +102,7 @@ def _verdict(
     judge: Judge,
     trials: Sequence[Settings],
     info: ModelInfo | None,
+    facts: DatasetFacts | None,
     dataset: Dataset | None,
     items: Sequence[Item] | None,
 ) -> Verdict:
@@ -103,7 +113,7 @@ def _verdict(
         schedule = None
         if dataset is not None and items is not None and not (training.steps and training.epochs):
             schedule = schedule_of(settings, dataset, items)
-        said.append(judge(settings, info=info, schedule=schedule, pictures=dataset is not None))
+        said.append(judge(settings, info=info, schedule=schedule, facts=facts))
     return Verdict(
         tuple(dict.fromkeys(problem for verdict in said for problem in verdict.problems)),
         tuple(dict.fromkeys(message for verdict in said for message in verdict.messages)),
@@ -138,25 +148,20 @@ def _inspect(settings: Settings) -> tuple[ModelInfo, FamilySpec]:
     return info, families.FAMILIES[info.family].spec
 
 
-def _scan(settings: Settings) -> Dataset:
+def dataset_input(settings: Settings) -> DatasetInput:
+    """Return which dataset the settings mean, and how it is shown where folder names and a TOML say nothing."""
     wanted = settings.dataset
-    return scan_dataset(
-        wanted.images,
+    return DatasetInput(
+        images=wanted.images,
         regularization=wanted.regularization,
-        options=subset_options(settings),
+        options=SubsetOptions(
+            num_repeats=wanted.repeats,
+            caption_extension=None if _is_toml(wanted.images) else wanted.caption_extension,
+            shuffle_caption=wanted.shuffle_caption,
+            keep_tokens=wanted.keep_tokens,
+        ),
         fallback_caption=wanted.caption_fallback or None,
         regularization_caption=settings.subject.class_word or None,
-    )
-
-
-def subset_options(settings: Settings) -> SubsetOptions:
-    """Return how pictures are shown where folder names and a TOML say nothing."""
-    wanted = settings.dataset
-    return SubsetOptions(
-        num_repeats=wanted.repeats,
-        caption_extension=None if _is_toml(wanted.images) else wanted.caption_extension,
-        shuffle_caption=wanted.shuffle_caption,
-        keep_tokens=wanted.keep_tokens,
     )
 
 
@@ -282,7 +287,7 @@ def _job(
         schedule=schedule,
         device=device,
         precision=precision,
-        messages=(*dataset.warnings, *messages, Message(schedule.explain())),
+        messages=(*messages, Message(schedule.explain())),
         smoke_steps=smoke_steps,
     )
 

@@ -14,15 +14,10 @@ import pytest
 from PIL import Image
 
 from maquette.dataset.config import SubsetOptions
-from maquette.dataset.scan import scan_dataset
 from maquette.errors import DatasetError
+from maquette.project.request import TrainingRequest
 from tests.conftest import shared_data
-from tests.dataset.making import captioned, picture, problems_of
-
-
-def warnings_of(images: Path, **options: object) -> str:
-    return " ".join(message.text for message in scan_dataset(images, **options).warnings)  # type: ignore[arg-type]
-
+from tests.dataset.making import captioned, dataset_at, picture, problems_of, said_of
 
 # Forms
 
@@ -30,29 +25,30 @@ def warnings_of(images: Path, **options: object) -> str:
 def test_prefixed_folders_carry_their_repeats(tmp_path: Path) -> None:
     captioned(tmp_path / "10_sks dog", 2)
     captioned(tmp_path / "3_portrait", 1)
-    dataset = scan_dataset(tmp_path)
+    dataset = dataset_at(tmp_path)
     assert [(s.name, s.num_repeats) for s in dataset.subsets] == [("10_sks dog", 10), ("3_portrait", 3)]
     assert len(dataset.pictures) == 3
 
 
 def test_a_prefixed_folder_may_be_given_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     captioned(tmp_path / "10_dog", 2)
-    assert scan_dataset(tmp_path / "10_dog").subsets[0].num_repeats == 10
+    assert dataset_at(tmp_path / "10_dog").subsets[0].num_repeats == 10
     monkeypatch.chdir(tmp_path / "10_dog")
-    assert scan_dataset(Path()).subsets[0].num_repeats == 10
+    assert dataset_at(Path()).subsets[0].num_repeats == 10
 
 
 def test_a_flat_folder_takes_the_callers_repeats(tmp_path: Path) -> None:
     captioned(tmp_path / "flat", 2)
-    assert scan_dataset(tmp_path / "flat").subsets[0].num_repeats == 1
-    assert scan_dataset(tmp_path / "flat", options=SubsetOptions(num_repeats=4)).subsets[0].num_repeats == 4
+    assert dataset_at(tmp_path / "flat").subsets[0].num_repeats == 1
+    assert dataset_at(tmp_path / "flat", options=SubsetOptions(num_repeats=4)).subsets[0].num_repeats == 4
 
 
 def test_repeats_given_beside_prefixes_have_no_effect_and_that_is_said(tmp_path: Path) -> None:
     captioned(tmp_path / "10_dog", 2)
-    dataset = scan_dataset(tmp_path, options=SubsetOptions(num_repeats=4))
+    dataset = dataset_at(tmp_path, options=SubsetOptions(num_repeats=4))
     assert dataset.subsets[0].num_repeats == 10
-    assert "the 4 repeats given have no effect" in dataset.warnings[0].text
+    request = TrainingRequest(file=Path("maquette.toml"), trainer="maquette", repeats=4)
+    assert "4 repeats are asked for, but 10_dog says 10" in said_of(tmp_path, request)["STP010"]
 
 
 def test_pictures_beside_prefixed_folders_are_left_out_with_a_warning(tmp_path: Path) -> None:
@@ -60,26 +56,25 @@ def test_pictures_beside_prefixed_folders_are_left_out_with_a_warning(tmp_path: 
     captioned(tmp_path / "2_dog", 1)
     captioned(tmp_path / "spare", 1)
     captioned(tmp_path / "0_off", 1)
-    dataset = scan_dataset(tmp_path)
+    dataset = dataset_at(tmp_path)
     assert len(dataset.pictures) == 1
-    said = " ".join(message.text for message in dataset.warnings)
-    assert "2 pictures beside 2_dog are not used" in said
-    assert "spare: its 1 pictures are not used" in said
-    assert "0_off is not used" in said
+    said = said_of(tmp_path)
+    assert f"3 pictures in {tmp_path.name}, spare are not used: beside folders named" in said["STP007"]
+    assert "0_off: None of its 1 picture is trained, because of the 0 in its name" in said["STP009"]
 
 
 def test_a_year_in_a_folders_name_is_noticed(tmp_path: Path) -> None:
     captioned(tmp_path / "2023_holiday", 1)
-    assert "show each picture 2,023 times" in warnings_of(tmp_path)
+    assert "show each picture 2,023 times" in said_of(tmp_path)["STP016"]
 
 
 def test_regularization_takes_its_folders_name_as_caption(tmp_path: Path) -> None:
     captioned(tmp_path / "train", 2)
     picture(tmp_path / "reg" / "1_dog" / "a.png")
-    dataset = scan_dataset(tmp_path / "train", regularization=tmp_path / "reg")
+    dataset = dataset_at(tmp_path / "train", regularization=tmp_path / "reg")
     (regularization,) = [p for p in dataset.pictures if p.subset.is_regularization]
     assert (regularization.caption, regularization.caption_path) == ("dog", None)
-    given = scan_dataset(
+    given = dataset_at(
         tmp_path / "train", regularization=tmp_path / "reg", regularization_caption="a photo of a dog"
     )
     assert given.pictures[-1].caption == "a photo of a dog"
@@ -88,20 +83,21 @@ def test_regularization_takes_its_folders_name_as_caption(tmp_path: Path) -> Non
 def test_training_takes_its_folders_name_only_when_asked(tmp_path: Path) -> None:
     picture(tmp_path / "5_sks dog" / "a.png")
     assert "no captions" in problems_of(tmp_path)[0]
-    assert scan_dataset(tmp_path, folder_name_captions=True).pictures[0].caption == "sks dog"
+    assert dataset_at(tmp_path, trainer="sd-scripts").pictures[0].caption == "sks dog"
 
 
 def test_a_fallback_captions_a_folder_in_which_nothing_has_one(tmp_path: Path) -> None:
     picture(tmp_path / "d" / "a.png")
     picture(tmp_path / "d" / "b.jpg")
-    dataset = scan_dataset(tmp_path / "d", fallback_caption="sks")
+    dataset = dataset_at(tmp_path / "d", fallback_caption="sks")
     assert [p.caption for p in dataset.pictures] == ["sks", "sks"]
-    assert '2 pictures without caption trained on "sks"' in dataset.warnings[0].text
+    said = said_of(tmp_path / "d", fallback_caption="sks")
+    assert "None of its 2 pictures has a caption of its own: trained on 'sks'" in said["CAP029"]
 
 
 def test_fingerprints_are_of_the_files_bytes(tmp_path: Path) -> None:
     captioned(tmp_path / "d", 1)
-    (found,) = scan_dataset(tmp_path / "d").pictures
+    (found,) = dataset_at(tmp_path / "d").pictures
     assert found.sha256 == hashlib.sha256(found.path.read_bytes()).hexdigest()
     assert found.caption_path is not None
     assert found.caption_sha256 == hashlib.sha256(found.caption_path.read_bytes()).hexdigest()
@@ -109,7 +105,7 @@ def test_fingerprints_are_of_the_files_bytes(tmp_path: Path) -> None:
 
 
 def test_scanning_does_not_load_torch() -> None:
-    code = "import sys, maquette.dataset.scan, maquette.dataset.repeats; sys.exit('torch' in sys.modules)"
+    code = "import sys, maquette.dataset.reading, maquette.dataset.strict; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -117,11 +113,11 @@ def test_hidden_files_are_not_pictures(tmp_path: Path) -> None:
     captioned(tmp_path / "d", 1)
     (tmp_path / "d" / "._p000.png").write_bytes(b"resource fork")
     (tmp_path / "d" / "._p000.txt").write_bytes(b"\x00\x05")
-    assert len(scan_dataset(tmp_path / "d").pictures) == 1
+    assert len(dataset_at(tmp_path / "d").pictures) == 1
 
 
 def test_the_real_portraits_are_sound() -> None:
-    dataset = scan_dataset(shared_data("pixel_portraits"))
+    dataset = dataset_at(shared_data("pixel_portraits"))
     assert len(dataset.pictures) == 203
     assert dataset.subsets[0].num_repeats == 10
     assert all(p.caption.startswith("pixel art") for p in dataset.pictures)
@@ -129,7 +125,7 @@ def test_the_real_portraits_are_sound() -> None:
 
 def test_real_photographs_have_no_captions_and_that_is_an_error_without_a_fallback() -> None:
     assert "no captions: 5 pictures" in problems_of(shared_data("photos") / "cat")[0]
-    assert len(scan_dataset(shared_data("photos") / "cat", fallback_caption="a cat").pictures) == 5
+    assert len(dataset_at(shared_data("photos") / "cat", fallback_caption="a cat").pictures) == 5
 
 
 # Bad input
@@ -271,7 +267,7 @@ def test_a_palette_with_a_transparent_colour_is_transparent(tmp_path: Path) -> N
     image.putpalette([0, 0, 0, 255, 0, 0])
     image.putpixel((0, 0), 1)
     image.save(tmp_path / "a.png", transparency=1)
-    assert "a.png: transparent parts" in warnings_of(tmp_path, fallback_caption="x")
+    assert "a.png has transparent parts" in said_of(tmp_path, fallback_caption="x")["PIC006"]
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
@@ -316,16 +312,16 @@ def test_rotation_in_exif_is_not_applied_and_is_said(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (64, 32)).save(path, exif=exif)
-    dataset = scan_dataset(tmp_path, fallback_caption="x")
+    dataset = dataset_at(tmp_path, fallback_caption="x")
     assert dataset.pictures[0].size_wh == (64, 32)
-    assert "a.jpg: EXIF data ask viewers to turn" in dataset.warnings[-1].text
+    assert "a.jpg is turned or mirrored by EXIF data" in said_of(tmp_path, fallback_caption="x")["PIC007"]
 
 
 def test_transparency_is_said(tmp_path: Path) -> None:
     picture(tmp_path / "a.png", mode="RGBA")
     Image.new("RGBA", (64, 64), (255, 0, 0, 255)).save(tmp_path / "opaque.png")
-    said = warnings_of(tmp_path, fallback_caption="x")
-    assert "a.png: transparent parts" in said and "opaque" not in said
+    said = said_of(tmp_path, fallback_caption="x")["PIC006"]
+    assert "a.png has transparent parts" in said and "opaque" not in said
 
 
 def test_longer_captions_shared_captions_and_marks_are_said(tmp_path: Path) -> None:
@@ -333,33 +329,34 @@ def test_longer_captions_shared_captions_and_marks_are_said(tmp_path: Path) -> N
     (tmp_path / "p000.txt").write_text("first\nsecond")
     (tmp_path / "p001.txt").write_bytes(b"\xef\xbb\xbfmarked")
     picture(tmp_path / "p001.jpg")
-    said = warnings_of(tmp_path)
-    assert "only the first line of p000.txt is read" in said
-    assert "byte order mark of p001.txt" in said
-    assert "p001.jpg, p001.png share the caption p001.txt" in said
+    said = said_of(tmp_path)
+    assert "text after the first line, which is not read (1 lines in all): p000.txt" in said["CAP006"]
+    assert "begins with a byte order mark: p001.txt" in said["CAP005"]
+    assert "p001.txt: p001.jpg, p001.png share it" in said["CAP030"]
 
 
 def test_the_same_folder_for_training_and_regularization_counts_once(tmp_path: Path) -> None:
     captioned(tmp_path / "d", 1)
-    dataset = scan_dataset(tmp_path / "d", regularization=tmp_path / "d")
+    dataset = dataset_at(tmp_path / "d", regularization=tmp_path / "d")
     assert len(dataset.pictures) == 1
-    assert "listed twice" in dataset.warnings[0].text
+    said = said_of(tmp_path / "d", regularization=tmp_path / "d")["STP008"]
+    assert "listed twice" in said and "given for training and for regularization" in said
 
 
 def test_pictures_below_a_folder_that_has_its_own_are_not_used_and_that_is_said(tmp_path: Path) -> None:
     captioned(tmp_path / "2_dog", 1)
     captioned(tmp_path / "2_dog" / "more", 3)
-    assert "more: its 3 pictures are not used" in warnings_of(tmp_path)
+    assert "3 pictures in more are not used" in said_of(tmp_path)["STP007"]
 
 
 def test_a_setting_that_needs_another_is_said_to_be_idle(tmp_path: Path) -> None:
     captioned(tmp_path, 1)
-    assert "keep_tokens has no effect" in warnings_of(tmp_path, options=SubsetOptions(keep_tokens=1))
-    assert not warnings_of(tmp_path, options=SubsetOptions(keep_tokens=1, shuffle_caption=True))
+    assert "keep_tokens has no effect" in said_of(tmp_path, options=SubsetOptions(keep_tokens=1))["CAP031"]
+    assert not said_of(tmp_path, options=SubsetOptions(keep_tokens=1, shuffle_caption=True))
 
 
 def test_a_regularization_file_is_refused(tmp_path: Path) -> None:
     captioned(tmp_path / "d", 1)
     (tmp_path / "reg.toml").write_text("")
     with pytest.raises(DatasetError, match="is_reg = true"):
-        scan_dataset(tmp_path / "d", regularization=tmp_path / "reg.toml")
+        dataset_at(tmp_path / "d", regularization=tmp_path / "reg.toml")

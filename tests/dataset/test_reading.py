@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from maquette.dataset.config import SubsetOptions
 from maquette.dataset.facts import DatasetFacts
-from maquette.dataset.gathering import gather_dataset, options_of, schedule_of
+from maquette.dataset.planned import options_of, schedule_of
+from maquette.dataset.reading import read_dataset
 from maquette.dataset.repeats import make_schedule, plan_items
-from maquette.dataset.scan import scan_dataset
 from maquette.project.request import Trainer, TrainingRequest
 from tests.conftest import shared_data
-from tests.dataset.making import captioned, picture
+from tests.dataset.making import captioned, dataset_at, facts_of, picture
 
 
-def gathered(images: Path, **given: object) -> DatasetFacts:
-    return gather_dataset(images, measure=False, **given)  # type: ignore[arg-type]
+def gathered(images: Path, **given: Any) -> DatasetFacts:
+    return facts_of(images, "headers", **given)
 
 
 def run_of(trainer: Trainer = "sd-scripts", **values: object) -> TrainingRequest:
@@ -185,10 +186,11 @@ def test_the_default_ending_of_sd_scripts_passes_over_txt(tmp_path: Path) -> Non
 
 def test_a_fallback_means_that_nothing_is_missing(tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
-    assert gathered(tmp_path).has_captions_by_design
-    assert not gathered(tmp_path, fallback_caption="zkw").has_captions_by_design
-    (tmp_path / "a.txt").write_text("zkw", encoding="utf-8")
-    assert gathered(tmp_path, fallback_caption="zkw").has_captions_by_design
+    assert gathered(tmp_path).uncaptioned == {None: (tmp_path / "a.png",)}
+    assert not gathered(tmp_path, fallback_caption="zkw").uncaptioned
+    picture(tmp_path / "b.png")
+    (tmp_path / "b.txt").write_text("zkw", encoding="utf-8")
+    assert gathered(tmp_path, fallback_caption="zkw").uncaptioned == {None: (tmp_path / "a.png",)}
 
 
 # --- sums: the numbers of field notes --------------------------------------------------------------------
@@ -256,7 +258,7 @@ def test_the_sum_is_the_one_that_training_makes(tmp_path: Path) -> None:
     from maquette.dataset.buckets import assign_buckets
     from maquette.dataset.config import bucket_settings
 
-    scanned = scan_dataset(tmp_path, options=options_of(request))
+    scanned = dataset_at(tmp_path, options=options_of(request))
     items = assign_buckets(plan_items(scanned.pictures), bucket_settings((64, 64), step_px=16)[0])
     assert schedule_of(facts, request) == make_schedule(items, batch_size=[2], epochs=3)
 
@@ -278,7 +280,9 @@ def test_pictures_are_measured_in_order_and_progress_is_told(tmp_path: Path) -> 
     captioned(tmp_path / "10_fox", 3)
     (tmp_path / "10_fox" / "p001.png").write_bytes(b"no picture")
     told: list[tuple[int, int]] = []
-    facts = gather_dataset(tmp_path, cache=None, on_progress=lambda done, total: told.append((done, total)))
+    facts = read_dataset(
+        tmp_path, "measures", cache=None, on_progress=lambda done, total: told.append((done, total))
+    )
     assert [each.path.name for each in facts.pictures] == ["p000.png", "p001.png", "p002.png"]
     assert [each.is_sound for each in facts.pictures] == [True, False, True]
     assert told == [(1, 3), (2, 3), (3, 3)]
@@ -289,6 +293,6 @@ def test_a_picture_of_two_resolutions_is_measured_once(tmp_path: Path) -> None:
     captioned(tmp_path / "fox", 2)
     table = f'[[datasets]]\nresolution = SIZE\n[[datasets.subsets]]\nimage_dir = "{tmp_path}/fox"\ncaption_extension = ".txt"\n'
     path = toml(tmp_path / "d.toml", table.replace("SIZE", "64") + table.replace("SIZE", "128"))
-    facts = gather_dataset(path, trainer="sd-scripts", cache=None)
+    facts = facts_of(path, "measures", trainer="sd-scripts")
     assert (len(facts.pictures), len(facts.captions), len(facts.used_folders)) == (2, 2, 2)
     assert steps(facts, epochs=1) == 4

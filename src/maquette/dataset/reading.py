@@ -1,0 +1,340 @@
+"""The one reader of a dataset: everything that can be known of it, as one trainer takes it; nothing stops the looking.
+
+Two trainers read folders differently. sd-scripts takes N_name children of the folder it is given and nothing else;
+Maquette also takes a folder that is itself called N_name, and a flat one. Both read the same dataset TOML.
+What training takes of the facts, or why it cannot, is said by `dataset/strict.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from maquette.dataset.captions import CaptionMatches, decode_caption, guess_encoding, match_captions
+from maquette.dataset.config import (
+    FOLDER_CAPTION_EXTENSION,
+    DatasetPlan,
+    DatasetSource,
+    SubsetOptions,
+    SubsetSource,
+)
+from maquette.dataset.facts import CaptionFact, DatasetFacts, DatasetInput, Depth, FolderFact, WhyUnused
+from maquette.dataset.folders import (
+    Listing,
+    kohya_subsets,
+    list_folder,
+    maquette_subsets,
+    missing_folder,
+    prefix_of,
+    unusable_root,
+)
+from maquette.dataset.kohya import plan_of_toml
+from maquette.dataset.measures import Look
+from maquette.errors import Problem
+
+if TYPE_CHECKING:
+    from maquette.dataset.measure_cache import MeasureCache
+
+CAPTION_EXTENSIONS = frozenset({".txt", ".caption", ".cap", ".tags"})
+OnProgress = Callable[[int, int], None]
+
+
+def read_dataset(
+    given: DatasetInput | Path,
+    depth: Depth = "hashes",
+    *,
+    captions: bool = True,
+    cache: MeasureCache | Literal["default"] | None = "default",
+    on_progress: OnProgress | None = None,
+) -> DatasetFacts:
+    """Return what lies at `given`, as its trainer takes it. Each folder is listed once, each file opened once.
+
+    depth: how closely pictures are looked at. captions: whether caption files are read; else they are only counted.
+    cache: where earlier measures are recalled from, as in `measure_pictures`. on_progress: called with (done, total)
+    pictures. Never raises for what a dataset contains: problems become facts.
+    """
+    given = DatasetInput(images=given) if isinstance(given, Path) else given
+    found = _Found(given)
+    plan = _plan(given, found)
+    folders = [fact for fact in found.folders if fact.subset is not None]
+    subject, of_class = (
+        [fact for fact in folders if fact.is_regularization is kind] for kind in (False, True)
+    )
+    paths = list(dict.fromkeys(path for fact in folders for path in fact.files))
+    return DatasetFacts(
+        given=given,
+        plan=plan,
+        folders=tuple(found.folders),
+        captions=found.captions_of(subject) if captions else (),
+        regularization_captions=found.captions_of(of_class) if captions else (),
+        problems=(*plan.problems, *found.problems),
+        looks=_look_at(paths, depth, cache, on_progress),
+    )
+
+
+# --- folders ---------------------------------------------------------------------------------------------
+
+
+def _plan(given: DatasetInput, found: _Found) -> DatasetPlan:
+    """Look into all folders; return the tables they stand in, with the subsets that are used."""
+    plan = DatasetPlan(datasets=(DatasetSource(),))
+    problem = unusable_root(given.images)
+    is_toml = problem is None and given.images.is_file()
+    if problem is not None:
+        plan = DatasetPlan(problems=(problem,))
+    elif is_toml:
+        plan = plan_of_toml(given.images, given.options, trainer=given.trainer)
+        for subset in plan.subsets:
+            found.take(subset)
+    else:
+        _look_into(given.images, found, is_regularization=False)
+    extra = given.regularization
+    if extra is not None and not (is_toml and given.trainer == "sd-scripts"):
+        problem = unusable_root(extra, is_regularization=True) or _without_dataset(extra, plan)
+        if problem is None:
+            _look_into(extra, found, is_regularization=True)
+        else:
+            plan = replace(plan, problems=(*plan.problems, problem))
+    used = tuple(fact.subset for fact in found.folders if fact.subset is not None)
+    return replace(plan, subsets=used)
+
+
+def _without_dataset(regularization: Path, plan: DatasetPlan) -> Problem | None:
+    count = len(plan.datasets)
+    given = f"a regularization folder for a TOML of {count} datasets"
+    remedy = "List it in the TOML with is_reg = true."
+    return Problem(str(regularization), given, "a dataset that it belongs to", remedy) if count > 1 else None
+
+
+def _look_into(root: Path, found: _Found, *, is_regularization: bool) -> None:
+    """Add the folders at `root`: those that the trainer takes, then those beside them."""
+    listing = found.opened(root)
+    of_kohya = found.given.trainer == "sd-scripts"
+    options = found.given.options or SubsetOptions(caption_extension=FOLDER_CAPTION_EXTENSION)
+    asked = (kohya_subsets if of_kohya else maquette_subsets)(
+        listing, options, is_regularization=is_regularization
+    )
+    for subset in asked:
+        found.take(subset)
+    named = {subset.path for subset in asked}
+    if root not in named:
+        is_own = of_kohya and not named and prefix_of(root.resolve().name) is not None
+        why: WhyUnused = "itself" if is_own else "beside" if named else "no prefix"
+        found.leave(root, why, is_regularization=is_regularization)
+        for folder in listing.folders:
+            if folder not in named:
+                found.leave(folder, "no prefix", is_regularization=is_regularization)
+
+
+@dataclass
+class _Found:
+    """What the looking has turned up so far."""
+
+    given: DatasetInput
+    folders: list[FolderFact] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    listings: dict[Path, Listing] = field(default_factory=dict)
+    texts: dict[Path, bytes | OSError] = field(default_factory=dict)
+    taken: set[tuple[int, Path]] = field(default_factory=set)
+
+    def listing(self, folder: Path) -> Listing:
+        """Return what `folder` holds, read once."""
+        if folder not in self.listings:
+            self.listings[folder] = list_folder(folder)
+        return self.listings[folder]
+
+    def opened(self, folder: Path) -> Listing:
+        """Return the same of a folder that is asked for, so that what is wrong with it counts."""
+        listing = self.listing(folder)
+        self.problems += [problem for problem in listing.problems if problem not in self.problems]
+        return listing
+
+    def take(self, subset: SubsetSource) -> None:
+        """Use a folder as both trainers do: not below one repeat, not twice in a dataset, and only if it is there."""
+        key = (subset.dataset, subset.path.resolve())
+        why: WhyUnused = ""
+        if subset.num_repeats < 1:
+            why = "no repeats"
+        elif key in self.taken:
+            why = "listed twice"
+        elif not subset.path.is_dir():
+            why = "missing"
+            self.problems.append(missing_folder(subset.path))
+        if why:
+            self.leave(
+                subset.path,
+                why,
+                is_regularization=subset.is_regularization,
+                asked_repeats=subset.num_repeats,
+                even_if_empty=self.given.images.is_file() or why == "listed twice",
+            )
+        else:
+            self.taken.add(key)
+            self._use(subset)
+
+    def _use(self, subset: SubsetSource) -> None:
+        """Add a folder that the trainer takes pictures from, and those below it that it does not search."""
+        from maquette.dataset.pictures import OTHER_PICTURE_EXTENSIONS
+
+        listing = self.opened(subset.path)
+        without = tuple(
+            picture for picture, path in _matches(subset, listing).sources.items() if path is None
+        )
+        nobody_has_one = len(without) == len(listing.pictures)
+        stand_in = _stand_in(subset, self.given, nobody_has_one)
+        by_name = self.given.trainer == "sd-scripts" and not self.given.images.is_file()
+        self.folders.append(
+            FolderFact(
+                path=subset.path,
+                num_pictures=len(listing.pictures),
+                prefix_repeats=_prefix(subset.path),
+                subset=subset,
+                files=listing.pictures,
+                is_regularization=subset.is_regularization,
+                others=listing.with_endings(OTHER_PICTURE_EXTENSIONS),
+                without_caption=without,
+                stand_in=stand_in,
+                is_meant_without=nobody_has_one and bool(stand_in) and not by_name,
+                other_captions=_other_endings(subset, listing),
+            )
+        )
+        for below in listing.folders:
+            self.leave(below, "below", is_regularization=subset.is_regularization)
+
+    def leave(
+        self,
+        folder: Path,
+        why: WhyUnused,
+        *,
+        is_regularization: bool = False,
+        asked_repeats: int | None = None,
+        even_if_empty: bool = False,
+    ) -> None:
+        """Add a folder that the trainer takes nothing from; an empty one is worth no word unless it was asked for."""
+        known = any(fact.path == folder for fact in self.folders)
+        count = len(self.listing(folder).pictures) if folder.is_dir() else 0
+        if (count and not known) or even_if_empty:
+            self.folders.append(
+                FolderFact(
+                    path=folder,
+                    num_pictures=count,
+                    prefix_repeats=_prefix(folder),
+                    subset=None,
+                    why_unused=why,
+                    is_regularization=is_regularization,
+                    asked_repeats=asked_repeats,
+                )
+            )
+
+    def captions_of(self, folders: Sequence[FolderFact]) -> tuple[CaptionFact, ...]:
+        """Return the folders' captions, each folder's orphans behind its pictures'."""
+        captions: list[CaptionFact] = []
+        for subset in _readings(folders):
+            matches = _matches(subset, self.listing(subset.path))
+            of_pictures = [(path, picture) for picture, path in matches.sources.items() if path is not None]
+            captions += [self._caption(path, picture, subset) for path, picture in of_pictures]
+            captions += [self._caption(path, None, subset) for path in matches.orphans]
+        return tuple(captions)
+
+    def _caption(self, path: Path, picture: Path | None, subset: SubsetSource) -> CaptionFact:
+        if path not in self.texts:
+            self.texts[path] = _read(path)
+        return caption_fact(self.texts[path], path, picture, subset)
+
+
+def _matches(subset: SubsetSource, listing: Listing) -> CaptionMatches:
+    return match_captions(listing.pictures, listing.files, subset.caption_extension)
+
+
+def _readings(folders: Iterable[FolderFact]) -> list[SubsetSource]:
+    """Return the subsets that read captions differently: a folder in two datasets of a TOML is mostly read alike."""
+    subsets = [fact.subset for fact in folders if fact.subset is not None]
+    readings = {(s.path, s.caption_extension, s.options.enable_wildcard): s for s in reversed(subsets)}
+    return [subset for subset in subsets if subset in readings.values()]
+
+
+def _prefix(folder: Path) -> int | None:
+    prefix = prefix_of(folder.name)
+    return prefix[0] if prefix and "_" in folder.name else None
+
+
+# --- captions --------------------------------------------------------------------------------------------
+
+
+def _stand_in(subset: SubsetSource, given: DatasetInput, nobody_has_one: bool) -> str | None:
+    """Return the caption of pictures that have none; one for all only where not a single picture has its own."""
+    fallback = given.regularization_caption if subset.is_regularization else given.fallback_caption
+    if nobody_has_one and fallback and (subset.class_tokens is None or subset.is_regularization):
+        return fallback
+    return subset.class_tokens
+
+
+def _other_endings(subset: SubsetSource, listing: Listing) -> tuple[tuple[str, int], ...]:
+    """Return how many caption files of each ending that is not read lie beside the pictures, most frequent first."""
+    stems = {picture.stem for picture in listing.pictures}
+    others = (path for path in listing.with_endings(CAPTION_EXTENSIONS) if path.stem in stems)
+    return tuple(
+        Counter(path.suffix for path in others if path.suffix != subset.caption_extension).most_common()
+    )
+
+
+def _read(path: Path) -> bytes | OSError:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        return error
+
+
+def caption_fact(
+    data: bytes | OSError, path: Path, picture: Path | None, subset: SubsetSource
+) -> CaptionFact:
+    """Return what a caption file's bytes say, or why they say nothing."""
+    fact = CaptionFact(path=path, text="", picture=picture, subset=subset)
+    if isinstance(data, OSError):
+        given = f"cannot be read ({data.strerror})"
+        problem = Problem(str(path), given, "a readable caption", "Check its permissions.")
+        return replace(fact, problem=problem)
+    fact = replace(fact, sha256=hashlib.sha256(data).hexdigest())
+    try:
+        read = decode_caption(data, all_lines=subset.options.enable_wildcard)
+    except UnicodeDecodeError:
+        guessed = guess_encoding(data)
+        given = f"not UTF-8; it looks like {guessed}"
+        problem = Problem(str(path), given, "a caption in UTF-8", "Save it again as UTF-8.")
+        return replace(fact, problem=problem, guessed_encoding=guessed)
+    return replace(fact, text=read.text, lines_left_out=read.lines_left_out, had_mark=read.had_mark)
+
+
+# --- pictures --------------------------------------------------------------------------------------------
+
+
+def _look_at(
+    paths: Sequence[Path],
+    depth: Depth,
+    cache: MeasureCache | Literal["default"] | None,
+    on_progress: OnProgress | None,
+) -> dict[Path, Look]:
+    looks: dict[Path, Look] = {}
+    for path, look in zip(paths, _looks(paths, depth, cache), strict=False):
+        looks[path] = look
+        if on_progress is not None:
+            on_progress(len(looks), len(paths))
+    return looks
+
+
+def _looks(
+    paths: Sequence[Path], depth: Depth, cache: MeasureCache | Literal["default"] | None
+) -> Iterator[Look]:
+    """Yield what a look of this depth tells of each picture, in order; nothing for a mere listing."""
+    if depth == "measures":
+        from maquette.dataset.measuring import measure_pictures
+
+        yield from (each.result for each in measure_pictures(paths, cache=cache))
+    elif depth != "listing":
+        from maquette.dataset.pictures import check_pictures, read_sizes
+
+        yield from (read_sizes if depth == "headers" else check_pictures)(paths)

@@ -1,0 +1,302 @@
+"""sd-scripts' dataset TOML (or JSON): every key that its tables know, and everything that is wrong with a file at once.
+
+    [general]                    what holds for all
+    [[datasets]]                 one size and batch
+    [[datasets.subsets]]         one folder of pictures
+
+What a value means, and which of them Maquette acts on, is said in `dataset/kohya.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+)
+
+from maquette.errors import Problem, did_you_mean
+from maquette.project.values import parse_resolution
+
+CONFIG_SUFFIXES = frozenset({".toml", ".json"})
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a value must be, in words."""
+
+    required: str
+    example: str
+    bounds: str = ""
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("blank")
+    return text
+
+
+BLANK = "text that is not empty"
+Switch = Annotated[StrictBool, Form("true or false", "true")]
+Whole = Annotated[StrictInt, Form("a whole number", "1")]
+Count = Annotated[StrictInt, Field(ge=0), Form("a whole number", "1", "from 0")]
+Positive = Annotated[StrictInt, Field(ge=1), Form("a whole number", "1", "from 1")]
+Number = Annotated[StrictInt | StrictFloat, Form("a number", "0.1")]
+Share = Annotated[StrictInt | StrictFloat, Field(ge=0, le=1), Form("a number", "0.1", "from 0 to 1")]
+Text = Annotated[StrictStr, Form("text in quotes", '"text"')]
+Separator = Annotated[StrictStr, AfterValidator(_not_blank), Form("text in quotes", '","')]
+Ending = Annotated[StrictStr, AfterValidator(_not_blank), Form("text in quotes", '".txt"')]
+Folder = Annotated[StrictStr, AfterValidator(_not_blank), Form("text in quotes", '"folder"')]
+Filter = Annotated[
+    Literal["lanczos", "nearest", "bilinear", "linear", "bicubic", "cubic", "area", "box"],
+    Form("text in quotes", '"lanczos"'),
+]
+Pair = Annotated[tuple[StrictInt | StrictFloat, StrictInt | StrictFloat], Form("two numbers", "[1.0, 2.0]")]
+Table = Annotated[dict[str, Any], Form("a table", "{}")]
+Size = Annotated[
+    tuple[int, int], BeforeValidator(parse_resolution), Form('512, "512,768" or [512, 768]', "512")
+]
+
+
+class _Keys(BaseModel):
+    """One table. None: the file does not say."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @property
+    def written(self) -> dict[str, Any]:
+        """The keys that the file gives, with their values."""
+        return {name: getattr(self, name) for name in self.model_fields_set - {"subsets"}}
+
+
+class Showing(_Keys):
+    """How pictures are shown and captioned; may stand in every table."""
+
+    num_repeats: Whole | None = None
+    shuffle_caption: Switch | None = None
+    keep_tokens: Count | None = None
+    keep_tokens_separator: Text | None = None
+    caption_separator: Separator | None = None
+    secondary_separator: Text | None = None
+    enable_wildcard: Switch | None = None
+    caption_prefix: Text | None = None
+    caption_suffix: Text | None = None
+    caption_dropout_rate: Share | None = None
+    caption_dropout_every_n_epochs: Count | None = None
+    caption_tag_dropout_rate: Share | None = None
+    flip_aug: Switch | None = None
+    resize_interpolation: Filter | None = None
+    caption_extension: Ending | None = None
+    class_tokens: Text | None = None
+    cache_info: Switch | None = None
+    token_warmup_min: Count | None = None
+    token_warmup_step: Number | None = None
+    color_aug: Switch | None = None
+    random_crop: Switch | None = None
+    face_crop_aug_range: Pair | None = None
+    custom_attributes: Table | None = None
+
+
+class General(Showing):
+    """[general]"""
+
+    batch_size: Positive | None = None
+    resolution: Size | None = None
+    enable_bucket: Switch | None = None
+    min_bucket_reso: Positive | None = None
+    max_bucket_reso: Positive | None = None
+    bucket_reso_steps: Positive | None = None
+    bucket_no_upscale: Switch | None = None
+    validation_seed: Whole | None = None
+    validation_split: Number | None = None
+    network_multiplier: Number | None = None
+
+
+class Subset(Showing):
+    """[[datasets.subsets]]"""
+
+    image_dir: Folder
+    is_reg: Switch | None = None
+    alpha_mask: Switch | None = None
+    metadata_file: Text | None = None
+    conditioning_data_dir: Text | None = None
+
+
+class Dataset(General):
+    """[[datasets]] with its subsets."""
+
+    subsets: tuple[Subset, ...] = ()
+
+
+class DatasetFile(_Keys):
+    """The whole file, as far as it could be understood."""
+
+    general: General = General()
+    datasets: tuple[Dataset, ...] = ()
+
+
+TABLES: Mapping[str, type[_Keys]] = {
+    "[general]": General,
+    "[[datasets]]": Dataset,
+    "[[datasets.subsets]]": Subset,
+}
+T = TypeVar("T", bound=_Keys)
+
+
+def read_dataset_file(path: Path, *, quoted_sizes: bool = True) -> tuple[DatasetFile, tuple[Problem, ...]]:
+    """Return what can be understood of a dataset TOML or JSON, and what is wrong with the rest.
+
+    quoted_sizes: whether a resolution may stand in quotes, which Maquette takes and sd-scripts does not.
+    """
+    loaded = _load(path)
+    if isinstance(loaded, Problem):
+        return DatasetFile(), (loaded,)
+    reader = _Reader(path, quoted_sizes)
+    file = reader.file(loaded)
+    return file, tuple(reader.problems)
+
+
+def _load(path: Path) -> dict[str, Any] | Problem:
+    """Return the file's tables, or where its syntax breaks."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        loaded = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
+    except UnicodeDecodeError:
+        return Problem(str(path), "not UTF-8 text", "UTF-8", "Save it as UTF-8.")
+    except (tomllib.TOMLDecodeError, json.JSONDecodeError) as error:
+        how = (
+            "; write folders with / or in 'single quotes', since \\ begins an escape" if "\\" in text else ""
+        )
+        return Problem(str(path), f"cannot be parsed ({error})", "valid syntax", f"Repair that line{how}.")
+    except OSError as error:
+        given = f"cannot be read ({error.strerror})"
+        return Problem(str(path), given, "a readable file", "Check the path and its permissions.")
+    if isinstance(loaded, dict):
+        return loaded
+    return Problem(str(path), "no tables", "[general] and [[datasets]]", "Write a dataset configuration.")
+
+
+class _Reader:
+    """Reads table by table: what is wrong with a key costs that key alone."""
+
+    def __init__(self, path: Path, quoted_sizes: bool) -> None:
+        self.path = path
+        self.quoted_sizes = quoted_sizes
+        self.problems: list[Problem] = []
+
+    def file(self, tables: dict[str, Any]) -> DatasetFile:
+        general = self._table(General, tables.get("general", {}), "[general]") or General()
+        raw = self._list(tables.get("datasets", []), "datasets")
+        for name in [each for each in tables if each not in DatasetFile.model_fields]:
+            remedy = did_you_mean(name, DatasetFile.model_fields)
+            self._problem(f"unknown table '{name}'", "[general] and [[datasets]]", remedy)
+        datasets = tuple(self._dataset(table, number) for number, table in enumerate(raw, start=1))
+        return DatasetFile(general=general, datasets=datasets)
+
+    def _dataset(self, table: dict[str, Any], number: int) -> Dataset:
+        raw = self._list(table.pop("subsets", []), "subsets")
+        dataset = self._table(Dataset, table, f"[[datasets]] {number}") or Dataset()
+        titles = [f"[[datasets.subsets]] {index} of dataset {number}" for index in range(1, len(raw) + 1)]
+        subsets = [self._table(Subset, each, title) for each, title in zip(raw, titles, strict=True)]
+        return dataset.model_copy(update={"subsets": tuple(each for each in subsets if each is not None)})
+
+    def _list(self, value: Any, name: str) -> list[dict[str, Any]]:
+        if isinstance(value, list) and all(isinstance(table, dict) for table in value):
+            return [dict(table) for table in value]
+        title = "[[datasets]]" if name == "datasets" else "[[datasets.subsets]]"
+        self._problem(f"'{name}' is {_named(value)}", f"a list of tables, {title}", f"Write {title}.")
+        return []
+
+    def _table(self, model: type[T], raw: Any, title: str) -> T | None:
+        """Return a table's sound values; None for a subset without folder. The rest becomes problems."""
+        if not isinstance(raw, dict):
+            self._problem(f"{title} is {_named(raw)}", "a table", f"Write {title}.")
+            return None
+        sound = dict(raw)
+        if not self.quoted_sizes and self._is_quoted_size(sound.get("resolution"), title):
+            del sound["resolution"]
+        try:
+            return model.model_validate(sound)
+        except ValidationError as error:
+            wrong = {str(each["loc"][0]): each["type"] for each in reversed(error.errors())}
+        for name in sorted(wrong, key=[*raw, *wrong].index):
+            self.problems.append(self._wrong(model, name, wrong[name], raw.get(name), title))
+        if "image_dir" in wrong:
+            return None
+        return model.model_validate({name: value for name, value in sound.items() if name not in wrong})
+
+    def _wrong(self, model: type[_Keys], name: str, kind: str, value: Any, title: str) -> Problem:
+        """Return what is wrong with one key, in our own words."""
+        where, given = str(self.path), f"{name} = {shown(value)} in {title}"
+        if kind == "extra_forbidden":
+            return self._unknown(model, name, title)
+        if kind == "missing":
+            given = f"{title} has no image_dir"
+            return Problem(where, given, "the folder of its pictures", 'Add image_dir = "…".')
+        form, choices = _form_of(model, name)
+        if kind == "literal_error" and isinstance(value, str):
+            return Problem(where, given, "a known choice", did_you_mean(value, choices))
+        if kind in ("greater_than_equal", "less_than_equal"):
+            return Problem(where, given, f"{form.required} {form.bounds}", "Change it.")
+        is_blank = isinstance(value, str) and not value.strip()
+        required = BLANK if kind == "value_error" and is_blank else form.required
+        return Problem(where, given, required, f"Write {name} = {form.example}.")
+
+    def _unknown(self, model: type[_Keys], name: str, title: str) -> Problem:
+        for other, keys in TABLES.items():
+            if name in keys.model_fields:
+                move = f"Move it to {other}."
+                return Problem(str(self.path), f"'{name}' in {title}", f"it under {other}", move)
+        given, required = f"unknown key '{name}' in {title}", "a key of sd-scripts' datasets"
+        return Problem(
+            str(self.path), given, required, did_you_mean(name, set(model.model_fields) - {"subsets"})
+        )
+
+    def _is_quoted_size(self, value: Any, title: str) -> bool:
+        try:
+            width, height = parse_resolution(value) if isinstance(value, str) else (0, 0)
+        except ValueError:
+            return False
+        if width:
+            required = (
+                "a whole number or a list of two, the only forms that sd-scripts takes in a dataset TOML"
+            )
+            given = f"resolution = {shown(value)} in {title}"
+            self._problem(given, required, f"Write resolution = [{width}, {height}].")
+        return bool(width)
+
+    def _problem(self, given: str, required: str, remedy: str) -> None:
+        self.problems.append(Problem(str(self.path), given, required, remedy))
+
+
+def _form_of(model: type[_Keys], name: str) -> tuple[Form, tuple[str, ...]]:
+    """Return what a key must be, and its choices where it has some."""
+    field = model.model_fields[name]
+    kinds = [each for each in get_args(field.annotation) if hasattr(each, "__metadata__")]
+    said = [*field.metadata, *(part for kind in kinds for part in kind.__metadata__)]
+    choices = tuple(str(choice) for kind in kinds for choice in get_args(kind.__origin__))
+    return next(each for each in said if isinstance(each, Form)), choices
+
+
+def shown(value: Any) -> str:
+    """Return a value as it is written in the file."""
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _named(value: Any) -> str:
+    names = {dict: "a table", list: "a list", str: "text", bool: "true or false"}
+    return names.get(type(value), f"{value!r}")
