@@ -186,7 +186,7 @@ def train(request: dict[str, Any]) -> dict[str, Any]:
 
     started = time.perf_counter()
     from maquette.api import train_events
-    from maquette.events import Finished, Progress, Started
+    from maquette.events import Event, Progress, Started, run_stage
 
     settings = {
         "base": request["base"], "trigger": "bench", "steps": 100, "rank": request["rank"], "batch_size": request["batch"],
@@ -195,15 +195,16 @@ def train(request: dict[str, Any]) -> dict[str, Any]:
         **({} if request["text"] else {"text_encoder_lr": 0}),
     }  # fmt: skip
     peaks: dict[str, int] = {}
-    result: Any = None
-    for event in train_events(request["pictures"], smoke=True, settings=settings, started=started):
+
+    def note(event: Event) -> None:
         if isinstance(event, Started):
             peaks[f"before {event.stage}"] = peak_bytes()
             peaks[f"held before {event.stage}"] = held_bytes()
         elif isinstance(event, Progress) and event.stage == "train":
             peaks[f"after step {event.done}"] = peak_bytes()
-        elif isinstance(event, Finished):
-            result = event.result
+
+    stage = train_events(request["pictures"], smoke=True, settings=settings, started=started)
+    result = run_stage(stage, note)
     return {
         "peak_bytes": result.peak_memory_bytes,
         "seconds_per_step": result.seconds_per_step,

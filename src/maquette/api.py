@@ -7,12 +7,12 @@ print(result.lora, result.final_loss)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maquette.errors import ConfigError, Problem
-from maquette.events import Event, Finished
+from maquette.events import Event, Stage, run_stage
 from maquette.project.config_file import CONFIG_NAME, load_settings
 from maquette.project.settings import Settings
 from maquette.runs.record import read_record
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from maquette.planning.new_project import InitOptions, NewProjectResult
     from maquette.planning.run import PlanResult
     from maquette.regularizing.run import Regularized
+    from maquette.training.job import Job
     from maquette.training.loop import TrainResult
 
 DEFAULT_SMOKE_STEPS = 3
@@ -52,7 +53,7 @@ def train(
     settings: any setting by name (rank=16, steps=800, base="…"), over those of a project.
     Raises MaquetteError with every problem before the base model is loaded.
     """
-    return _result(train_events(target, resume=resume, smoke=smoke, settings=settings), on_event)
+    return run_stage(train_events(target, resume=resume, smoke=smoke, settings=settings), on_event)
 
 
 def train_events(
@@ -62,8 +63,8 @@ def train_events(
     smoke: bool = False,
     settings: Mapping[str, Any] | None = None,
     started: float | None = None,
-) -> Iterator[Event]:
-    """Yield the events of `train`; the last is Finished("train", TrainResult). Input is checked before the first."""
+) -> Stage[TrainResult]:
+    """Yield the events of `train` and return its result. Input is checked before the first."""
     from maquette.rules.verdict import judge
     from maquette.training.prepare import prepare
 
@@ -74,12 +75,12 @@ def train_events(
     return _train(job, started)
 
 
-def _train(job: Any, started: float | None) -> Iterator[Event]:
+def _train(job: Job, started: float | None) -> Stage[TrainResult]:
     from maquette.drawing.samples import draw_samples
     from maquette.training.loop import run_job
 
     with job:
-        yield from run_job(job, draw=draw_samples, started=started)
+        return (yield from run_job(job, draw=draw_samples, started=started))
 
 
 def resolve_settings(target: str | Path | None, settings: Mapping[str, Any] | None = None) -> Settings:
@@ -130,8 +131,7 @@ def check(
     from maquette.checking.options import CheckOptions
     from maquette.checking.run import check_events
 
-    result: CheckResult = _result(check_events(paths, CheckOptions.made_from(options, given)), on_event)
-    return result
+    return run_stage(check_events(paths, CheckOptions.made_from(options, given)), on_event)
 
 
 def curate(
@@ -145,9 +145,7 @@ def curate(
     from maquette.curating.options import CurateOptions
     from maquette.curating.run import curate_events
 
-    events = curate_events(Path(directory), CurateOptions.made_from(options, given))
-    result: CurateResult = _result(events, on_event)
-    return result
+    return run_stage(curate_events(Path(directory), CurateOptions.made_from(options, given)), on_event)
 
 
 def caption(
@@ -156,8 +154,7 @@ def caption(
     """Write captions for the pictures of `directory` (`maquette.captioning.run.caption_events`)."""
     from maquette.captioning.run import caption_events
 
-    result: CaptionResult = _result(caption_events(Path(directory), **options), on_event)
-    return result
+    return run_stage(caption_events(Path(directory), **options), on_event)
 
 
 def regularize(
@@ -166,8 +163,7 @@ def regularize(
     """Draw pictures of the class from `base` into `out` (`maquette.regularizing.run.regularize_events`)."""
     from maquette.regularizing.run import regularize_events
 
-    result: Regularized = _result(regularize_events(base, out=Path(out), **options), on_event)
-    return result
+    return run_stage(regularize_events(base, out=Path(out), **options), on_event)
 
 
 def plan(target: str | Path | None = None, **settings: Any) -> PlanResult:
@@ -195,10 +191,7 @@ def evaluate(
     from maquette.evaluating.options import EvaluateOptions
     from maquette.evaluating.run import evaluate_events
 
-    result: Evaluation = _result(
-        evaluate_events(Path(run), EvaluateOptions.made_from(options, given)), on_event
-    )
-    return result
+    return run_stage(evaluate_events(Path(run), EvaluateOptions.made_from(options, given)), on_event)
 
 
 def deploy(run: str | Path, *, options: DeployOptions | None = None, **given: Any) -> list[Installed]:
@@ -207,13 +200,3 @@ def deploy(run: str | Path, *, options: DeployOptions | None = None, **given: An
     from maquette.deploying.run import deploy
 
     return deploy(Path(run), DeployOptions.made_from(options, given))
-
-
-def _result(events: Iterable[Event], on_event: Callable[[Event], None] | None) -> Any:
-    result = None
-    for event in events:
-        if on_event is not None:
-            on_event(event)
-        if isinstance(event, Finished):
-            result = event.result
-    return result

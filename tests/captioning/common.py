@@ -16,7 +16,7 @@ from PIL import Image
 from maquette.captioning.records import CaptionResult, Target
 from maquette.captioning.run import caption_events
 from maquette.dataset.config import SubsetSource
-from maquette.events import Event, Finished
+from maquette.events import run_stage
 from maquette.project.profile import Detail, Profile
 from maquette.project.profile_file import profile_toml
 
@@ -62,16 +62,9 @@ def target_for(name: str, existing: str = "") -> Target:
     )
 
 
-def result_of(events: Iterator[Event]) -> Any:
-    """Return the result of the last event, which must be Finished."""
-    last = list(events)[-1]
-    assert isinstance(last, Finished)
-    return last.result
-
-
 def caption(directory: Path, **settings: Any) -> CaptionResult:
     """Run the stage to its end."""
-    return result_of(caption_events(directory, **{"strategy": "character", **settings}))
+    return run_stage(caption_events(directory, **{"strategy": "character", **settings}))
 
 
 def files_below(root: Path) -> dict[str, bytes]:

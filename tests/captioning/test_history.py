@@ -14,9 +14,10 @@ from maquette.captioning.records import Difference
 from maquette.captioning.replace import replace_events
 from maquette.captioning.words_diff import unified, word_pieces
 from maquette.errors import ConfigError, OutputError
+from maquette.events import run_stage
 from maquette.project.journal import Journal
 from maquette.project.undoing import undo
-from tests.captioning.common import files_below, make_folder, result_of
+from tests.captioning.common import files_below, make_folder
 
 texts = st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\x00"), max_size=40)
 
@@ -31,7 +32,7 @@ def test_replacing_and_undoing_is_no_change(
         for number, text in enumerate(captions):
             (root / f"p{number}.txt").write_bytes(text.encode("utf-8"))
         before = files_below(root)
-        result = result_of(
+        result = run_stage(
             replace_events(root, find=find, replace=replace, whole_word=whole_word, ignore_case=ignore_case)
         )
         after = files_below(root)
@@ -131,14 +132,14 @@ def test_find_and_replace_finds_what_it_says(
     root = make_folder(tmp_path / "p", {"a.png": "white cape, caped cape, landscape"})
     if find == "cape" and not settings_:
         after = "white cloak, cloakd cloak, landscloak"
-    result_of(replace_events(root, find=find, replace=replace, **settings_))
+    run_stage(replace_events(root, find=find, replace=replace, **settings_))
     assert (root / "a.txt").read_text() == after
 
 
 def test_a_dry_replacement_writes_nothing(tmp_path: Path) -> None:
     root = make_folder(tmp_path / "p", {"a.png": "white cape"})
     before = files_below(root)
-    result = result_of(replace_events(root, find="cape", replace="cloak", dry_run=True))
+    result = run_stage(replace_events(root, find="cape", replace="cloak", dry_run=True))
     assert result.occurrences == 1 and result.diff[0].after == "white cloak"
     assert files_below(root) == before and not (root / ".maquette").exists()
 
@@ -152,6 +153,6 @@ def test_expressions_that_cannot_be_used_are_said_at_once(tmp_path: Path, find: 
 
 def test_a_caption_is_never_emptied_by_replacing(tmp_path: Path) -> None:
     root = make_folder(tmp_path / "p", {"a.png": "cape", "b.png": "white cape"})
-    result = result_of(replace_events(root, find="cape", replace=""))
+    result = run_stage(replace_events(root, find="cape", replace=""))
     assert result.written == ("b.txt",) and list(result.refused) == ["a.txt"]
     assert (root / "a.txt").read_text() == "cape"

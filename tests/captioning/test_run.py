@@ -20,8 +20,9 @@ from maquette.captioning.replace import replace_events
 from maquette.captioning.run import caption_events
 from maquette.captioning.sources import SourceOptions
 from maquette.errors import ConfigError, DatasetError, MaquetteError
+from maquette.events import run_stage
 from maquette.project.undoing import changes_at, undo
-from tests.captioning.common import LoopbackServer, caption, files_below, make_folder, result_of, says
+from tests.captioning.common import LoopbackServer, caption, files_below, make_folder, says
 
 V2 = "ginger hair, red bandana, full body, front view, standing, white sleeveless cloak, white background"
 V3 = (
@@ -78,7 +79,7 @@ def test_undoing_everything_brings_back_the_beginning(tmp_path_factory: Any, tas
                 undo(root)
                 states.pop()
         elif task == "replace":
-            result_of(replace_events(root, find="standing", replace=f"standing {number}"))
+            run_stage(replace_events(root, find="standing", replace=f"standing {number}"))
         else:
             source = "rewrite" if task == "detailed" else task
             strategy = "detailed" if task == "detailed" else "character"

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from maquette.checking.run import check_events
-from maquette.events import Finished
+from maquette.events import run_stage
 from maquette.findings.records import Finding
 from maquette.project.machine import Gpu
 from tests.planted.clean import MACHINE, PROFILE, clean_case, write_material
@@ -49,9 +49,7 @@ def found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
         environment={"PYTORCH_ENABLE_MPS_FALLBACK": "1"},
         packages={"torch": "2.9.0", "accelerate": "1.10.0"},
     )
-    *_, last = check_events(["train.sh"], machine=mac)
-    assert isinstance(last, Finished)
-    return list(last.result.findings)
+    return list(run_stage(check_events(["train.sh"], machine=mac)).findings)
 
 
 @pytest.mark.parametrize(

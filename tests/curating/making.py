@@ -14,7 +14,7 @@ from PIL import Image, ImageFilter
 from maquette.curating.options import CurateOptions
 from maquette.curating.records import CurateResult
 from maquette.curating.run import curate_events
-from maquette.events import Finished
+from maquette.events import run_stage
 from maquette.world.attributes import SCENE_VALUES, Character, Scene, random_character
 from maquette.world.cast import TOVAKI
 from maquette.world.renderer import render
@@ -25,9 +25,7 @@ SIZE_PX = 128
 def curate(folder: Path, **options: Any) -> CurateResult:
     """Run curation to its end without sheets (unless asked) and without the user's cache."""
     wanted = CurateOptions(**{"sheet_pages": 0, "workers": 1, **options})
-    last = list(curate_events(folder, wanted, cache=None))[-1]
-    assert isinstance(last, Finished)
-    return last.result
+    return run_stage(curate_events(folder, wanted, cache=None))
 
 
 def scenes(count: int, seed: int = 1) -> list[Scene]:

@@ -13,7 +13,7 @@ from maquette.curating.options import CurateOptions
 from maquette.curating.run import curate_events
 from maquette.curating.video import find_scenes, frames_events
 from maquette.errors import DatasetError, OutputError
-from maquette.events import Finished, Progress
+from maquette.events import Progress, run_stage
 from maquette.world.attributes import Scene
 from maquette.world.cast import TOVAKI
 from maquette.world.renderer import render
@@ -58,30 +58,29 @@ def test_scenes_begin_where_the_film_cuts(film: Path) -> None:
 
 
 def test_the_sharpest_frame_of_each_second_is_taken(film: Path, tmp_path: Path) -> None:
-    events = list(frames_events([film], tmp_path, every_s=1.0))
-    assert events[-1] == Finished("frames", 9)
+    assert run_stage(frames_events([film], tmp_path, every_s=1.0)) == 9
     seconds = sorted(float(path.stem.split("m")[-1].rstrip("s")) for path in tmp_path.rglob("*.png"))
     sharp = [scene * SCENE_S + second + 5 / FPS for scene in range(3) for second in range(3)]
     assert seconds == pytest.approx(sharp, abs=1.5 / FPS)
 
 
 def test_an_interrupted_film_goes_on_where_it_stopped(film: Path, tmp_path: Path) -> None:
-    list(frames_events([film], tmp_path / "whole", every_s=1.0))
+    run_stage(frames_events([film], tmp_path / "whole", every_s=1.0))
     for event in frames_events([film], tmp_path / "parts", every_s=1.0):
         if isinstance(event, Progress):
             break
     record = json.loads((tmp_path / "parts" / "walk" / "frames.json").read_text())
     assert (record["done"], record["frames"]) == (1, 3)
-    assert list(frames_events([film], tmp_path / "parts", every_s=1.0))[-1] == Finished("frames", 6)
+    assert run_stage(frames_events([film], tmp_path / "parts", every_s=1.0)) == 6
     assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
-    assert list(frames_events([film], tmp_path / "parts", every_s=1.0))[-1] == Finished("frames", 0)
+    assert run_stage(frames_events([film], tmp_path / "parts", every_s=1.0)) == 0
 
 
 def test_frames_of_another_film_are_not_mixed_in(film: Path, tmp_path: Path) -> None:
-    list(frames_events([film], tmp_path, every_s=1.0))
+    run_stage(frames_events([film], tmp_path, every_s=1.0))
     before = contents(tmp_path)
     with pytest.raises(OutputError, match="one in 1 s"):
-        list(frames_events([film], tmp_path, every_s=0.5))
+        run_stage(frames_events([film], tmp_path, every_s=0.5))
     assert contents(tmp_path) == before
 
 

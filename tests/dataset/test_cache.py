@@ -15,7 +15,7 @@ from maquette.dataset.config import BucketSettings, SubsetOptions
 from maquette.dataset.records import Item
 from maquette.dataset.repeats import plan_items
 from maquette.errors import DatasetError, OutputError
-from maquette.events import Event, Finished, Message, Progress
+from maquette.events import Event, Message, Progress, run_stage
 from tests.dataset.making import captioned, dataset_at
 
 SETTINGS = BucketSettings(resolution_wh=(64, 64), min_bucket_px=32, max_bucket_px=128, step_px=16)
@@ -45,7 +45,9 @@ def filled(
     folder: Path | None, items: list[Item], encode: Encode, **options: object
 ) -> tuple[LatentCache, list[Event]]:
     cache = LatentCache(folder, **({"encoder": "vae", "seed": 1} | options))  # type: ignore[arg-type]
-    return cache, list(cache.fill(items, encode))
+    events: list[Event] = []
+    run_stage(cache.fill(items, encode), events.append)
+    return cache, events
 
 
 def test_memory_and_disk_and_a_second_run_hold_the_same_latents(tmp_path: Path, items: list[Item]) -> None:
@@ -53,11 +55,10 @@ def test_memory_and_disk_and_a_second_run_hold_the_same_latents(tmp_path: Path, 
     in_memory, _ = filled(None, items, encoder)
     assert encoder.calls == 5
     on_disk, events = filled(tmp_path / "cache", items, encoder)
-    assert isinstance(events[-1], Finished) and events[-1].result == 5
+    assert encoder.calls == 10
     assert [e.done for e in events if isinstance(e, Progress)] == [1, 2, 3, 4, 5]
-    calls = encoder.calls
-    again, events = filled(tmp_path / "cache", items[::-1], encoder)
-    assert encoder.calls == calls and isinstance(events[-1], Finished) and events[-1].result == 0
+    again, _ = filled(tmp_path / "cache", items[::-1], encoder)
+    assert encoder.calls == 10 and run_stage(again.fill(items, encoder)) == 0
     for item in items:
         assert torch.equal(in_memory.latent(item), on_disk.latent(item))
         assert torch.equal(on_disk.latent(item), again.latent(item))

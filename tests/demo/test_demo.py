@@ -13,7 +13,7 @@ from maquette.demo.project import write_demo_project
 from maquette.deploying.nodes import check_workflow
 from maquette.errors import OutputError
 from maquette.evaluating.report import read_block
-from maquette.events import Artifact, Finished
+from maquette.events import Artifact, Event, run_stage
 from maquette.files import sha256_file
 from maquette.project.config_file import load_settings
 from maquette.runs.record import read_record
@@ -25,10 +25,10 @@ from maquette.world.renderer import render
 @pytest.fixture(scope="module")
 def toured(tmp_path_factory: pytest.TempPathFactory) -> tuple[DemoResult, list[Artifact]]:
     output = tmp_path_factory.mktemp("demo") / "out"
-    events = list(run_demo(output, seed=3, steps=2, bare_seeds=2, other_seeds=1))
-    assert isinstance(events[-1], Finished)
-    assert isinstance(events[-2], Artifact) and events[-2].kind == "report"
-    return events[-1].result, [event for event in events if isinstance(event, Artifact)]
+    events: list[Event] = []
+    result = run_stage(run_demo(output, seed=3, steps=2, bare_seeds=2, other_seeds=1), events.append)
+    assert isinstance(events[-1], Artifact) and events[-1].kind == "report"
+    return result, [event for event in events if isinstance(event, Artifact)]
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from maquette import families
 from maquette.drawing.draw import DrawRequest, draw, drawing, to_pictures
 from maquette.drawing.pictures import SAMPLER_TITLES, parameters_text, save_picture
 from maquette.errors import ConfigError
-from maquette.events import Finished, Message, Progress, Started
+from maquette.events import Event, Finished, Message, Progress, Started, run_stage
 from maquette.lora.adapter import LoraAdapter
 from maquette.lora.config import TrialSpec
 from tests.drawing.bases import request_of, strong_states
@@ -144,11 +144,12 @@ def test_a_half_precision_base_draws_nearly_the_same(bases: dict[str, Any], kind
 
 
 def test_events_tell_how_far_it_is(base: Any) -> None:
-    events = list(drawing(base, [request_of(index) for index in range(3)], batch=2))
+    events: list[Event] = []
+    pictures = run_stage(drawing(base, [request_of(index) for index in range(3)], batch=2), events.append)
     done = [event.done for event in events if isinstance(event, Progress)]
     assert isinstance(events[0], Started) and events[0].total == 3
     assert done == sorted(done) and done[-1] == 3
-    assert isinstance(events[-1], Finished) and len(events[-1].result) == 3
+    assert events[-1] == Finished("draw") and len(pictures) == 3
 
 
 def test_a_text_that_is_cut_is_said(base: Any) -> None:

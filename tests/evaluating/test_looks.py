@@ -14,7 +14,7 @@ from maquette.errors import ConfigError, LoraError, OutputError
 from maquette.evaluating.facts import verdict_of
 from maquette.evaluating.first_look import LookCheckpoint, LookPlan, first_look
 from maquette.evaluating.looks import FLOOR, FirstLook, LookPrompt, choose, read_first_look
-from maquette.events import Artifact, Finished, Progress
+from maquette.events import Artifact, Event, Progress, run_stage
 from tests.drawing.bases import write_strong
 
 from .making import IDENTITY, facts_of, look_of
@@ -31,10 +31,7 @@ PLAN = LookPlan(
 
 
 def run_look(model: Any, checkpoints: list[LookCheckpoint], folder: Path, **options: Any) -> FirstLook:
-    events = list(first_look(model, checkpoints, options.pop("plan", PLAN), folder, **options))
-    assert isinstance(events[-1], Finished)
-    result: FirstLook = events[-1].result
-    return result
+    return run_stage(first_look(model, checkpoints, options.pop("plan", PLAN), folder, **options))
 
 
 def test_everything_is_drawn_judged_and_written(base: Any, tmp_path: Path) -> None:
@@ -48,8 +45,9 @@ def test_everything_is_drawn_judged_and_written(base: Any, tmp_path: Path) -> No
         assert len(pictures) == len(prompts) == 12
         return [{"identity": float(prompt.role == "bare")} for prompt in prompts]
 
-    events = list(first_look(base, checkpoints, PLAN, tmp_path / "look", judge=judge, measures=(IDENTITY,)))
-    look: FirstLook = events[-1].result  # type: ignore[union-attr]
+    events: list[Event] = []
+    stage = first_look(base, checkpoints, PLAN, tmp_path / "look", judge=judge, measures=(IDENTITY,))
+    look = run_stage(stage, events.append)
     assert look.checkpoints() == (FLOOR, "step 100", "step 200")
     assert look.prompts() == ("zkw", "zkw, standing") and look.seeds("zkw") == (3, 1)
     assert {entry.scores["identity"] for entry in look.looks if entry.role == "bare"} == {1.0}

@@ -12,8 +12,8 @@ from PIL import Image
 from maquette.drawing.samples import draw_samples
 from maquette.errors import OutputError
 from maquette.evaluating.report import read_block
-from maquette.evaluating.run import Evaluation, batch_for, checkpoints_of, look_at_run
-from maquette.events import Finished
+from maquette.evaluating.run import batch_for, checkpoints_of, look_at_run
+from maquette.events import run_stage
 from maquette.families.tiny import write_tiny
 from maquette.files import sha256_file
 from maquette.project.config_file import load_settings
@@ -51,9 +51,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
         },
     )
     with prepare(settings, judge=judge) as job:
-        events = list(run_job(job, draw=draw_samples))
-    assert isinstance(events[-1], Finished)
-    return RunFolder(events[-1].result.run)
+        return RunFolder(run_stage(run_job(job, draw=draw_samples)).run)
 
 
 def test_samples_are_drawn_at_every_checkpoint(run: RunFolder) -> None:
@@ -67,9 +65,7 @@ def test_samples_are_drawn_at_every_checkpoint(run: RunFolder) -> None:
 
 
 def test_a_run_is_looked_at_and_reported(run: RunFolder) -> None:
-    events = list(look_at_run(run, seeds=(1, 2)))
-    assert isinstance(events[-1], Finished)
-    result: Evaluation = events[-1].result
+    result = run_stage(look_at_run(run, seeds=(1, 2)))
     assert (result.pictures, result.checkpoints) == (3 * 2 * 2, 2)
     assert result.look.checkpoints() == ("no LoRA", "step 2", "final (4)")
     assert result.look.prompts() == ("zkw", "zkw, waving")
@@ -84,8 +80,7 @@ def test_a_run_is_looked_at_and_reported(run: RunFolder) -> None:
 
 
 def test_prompts_may_be_given(run: RunFolder) -> None:
-    events = list(look_at_run(run, prompts=("a blue {trigger}",), seeds=(5,)))
-    look = events[-1].result.look  # type: ignore[union-attr]
+    look = run_stage(look_at_run(run, prompts=("a blue {trigger}",), seeds=(5,))).look
     assert look.prompts() == ("a blue zkw",)
 
 

@@ -14,7 +14,7 @@ import pytest
 import maquette
 from maquette.checking.options import CheckOptions
 from maquette.checking.run import CheckResult, check_events
-from maquette.events import Finished
+from maquette.events import run_stage
 from maquette.findings.registry import PAGE_PARTS
 from maquette.rules.catalogue import GROUPS, RULE_MODULES, all_rules
 from tests.planted.case import PLANTED, Case, Planted, Start
@@ -41,13 +41,10 @@ def checked(case: Case) -> CheckResult:
     here = Path.cwd()
     os.chdir(case.folder)
     try:
-        *_, last = check_events(
-            case.paths, CheckOptions(profile=case.profile, trainer=case.trainer), machine=case.machine
-        )
+        options = CheckOptions(profile=case.profile, trainer=case.trainer)
+        return run_stage(check_events(case.paths, options, machine=case.machine))
     finally:
         os.chdir(here)
-    assert isinstance(last, Finished)
-    return last.result
 
 
 def told(result: CheckResult) -> str:

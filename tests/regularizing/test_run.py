@@ -14,7 +14,7 @@ from PIL import Image
 
 from maquette.dataset.repeats import plan_items
 from maquette.errors import ConfigError, ModelError, OutputError
-from maquette.events import Event, Finished, Message
+from maquette.events import Event, Message, run_stage
 from maquette.project.profile import KINDS, Profile
 from maquette.regularizing.prompts import TEMPLATES, prompts_for, template_problems, with_article
 from maquette.regularizing.run import (
@@ -48,14 +48,9 @@ def one_thread() -> Any:
 
 
 def drawn(out: Path, **options: Any) -> tuple[Regularized, list[Event]]:
-    events = list(
-        regularize_events(
-            base_path(), out=out, **{"class_word": "character", "prompts": [PROMPT], **QUICK, **options}
-        )
-    )
-    last = events[-1]
-    assert isinstance(last, Finished)
-    return last.result, events
+    events: list[Event] = []
+    asked = {"class_word": "character", "prompts": [PROMPT], **QUICK, **options}
+    return run_stage(regularize_events(base_path(), out=out, **asked), events.append), events
 
 
 # --- prompts ---------------------------------------------------------------------------------------------
@@ -168,7 +163,7 @@ def test_an_interrupted_set_goes_on(tmp_path: Path) -> None:
     for _ in events:
         if (tmp_path / "reg" / "regularization.json").is_file():
             break
-    events.close()  # type: ignore[attr-defined]
+    events.close()
     result, _ = drawn(tmp_path / "reg", count=6)
     assert 0 < result.drawn < 6
 
@@ -215,12 +210,9 @@ def test_a_folder_is_copied_and_left_as_it_is(tmp_path: Path) -> None:
     (source / "p2.txt").unlink()
     (source / "broken.png").write_bytes(b"no picture")
     before = {path: path.read_bytes() for path in source.iterdir()}
-    events = list(
+    result = run_stage(
         regularize_folder_events(source, out=tmp_path / "reg", class_word="anime character", size_px=64)
     )
-    last = events[-1]
-    assert isinstance(last, Finished)
-    result: Regularized = last.result
     assert result.pictures == 2
     assert {Path(path).name for path in result.left_out} == {"broken.png", "p1.png"}
     folder = tmp_path / "reg" / "1_anime_character"

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 import maquette
 from maquette import families
 from maquette.errors import ConfigError
-from maquette.events import Progress
+from maquette.events import Progress, run_stage
 from maquette.footprint.memory import MemoryRequest, estimate_memory
 from maquette.project.config_file import load_settings
 from maquette.project.optimizers import OPTIMIZERS as FACTS
@@ -157,8 +157,8 @@ def test_what_is_saved_is_what_the_optimizer_is_judged_by(averaged: str, short_r
     # The table's names are fixed when settings are declared: a row of a test's is put in beside them.
     training = settings.training.model_copy(update={"optimizer": averaged})
     job = prepare(settings.model_copy(update={"training": training}), judge=judge)
-    *_, finished = run_job(job)
-    saved = load_file(finished.result.lora)
+    lora = run_stage(run_job(job)).lora
+    saved = load_file(lora)
     state = load_file(job.folder.state / "state-00000006.safetensors")
     key = next(key for key in saved if key.startswith("lora_unet") and key.endswith("lora_up.weight"))
     name = key.removesuffix(".lora_up.weight")
@@ -166,7 +166,7 @@ def test_what_is_saved_is_what_the_optimizer_is_judged_by(averaged: str, short_r
     assert not torch.equal(saved[key], training_weights)
     means = [value for name, value in state.items() if name.endswith(".mean")]
     assert any(value.shape == saved[key].shape and torch.equal(value, saved[key]) for value in means)
-    with safe_open(finished.result.lora, framework="pt") as file:
+    with safe_open(lora, framework="pt") as file:
         assert file.metadata()["ss_optimizer"] == "tests.AveragedDescent"
 
 

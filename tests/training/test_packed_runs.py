@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 import maquette
 from maquette.drawing.samples import draw_samples
 from maquette.errors import ConfigError
-from maquette.events import Artifact, Event, Finished, Progress
+from maquette.events import Artifact, Event, Progress, run_stage
 from maquette.logs.metrics import read_metrics
 from maquette.project.config_file import load_settings
 from maquette.project.settings import Settings
@@ -41,13 +41,22 @@ def _settings(short_run: ShortRun, **changes: Any) -> Settings:
     return load_settings(None, short_run(**RUN, **changes))
 
 
-def _run(shared: Settings, trials: list[Settings], stop_at: int | None = None, **more: Any) -> list[Event]:
+def _run(shared: Settings, trials: list[Settings], **more: Any) -> tuple[TrainResult, list[Event]]:
     events: list[Event] = []
-    for event in run_job(prepare(shared, judge=judge, trials=trials, **more), draw=draw_samples):
-        events.append(event)
-        if stop_at and isinstance(event, Progress) and event.stage == "train" and event.done == stop_at:
+    job = prepare(shared, judge=judge, trials=trials, **more)
+    return run_stage(run_job(job, draw=draw_samples), events.append), events
+
+
+def _run_until(step: int, shared: Settings, trials: list[Settings]) -> None:
+    for event in run_job(prepare(shared, judge=judge, trials=trials), draw=draw_samples):
+        if isinstance(event, Progress) and event.stage == "train" and event.done == step:
             break
-    return events
+
+
+def _files(run: Path) -> set[str]:
+    """Return every file's name below a run with NAME for the run's own, TensorBoard's left out."""
+    files = (path for path in run.rglob("*") if path.is_file() and path.parent.name != "events")
+    return {path.relative_to(run).as_posix().replace(run.name, "NAME") for path in files}
 
 
 def _close(one: Path, two: Path) -> None:
@@ -65,26 +74,15 @@ def _metadata(path: Path) -> dict[str, str]:
 
 def test_each_trial_leaves_the_files_of_its_own_run(short_run: ShortRun) -> None:
     trials = [_settings(short_run, **own) for own in OWN]
-    events = _run(trials[0], trials)
-    assert isinstance(events[-1], Finished)
-    result = events[-1].result
-    assert isinstance(result, TrainResult) and len(result.trials) == 2
+    result, events = _run(trials[0], trials)
+    assert len(result.trials) == 2
     told = [event.path for event in events if isinstance(event, Artifact) and event.kind == "checkpoint"]
     for number, (own, trial) in enumerate(zip(OWN, result.trials, strict=True), 1):
         alone = maquette.train(**short_run(**RUN, **own, name=f"alone-{number}"))
         name = f"zkw-{number:02d}"
         assert trial.run == result.run / "trials" / name
-        files = {
-            path.relative_to(trial.run).as_posix().replace(name, "NAME")
-            for path in trial.run.rglob("*")
-            if path.is_file() and path.parent.name != "events"
-        }
-        own_files = {
-            path.relative_to(alone.run).as_posix().replace(f"alone-{number}", "NAME")
-            for path in alone.run.rglob("*")
-            if path.is_file() and path.parent.name != "events"
-        }
-        assert files == own_files
+        own_files = _files(alone.run) - {"events.jsonl"}  # what was told lies in the whole's folder
+        assert _files(trial.run) == own_files and (result.run / "events.jsonl").is_file()
         _close(trial.lora, alone.lora)
         assert trial.lora in told
 
@@ -112,27 +110,24 @@ def test_a_trial_of_another_seed_is_what_it_is_when_trained_alone(short_run: Sho
     """Trials see the pictures in the run's order; noise, first weights and dropout are of their own seed."""
     shared = _settings(short_run, learning_rate=1e-3)
     other = _settings(short_run, learning_rate=1e-3, seed=7)
-    both = _run(shared, [shared, other])[-1]
+    both, _ = _run(shared, [shared, other])
     named = {"learning_rate": 1e-3, "name": "alone"}
-    alone = _run(_settings(short_run, **named), [_settings(short_run, **named, seed=7)])[-1]
-    assert isinstance(both, Finished) and isinstance(alone, Finished)
-    _close(both.result.trials[1].lora, alone.result.lora)
-    assert both.result.trials[1].record.schedule.pictures_seed == 42
-    assert both.result.trials[0].record.schedule.pictures_seed is None
+    alone, _ = _run(_settings(short_run, **named), [_settings(short_run, **named, seed=7)])
+    _close(both.trials[1].lora, alone.lora)
+    assert both.trials[1].record.schedule.pictures_seed == 42
+    assert both.trials[0].record.schedule.pictures_seed is None
 
 
 def test_a_stopped_run_of_two_trials_resumes_to_the_same_weights(short_run: ShortRun) -> None:
     trials = [_settings(short_run, **own) for own in OWN]
-    whole = _run(trials[0], trials)[-1]
-    assert isinstance(whole, Finished)
+    whole, _ = _run(trials[0], trials)
     halves = [_settings(short_run, **own, name="halves") for own in OWN]
-    _run(halves[0], halves, stop_at=5)
-    run = whole.result.run.parent / "halves"
+    _run_until(5, halves[0], halves)
+    run = whole.run.parent / "halves"
     assert read_record(run / "trials" / "halves-02").state == "interrupted"
     (run / "trials" / "halves-01" / "state" / "state-00000004.safetensors").unlink()
-    resumed = _run(halves[0], halves, resume=run)[-1]
-    assert isinstance(resumed, Finished)
-    for one, two in zip(whole.result.trials, resumed.result.trials, strict=True):
+    resumed, _ = _run(halves[0], halves, resume=run)
+    for one, two in zip(whole.trials, resumed.trials, strict=True):
         first, second = load_file(one.lora), load_file(two.lora)
         assert all(torch.equal(first[key], second[key]) for key in first)
         assert two.record.resumed_at_steps == (2,)

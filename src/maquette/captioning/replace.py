@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from maquette.captioning.history import begin, write_caption
 from maquette.captioning.records import Difference, Target, vars_of
 from maquette.captioning.targets import find_place, find_targets
 from maquette.errors import ConfigError, Problem
-from maquette.events import Event, Finished, Progress, Started
+from maquette.events import Finished, Progress, Stage, Started
 
 STAGE = "replace"
 
@@ -57,8 +56,8 @@ def replace_events(
     ignore_case: bool = False,
     dry_run: bool = False,
     caption_extension: str | None = None,
-) -> Iterator[Event]:
-    """Yield the events of replacing `find` by `replace` in every caption; the last is Finished("replace", ReplaceResult).
+) -> Stage[ReplaceResult]:
+    """Replace `find` by `replace` in every caption.
 
     With `regex`, `find` is a regular expression and `replace` may name its groups (\\1, \\g<name>). `whole_word` leaves
     alone what is part of a longer word. Bytes outside the occurrences stay as they are, line ends included.
@@ -111,7 +110,7 @@ def _check_template(pattern: re.Pattern[str], template: str) -> None:
 
 def _events(
     root: Path, targets: list[Target], pattern: re.Pattern[str], template: str, what: str, dry_run: bool
-) -> Iterator[Event]:
+) -> Stage[ReplaceResult]:
     began = time.perf_counter()
     files = sorted({target.caption for target in targets if target.caption.is_file()})
     recorder = begin(root, what)
@@ -139,16 +138,14 @@ def _events(
         else:
             differences.append(write_caption(recorder, path, after.encode("utf-8")))
         yield Progress(STAGE, number, len(files), "caption")
-    yield Finished(
-        STAGE,
-        ReplaceResult(
-            directory=root,
-            written=tuple(difference.path for difference in differences),
-            occurrences=occurrences,
-            refused=refused,
-            diff=tuple(differences),
-            dry_run=dry_run,
-            change=recorder.number,
-            seconds=time.perf_counter() - began,
-        ),
+    yield Finished(STAGE)
+    return ReplaceResult(
+        directory=root,
+        written=tuple(difference.path for difference in differences),
+        occurrences=occurrences,
+        refused=refused,
+        diff=tuple(differences),
+        dry_run=dry_run,
+        change=recorder.number,
+        seconds=time.perf_counter() - began,
     )

@@ -17,7 +17,7 @@ from maquette.captioning.sources import Ask, Context, Source, SourceOptions, ope
 from maquette.captioning.strategies import strategy_named
 from maquette.captioning.targets import Place, find_place, find_profile, find_targets
 from maquette.errors import ConfigError, Problem
-from maquette.events import Event, Finished, Message, Progress, Started
+from maquette.events import Finished, Message, Progress, Stage, Started
 from maquette.project.journal import Recorder
 from maquette.project.profile import Kind
 
@@ -68,8 +68,8 @@ def caption_events(
     limit: int | None = None,
     max_tokens: int = MAX_TOKENS,
     caption_extension: str | None = None,
-) -> Iterator[Event]:
-    """Yield the events of captioning; the last is Finished("caption", CaptionResult).
+) -> Stage[CaptionResult]:
+    """Write captions for the pictures of `directory`.
 
     directory: a folder of pictures, a kohya folder (N_name children), or a project.
     strategy: character, style, object, detailed.
@@ -136,7 +136,7 @@ def _events(
     preview: int,
     confirm: Confirm | None,
     began: float,
-) -> Iterator[Event]:
+) -> Stage[CaptionResult]:
     yield Started(STAGE, len(todo), "picture")
     yield from messages
     stopped = False
@@ -167,7 +167,8 @@ def _events(
     finally:
         run.source.close()
     drafts = _in_order(run.drafts, todo)
-    yield Finished(STAGE, _result(run, drafts, left, shown, stopped, time.perf_counter() - began))
+    yield Finished(STAGE)
+    return _result(run, drafts, left, shown, stopped, time.perf_counter() - began)
 
 
 def _drafts(run: _Run, targets: Sequence[Target]) -> Iterator[Draft]:

@@ -5,7 +5,7 @@ What cannot be read becomes part of the scope (`Unusable`), so that one broken f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from maquette.dataset.measure_cache import MeasureCache
 from maquette.dataset.planned import input_of, schedule_of
 from maquette.dataset.reading import read_dataset
 from maquette.errors import MaquetteError
-from maquette.events import Event, Finished, Message, Progress
+from maquette.events import Message, Progress, Stage
 from maquette.families.protocol import ModelInfo
 from maquette.kohya.shell_commands import with_home
 from maquette.project.config_file import config_path, load_settings
@@ -46,19 +46,13 @@ class Context:
     trainer: Trainer | None = None
 
 
-def scopes_of(target: Target, context: Context) -> Iterator[Event]:
-    """Yield progress while `target` is read; the last event is Finished("gather", list of Scope)."""
-    read = {
-        "project": _project,
-        "dataset": _dataset,
-        "config": _config,
-        "script": _script,
-        "log": _log,
-        "lora": _lora,
-        "base": _base,
-        "profile": _profile,
-    }[target.kind]
-    yield from read(target.path, context)
+def scopes_of(target: Target, context: Context) -> Stage[list[Scope]]:
+    """Read `target`; return a scope for each run in it, or the one that it is."""
+    files = {"log": _log, "lora": _lora, "base": _base, "profile": _profile}
+    if target.kind in files:
+        return [files[target.kind](target.path, context)]
+    read = {"project": _project, "dataset": _dataset, "config": _config, "script": _script}[target.kind]
+    return (yield from read(target.path, context))
 
 
 @contextmanager
@@ -73,7 +67,7 @@ def _kept(scope: Scope, path: Path) -> Iterator[None]:
 # --- runs: something that is to be trained ---------------------------------------------------------------
 
 
-def _project(path: Path, context: Context) -> Iterator[Event]:
+def _project(path: Path, context: Context) -> Stage[list[Scope]]:
     from maquette.project.request_maquette import request_of
 
     scope = Scope(path)
@@ -82,19 +76,19 @@ def _project(path: Path, context: Context) -> Iterator[Event]:
         settings = load_settings(file)
         scope.ignore = settings.check.ignore_rules
         yield from _run(scope, request_of(settings, file), context)
-    yield Finished("gather", [scope])
+    return [scope]
 
 
-def _config(path: Path, context: Context) -> Iterator[Event]:
+def _config(path: Path, context: Context) -> Stage[list[Scope]]:
     from maquette.kohya.request import read_config_file
 
     scope = Scope(path)
     with _kept(scope, path):
         yield from _run(scope, read_config_file(path), context)
-    yield Finished("gather", [scope])
+    return [scope]
 
 
-def _script(path: Path, context: Context) -> Iterator[Event]:
+def _script(path: Path, context: Context) -> Stage[list[Scope]]:
     from maquette.kohya.request import read_commands
 
     scope = Scope(path)
@@ -104,10 +98,10 @@ def _script(path: Path, context: Context) -> Iterator[Event]:
             each = Scope(path)
             yield from _run(each, request, context)
             scopes.append(each)
-    yield Finished("gather", scopes or [scope])
+    return scopes or [scope]
 
 
-def _run(scope: Scope, request: TrainingRequest, context: Context) -> Iterator[Event]:
+def _run(scope: Scope, request: TrainingRequest, context: Context) -> Stage[None]:
     """Read what a planned run names: its base, its pictures, its profile."""
     scope.add(request, machine_for(context.machine, request))
     _add_base(scope, request)
@@ -174,15 +168,15 @@ def _looks_like_file(base: str) -> bool:
 # --- pictures --------------------------------------------------------------------------------------------
 
 
-def _dataset(path: Path, context: Context) -> Iterator[Event]:
+def _dataset(path: Path, context: Context) -> Stage[list[Scope]]:
     scope = Scope(path)
     scope.add(context.machine, context.profile or _profile_near(scope, path))
     trainer = context.trainer or ("sd-scripts" if path.is_file() else "maquette")
     yield from _pictures(scope, DatasetInput(images=path, trainer=trainer))
-    yield Finished("gather", [scope])
+    return [scope]
 
 
-def _pictures(scope: Scope, given: DatasetInput) -> Iterator[Event]:
+def _pictures(scope: Scope, given: DatasetInput) -> Stage[None]:
     """Read and measure the pictures of a dataset into the scope."""
     scope.facts.setdefault(TokenCounter, _token_counter())
     cache = MeasureCache()
@@ -199,7 +193,7 @@ def _pictures(scope: Scope, given: DatasetInput) -> Iterator[Event]:
 
 def _with_progress(
     read: Callable[[Callable[[int, int], None]], DatasetFacts],
-) -> Generator[Event, None, DatasetFacts]:
+) -> Stage[DatasetFacts]:
     """Yield progress while `read` works on another thread; return what it returned, raise what it raised."""
     told: SimpleQueue[tuple[int, int] | None] = SimpleQueue()
     outcome: list[DatasetFacts | BaseException] = []
@@ -223,39 +217,39 @@ def _with_progress(
 # --- single files ----------------------------------------------------------------------------------------
 
 
-def _log(path: Path, context: Context) -> Iterator[Event]:
+def _log(path: Path, context: Context) -> Scope:
     from maquette.logs.reading import read_log
 
     scope = Scope(path)
     with _kept(scope, path):
         scope.add(read_log(path))
-    yield Finished("gather", [scope])
+    return scope
 
 
-def _lora(path: Path, context: Context) -> Iterator[Event]:
+def _lora(path: Path, context: Context) -> Scope:
     from maquette.lora.facts import read_lora_facts
 
     scope = Scope(path)
     with _kept(scope, path):
         scope.add(read_lora_facts(path))
-    yield Finished("gather", [scope])
+    return scope
 
 
-def _base(path: Path, context: Context) -> Iterator[Event]:
+def _base(path: Path, context: Context) -> Scope:
     from maquette import families
 
     scope = Scope(path)
     scope.add(context.machine, context.profile)
     with _kept(scope, path):
         scope.add(families.inspect(path))
-    yield Finished("gather", [scope])
+    return scope
 
 
-def _profile(path: Path, context: Context) -> Iterator[Event]:
+def _profile(path: Path, context: Context) -> Scope:
     scope = Scope(path)
     with _kept(scope, path):
         scope.add(read_profile(path))
-    yield Finished("gather", [scope])
+    return scope
 
 
 def _profile_near(scope: Scope, path: Path) -> Profile | None:

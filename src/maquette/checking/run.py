@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,7 +15,7 @@ from maquette.checking.scope import Scope
 from maquette.checking.targets import Target, identify
 from maquette.dataset.facts import DatasetFacts
 from maquette.errors import ConfigError, MaquetteError, Problem
-from maquette.events import Event, Finished, Message, Progress, Started
+from maquette.events import Finished, Message, Progress, Stage, Started
 from maquette.findings.records import Finding, worst_first
 from maquette.findings.registry import Rule, chosen, run_rules
 from maquette.project.machine import Machine
@@ -52,8 +52,8 @@ class CheckResult:
 
 def check_events(
     paths: Sequence[Path | str], options: CheckOptions | None = None, *, machine: Machine | None = None
-) -> Iterator[Event]:
-    """Yield the events of a check; the last is Finished("check", CheckResult).
+) -> Stage[CheckResult]:
+    """Ask the rules about `paths`.
 
     machine: instead of the one that `options` name, or this one.
     Raises MaquetteError when a path is nothing that can be checked, or a rule's name means nothing.
@@ -78,7 +78,7 @@ def check_events(
         fixed += applied
         yield from (Message(f"repaired: {done.code} {done.summary}") for done in applied)
         result = yield from _checked(targets, rules, context)
-    yield Finished("check", _with_fixes(result, fixed))
+    return replace(result, fixed=tuple(fixed))
 
 
 def undo(paths: Sequence[Path | str]) -> tuple[Path, ...]:
@@ -120,29 +120,22 @@ def _context(options: CheckOptions, machine: Machine | None) -> Context:
     return Context(machine=machine, profile=profile, trainer=options.trainer)
 
 
-def _checked(
-    targets: Sequence[Target], rules: Sequence[Rule], context: Context
-) -> Generator[Event, None, CheckResult]:
-    """Yield progress and return the result (as the generator's value)."""
+def _checked(targets: Sequence[Target], rules: Sequence[Rule], context: Context) -> Stage[CheckResult]:
+    """Look at every target once and ask the rules."""
     yield Started("check", len(targets), "path")
     findings: dict[tuple[Any, ...], Finding] = {}
     ran: set[str] = set()
     notes: list[str] = []
     seen_pictures: set[Path] = set()
     for done, target in enumerate(targets, start=1):
-        scopes: list[Scope] = []
-        for event in scopes_of(target, context):
-            if isinstance(event, Finished):
-                scopes = event.result
-            else:
-                yield event
-        for scope in scopes:
+        for scope in (yield from scopes_of(target, context)):
             found, codes = run_rules(_heard(rules, scope), scope.all_facts())
             findings |= {(f.code, f.path, f.place, f.message): f for f in found}
             ran.update(codes)
             notes += scope.notes
             seen_pictures.update(_pictures_of(scope.facts))
         yield Progress("check", done, len(targets), "path")
+    yield Finished("check")
     return CheckResult(
         findings=tuple(worst_first(list(findings.values()))),
         targets=tuple(targets),
@@ -178,9 +171,3 @@ def _within(findings: Sequence[Finding], target: Target, targets: Sequence[Targe
         return [finding for finding in findings if finding.fixable]
     root = undo_root(target.path).absolute()
     return [f for f in findings if f.fixable and f.path and f.path.absolute().is_relative_to(root)]
-
-
-def _with_fixes(result: CheckResult, fixed: Sequence[Applied]) -> CheckResult:
-    from dataclasses import replace
-
-    return replace(result, fixed=tuple(fixed))

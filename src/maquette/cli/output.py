@@ -12,17 +12,18 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from maquette.errors import MaquetteError, Problem
-from maquette.events import Artifact, Event, Finished, Message, Progress, Started
+from maquette.events import Artifact, Event, Message, Progress, Stage, Started, run_stage
 
 INTERRUPTED = 130
+T = TypeVar("T")
 HELP_NAMES = ["-h", "--help"]
 
 
@@ -132,18 +133,13 @@ def say(text: str) -> None:
     click.echo(text, err=True)
 
 
-def follow(events: Iterable[Event]) -> Any:
-    """Show `events` on the terminal as they come; return the result of the last Finished."""
+def follow(stage: Stage[T]) -> T:
+    """Show the events of `stage` on the terminal as they come; return its result."""
     view = _TerminalView()
-    result = None
     try:
-        for event in events:
-            view.show(event)
-            if isinstance(event, Finished):
-                result = event.result
+        return run_stage(stage, view.show)
     finally:
         view.end_line()
-    return result
 
 
 def _print_json(value: Any) -> None:

@@ -20,7 +20,7 @@ from maquette.encoders import DEFAULT, Encoder, load_encoder
 from maquette.encoders.embeddings import EmbeddingStore, embed
 from maquette.encoders.faces import FaceFinder, FaceStore, find_faces
 from maquette.errors import DatasetError, ModelError, Problem
-from maquette.events import Event, Message, Progress, Started
+from maquette.events import Event, Finished, Message, Progress, Started
 
 SCORED_AT_ONCE = 4096
 
@@ -57,6 +57,7 @@ def measure(job: Job, found: Findings, cache: Any) -> Iterator[Event]:
         found.looks.append(look_of(names[index - 1], measured))
         if index % 16 == 0 or index == len(names):
             yield Progress("measure", index, len(names), "picture")
+    yield Finished("measure")
 
 
 def make_ready(job: Job, found: Findings, device: str | None) -> Iterator[Event]:
@@ -123,6 +124,7 @@ def embed_open(job: Job, found: Findings) -> Iterator[Event]:
             yield Progress("embed", done, len(missing), "picture")
             for path in lost:
                 yield found.warn(f"{path} changed while it was looked at: run again.")
+        yield Finished("embed")
     found.embedded_now = len(store) - before
 
 
@@ -170,6 +172,7 @@ def look_for_faces(job: Job, found: Findings) -> Iterator[Event]:
     for count in find_faces(store, finder, missing, workers=job.workers):
         done += count
         yield Progress("faces", done, len(missing), "picture")
+    yield Finished("faces")
     shas = _reference_hashes(job)
     for _ in find_faces(store, finder, zip(shas, job.references, strict=True), workers=job.workers):
         pass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from maquette.curating.options import CurateOptions
 from maquette.curating.person import write_decisions
 from maquette.curating.quality import judge_quality
 from maquette.curating.records import MAQUETTE, STATES, YOU, CurateResult, Look
-from maquette.events import Artifact, Event, Finished, Message, Progress, Started
+from maquette.events import Artifact, Finished, Message, Progress, Stage, Started
 from maquette.files import write_json
 
 CHART_NAME = "histogram.png"
@@ -39,8 +39,8 @@ CHART_NAME = "histogram.png"
 
 def curate_events(
     directory: Path, options: CurateOptions | None = None, *, cache: Any = "default"
-) -> Iterator[Event]:
-    """Sort the pictures in `directory` into kept, rejected and to review; the last event is Finished("curate", CurateResult).
+) -> Stage[CurateResult]:
+    """Sort the pictures in `directory` into kept, rejected and to review.
 
     What `options` do not say is as it was in the last run. Nothing is deleted or moved; decisions are written to
     directory/curation.json, everything else below directory/.curation. cache: where measures are kept (None: nowhere).
@@ -56,7 +56,9 @@ def curate_events(
     return _from_films(options, directory, lambda: _curate(_job(directory, options), cache))
 
 
-def _from_films(options: CurateOptions, folder: Path, rest: Any) -> Iterator[Event]:
+def _from_films(
+    options: CurateOptions, folder: Path, rest: Callable[[], Stage[CurateResult]]
+) -> Stage[CurateResult]:
     """Take frames first: the pictures can only be listed when they are there."""
     from maquette.curating.video import check_films, frames_events
 
@@ -64,18 +66,10 @@ def _from_films(options: CurateOptions, folder: Path, rest: Any) -> Iterator[Eve
     return _chained(frames_events(options.videos, folder, every_s=options.every_s), rest)
 
 
-def _chained(frames: Iterator[Event], rest: Any) -> Iterator[Event]:
-    taken = 0
-    for event in frames:
-        if isinstance(event, Finished):
-            taken = event.result
-        else:
-            yield event
-    for event in rest():
-        if isinstance(event, Finished):
-            yield Finished("curate", replace(event.result, frames=taken))
-        else:
-            yield event
+def _chained(frames: Stage[int], rest: Callable[[], Stage[CurateResult]]) -> Stage[CurateResult]:
+    taken = yield from frames
+    result = yield from rest()
+    return replace(result, frames=taken)
 
 
 def _job(folder: Path, given: CurateOptions) -> Job:
@@ -83,7 +77,7 @@ def _job(folder: Path, given: CurateOptions) -> Job:
     return check(folder, options, remembered=remembered)
 
 
-def _curate(job: Job, cache: Any) -> Iterator[Event]:
+def _curate(job: Job, cache: Any) -> Stage[CurateResult]:
     last = read_decisions(job.heap.directory)
     found = Findings()
     for note in (*job.notes, *_remembered_note(job)):
@@ -119,11 +113,11 @@ def _curate(job: Job, cache: Any) -> Iterator[Event]:
     )
     write_decisions(decisions, "curate")
     yield Artifact("decisions", decisions_path(job.heap.directory))
-    yield from _shown(job, found, decisions, last)
+    return (yield from _shown(job, found, decisions, last))
 
 
-def _shown(job: Job, found: Findings, decisions: Decisions, last: Decisions | None) -> Iterator[Event]:
-    """Draw chart and sheets, copy the set, and end with the result."""
+def _shown(job: Job, found: Findings, decisions: Decisions, last: Decisions | None) -> Stage[CurateResult]:
+    """Draw chart and sheets, copy the set, and return the result."""
     work, out = job.heap.directory / WORK_NAME, job.options.apply
     chart = None
     if found.identity is not None:
@@ -141,15 +135,10 @@ def _shown(job: Job, found: Findings, decisions: Decisions, last: Decisions | No
             yield found.warn(note)
         yield Artifact("set", out)
     result = result_of(decisions, job, found, last)
-    yield Finished(
-        "curate",
-        replace(result, sheets=sheets, chart=chart, applied=out, copied=copied),
-    )
+    return replace(result, sheets=sheets, chart=chart, applied=out, copied=copied)
 
 
-def _sheets(
-    decisions: Decisions, work: Path, pages: int, workers: int
-) -> Generator[Event, None, tuple[Path, ...]]:
+def _sheets(decisions: Decisions, work: Path, pages: int, workers: int) -> Stage[tuple[Path, ...]]:
     """Draw the contact sheets, unless those of the same decisions are there; return their paths."""
     if pages < 1:
         return ()
@@ -163,6 +152,7 @@ def _sheets(
         for path in write_sheets(decisions, folder, max_pages=pages, workers=workers):
             paths.append(path)
             yield Progress("sheets", len(paths), None, "page")
+        yield Finished("sheets")
         write_json(mark, {"decisions": digest, "pages": [path.name for path in paths]})
     yield Artifact("contact sheets", folder)
     return tuple(paths)

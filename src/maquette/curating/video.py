@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from maquette.errors import DatasetError, MissingExtra, OutputError, Problem
-from maquette.events import Event, Finished, Message, Progress, Started
+from maquette.events import Finished, Message, Progress, Stage, Started
 from maquette.files import replacing, write_json
 
 DEFAULT_EVERY_S = 2.0
@@ -67,10 +67,8 @@ def check_films(films: Sequence[Path]) -> None:
         raise DatasetError(problems)
 
 
-def frames_events(
-    films: Sequence[Path], folder: Path, *, every_s: float = DEFAULT_EVERY_S
-) -> Iterator[Event]:
-    """Take the frames of `films` into `folder`/NAME/; the last event is Finished("frames", how many were taken now)."""
+def frames_events(films: Sequence[Path], folder: Path, *, every_s: float = DEFAULT_EVERY_S) -> Stage[int]:
+    """Take the frames of `films` into `folder`/NAME/; return how many were taken now."""
     taken = 0
     for film in films:
         place = folder / film.stem
@@ -79,6 +77,7 @@ def frames_events(
             yield Started("scenes", None, "scene")
             record = Record(place / RECORD_NAME, _fingerprint(film), every_s, find_scenes(film))
             record.write()
+            yield Finished("scenes")
         if record.done == len(record.scenes):
             yield Message(f"{film.name}: its {record.frames} frames are there already.")
             continue
@@ -86,7 +85,8 @@ def frames_events(
         for done, paths in _take(film, record):
             taken += len(paths)
             yield Progress("frames", done, len(record.scenes), "scene", {"frames": record.frames})
-    yield Finished("frames", taken)
+        yield Finished("frames")
+    return taken
 
 
 def find_scenes(film: Path) -> list[Scene]:

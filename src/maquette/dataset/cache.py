@@ -22,7 +22,7 @@ from torch import Tensor
 from maquette.dataset.preprocess import Prepared, prepare_item, to_float_CHW
 from maquette.dataset.records import Item
 from maquette.errors import DatasetError, Problem
-from maquette.events import Event, Finished, Message, Progress, Started
+from maquette.events import Finished, Message, Progress, Stage, Started
 from maquette.files import require_writable_folder, write_atomic
 
 SCHEMA = 1
@@ -57,8 +57,8 @@ class LatentCache:
     _held: dict[str, Tensor] = field(default_factory=dict, repr=False)
     _held_bytes: int = 0
 
-    def fill(self, items: Sequence[Item], encode: Encode) -> Iterator[Event]:
-        """Make every showing of `items` available, encoding what the folder does not hold.
+    def fill(self, items: Sequence[Item], encode: Encode) -> Stage[int]:
+        """Make every showing of `items` available; return how many had to be encoded, since the folder held none.
 
         Pictures are encoded one by one with a generator of their own, so a latent does not depend on its
         company. Raises DatasetError naming the picture when a latent is not finite, OutputError when the
@@ -88,7 +88,8 @@ class LatentCache:
             self._hold(entry.key, latent_CHW)
             done += 1
             yield Progress(STAGE, done, len(entries), "picture")
-        yield Finished(STAGE, len(missing))
+        yield Finished(STAGE)
+        return len(missing)
 
     def latent(self, item: Item, flipped: bool = False) -> Tensor:
         """Return latent_CHW of a showing that `fill` prepared. Raises DatasetError when its file was lost."""

@@ -10,14 +10,14 @@ OUTPUT/
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maquette.demo.project import STEPS, write_demo_project
-from maquette.events import Artifact, Event, Finished, Message
+from maquette.events import Artifact, Message, Stage
 from maquette.runs.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -80,15 +80,15 @@ def run_demo(
     steps: int = STEPS,
     bare_seeds: int = BARE_SEEDS,
     other_seeds: int = OTHER_SEEDS,
-) -> Iterator[Event]:
-    """Run the tour into `output` and yield its events; the last is Finished("demo", DemoResult).
+) -> Stage[DemoResult]:
+    """Run the tour into `output`.
 
     `steps` optimizer steps, `bare_seeds` pictures of the bare trigger and `other_seeds` of each other prompt
     by every checkpoint: smaller numbers make a quicker, less telling tour. Raises OutputError when `output`
     holds other things.
     """
     with _one_thread():
-        yield from _tour(Path(output).resolve(), seed, steps, bare_seeds, other_seeds)
+        return (yield from _tour(Path(output).resolve(), seed, steps, bare_seeds, other_seeds))
 
 
 @contextmanager
@@ -109,7 +109,7 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _tour(output: Path, seed: int, steps: int, bare_seeds: int, other_seeds: int) -> Iterator[Event]:
+def _tour(output: Path, seed: int, steps: int, bare_seeds: int, other_seeds: int) -> Stage[DemoResult]:
     """Pass the stations one after the other."""
     began = time.perf_counter()
     clock = _Clock()
@@ -128,18 +128,15 @@ def _tour(output: Path, seed: int, steps: int, bare_seeds: int, other_seeds: int
     facts = replace(facts, deliveries=(_delivery(installed),), timings=clock.seconds)
     report = _report(output, folder, facts)
     yield Artifact("report", report)
-    yield Finished(
-        "demo",
-        DemoResult(
-            output=output,
-            report=report,
-            run=folder.path,
-            lora=facts.lora,
-            installed=installed.lora,
-            workflow=installed.workflow or installed.prompts,
-            verdict=verdict,
-            seconds=time.perf_counter() - began,
-        ),
+    return DemoResult(
+        output=output,
+        report=report,
+        run=folder.path,
+        lora=facts.lora,
+        installed=installed.lora,
+        workflow=installed.workflow or installed.prompts,
+        verdict=verdict,
+        seconds=time.perf_counter() - began,
     )
 
 
@@ -164,7 +161,7 @@ class _Stage:
         self._seconds[self._name] = time.perf_counter() - self._began
 
 
-def _train(config: Path) -> Generator[Event, None, tuple[RunFolder, Settings]]:
+def _train(config: Path) -> Stage[tuple[RunFolder, Settings]]:
     """Train the project as `maquette train PROJECT` does."""
     from maquette.drawing.samples import draw_samples
     from maquette.project.config_file import load_settings
@@ -173,19 +170,12 @@ def _train(config: Path) -> Generator[Event, None, tuple[RunFolder, Settings]]:
     from maquette.training.prepare import prepare
 
     settings = load_settings(config)
-    result: Any = None
     with prepare(settings, judge=judge) as job:
-        for event in run_job(job, draw=draw_samples):
-            if isinstance(event, Finished):
-                result = event.result
-            else:
-                yield event
+        result = yield from run_job(job, draw=draw_samples)
     return RunFolder(result.run), settings
 
 
-def _look(
-    folder: RunFolder, settings: Settings, bare_seeds: int, other_seeds: int
-) -> Generator[Event, None, FirstLook]:
+def _look(folder: RunFolder, settings: Settings, bare_seeds: int, other_seeds: int) -> Stage[FirstLook]:
     """Draw the cast's prompts with no LoRA and with every checkpoint; the judge scores each picture."""
     from maquette.demo.judging import MEASURES, judge_with, look_prompts
     from maquette.evaluating.first_look import first_look
@@ -198,14 +188,9 @@ def _look(
     plan = plan_of(settings, record, look_prompts(seeds_each=other_seeds), range(1, bare_seeds + 1), model)
     checkpoints = checkpoints_of(folder, record)
     judge = judge_with(load_judge())
-    look: FirstLook | None = None
-    for event in first_look(model, checkpoints, plan, folder.evaluation, judge=judge, measures=MEASURES):
-        if isinstance(event, Finished):
-            look = event.result
-        else:
-            yield event
-    assert look is not None
-    return look
+    return (
+        yield from first_look(model, checkpoints, plan, folder.evaluation, judge=judge, measures=MEASURES)
+    )
 
 
 def _facts(folder: RunFolder, settings: Settings, look: FirstLook) -> tuple[ReportFacts, Verdict]:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from maquette.drawing.packing import pack_rows
 from maquette.errors import ConfigError, Problem
-from maquette.events import Event, Finished, Message, Progress, Started
+from maquette.events import Finished, Message, Progress, Stage, Started, run_stage
 from maquette.families.protocol import BaseModel, Conditioning, PictureSize
 
 if TYPE_CHECKING:
@@ -58,10 +58,7 @@ def draw(
     batch: int = 4,
 ) -> list[Image.Image]:
     """Return one picture per request, in their order. See `drawing`."""
-    for event in drawing(model, requests, adapter=adapter, clip_skip=clip_skip, batch=batch):
-        if isinstance(event, Finished):
-            pictures: list[Image.Image] = event.result
-    return pictures
+    return run_stage(drawing(model, requests, adapter=adapter, clip_skip=clip_skip, batch=batch))
 
 
 def drawing(
@@ -71,9 +68,8 @@ def drawing(
     adapter: LoraAdapter | None = None,
     clip_skip: int | None = None,
     batch: int = 4,
-) -> Iterator[Event]:
-    """Draw `requests` and yield events; the last is Finished("draw", list of pictures in the requests'
-    order).
+) -> Stage[list[Image.Image]]:
+    """Draw `requests`; return the pictures in their order.
 
     `adapter` is the one that stands in `model`, if any; its trials share the batches. `clip_skip` of None is
     the family's. `batch` is the most pictures that are drawn together; where there are more trials than that,
@@ -85,7 +81,7 @@ def drawing(
     yield from (Message(text, "warning") for text in dict.fromkeys(text for _, text in chunks if text))
     keys = [_group_key(request, count) for request, (count, _) in zip(requests, chunks, strict=True)]
     packs = pack_rows(keys, [request.trial for request in requests], num_trials=trials, batch=batch)
-    pictures: list[Image.Image | None] = [None] * len(requests)
+    pictures: dict[int, Image.Image] = {}
     done = 0
     yield Started("draw", len(requests), "picture")
     for pack in packs:
@@ -102,7 +98,8 @@ def drawing(
                 pictures[index] = picture
         done += sum(pack.wanted)
         yield Progress("draw", done, len(requests), "picture")
-    yield Finished("draw", pictures)
+    yield Finished("draw")
+    return [pictures[index] for index in range(len(requests))]
 
 
 def check_requests(model: BaseModel, requests: Sequence[DrawRequest], num_trials: int = 1) -> None:

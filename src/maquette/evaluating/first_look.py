@@ -9,7 +9,7 @@ pass over the frozen base draws with all of them.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from maquette.drawing.pictures import parameters_text, save_picture
 from maquette.errors import ConfigError, Problem
 from maquette.evaluating.grid import write_grid
 from maquette.evaluating.looks import FLOOR, FirstLook, Look, LookPrompt, Measure
-from maquette.events import Artifact, Event, Finished, Message, Progress, Started
+from maquette.events import Artifact, Finished, Stage, Started, as_part
 from maquette.families.protocol import BaseModel
 
 Judge = Callable[[Sequence[Image.Image], Sequence[LookPrompt]], Sequence[Mapping[str, float]]]
@@ -83,9 +83,8 @@ def first_look(
     *,
     judge: Judge | None = None,
     measures: tuple[Measure, ...] = (),
-) -> Iterator[Event]:
-    """Draw, judge and write the first look of `checkpoints` into `folder`; the last event is Finished with a
-    FirstLook.
+) -> Stage[FirstLook]:
+    """Draw, judge and write the first look of `checkpoints` into `folder`.
 
     `model` must carry no adapter. `judge` scores each picture for every one of `measures`. Raises LoraError
     for a checkpoint that does not fit the model, before anything is drawn.
@@ -105,14 +104,8 @@ def first_look(
     size = max(1, plan.batch)
     for start in range(0, len(labels), size):
         columns = range(start, min(start + size, len(labels)))
-        pictures: list[Image.Image] = []
-        for event in _draw_columns(model, [states[column] for column in columns], plan):
-            if isinstance(event, Progress):
-                yield Progress("first look", len(looks) + event.done, total, "picture", event.values)
-            elif isinstance(event, Message):
-                yield event
-            elif isinstance(event, Finished):
-                pictures = event.result
+        drawn = _draw_columns(model, [states[column] for column in columns], plan)
+        pictures = yield from as_part(drawn, "first look", len(looks), total)
         cells = [(column, prompt, seed) for column in columns for prompt, seed in plan.cells()]
         scores = judge(pictures, [prompt for _, prompt, _ in cells]) if judge else [{} for _ in cells]
         for (column, prompt, seed), picture, score in zip(cells, pictures, scores, strict=True):
@@ -135,10 +128,11 @@ def first_look(
     )
     yield Artifact("grid", write_grid(look, folder / "grid.png"))
     yield Artifact("first look", look.write())
-    yield Finished("first look", look)
+    yield Finished("first look")
+    return look
 
 
-def _draw_columns(model: BaseModel, states: Sequence[Any], plan: LookPlan) -> Iterator[Event]:
+def _draw_columns(model: BaseModel, states: Sequence[Any], plan: LookPlan) -> Stage[list[Image.Image]]:
     """Draw all cells with each of `states` (None is the base alone), column after column, and leave the model
     as it was.
     """
@@ -152,7 +146,9 @@ def _draw_columns(model: BaseModel, states: Sequence[Any], plan: LookPlan) -> It
             for trial in range(len(states))
             for prompt, seed in plan.cells()
         ]
-        yield from drawing(model, requests, adapter=adapter, clip_skip=plan.clip_skip, batch=plan.batch)
+        return (
+            yield from drawing(model, requests, adapter=adapter, clip_skip=plan.clip_skip, batch=plan.batch)
+        )
     finally:
         adapter.detach()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from maquette.evaluating.first_look import Judge, LookCheckpoint, LookPlan, firs
 from maquette.evaluating.looks import FirstLook, LookPrompt, Measure
 from maquette.evaluating.options import EvaluateOptions
 from maquette.evaluating.report import write_report
-from maquette.events import Artifact, Event, Finished
+from maquette.events import Artifact, Stage
 from maquette.files import sha256_file
 from maquette.project.settings import Settings
 from maquette.runs.folder import RunFolder
@@ -24,8 +24,8 @@ from maquette.runs.record import Checkpoint, RunRecord, read_record
 _CAPTIONS_DRAWN = 2
 
 
-def evaluate_events(run: Path, options: EvaluateOptions) -> Iterator[Event]:
-    """Yield the events of looking at the run in the folder `run`; the last is Finished("evaluate", Evaluation)."""
+def evaluate_events(run: Path, options: EvaluateOptions) -> Stage[Evaluation]:
+    """Look at the run in the folder `run`: draw with its checkpoints and write its report."""
     return look_at_run(RunFolder(run), prompts=options.prompts or None, seeds=options.seeds)
 
 
@@ -46,9 +46,8 @@ def look_at_run(
     seeds: Sequence[int] = (1, 2, 3, 4),
     judge: Judge | None = None,
     measures: tuple[Measure, ...] = (),
-) -> Iterator[Event]:
-    """Draw with no LoRA and with every checkpoint of the run, write RUN/report.html; the last event is
-    Finished("evaluate").
+) -> Stage[Evaluation]:
+    """Draw with no LoRA and with every checkpoint of the run, write RUN/report.html.
 
     `prompts` of None are the run's sample prompts, or the trigger alone and some of its captions. Raises
     OutputError when the run has no checkpoint, ModelError when its base model is gone.
@@ -68,22 +67,13 @@ def look_at_run(
     began = time.perf_counter()
     model = load_base(settings)
     plan = plan_of(settings, record, look_prompts(settings, record, prompts), seeds, model)
-    look: FirstLook | None = None
-    for event in first_look(model, checkpoints, plan, folder.evaluation, judge=judge, measures=measures):
-        if isinstance(event, Finished):
-            look = event.result
-        else:
-            yield event
-    assert look is not None
+    look = yield from first_look(model, checkpoints, plan, folder.evaluation, judge=judge, measures=measures)
     facts = facts_of_run(
         folder, record, settings, look=look, timings={"first_look_s": time.perf_counter() - began}
     )
     report = write_report(folder.path / "report.html", facts)
     yield Artifact("report", report)
-    yield Finished(
-        "evaluate",
-        Evaluation(report=report, look=look, pictures=len(look.looks), checkpoints=len(checkpoints)),
-    )
+    return Evaluation(report=report, look=look, pictures=len(look.looks), checkpoints=len(checkpoints))
 
 
 def load_base(settings: Settings) -> Any:

@@ -19,7 +19,7 @@ from maquette.dataset.repeats import Schedule, plan_items
 from maquette.dataset.strict import sized_dataset
 from maquette.dataset.targets import StepTarget
 from maquette.errors import MaquetteError
-from maquette.events import Event, Finished, Message, Started
+from maquette.events import Finished, Message, Stage, Started, run_stage
 from maquette.families.protocol import FamilySpec, LoraPart, ModelInfo
 from maquette.footprint.disk import DiskPlan, DiskRequest, estimate_disk, latent_bytes
 from maquette.footprint.memory import MemoryPlan, MemoryRequest, estimate_memory
@@ -121,16 +121,13 @@ def plan(
     settings: Settings, options: PlanOptions | None = None, machine: Machine | None = None
 ) -> PlanResult:
     """Return what the run of `settings` will take; see `plan_events`."""
-    *_, finished = plan_events(settings, options, machine)
-    assert isinstance(finished, Finished)
-    result: PlanResult = finished.result
-    return result
+    return run_stage(plan_events(settings, options, machine))
 
 
 def plan_events(
     settings: Settings, options: PlanOptions | None = None, machine: Machine | None = None
-) -> Iterator[Event]:
-    """Yield the events of planning the run of `settings`; the last is Finished("plan", PlanResult).
+) -> Stage[PlanResult]:
+    """Work out what the run of `settings` will take.
 
     An empty `base` stands for the ordinary model of the family whose size the resolution fits. `machine` None: this
     one. Raises MaquetteError with every problem that would keep the run from starting, a missing device excepted.
@@ -161,7 +158,9 @@ def plan_events(
         device=device,
         memory=memory_request(settings, info, spec, items, schedule, device),
     )
-    yield Finished(STAGE, asked.result())
+    result = asked.result()
+    yield Finished(STAGE)
+    return result
 
 
 def _not_counted(facts: DatasetFacts) -> Iterator[Message]:

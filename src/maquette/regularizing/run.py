@@ -12,13 +12,13 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maquette.errors import ConfigError, DatasetError, ModelError, OutputError, Problem
-from maquette.events import Artifact, Event, Finished, Message, Progress, Started
+from maquette.events import Artifact, Finished, Message, Progress, Stage, Started, as_part
 from maquette.files import replacing, require_writable_folder, sha256_file, write_atomic, write_json
 from maquette.project.profile import Profile
 from maquette.regularizing.prompts import TEMPLATES, prompts_for
@@ -88,8 +88,8 @@ def regularize_events(
     batch: int | None = None,
     device: str = "auto",
     precision: str = "auto",
-) -> Iterator[Event]:
-    """Draw pictures of the class from `base` into `out`; the last event is Finished("regularize", Regularized).
+) -> Stage[Regularized]:
+    """Draw pictures of the class from `base` into `out`.
 
     `count` of None is the number of training items of `dataset` (a project, kohya folder or TOML), else 100. `prompts`
     are templates (see regularize_prompts) in place of those for the profile's kind. None elsewhere means the family's own
@@ -123,8 +123,7 @@ def regularize_events(
         yield from _draw(base, sampling, missing, store, batch, device, precision)
     sheet = write_sheet([store.pictures / name for name, _, _ in plan], store.sheet)
     yield Artifact("contact sheet", sheet)
-    result = store.result(wanted, len(missing), time.perf_counter() - began, needed)
-    yield Finished("regularize", result)
+    return store.result(wanted, len(missing), time.perf_counter() - began, needed)
 
 
 def train_items(dataset: Path) -> int:
@@ -224,7 +223,7 @@ def _draw(
     batch: int | None,
     device: str,
     precision: str,
-) -> Iterator[Event]:
+) -> Stage[None]:
     """Draw what is missing, a batch at a time; each batch is on disk before the next begins."""
     from maquette import families
     from maquette.devices import DTYPES, resolve_device, resolve_precision
@@ -234,6 +233,7 @@ def _draw(
     place = resolve_device(device)
     yield Started("load")
     model = families.load(base, dtype=DTYPES[resolve_precision(precision, place)], device=place)
+    yield Finished("load")
     size = batch or batch_for(sampling.size_px, sampling.size_px)
     yield Started("draw", len(missing), "picture")
     for start in range(0, len(missing), size):
@@ -251,13 +251,9 @@ def _draw(
             )
             for _, text, seed in part
         ]
-        for event in drawing(model, requests, clip_skip=sampling.clip_skip, batch=size):
-            if isinstance(event, Finished):
-                store.save(part, event.result)
-            elif isinstance(event, Message):
-                yield event
-            elif isinstance(event, Progress):
-                yield Progress("draw", start + event.done, len(missing), "picture", event.values)
+        drawn = drawing(model, requests, clip_skip=sampling.clip_skip, batch=size)
+        store.save(part, (yield from as_part(drawn, "draw", start, len(missing))))
+    yield Finished("draw")
 
 
 class _Store:
@@ -402,8 +398,8 @@ def regularize_folder_events(
     dataset: Path | None = None,
     profile: Profile | None = None,
     size_px: int | None = None,
-) -> Iterator[Event]:
-    """Copy a folder of class pictures into the form that trainers take; the last event is Finished("regularize").
+) -> Stage[Regularized]:
+    """Copy a folder of class pictures into the form that trainers take.
 
     Pictures that cannot be read, or whose shorter side is below `size_px`, are left out and listed. Captions are copied
     where they lie beside the pictures, else the class word is written. Nothing in `source` changes.
@@ -441,6 +437,7 @@ def regularize_folder_events(
         taken.append(path)
         yield Progress("copy", len(taken), min(wanted, len(found)), "picture")
     store.write()
+    yield Finished("copy")
     if left_out:
         first = next(iter(left_out.items()))
         yield Message(
@@ -453,9 +450,7 @@ def regularize_folder_events(
             Problem(str(source), "none of its pictures can be used", "sound pictures", "See above.")
         )
     yield Artifact("contact sheet", write_sheet(_stored(store, len(taken)), store.sheet))
-    yield Finished(
-        "regularize", store.result(len(taken), copied, time.perf_counter() - began, needed, left_out)
-    )
+    return store.result(len(taken), copied, time.perf_counter() - began, needed, left_out)
 
 
 def _unfit(path: Path, size_px: int | None) -> str:

@@ -2,6 +2,7 @@
 
 RUN/run.json            the record (runs/record.py)
 RUN/metrics.jsonl       one line a step
+RUN/events.jsonl        what was told while it trained, one line an event (runs/events.py)
 RUN/checkpoints/        NAME-step00000200.safetensors, NAME-000002.safetensors, NAME.safetensors
 RUN/samples/            pictures drawn while training
 RUN/evaluation/         what was drawn and measured afterwards
@@ -31,6 +32,10 @@ class RunFolder:
     @property
     def metrics(self) -> Path:
         return self.path / "metrics.jsonl"
+
+    @property
+    def event_log(self) -> Path:
+        return self.path / "events.jsonl"
 
     @property
     def checkpoints(self) -> Path:

@@ -14,9 +14,10 @@ from statistics import mean, median
 from typing import TYPE_CHECKING, Any
 
 from maquette.errors import MaquetteError
-from maquette.events import Event, Finished, Message, Progress, Started
+from maquette.events import Event, Finished, Message, Progress, Stage, Started
 from maquette.files import sha256_file
 from maquette.logs.metrics import MetricsLog
+from maquette.runs.events import EventLog
 from maquette.runs.record import DeviceRecord, RunRecord, RunState, now
 from maquette.training.checkpoints import PlannedCheckpoint, is_due
 from maquette.training.interrupt import StopRequest
@@ -61,15 +62,18 @@ class TrainResult:
         return self._only.record
 
 
-def run_job(job: Job, *, draw: SampleDrawer | None = None, started: float | None = None) -> Iterator[Event]:
-    """Train `job` and yield events; the last is Finished("train", TrainResult).
+def run_job(
+    job: Job, *, draw: SampleDrawer | None = None, started: float | None = None
+) -> Stage[TrainResult]:
+    """Train `job`.
 
     `started` is the perf_counter() reading that start_to_first_step_s counts from. An interrupt saves the state and raises
     KeyboardInterrupt; whatever goes wrong, the record says so and checkpoints and state stay.
     """
     run = _Run(job, draw, started if started is not None else time.perf_counter())
+    log = EventLog(job.folder.event_log)
     try:
-        yield from run.events()
+        return (yield from log.recorded(run.events()))
     except KeyboardInterrupt:
         run.note_end("interrupted", None)
         raise
@@ -78,12 +82,14 @@ def run_job(job: Job, *, draw: SampleDrawer | None = None, started: float | None
         raise
     except BaseException as error:
         job.folder.log.parent.mkdir(parents=True, exist_ok=True)
-        with job.folder.log.open("a", encoding="utf-8") as log:
-            log.write(f"{now()}\n{traceback.format_exc()}\n")
+        with job.folder.log.open("a", encoding="utf-8") as file:
+            file.write(f"{now()}\n{traceback.format_exc()}\n")
         run.note_end(
             "failed", str(error) if isinstance(error, MaquetteError) else f"{type(error).__name__}: {error}"
         )
         raise
+    finally:
+        log.close()
 
 
 class _Run:
@@ -102,7 +108,7 @@ class _Run:
         self.hasher = ThreadPoolExecutor(max_workers=1)
         self.base_hash: Future[str] | None = None
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Stage[TrainResult]:
         """Yield everything that happens, in order."""
         from maquette.training.data import TrainingPictures
 
@@ -113,6 +119,7 @@ class _Run:
         placement = self._timed("device_s", self._place)
         yield Started("load")
         model = self._timed("load_s", self._load)
+        yield Finished("load")
         yield from (Message(note, "warning") for note in model.notes)
         draws = self.draw is not None and bool(job.settings.samples.sample_prompts)
         data = TrainingPictures(job.dataset, model, keep_vae=draws)
@@ -122,7 +129,9 @@ class _Run:
         self.timings["encode_s"] = time.perf_counter() - began
         engine = self._timed("adapter_s", partial(self._engine, model, placement))
         yield from self._steps(engine, data)
-        yield Finished("train", self._result(engine))
+        result = self._result(engine)
+        yield Finished("train")
+        return result
 
     def note_end(self, state: RunState, error: str | None) -> None:
         """Write into the record that the run ended early."""
