@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maquette.captioning.history import begin, differences, write_caption
-from maquette.captioning.records import Difference
 from maquette.captioning.replace import replace_events
-from maquette.captioning.words_diff import unified, word_pieces
+from maquette.captioning.words_diff import Difference, unified, word_pieces
 from maquette.errors import ConfigError, OutputError
 from maquette.events import run_stage
 from maquette.project.journal import Journal

@@ -123,7 +123,7 @@ def test_every_mistake_in_a_machine_file_is_named(tmp_path: Path) -> None:
     said = str(caught.value)
     assert "sytem" in said and "nvidia" in said and "memory" in said and "ram_bytes" in said
     (tmp_path / "no.json").write_text("{")
-    with pytest.raises(ConfigError, match="not readable"):
+    with pytest.raises(ConfigError, match=r"no\.json line 1: not valid JSON"):
         read_machine(tmp_path / "no.json")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from maquette.captioning.records import Difference
+from maquette.captioning.words_diff import Difference
 from maquette.errors import ConfigError, Problem
 from maquette.project.journal import Change, Journal, Recorder
 

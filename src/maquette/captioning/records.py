@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from maquette.captioning.words_diff import Difference
 from maquette.dataset.config import SubsetSource
 
 
@@ -62,16 +63,6 @@ class Draft:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Difference:
-    """One caption file before and after. None: there was, or is, no such file."""
-
-    path: str
-    """The caption file below the captioned folder, with forward slashes."""
-    before: str | None
-    after: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
 class CaptionResult:
     """What a captioning run did. Names are the pictures' paths below the captioned folder."""
 
@@ -115,21 +106,9 @@ class CaptionResult:
                 }
                 for draft in self.preview
             ],
-            "diff": [vars_of(difference) for difference in self.diff],
+            "diff": [difference.to_json() for difference in self.diff],
             "dry_run": self.dry_run,
             "stopped_at_preview": self.stopped_at_preview,
             "change": self.change,
             "seconds": round(self.seconds, 3),
         }
-
-
-def vars_of(difference: Difference) -> dict[str, Any]:
-    """Return a difference for `--json`, with its lines as `diff -u` would print them."""
-    from maquette.captioning.words_diff import unified
-
-    return {
-        "path": difference.path,
-        "before": difference.before,
-        "after": difference.after,
-        "unified": unified(difference),
-    }

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from maquette.captioning.history import begin, write_caption
-from maquette.captioning.records import Difference, Target, vars_of
+from maquette.captioning.records import Target
 from maquette.captioning.targets import find_place, find_targets
+from maquette.captioning.words_diff import Difference
 from maquette.errors import ConfigError, Problem
 from maquette.events import Finished, Progress, Stage, Started
 
@@ -39,7 +40,7 @@ class ReplaceResult:
             "written": list(self.written),
             "occurrences": self.occurrences,
             "refused": {name: list(reasons) for name, reasons in self.refused.items()},
-            "diff": [vars_of(difference) for difference in self.diff],
+            "diff": [difference.to_json() for difference in self.diff],
             "dry_run": self.dry_run,
             "change": self.change,
             "seconds": round(self.seconds, 3),

@@ -12,10 +12,11 @@ from pathlib import Path
 from maquette.captioning.answers import MAX_TOKENS, Judge, same_for_all
 from maquette.captioning.history import begin, write_caption
 from maquette.captioning.journal import Journal
-from maquette.captioning.records import CaptionResult, Difference, Draft, Target
+from maquette.captioning.records import CaptionResult, Draft, Target
 from maquette.captioning.sources import Ask, Context, Source, SourceOptions, open_sources
 from maquette.captioning.strategies import strategy_named
 from maquette.captioning.targets import Place, find_place, find_profile, find_targets
+from maquette.captioning.words_diff import Difference
 from maquette.errors import ConfigError, Problem
 from maquette.events import Finished, Message, Progress, Stage, Started
 from maquette.project.journal import Recorder

@@ -5,13 +5,26 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator
-from typing import Literal
-
-from maquette.captioning.records import Difference
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 Piece = tuple[Literal["same", "gone", "new"], str]
 PART = re.compile(r"[^,]+,?\s*|,\s*")
 TOKEN = re.compile(r"\s+|,|[^\s,]+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One caption file before and after. None: there was, or is, no such file."""
+
+    path: str
+    """The caption file below the captioned folder, with forward slashes."""
+    before: str | None
+    after: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for `--json`, with its lines as `diff -u` would print them."""
+        return {**asdict(self), "unified": unified(self)}
 
 
 def word_pieces(before: str, after: str) -> Iterator[Piece]:

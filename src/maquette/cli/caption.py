@@ -266,7 +266,6 @@ def _replaced(directory: Path, given: dict[str, Any]) -> dict[str, Any]:
 
 def _last_difference(directory: Path, caption_extension: str | None) -> dict[str, Any]:
     from maquette.captioning.history import differences, last_change
-    from maquette.captioning.records import vars_of
     from maquette.captioning.targets import find_place
 
     root = find_place(directory, caption_extension).root
@@ -278,7 +277,7 @@ def _last_difference(directory: Path, caption_extension: str | None) -> dict[str
     return {
         "change": last.number,
         "what": last.what,
-        "diff": [vars_of(each) for each in diff],
+        "diff": [each.to_json() for each in diff],
         "lines": lines,
     }
 

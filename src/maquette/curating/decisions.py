@@ -12,12 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from maquette.curating.records import MAQUETTE, STATES, YOU, Look, Reason, State
+from maquette.curating.records import MAQUETTE, STATES, YOU, Decider, Look, Reason, State
 from maquette.errors import DatasetError, Problem
+from maquette.project.reading import FileKind, read_table
+from maquette.project.validation import checked
 
 DECISIONS_NAME = "curation.json"
 WORK_NAME = ".curation"
 SCHEMA = 1
+UNDO = "Take back the last change with --undo, or move the file away: it holds your own decisions."
+FILE = FileKind("a file that curate wrote", UNDO, DatasetError, damaged=UNDO)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +31,7 @@ class Decision:
     name: str
     """Path below the folder, with `/`."""
     state: State
-    decided_by: str
-    """`maquette` or `you`."""
+    decided_by: Decider
     reasons: tuple[Reason, ...] = ()
     sha256: str = ""
     """Of the file when it was looked at; empty when it could not be read."""
@@ -90,6 +93,18 @@ def decisions_path(folder: Path) -> Path:
     return folder / DECISIONS_NAME
 
 
+@dataclass(frozen=True, kw_only=True)
+class _File:
+    """What the file holds."""
+
+    schema: int
+    counts: Mapping[str, int] = field(default_factory=dict)
+    settings: Mapping[str, Any]
+    identity: Mapping[str, Any] | None = None
+    pictures: Mapping[str, Decision]
+    absent: Mapping[str, Decision] = field(default_factory=dict)
+
+
 def read_decisions(folder: Path) -> Decisions | None:
     """Return what was decided about the pictures in `folder`, or None where curation has not been.
 
@@ -98,20 +113,25 @@ def read_decisions(folder: Path) -> Decisions | None:
     path = decisions_path(folder)
     if not path.is_file():
         return None
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-            given = data.get("schema") if isinstance(data, dict) else "no object"
-            raise DatasetError(_unreadable(path, f"schema {given!r}", f"schema {SCHEMA}"))
-        return Decisions(
-            folder=folder,
-            settings=data["settings"],
-            identity=data.get("identity"),
-            pictures={name: _decision(name, entry) for name, entry in data["pictures"].items()},
-            absent={name: _decision(name, entry) for name, entry in data.get("absent", {}).items()},
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise DatasetError(_unreadable(path, f"damaged ({error})", "a file that curate wrote")) from None
+    table = read_table(path, FILE)
+    if table.get("schema") != SCHEMA:
+        raise DatasetError(Problem(str(path), f"schema {table.get('schema')!r}", f"schema {SCHEMA}", UNDO))
+    for name in ("pictures", "absent"):
+        if isinstance(table.get(name), dict):
+            table[name] = {key: _named(key, entry) for key, entry in table[name].items()}
+    found = checked(_File, table, str(path), FILE)
+    return Decisions(
+        folder=folder,
+        settings=found.settings,
+        identity=found.identity,
+        pictures=found.pictures,
+        absent=found.absent,
+    )
+
+
+def _named(name: str, entry: Any) -> Any:
+    """A decision's name is the key that it stands under."""
+    return {"name": name, **entry} if isinstance(entry, dict) else entry
 
 
 def decision_of(look: Look) -> Decision:
@@ -176,30 +196,5 @@ def _reason(reason: Reason) -> dict[str, Any]:
     return entry | ({"other": reason.other} if reason.other else {})
 
 
-def _decision(name: str, entry: Mapping[str, Any]) -> Decision:
-    if entry["state"] not in STATES:
-        raise ValueError(f"{name}: state {entry['state']!r}")
-    known = ("similarity", "nearest_reference", "faces", "face_similarity", "cluster")
-    return Decision(
-        name=name,
-        state=entry["state"],
-        decided_by=entry["decided_by"],
-        reasons=tuple(Reason(**reason) for reason in entry.get("reasons", ())),
-        sha256=entry.get("sha256", ""),
-        quality=entry.get("quality", 0.0),
-        measures=entry.get("measures", {}),
-        **{key: entry[key] for key in known if key in entry},
-    )
-
-
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
-
-
-def _unreadable(path: Path, given: str, required: str) -> Problem:
-    return Problem(
-        str(path),
-        given,
-        required,
-        "Take back the last change with --undo, or move the file away: it holds your own decisions.",
-    )

@@ -11,7 +11,8 @@ from maquette.curating.limits import Limits
 from maquette.curating.video import DEFAULT_EVERY_S
 from maquette.encoders import TABLE
 from maquette.errors import did_you_mean
-from maquette.project.fields import Flag, Options, Unfit
+from maquette.project.fields import Flag, Options
+from maquette.project.validation import Unfit
 
 
 class CurateOptions(Limits):

@@ -12,7 +12,10 @@ Weight = Literal["reject", "review", "note"]
 """What a reason does: reject the picture, ask a person to look, or only say something about it."""
 
 STATES: tuple[State, ...] = ("kept", "rejected", "review")
-MAQUETTE, YOU = "maquette", "you"
+Decider = Literal["maquette", "you"]
+"""Who decided: reasons alone, or a person."""
+MAQUETTE: Decider = "maquette"
+YOU: Decider = "you"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,11 @@ from pydantic import ValidationError
 
 from maquette.errors import ConfigError, Problem, did_you_mean
 from maquette.project.fields import flag_of, problem_of
+from maquette.project.reading import FileKind, read_table
 from maquette.project.settings import PATHS, SECTION_OF, SECTIONS, Settings
 
 CONFIG_NAME = "maquette.toml"
+FILE = FileKind("settings as TOML", "Repair it, or make a project anew with maquette init.")
 
 
 def load_settings(config: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
@@ -23,7 +24,7 @@ def load_settings(config: Path | None = None, overrides: Mapping[str, Any] | Non
     Raises ConfigError with every problem found.
     """
     path = config_path(config) if config is not None else None
-    tables = _read_tables(path) if path else {}
+    tables = read_table(path, FILE) if path else {}
     where = str(path) if path else "command line"
     problems = _unknown_names(tables, where)
     tables = {
@@ -69,24 +70,6 @@ def config_path(config: Path) -> Path:
 def dump_settings(settings: Settings) -> dict[str, dict[str, Any]]:
     """Return `settings` as plain JSON values, section by section."""
     return settings.model_dump(mode="json")
-
-
-def _read_tables(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            Problem(str(path), "not UTF-8 text", "a UTF-8 TOML file", "Save it as UTF-8.")
-        ) from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(
-            Problem(
-                str(path),
-                f"not valid TOML ({error})",
-                "a TOML file",
-                "Repair the line it names; texts need quotes.",
-            )
-        ) from error
 
 
 def _unknown_names(tables: Mapping[str, Any], where: str) -> list[Problem]:

@@ -17,15 +17,8 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 
-from maquette.errors import ConfigError, Problem, did_you_mean, nearest
-
-
-class Unfit(ValueError):
-    """Raised by a record's own validators: what is required instead, and what to do."""
-
-    def __init__(self, required: str, remedy: str) -> None:
-        super().__init__(required)
-        self.required, self.remedy = required, remedy
+from maquette.errors import ConfigError, Problem, did_you_mean
+from maquette.project.validation import Asked, told
 
 
 @dataclass(frozen=True)
@@ -116,19 +109,7 @@ def is_repeated(field: FieldInfo) -> bool:
 
 def problem_of(detail: Mapping[str, Any], place: str, field: FieldInfo | None) -> Problem:
     """Return one of pydantic's error details in our words: at `place`, with the field's description as the remedy."""
-    remedy = (field.description if field is not None else "") or ""
-    if detail["type"] == "missing":
-        return Problem(place, "not given", "required", remedy)
-    cause = detail.get("ctx", {}).get("error")
-    if isinstance(cause, Unfit):
-        return Problem(place, f"{detail['input']!r}", cause.required, cause.remedy)
-    if field is not None and detail["type"] == "literal_error":
-        choices = [str(choice) for choice in choices_of(field)]
-        remedy = (
-            did_you_mean(str(detail["input"]), choices) if nearest(str(detail["input"]), choices) else remedy
-        )
-    required = detail["msg"].removeprefix("Value error, ")
-    return Problem(place, f"{detail['input']!r}", required[0].lower() + required[1:], remedy)
+    return told(detail, place, Asked() if field is None else Asked.of(field))
 
 
 def _problems(record: type[Options], error: ValidationError) -> list[Problem]:

@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from maquette.errors import ConfigError, Problem, did_you_mean
 from maquette.project.request import Trainer
+from maquette.project.validation import checked
 
 GpuKind = Literal["cuda", "mps", "rocm", "xpu"]
 System = Literal["Linux", "Darwin", "Windows"]
@@ -99,81 +99,12 @@ def machine_to_json(machine: Machine) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value not in (None, {}, ())}
 
 
-def machine_from_json(values: Any, where: str = "machine") -> Machine:
+def machine_from_json(values: Any, where: str = "machine.json") -> Machine:
     """Return the machine that a file describes. Raises ConfigError with every problem, unknown keys included.
 
     `{"system": "Linux", "gpus": [{"kind": "cuda", "name": "RTX 4090", "total_bytes": 25757220864,
     "compute_capability": [8, 9]}], "ram_bytes": 67430000000, "disks": {"/": {"total_bytes": …, "free_bytes": …}}}`.
     Disks that it does not name are unknown, never those of this machine.
     """
-    problems: list[Problem] = []
-    table = _table(values, Machine, where, problems)
-    gpus = tuple(
-        Gpu(
-            **_gpu(
-                _table(each, Gpu, f"{where}: gpus[{index}]", problems), f"{where}: gpus[{index}]", problems
-            )
-        )
-        for index, each in enumerate(table.pop("gpus", None) or ())
-    )
-    disks = {
-        Path(folder): Disk(
-            **_numbers(_table(each, Disk, f"{where}: disks {folder}", problems), where, problems)
-        )
-        for folder, each in (table.pop("disks", None) or {}).items()
-    }
-    system = table.get("system", "Linux")
-    if system not in get_args(System):
-        problems.append(
-            Problem(f"{where}: system", repr(system), ", ".join(get_args(System)), "Use one of these.")
-        )
-    table = _numbers(table, where, problems)
-    if problems:
-        raise ConfigError(problems)
-    home = Path(table.pop("home", None) or "/root")
-    return Machine(**{**table, "system": system, "gpus": gpus, "disks": disks, "home": home})
-
-
-def _table(value: Any, kind: type, where: str, problems: list[Problem]) -> dict[str, Any]:
-    """Return the known keys of a table; a problem for each other one."""
-    if not isinstance(value, dict):
-        problems.append(
-            Problem(where, f"{value!r}", "a table of keys and values", "Write it as JSON or TOML.")
-        )
-        return {}
-    known = [each.name for each in fields(kind)]
-    for key in value:
-        if key not in known:
-            problems.append(
-                Problem(f"{where}: {key}", "no such key", ", ".join(known), did_you_mean(key, known))
-            )
-    return {key: each for key, each in value.items() if key in known}
-
-
-def _gpu(table: dict[str, Any], where: str, problems: list[Problem]) -> dict[str, Any]:
-    if table.get("kind") not in get_args(GpuKind):
-        given = repr(table.get("kind"))
-        problems.append(Problem(f"{where}: kind", given, ", ".join(get_args(GpuKind)), "Use one of these."))
-    capability = table.get("compute_capability")
-    return {
-        "kind": "cuda",
-        "name": "",
-        "total_bytes": 0,
-        **_numbers(table, where, problems),
-        "compute_capability": tuple(int(part) for part in capability) if capability else None,
-        "processes": tuple(table.get("processes") or ()),
-    }
-
-
-def _numbers(table: dict[str, Any], where: str, problems: list[Problem]) -> dict[str, Any]:
-    """Return the table after a look at its sizes."""
-    for key, value in table.items():
-        if (
-            key.endswith("_bytes")
-            and value is not None
-            and (isinstance(value, bool) or not isinstance(value, int))
-        ):
-            problems.append(
-                Problem(f"{where}: {key}", repr(value), "a whole number of bytes", "24 GiB: 25769803776")
-            )
-    return table
+    otherwise = {"system": "Linux", "home": "/root", "disks": {}}
+    return checked(Machine, otherwise | values if isinstance(values, dict) else values, where)

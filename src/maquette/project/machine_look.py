@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 import platform
 import shutil
@@ -18,10 +17,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
-from maquette.errors import ConfigError, Problem
 from maquette.project.machine import Gpu, Machine, System, machine_from_json
+from maquette.project.reading import FileKind, read_table
 from maquette.project.request import TrainingRequest
 
+FILE = FileKind("a machine as JSON", "Write it, or leave it out.")
 PROBE_SECONDS = 5.0
 MIB, GIB = 2**20, 2**30
 
@@ -62,13 +62,7 @@ def look_at_machine() -> Machine:
 
 def read_machine(path: Path) -> Machine:
     """Return the machine that a JSON file describes (`machine_from_json`). Raises ConfigError for one that does not."""
-    try:
-        values = json.loads(path.expanduser().read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ConfigError(
-            Problem(str(path), f"not readable ({error})", "a machine as JSON", "Write it, or leave it out.")
-        ) from None
-    return machine_from_json(values, str(path))
+    return machine_from_json(read_table(path.expanduser(), FILE), str(path))
 
 
 def machine_for(machine: Machine, request: TrainingRequest) -> Machine:

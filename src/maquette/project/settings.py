@@ -83,7 +83,12 @@ class DatasetSettings(Section):
     )
     bucket_step_px: int = Field(64, ge=8, multiple_of=8, description="Bucket sides are multiples of this.")
     bucket_no_upscale: bool = Field(False, description="Never enlarge a picture to fill its bucket.")
-    caption_extension: str = Field(".txt", pattern=r"^\.\w+$", description="Ending of caption files.")
+    caption_extension: str = Field(
+        ".txt",
+        pattern=r"^\.\w+$",
+        json_schema_extra={"form": "a dot and letters or digits, like .txt"},
+        description="Ending of caption files.",
+    )
     caption_fallback: str = Field(
         "",
         description="Caption of pictures that have none. Default: none, and missing captions are an error.",
@@ -176,7 +181,10 @@ class TrainingSettings(Section):
         42, ge=0, lt=2**32, description="Seed of everything random: same seed, same machine, same weights."
     )
     device: str = Field(
-        "auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:1 or mps."
+        "auto",
+        pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
+        json_schema_extra={"form": "the name of a device"},
+        description="auto, cpu, cuda, cuda:1 or mps.",
     )
     precision: Precision = Field(
         "auto",
@@ -198,6 +206,7 @@ class SavingSettings(Section):
     name: str = Field(
         "",
         pattern=r"^[\w][\w .+-]*$|^$",
+        json_schema_extra={"form": "letters, digits, spaces and . + - _, a letter or digit first"},
         description="Name of the run's folder and of its LoRA files. Default: the trigger.",
     )
     save_every_steps: int | None = Field(None, ge=1, description="Checkpoint every N steps.")

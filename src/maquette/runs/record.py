@@ -23,14 +23,20 @@ from maquette.dataset.repeats import Schedule
 from maquette.errors import OutputError, Problem
 from maquette.families.protocol import ModelInfo
 from maquette.files import write_json
-from maquette.project.reading import FileKind, checked, read_table
+from maquette.project.reading import FileKind, read_table
 from maquette.project.settings import SECTIONS, Settings
+from maquette.project.validation import checked
 from maquette.runs.folder import RECORD_NAME, RunFolder
 from maquette.runs.migrations import RECORD_VERSION, WITHOUT_EFFECT_ON_WEIGHTS, migrated, weights_digest
 
 RunState = Literal["prepared", "running", "interrupted", "failed", "finished"]
 RECORDED_PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "safetensors", "numpy", "pillow")
-FILE = FileKind("the record of a run", "Name a run's folder: the one that holds run.json.", OutputError)
+FILE = FileKind(
+    "the record of a run",
+    "Name a run's folder: the one that holds run.json.",
+    OutputError,
+    damaged="The record is damaged, or something else changed it: put a copy of it back.",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,7 +225,7 @@ def read_record(run: Path) -> RunRecord:
                 "A newer release of Maquette wrote it; read it with that one.",
             )
         )
-    return checked(RunRecord, migrated(table, version), str(path), error=OutputError)
+    return checked(RunRecord, migrated(table, version), str(path), FILE)
 
 
 def digest_of(
