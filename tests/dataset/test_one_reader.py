@@ -13,20 +13,23 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from maquette.checking.run import check_events
 from maquette.cli.app import maquette
 from maquette.dataset.facts import DatasetInput, Depth
 from maquette.dataset.reading import read_dataset
 from maquette.dataset.strict import dataset_of
+from maquette.events import Message, run_stage
 from maquette.planning.requests import settings_for
-from maquette.planning.run import PlanOptions, plan
+from maquette.planning.run import PlanOptions, plan, plan_events
 from maquette.project.config_file import load_settings
 from maquette.regularizing.run import train_items
 from maquette.rules.verdict import judge
 from maquette.training.prepare import prepare
 from tests.conftest import make_pictures
 
+QUIET = PlanOptions(measure=False)
 WATCHED: list[tuple[Path, Counter[str]]] = []
 """Folders whose reading is counted, with their counts. An audit hook stays for good, so it looks here."""
 EVENTS = ("open", "os.listdir", "os.scandir")
@@ -77,7 +80,7 @@ def test_preparing_a_run_opens_each_file_once(twenty: Path, short_run: Callable[
 
 def test_planning_opens_no_caption_and_each_picture_once(twenty: Path) -> None:
     with counted(twenty) as counts:
-        plan(settings_for(twenty, {"steps": 10, "resolution": 64}), PlanOptions(measure=False))
+        plan(settings_for(twenty, {"steps": 10, "resolution": 64}), QUIET)
     assert kinds(counts) == {"folder": {1: 2}, ".png": {1: 20}}
 
 
@@ -125,8 +128,29 @@ def _telephone(folder: Path) -> None:
     (folder / "a.heic").write_bytes(b"x")
 
 
+def _transparent(folder: Path) -> None:
+    with Image.open(folder / "p2.png") as image:
+        image.putalpha(128)
+        image.save(folder / "p2.png")
+
+
+def _turned(folder: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(folder / "p3.png") as image:
+        image.save(folder / "p3.png", exif=exif)
+
+
+def _wordless(folder: Path) -> None:
+    for path in folder.glob("*.txt"):
+        path.unlink()
+
+
 FAULTS: dict[str, Callable[[Path], None]] = {
     "CAP006": _second_line,
+    "CAP029": _wordless,
+    "PIC006": _transparent,
+    "PIC007": _turned,
     "STP007": _beside,
     "CAP030": _twins,
     "STP014": _telephone,
@@ -137,9 +161,9 @@ FAULTS: dict[str, Callable[[Path], None]] = {
 def test_one_fault_is_told_once_and_alike_wherever_it_is_met(
     code: str, twenty: Path, tmp_path: Path, short_run: Callable[..., dict]
 ) -> None:
-    """In front of a run, by check of the project, and by init: the same words, once."""
+    """In front of a run, by check of the project, by init, and by plan for folders: the same words, once."""
     FAULTS[code](twenty / "10_zkw")
-    values = short_run(images=twenty)
+    values = short_run(images=twenty, caption_fallback="zkw")
     trained = [
         m.text for m in prepare(load_settings(overrides=values), judge=judge).messages if m.level == "warning"
     ]
@@ -147,9 +171,10 @@ def test_one_fault_is_told_once_and_alike_wherever_it_is_met(
     made = CliRunner().invoke(maquette, ["init", str(tmp_path / "project"), *arguments])
     assert made.exit_code == 0, made.output
     begun = json.loads(made.stdout.strip().splitlines()[-1])["warnings"]
-    *_, finished = check_events([tmp_path / "project"])
-    (finding,) = [each for each in finished.result.findings if each.code == code]  # type: ignore[union-attr]
-    for told in (trained, begun):
+    result = run_stage(check_events([tmp_path / "project"]))
+    (finding,) = [each for each in result.findings if each.code == code]
+    planned = [e.text for e in plan_events(load_settings(overrides=values), QUIET) if isinstance(e, Message)]
+    for told in (trained, begun, *([planned] if code.startswith("STP") else [])):
         (text,) = [each for each in told if f"({code})" in each]
         assert finding.message in text and finding.remedy in text
         assert sum(finding.message[:40] in each for each in told) == 1

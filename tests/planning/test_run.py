@@ -186,7 +186,7 @@ def test_pictures_are_found_as_the_full_look_finds_them(tmp_path: Path) -> None:
 def test_a_picture_that_cannot_be_opened_is_not_counted_and_said(tmp_path: Path) -> None:
     root = folder(tmp_path / "pictures", 3)
     (root / "p001.png").write_bytes(b"no picture")
-    *events, _ = plan_events(settings_for(root, {"resolution": 64}), QUIET)
+    events = list(plan_events(settings_for(root, {"resolution": 64}), QUIET))
     assert len(sized_dataset(facts_of(root, "headers")).pictures) == 2
     said = [event.text for event in events if isinstance(event, Message)]
     assert any("p001.png" in text and "check" in text for text in said), said

@@ -18,7 +18,7 @@ def dataset_of(facts: DatasetFacts) -> Dataset:
 
     Raises DatasetError with every problem of every folder, picture and caption. What is merely odd is left to rules.
     """
-    problems = facts.plan.problems or tuple(_problems(facts))
+    problems = facts.plan.problems or tuple(dict.fromkeys(_problems(facts)))
     if problems:
         raise DatasetError(problems)
     pictures = [

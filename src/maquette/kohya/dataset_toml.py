@@ -247,7 +247,7 @@ class _Reader:
         if kind == "missing":
             given = f"{title} has no image_dir"
             return Problem(where, given, "the folder of its pictures", 'Add image_dir = "…".')
-        form, choices = _form_of(model, name)
+        form, choices = form_of(model, name)
         if kind == "literal_error" and isinstance(value, str):
             return Problem(where, given, "a known choice", did_you_mean(value, choices))
         if kind in ("greater_than_equal", "less_than_equal"):
@@ -283,7 +283,7 @@ class _Reader:
         self.problems.append(Problem(str(self.path), given, required, remedy))
 
 
-def _form_of(model: type[_Keys], name: str) -> tuple[Form, tuple[str, ...]]:
+def form_of(model: type[_Keys], name: str) -> tuple[Form, tuple[str, ...]]:
     """Return what a key must be, and its choices where it has some."""
     field = model.model_fields[name]
     kinds = [each for each in get_args(field.annotation) if hasattr(each, "__metadata__")]
