@@ -1,9 +1,8 @@
 """Trials trained together are the runs they would have been alone.
 
-Tolerance: packed trials compute their products as one batched matmul, separate ones as single matmuls, which round
-differently in float32's last place. AdamW divides each gradient by its own size, so entries whose true gradient is zero (a key
-projection where attention has a single key) walk by their rounding error. Hence, of weights that move by up to 6e-3 in six steps,
-all but one in a thousand agree to 1e-4, and on average to 5e-6; losses, which feel all of them, to 2e-5 relative.
+Packed trials compute their products as one batched matmul, separate ones as single matmuls, which round differently. So the law
+is held in double precision, where rounding hides nothing; single precision must go the same way, with the epsilon that
+tests/lora/test_trials.py explains.
 """
 
 from __future__ import annotations
@@ -21,8 +20,12 @@ from maquette.lora.config import TrialSpec
 from maquette.training.batches import MicroBatch
 from maquette.training.config import TrialSettings
 from maquette.training.engine import Engine
+from tests.lora.test_trials import EPSILON, LOSS_ROUNDING, distance, way
 
-STEPS = 6
+STEPS = 4
+# Where max_grad_norm makes gradients as small as epsilon, single elements still go either way: on some processors a run of one
+# trial ended 0.6 % of the way from the exact one.
+WAY_SHARE = 0.03
 TRIALS = [
     TrialSettings(rank=2, alpha=2, unet_lr=1e-3, text_encoder_lr=5e-4, seed=1),
     TrialSettings(
@@ -55,11 +58,11 @@ def _batch(index: int) -> MicroBatch:
 
 
 def _train(
-    base: Path, trials: list[TrialSettings]
+    base: Path, trials: list[TrialSettings], dtype: torch.dtype = torch.float32
 ) -> tuple[list[dict[str, torch.Tensor]], list[list[float]]]:
-    model = families.load(base, dtype=torch.float32)
+    model = families.load(base, dtype=dtype)
     specs = [TrialSpec(rank=t.rank, alpha=t.alpha, dropout=t.dropout, seed=t.seed) for t in trials]
-    adapter = LoraAdapter.attach(model, specs)
+    adapter = LoraAdapter.attach(model, specs).to(dtype=dtype)
     engine = Engine(
         model,
         adapter,
@@ -69,6 +72,9 @@ def _train(
         clip_skip=2,
         max_token_length=75,
     )
+    for optimizer in engine.optimizers:
+        for group in optimizer.torch_optimizer.param_groups:
+            group["eps"] = EPSILON
     losses = []
     for step in range(STEPS):
         micro = [(index, lambda index=index: _batch(index)) for index in (2 * step, 2 * step + 1)]
@@ -78,18 +84,24 @@ def _train(
 
 @pytest.mark.slow
 def test_trials_of_every_kind_trained_together_equal_separate_runs(tiny_base: Path) -> None:
-    together, packed_losses = _train(tiny_base, TRIALS)
+    packed, packed_losses = _train(tiny_base, TRIALS, torch.float64)
+    single, single_losses = _train(tiny_base, TRIALS)
     for index, trial in enumerate(TRIALS):
-        (alone,), losses = _train(tiny_base, [trial])
-        assert [row[index] for row in packed_losses] == pytest.approx([row[0] for row in losses], rel=2e-5)
-        assert together[index].keys() == alone.keys()
-        apart = torch.cat([(together[index][key] - value).abs().flatten() for key, value in alone.items()])
-        moved = torch.cat([value.abs().flatten() for key, value in alone.items() if "lora_up" in key])
-        assert apart.mean() <= 5e-6 and apart.quantile(0.999) <= 1e-4 and moved.max() > 1e-3, index
+        (alone,), losses = _train(tiny_base, [trial], torch.float64)
+        assert packed[index].keys() == alone.keys()
+        for key, value in alone.items():
+            # The engine's losses are float32, so a gradient may still round once.
+            torch.testing.assert_close(packed[index][key], value, rtol=0, atol=1e-7)
+        assert distance(single[index], alone) < WAY_SHARE * way(alone), index
+        expected = [row[0] for row in losses]
+        for found in (packed_losses, single_losses):
+            assert [row[index] for row in found] == pytest.approx(expected, rel=LOSS_ROUNDING), index
 
 
 def test_trials_differ_by_their_seed_alone(tiny_base: Path) -> None:
-    same, losses = _train(tiny_base, [TRIALS[0], TRIALS[0], TrialSettings(**{**vars(TRIALS[0]), "seed": 9})])
-    assert all(row[0] == pytest.approx(row[1], rel=2e-5) for row in losses)
+    """In double precision: in single, places in a batched product may round differently on some processors."""
+    trials = [TRIALS[0], TRIALS[0], TrialSettings(**{**vars(TRIALS[0]), "seed": 9})]
+    same, losses = _train(tiny_base, trials, torch.float64)
+    assert all(row[0] == pytest.approx(row[1], rel=1e-9) for row in losses)
     key = next(key for key in same[0] if "lora_up" in key and "unet" in key)
     assert not torch.allclose(same[0][key], same[2][key])
