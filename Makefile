@@ -1,6 +1,8 @@
 # Every target sets up what it needs in VENV: a fresh clone, python3 (3.11 or newer) and pip are enough.
 #   make demo     the whole way on the small world; the last line is the report's path
-#   make test     the test suite
+#   make test     the tests, but for the slow ones (minutes; its last lines say how many were left out)
+#   make test-all       all tests
+#   make test-portable  everything numerical again, as it runs on older processors
 #   make check    lint, format, types, docs freshness, tests: what must hold before a commit
 #   make docs     rewrite the generated pages under docs/reference/
 # Choose another interpreter or place with:  make test PYTHON=python3.12 VENV=/tmp/venv
@@ -9,13 +11,16 @@ PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
+PROCESSES ?= 2
 
 BIN := $(VENV)/bin
 SOURCES := src tests tools benchmarks
+NUMERICAL := tests/families tests/lora tests/training tests/world tests/drawing tests/evaluating tests/encoders \
+	tests/dataset/test_preprocess.py tests/dataset/test_cache.py tests/dataset/test_measuring.py
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format-check format types docs docs-check clean
+.PHONY: help demo test test-all test-slow test-portable check lint format-check format types docs docs-check clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -25,6 +30,20 @@ demo: $(VENV)/.runtime
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-all: $(VENV)/.dev
+	$(BIN)/python -m pytest --all $(PYTEST_ARGS)
+
+# What `make test` leaves out, and nothing else.
+test-slow: $(VENV)/.dev
+	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
+# torch's and MKL's kernels for processors without vector units wider than these; no test may depend on which ones ran.
+test-portable: $(VENV)/.dev
+	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPATIBLE \
+		$(BIN)/python -m pytest -n $(PROCESSES) $(NUMERICAL) $(PYTEST_ARGS)
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_CBWR=AVX2,STRICT \
+		$(BIN)/python -m pytest -n $(PROCESSES) --all $(NUMERICAL) $(PYTEST_ARGS)
 
 check: lint format-check types docs-check test
 

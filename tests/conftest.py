@@ -2,17 +2,72 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
 import maquette  # noqa: F401 (before torch: it says how torch's libraries must start)
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # processes side by side must not each start a thread a core
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+MAX_PROCESSES = 4
+PROCESS_BYTES = 3 * 2**30
+"""What a process of tests may need: libraries, tiny models, and a while a checkpoint of two gigabytes."""
+LEFT_OUT = pytest.StashKey[int]()
+
 REPOSITORY = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="run the slow tests too, as `make test-all` does")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Run the whole suite in as many processes as cores and memory carry, and what is named in this one."""
+    if config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    room = psutil.virtual_memory().available // PROCESS_BYTES
+    processes = min(cores, MAX_PROCESSES, room)
+    return processes if processes > 1 else 0
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out slow tests unless all are asked for, or the command chooses by itself."""
+    chosen = config.option.markexpr or config.option.keyword or any("::" in name for name in config.args)
+    if config.getoption("--all") or chosen:
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    items[:] = [item for item in items if not item.get_closest_marker("slow")]
+    config.hook.pytest_deselected(items=slow)
+    config.stash[LEFT_OUT] = len(slow)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = session.config.stash.get(LEFT_OUT, 0)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Every process leaves out the same tests; take over from one how many."""
+    node.config.stash[LEFT_OUT] = getattr(node, "workeroutput", {}).get("left_out", 0)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if count := config.stash.get(LEFT_OUT, 0):
+        terminalreporter.write_line(
+            f"{count} slow tests were left out; `make test-all` (pytest --all) runs them."
+        )
 
 
 def shared_data(name: str = "") -> Path:
