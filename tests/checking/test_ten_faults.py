@@ -16,9 +16,10 @@ from maquette.project.machine import Gpu
 from tests.planted.clean import MACHINE, PROFILE, clean_case, write_material
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Mac user's folder after a week of tutorials."""
+    tmp_path = tmp_path_factory.mktemp("week")
     material = write_material(tmp_path / "material")
     case = clean_case(tmp_path / "case", "kohya", material)
     pictures = case.pictures
@@ -38,10 +39,8 @@ def folder(tmp_path: Path) -> Path:
     return case.folder
 
 
-@pytest.fixture
-def found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("MAQUETTE_CACHE", str(folder / ".cache"))
+@pytest.fixture(scope="module")
+def found(folder: Path) -> list[Finding]:
     mac = replace(
         MACHINE,
         system="Darwin",
@@ -49,7 +48,10 @@ def found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
         environment={"PYTORCH_ENABLE_MPS_FALLBACK": "1"},
         packages={"torch": "2.9.0", "accelerate": "1.10.0"},
     )
-    return list(run_stage(check_events(["train.sh"], machine=mac)).findings)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MAQUETTE_CACHE", str(folder / ".cache"))
+        return list(run_stage(check_events(["train.sh"], machine=mac)).findings)
 
 
 @pytest.mark.parametrize(

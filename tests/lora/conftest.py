@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 from torch import nn
 
-from maquette.families import BaseModel, load
+from maquette.families import BaseModel
 from maquette.families.tiny import write_tiny
 from tests.families.full import full_targets
 
@@ -23,11 +23,6 @@ def tiny_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 @pytest.fixture(scope="session")
 def tiny_sd1_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny("sd1", tmp_path_factory.mktemp("base") / "tiny.safetensors", seed=3)
-
-
-@pytest.fixture
-def tiny_sd1(tiny_sd1_path: Path) -> BaseModel:
-    return load(tiny_sd1_path)
 
 
 def skeleton(family: str) -> BaseModel:

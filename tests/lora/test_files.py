@@ -27,17 +27,23 @@ from tests.lora.test_adapter import randomized, same
 GOLDEN_LORA = GOLDEN / "tiny10" / "lora_final.safetensors"
 
 
-@pytest.fixture
-def model(tiny_sd1: BaseModel) -> BaseModel:
-    return tiny_sd1
+@pytest.fixture(scope="module")
+def model(tiny_sd1_path: Path) -> BaseModel:
+    """A model that every test leaves as it was."""
+    return load(tiny_sd1_path)
 
 
-@pytest.fixture
-def state(model: BaseModel) -> dict[str, Tensor]:
+@pytest.fixture(scope="module")
+def made_state(model: BaseModel) -> dict[str, Tensor]:
     adapter = randomized(LoraAdapter.attach(model, [TrialSpec(rank=3, alpha=1.5, seed=1)]))
     tensors = adapter.state_dict(0)
     adapter.detach()
     return tensors
+
+
+@pytest.fixture
+def state(made_state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in made_state.items()}
 
 
 def hash_by_the_book(path: Path) -> str:
@@ -170,6 +176,7 @@ def test_without_alpha_the_scale_is_one(model: BaseModel, state: dict[str, Tenso
     assert lora.info.alpha == 3.0
     adapter = LoraAdapter.attach(model, [lora.state])
     assert {layer.scale(0) for layer in adapter.layers.values()} == {1.0}
+    adapter.detach()
 
 
 def test_flat_matrices_of_pointwise_convolutions_get_their_shape(
