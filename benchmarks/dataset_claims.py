@@ -35,7 +35,6 @@ from PIL import Image, ImageOps
 
 import maquette
 from maquette import families
-from maquette.captioning.run import caption_events
 from maquette.drawing.draw import DrawRequest, draw
 from maquette.evaluating.statistics import estimate
 from maquette.files import write_atomic
@@ -154,8 +153,7 @@ def write_images(folder: Path, arm: str) -> Path:
         path.with_suffix(".txt").write_text(caption, encoding="utf-8")
     if arm != "detailed":
         profile = write_atomic(folder.parent / "profile.toml", profile_toml(PROFILE))
-        for _ in caption_events(folder, strategy="character", source="rewrite", profile=profile, preview=0):
-            pass
+        maquette.caption(folder, strategy="character", source="rewrite", profile=profile, preview=0)
     if arm.endswith("pose only"):
         for path in folder.glob("*.txt"):
             parts = path.read_text(encoding="utf-8").strip().split(", ")

@@ -20,6 +20,7 @@ from typing import Any
 import click
 from pydantic import BaseModel
 
+from maquette.captioning.options import CaptionOptions
 from maquette.checking.options import CheckOptions
 from maquette.cli.app import maquette as cli
 from maquette.curating.options import CurateOptions
@@ -49,6 +50,7 @@ NUMERIC = ("integer", "number")
 STAGES: dict[str, type[Options]] = {
     "init": InitOptions,
     "curate": CurateOptions,
+    "caption": CaptionOptions,
     "check": CheckOptions,
     "evaluate": EvaluateOptions,
     "deploy": DeployOptions,

@@ -18,7 +18,9 @@ from maquette.project.settings import Settings
 from maquette.runs.record import read_record
 
 if TYPE_CHECKING:
+    from maquette.captioning.options import CaptionOptions
     from maquette.captioning.records import CaptionResult
+    from maquette.captioning.run import Confirm
     from maquette.checking.options import CheckOptions
     from maquette.checking.run import CheckResult
     from maquette.curating.options import CurateOptions
@@ -149,12 +151,22 @@ def curate(
 
 
 def caption(
-    directory: str | Path, *, on_event: Callable[[Event], None] | None = None, **options: Any
+    directory: str | Path,
+    *,
+    options: CaptionOptions | None = None,
+    confirm: Confirm | None = None,
+    on_event: Callable[[Event], None] | None = None,
+    **given: Any,
 ) -> CaptionResult:
-    """Write captions for the pictures of `directory` (`maquette.captioning.run.caption_events`)."""
+    """Write captions for the pictures of `directory` (`captioning.options`: strategy=, source=).
+
+    confirm: called with the first drafts before anything is written; False stops there.
+    """
+    from maquette.captioning.options import CaptionOptions
     from maquette.captioning.run import caption_events
 
-    return run_stage(caption_events(Path(directory), **options), on_event)
+    wanted = CaptionOptions.made_from(options, given)
+    return run_stage(caption_events(Path(directory), wanted, confirm=confirm), on_event)
 
 
 def regularize(

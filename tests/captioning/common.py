@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from maquette.captioning.options import CaptionOptions, ReplaceOptions, SourceOptions
 from maquette.captioning.records import CaptionResult, Target
+from maquette.captioning.replace import ReplaceResult, replace_events
 from maquette.captioning.run import caption_events
 from maquette.dataset.config import SubsetSource
 from maquette.events import run_stage
@@ -62,9 +64,21 @@ def target_for(name: str, existing: str = "") -> Target:
     )
 
 
-def caption(directory: Path, **settings: Any) -> CaptionResult:
+def asked(options: SourceOptions | None = None, **given: Any) -> CaptionOptions:
+    """Return the options of captioning by `character`, with what sources are told beside."""
+    return CaptionOptions(**{"strategy": "character", **(options.given() if options else {}), **given})
+
+
+def caption(
+    directory: Path, options: SourceOptions | None = None, confirm: Any = None, **given: Any
+) -> CaptionResult:
     """Run the stage to its end."""
-    return run_stage(caption_events(directory, **{"strategy": "character", **settings}))
+    return run_stage(caption_events(directory, asked(options, **given), confirm=confirm))
+
+
+def replaced(directory: Path, **given: Any) -> ReplaceResult:
+    """Run finding and replacing to its end."""
+    return run_stage(replace_events(directory, ReplaceOptions(**given)))
 
 
 def files_below(root: Path) -> dict[str, bytes]:

@@ -10,13 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maquette.captioning.history import begin, differences, write_caption
-from maquette.captioning.replace import replace_events
 from maquette.captioning.words_diff import Difference, unified, word_pieces
 from maquette.errors import ConfigError, OutputError
-from maquette.events import run_stage
 from maquette.project.journal import Journal
 from maquette.project.undoing import undo
-from tests.captioning.common import files_below, make_folder
+from tests.captioning.common import files_below, make_folder, replaced
 
 texts = st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\x00"), max_size=40)
 
@@ -31,9 +29,7 @@ def test_replacing_and_undoing_is_no_change(
         for number, text in enumerate(captions):
             (root / f"p{number}.txt").write_bytes(text.encode("utf-8"))
         before = files_below(root)
-        result = run_stage(
-            replace_events(root, find=find, replace=replace, whole_word=whole_word, ignore_case=ignore_case)
-        )
+        result = replaced(root, find=find, replace=replace, whole_word=whole_word, ignore_case=ignore_case)
         after = files_below(root)
         assert {name for name in after if after[name] != before[name]} == set(result.written)
         if result.written:
@@ -131,14 +127,14 @@ def test_find_and_replace_finds_what_it_says(
     root = make_folder(tmp_path / "p", {"a.png": "white cape, caped cape, landscape"})
     if find == "cape" and not settings_:
         after = "white cloak, cloakd cloak, landscloak"
-    run_stage(replace_events(root, find=find, replace=replace, **settings_))
+    replaced(root, find=find, replace=replace, **settings_)
     assert (root / "a.txt").read_text() == after
 
 
 def test_a_dry_replacement_writes_nothing(tmp_path: Path) -> None:
     root = make_folder(tmp_path / "p", {"a.png": "white cape"})
     before = files_below(root)
-    result = run_stage(replace_events(root, find="cape", replace="cloak", dry_run=True))
+    result = replaced(root, find="cape", replace="cloak", dry_run=True)
     assert result.occurrences == 1 and result.diff[0].after == "white cloak"
     assert files_below(root) == before and not (root / ".maquette").exists()
 
@@ -147,11 +143,11 @@ def test_a_dry_replacement_writes_nothing(tmp_path: Path) -> None:
 def test_expressions_that_cannot_be_used_are_said_at_once(tmp_path: Path, find: str, replace: str) -> None:
     root = make_folder(tmp_path / "p", {"a.png": "white cape"})
     with pytest.raises(ConfigError):
-        replace_events(root, find=find, replace=replace, regex=True)
+        replaced(root, find=find, replace=replace, regex=True)
 
 
 def test_a_caption_is_never_emptied_by_replacing(tmp_path: Path) -> None:
     root = make_folder(tmp_path / "p", {"a.png": "cape", "b.png": "white cape"})
-    result = run_stage(replace_events(root, find="cape", replace=""))
+    result = replaced(root, find="cape", replace="")
     assert result.written == ("b.txt",) and list(result.refused) == ["a.txt"]
     assert (root / "a.txt").read_text() == "cape"

@@ -15,14 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from maquette.captioning.options import SourceOptions
 from maquette.captioning.records import Draft
-from maquette.captioning.replace import replace_events
 from maquette.captioning.run import caption_events
-from maquette.captioning.sources import SourceOptions
 from maquette.errors import ConfigError, DatasetError, MaquetteError
-from maquette.events import run_stage
 from maquette.project.undoing import changes_at, undo
-from tests.captioning.common import LoopbackServer, caption, files_below, make_folder, says
+from tests.captioning.common import LoopbackServer, asked, caption, files_below, make_folder, replaced, says
 
 V2 = "ginger hair, red bandana, full body, front view, standing, white sleeveless cloak, white background"
 V3 = (
@@ -79,7 +77,7 @@ def test_undoing_everything_brings_back_the_beginning(tmp_path_factory: Any, tas
                 undo(root)
                 states.pop()
         elif task == "replace":
-            run_stage(replace_events(root, find="standing", replace=f"standing {number}"))
+            replaced(root, find="standing", replace=f"standing {number}")
         else:
             source = "rewrite" if task == "detailed" else task
             strategy = "detailed" if task == "detailed" else "character"
@@ -175,9 +173,9 @@ def test_a_killed_run_goes_on_without_asking_again(tmp_path: Path) -> None:
     with LoopbackServer(reply).running() as server:
         program = (
             "from pathlib import Path; from maquette.captioning.run import caption_events; "
-            "from maquette.captioning.sources import SourceOptions; "
-            f"list(caption_events(Path({str(root)!r}), strategy='character', source='server', workers=1, "
-            f"options=SourceOptions(url={server.url!r}, model='m', retries=2, retry_wait_s=0.01, timeout_s=60)))"
+            "from maquette.captioning.options import CaptionOptions; "
+            f"list(caption_events(Path({str(root)!r}), CaptionOptions(strategy='character', source='server', workers=1, "
+            f"url={server.url!r}, model='m', retries=2, retry_wait_s=0.01, timeout_s=60)))"
         )
         process = subprocess.Popen([sys.executable, "-c", program])
         while len(server.questions) < 13:
@@ -210,20 +208,13 @@ def test_a_project_says_where_its_pictures_are(tmp_path: Path) -> None:
 def test_overwriting_resumes_too_and_a_new_run_asks_anew(tmp_path: Path) -> None:
     root = make_folder(tmp_path / "p", {f"p{n}.png": "old" for n in range(8)})
     with LoopbackServer(lambda n, body: says(f"full body, standing, wall {n}")).running() as server:
-        events = caption_events(
-            root,
-            strategy="character",
-            source="server",
-            overwrite=True,
-            workers=1,
-            options=SourceOptions(url=server.url, model="m"),
-        )
+        wanted = asked(source="server", overwrite=True, workers=1, url=server.url, model="m")
+        events = caption_events(root, wanted)
         for event in events:
             if getattr(event, "done", 0) == 4:
                 break
         events.close()
-        asked = len(server.questions)
-        assert 0 < asked < 8
+        assert 0 < len(server.questions) < 8
         ask_again = {"overwrite": True, "workers": 1}
         options = SourceOptions(url=server.url, model="m")
         result = caption(root, source="server", options=options, **ask_again)
@@ -261,7 +252,7 @@ def test_what_cannot_be_meant_is_said_before_anything_happens(
 ) -> None:
     root = make_folder(tmp_path / "p", {"a.png": V2})
     with pytest.raises(ConfigError) as caught:
-        caption_events(root, **{"strategy": "character", **given_})
+        caption_events(root, asked(**given_))
     assert words in str(caught.value).lower() or words in str(caught.value)
     assert not (root / ".maquette").exists()
 

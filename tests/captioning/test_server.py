@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from maquette.captioning.sources import SourceOptions
+from maquette.captioning.options import SourceOptions
 from maquette.errors import ConfigError, OutputError
 from tests.captioning.common import LoopbackServer, Reply, caption, make_folder, says
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maquette.captioning.sources import Ask, SourceOptions
+from maquette.captioning.options import SourceOptions
+from maquette.captioning.sources import Ask
 from maquette.errors import ConfigError, ModelError
 from tests.captioning import tiny_models as tiny
 from tests.captioning.common import caption, make_folder

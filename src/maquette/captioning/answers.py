@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from maquette.captioning.arrange import arrange, subject_parts
+from maquette.captioning.options import MAX_TOKENS
 from maquette.captioning.records import Answer, Draft, Target
 from maquette.captioning.strategies import Strategy
 from maquette.project.profile import Profile
@@ -20,7 +21,6 @@ from maquette.words.reading import (
     side_mistakes,
 )
 
-MAX_TOKENS = 75
 """Tokens that a text encoder sees at once, begin and end not counted."""
 TOO_MANY_WORDS = 400
 """A source that says more than this has not understood what it was asked."""

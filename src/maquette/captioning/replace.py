@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from maquette.captioning.history import begin, write_caption
+from maquette.captioning.options import ReplaceOptions
 from maquette.captioning.records import Target
 from maquette.captioning.targets import find_place, find_targets
 from maquette.captioning.words_diff import Difference
@@ -47,30 +48,21 @@ class ReplaceResult:
         }
 
 
-def replace_events(
-    directory: Path,
-    *,
-    find: str,
-    replace: str,
-    regex: bool = False,
-    whole_word: bool = False,
-    ignore_case: bool = False,
-    dry_run: bool = False,
-    caption_extension: str | None = None,
-) -> Stage[ReplaceResult]:
-    """Replace `find` by `replace` in every caption.
+def replace_events(directory: Path, options: ReplaceOptions) -> Stage[ReplaceResult]:
+    """Replace text in every caption. Bytes outside the occurrences stay as they are, line ends included.
 
-    With `regex`, `find` is a regular expression and `replace` may name its groups (\\1, \\g<name>). `whole_word` leaves
-    alone what is part of a longer word. Bytes outside the occurrences stay as they are, line ends included.
     Raises ConfigError for an expression that cannot be used, before the first event.
     """
-    pattern = find_pattern(find, regex=regex, whole_word=whole_word, ignore_case=ignore_case)
-    template = replace if regex else replace.replace("\\", "\\\\")
+    find, replace = options.find, options.replace
+    pattern = find_pattern(
+        find, regex=options.regex, whole_word=options.whole_word, ignore_case=options.ignore_case
+    )
+    template = replace if options.regex else replace.replace("\\", "\\\\")
     _check_template(pattern, template)
-    place = find_place(Path(directory), caption_extension)
+    place = find_place(Path(directory), options.caption_extension)
     targets, _ = find_targets(place)
     what = f"replace {find!r} by {replace!r}"
-    return _events(place.root, targets, pattern, template, what, dry_run)
+    return _events(place.root, targets, pattern, template, what, options.dry_run)
 
 
 def find_pattern(find: str, *, regex: bool, whole_word: bool, ignore_case: bool = False) -> re.Pattern[str]:

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from maquette.captioning.answers import MAX_TOKENS, Judge, same_for_all
+from maquette.captioning.answers import Judge, same_for_all
 from maquette.captioning.history import begin, write_caption
 from maquette.captioning.journal import Journal
+from maquette.captioning.options import CaptionOptions
 from maquette.captioning.records import CaptionResult, Draft, Target
-from maquette.captioning.sources import Ask, Context, Source, SourceOptions, open_sources
+from maquette.captioning.sources import Ask, Context, Source, open_sources
 from maquette.captioning.strategies import strategy_named
 from maquette.captioning.targets import Place, find_place, find_profile, find_targets
 from maquette.captioning.words_diff import Difference
@@ -23,7 +24,6 @@ from maquette.project.journal import Recorder
 from maquette.project.profile import Kind
 
 STAGE = "caption"
-PREVIEW = 10
 SECOND_TRIES = 1
 """How often a source that can learn from it is told why its answer was refused."""
 TRIAL = 5
@@ -54,72 +54,58 @@ class _Run:
 
 
 def caption_events(
-    directory: Path,
-    *,
-    strategy: str,
-    source: str | Sequence[str],
-    profile: Path | None = None,
-    trigger: str | None = None,
-    options: SourceOptions | None = None,
-    dry_run: bool = False,
-    preview: int = PREVIEW,
-    confirm: Confirm | None = None,
-    overwrite: bool = False,
-    workers: int = 4,
-    limit: int | None = None,
-    max_tokens: int = MAX_TOKENS,
-    caption_extension: str | None = None,
+    directory: Path, options: CaptionOptions, *, confirm: Confirm | None = None
 ) -> Stage[CaptionResult]:
-    """Write captions for the pictures of `directory`.
+    """Write captions for the pictures of `directory`: a folder of pictures, a kohya folder (N_name children), or a project.
 
-    directory: a folder of pictures, a kohya folder (N_name children), or a project.
-    strategy: character, style, object, detailed.
-    source: one spec or several (`wd`, `server`, …), asked one after the other for the same caption.
-    confirm: called with the first `preview` drafts before anything is written; False stops there.
-    overwrite: ask also for pictures that have a caption; `rewrite` sources work on these alone, whatever it says.
-    workers: how many questions a server is asked at once.
-    limit: caption at most so many pictures.
-    max_tokens: longer captions are refused; 75 is what a text encoder reads at once.
-    Nothing is written with `dry_run`. Raises MaquetteError for unusable input before the first event.
+    Sources that rewrite work on captioned pictures alone, whatever `overwrite` says. confirm: called with the first
+    drafts (`preview`) before anything is written; False stops there. Raises MaquetteError for unusable input before the
+    first event.
     """
     began = time.perf_counter()
-    chosen = strategy_named(strategy)
-    specs = (source,) if isinstance(source, str) else tuple(source)
-    place = find_place(Path(directory), caption_extension)
+    chosen = strategy_named(options.strategy)
+    place = find_place(Path(directory), options.caption_extension)
     targets, warnings = find_targets(place)
-    subject, profile_path = find_profile(place, profile, trigger, KIND_OF[strategy])
+    subject, profile_path = find_profile(place, options.profile, options.trigger, KIND_OF[chosen.name])
     if chosen.name == "style" and not subject.style:
         raise ConfigError(_no_style(profile_path))
-    context = Context(strategy=chosen, profile=subject, options=options or SourceOptions(), root=place.root)
-    opened = open_sources(specs, context)
+    context = Context(strategy=chosen, profile=subject, options=options, root=place.root)
+    source = open_sources(options.source, context)
+    run = _opened(options, place, context, source)
+    todo, left = _to_do(targets, source, options.overwrite)
+    if options.limit is not None:
+        todo, left = todo[: options.limit], left + todo[options.limit :]
+    messages = [Message(text, "warning") for text in warnings]
+    messages += _remarks(profile_path, options.profile, todo, run.journal.num_recalled)
+    return _events(run, todo, left, messages, options.preview, confirm, began)
+
+
+def _opened(options: CaptionOptions, place: Place, context: Context, source: Source) -> _Run:
+    """Return the run whose input is checked: its judge, its journal of answers, its change of captions."""
+    strategy, subject = context.strategy, context.profile
     judge = Judge(
-        strategy=chosen,
+        strategy=strategy,
         profile=subject,
         count_tokens=count_clip_tokens,
-        max_tokens=max_tokens,
-        literal=opened.is_literal,
-        fill_in=not opened.is_model,
+        max_tokens=options.max_tokens,
+        literal=source.is_literal,
+        fill_in=not source.is_model,
     )
-    todo, left = _to_do(targets, opened, overwrite)
-    todo, left = todo[:limit], left + (todo[limit:] if limit is not None else [])
     how = {
-        "strategy": chosen.name,
+        "strategy": strategy.name,
         "profile": repr(subject),
-        "source": dict(opened.describe()),
-        "overwrite": overwrite,
+        "source": dict(source.describe()),
+        "overwrite": options.overwrite,
     }
-    run = _Run(
+    return _Run(
         place=place,
-        source=opened,
+        source=source,
         judge=judge,
-        journal=Journal(place.root, how, keep=opened.is_model and not dry_run),
-        recorder=begin(place.root, f"caption --strategy {chosen.name} --source {' '.join(specs)}"),
-        dry_run=dry_run,
-        workers=workers,
+        journal=Journal(place.root, how, keep=source.is_model and not options.dry_run),
+        recorder=begin(place.root, f"caption --strategy {strategy.name} --source {' '.join(options.source)}"),
+        dry_run=options.dry_run,
+        workers=options.workers,
     )
-    messages = [Message(text, "warning") for text in warnings]
-    messages += _remarks(profile_path, profile, todo, run.journal.num_recalled)
-    return _events(run, todo, left, messages, preview, confirm, began)
 
 
 def count_clip_tokens(text: str) -> int:

@@ -10,59 +10,16 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from maquette.captioning.options import SourceOptions
 from maquette.captioning.records import Answer, Target
 from maquette.captioning.strategies import Strategy
 from maquette.errors import ConfigError, Problem, did_you_mean
+from maquette.project.fields import flag_of
 from maquette.project.profile import Profile
-
-
-@dataclass(frozen=True, kw_only=True)
-class SourceOptions:
-    """What sources can be told; None where nothing was said. An option that no chosen source uses is an error."""
-
-    url: str | None = None
-    """server: its address, up to and with /v1."""
-    model: str | None = None
-    """server: the model's name there. wd, vlm: folder or hub name."""
-    api_key_variable: str | None = None
-    """server: the environment variable that holds the key. Default MAQUETTE_API_KEY."""
-    timeout_s: float | None = None
-    """server: how long one answer may take. Default 120."""
-    retries: int | None = None
-    """server: how often a failed question is asked again. Default 4."""
-    retry_wait_s: float | None = None
-    """server: the first pause before asking again; it doubles. Default 1."""
-    longest_side: int | None = None
-    """server, vlm: pictures are scaled down to this many pixels along the longer side. Default 1024."""
-    temperature: float | None = None
-    """server, vlm: 0 always says the likeliest. Default 0."""
-    max_new_tokens: int | None = None
-    """server, vlm: the longest answer. Default 200."""
-    instructions: str | None = None
-    """server, vlm: said to the model besides its task: what the pictures have in common, what to look for."""
-    device: str | None = None
-    """vlm: cuda, mps or cpu. Default: the best there is."""
-    batch_size: int | None = None
-    """vlm, wd: pictures looked at together. Default 4 and 8."""
-    threshold: float | None = None
-    """wd: the least probability of a tag. Default 0.35."""
-    character_threshold: float | None = None
-    """wd: the least probability of a named character. Default 0.85."""
-    template: str | None = None
-    """template: the caption with its fields in braces."""
-    table: Path | None = None
-    """template: a CSV file with a column `file` and further columns to use as fields."""
-    colours: int | None = None
-    """palette: how many colours are named. Default 5."""
-
-    def given(self) -> dict[str, Any]:
-        """Return the options that were set."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,12 +164,12 @@ def _check_options(kinds: Sequence[Kind], options: SourceOptions) -> None:
     names = " + ".join(kind.name for kind in kinds)
     problems = [
         Problem(
-            f"--{option.replace('_', '-').removesuffix('-s')}",
+            flag_of(option, SourceOptions.model_fields[option]),
             f"given with --source {names}, which does not use it",
             f"a source that does: {', '.join(kind.name for kind in KINDS.values() if option in kind.uses)}",
             "Leave it out, or choose that source.",
         )
-        for option in options.given()
+        for option in options.for_sources()
         if option not in used
     ]
     if problems:
