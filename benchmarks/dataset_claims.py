@@ -42,7 +42,6 @@ from maquette.lora.adapter import LoraAdapter
 from maquette.lora.files import read_lora
 from maquette.project.profile import Detail, Profile
 from maquette.project.profile_file import profile_toml
-from maquette.regularizing.run import regularize_events
 from maquette.world.captions import subject
 from maquette.world.cast import BARE_PROMPT, TOVAKI, TRIGGER, training_pictures
 from maquette.world.pack import base_path, load_judge
@@ -169,8 +168,8 @@ def write_images(folder: Path, arm: str) -> Path:
 def regularization(folder: Path, count: int) -> Path:
     """Draw pictures of the class, once."""
     if not folder.exists():
-        for _ in regularize_events(
-            str(base_path()),
+        maquette.regularize(
+            base_path(),
             out=folder,
             class_word="character",
             prompts=(CLASS_TEMPLATE,),
@@ -179,8 +178,7 @@ def regularization(folder: Path, count: int) -> Path:
             guidance=3.0,
             sampler="dpmpp_2m",
             device="cpu",
-        ):
-            pass
+        )
     return folder
 
 

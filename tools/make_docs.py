@@ -29,6 +29,7 @@ from maquette.evaluating.options import EvaluateOptions
 from maquette.planning.new_project import InitOptions
 from maquette.project.fields import Options, flag_of
 from maquette.project.settings import SECTIONS
+from maquette.regularizing.options import RegularizeOptions
 from maquette.rules.catalogue import GROUPS, all_rules
 from maquette.rules.explain import markdown_index, markdown_page
 
@@ -51,6 +52,7 @@ STAGES: dict[str, type[Options]] = {
     "init": InitOptions,
     "curate": CurateOptions,
     "caption": CaptionOptions,
+    "regularize": RegularizeOptions,
     "check": CheckOptions,
     "evaluate": EvaluateOptions,
     "deploy": DeployOptions,

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from maquette.evaluating.run import Evaluation
     from maquette.planning.new_project import InitOptions, NewProjectResult
     from maquette.planning.run import PlanResult
+    from maquette.regularizing.options import RegularizeOptions
     from maquette.regularizing.run import Regularized
     from maquette.training.job import Job
     from maquette.training.loop import TrainResult
@@ -170,12 +171,17 @@ def caption(
 
 
 def regularize(
-    base: str | Path, *, out: str | Path, on_event: Callable[[Event], None] | None = None, **options: Any
+    base: str | Path | None = None,
+    *,
+    options: RegularizeOptions | None = None,
+    on_event: Callable[[Event], None] | None = None,
+    **given: Any,
 ) -> Regularized:
-    """Draw pictures of the class from `base` into `out` (`maquette.regularizing.run.regularize_events`)."""
+    """Make pictures of the class, drawn with `base` or taken from a folder (`regularizing.options`: out=, source=)."""
+    from maquette.regularizing.options import RegularizeOptions
     from maquette.regularizing.run import regularize_events
 
-    return run_stage(regularize_events(base, out=Path(out), **options), on_event)
+    return run_stage(regularize_events(base, RegularizeOptions.made_from(options, given)), on_event)
 
 
 def plan(target: str | Path | None = None, **settings: Any) -> PlanResult:

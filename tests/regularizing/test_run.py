@@ -15,12 +15,12 @@ from PIL import Image
 from maquette.dataset.repeats import plan_items
 from maquette.errors import ConfigError, ModelError, OutputError
 from maquette.events import Event, Message, run_stage
-from maquette.project.profile import KINDS, Profile
+from maquette.project.profile import KINDS
+from maquette.regularizing.options import RegularizeOptions
 from maquette.regularizing.prompts import TEMPLATES, prompts_for, template_problems, with_article
 from maquette.regularizing.run import (
     Regularized,
     regularize_events,
-    regularize_folder_events,
     train_items,
     write_sheet,
 )
@@ -49,8 +49,11 @@ def one_thread() -> Any:
 
 def drawn(out: Path, **options: Any) -> tuple[Regularized, list[Event]]:
     events: list[Event] = []
-    asked = {"class_word": "character", "prompts": [PROMPT], **QUICK, **options}
-    return run_stage(regularize_events(base_path(), out=out, **asked), events.append), events
+    return run_stage(regularize_events(base_path(), asked(out, **options)), events.append), events
+
+
+def asked(out: Path, **options: Any) -> RegularizeOptions:
+    return RegularizeOptions(out=out, **{"class_word": "character", "prompts": [PROMPT], **QUICK, **options})
 
 
 # --- prompts ---------------------------------------------------------------------------------------------
@@ -157,9 +160,7 @@ def test_what_lies_there_is_not_drawn_again(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_set_goes_on(tmp_path: Path) -> None:
-    events = regularize_events(
-        base_path(), out=tmp_path / "reg", class_word="character", prompts=[PROMPT], count=6, **QUICK
-    )
+    events = regularize_events(base_path(), asked(tmp_path / "reg", count=6))
     for _ in events:
         if (tmp_path / "reg" / "regularization.json").is_file():
             break
@@ -183,7 +184,8 @@ def test_foreign_pictures_are_never_overwritten(tmp_path: Path) -> None:
 
 
 def test_a_trigger_among_the_prompts_is_refused(tmp_path: Path) -> None:
-    profile = Profile(kind="character", trigger="zkw_fox", class_word="character")
+    profile = tmp_path / "profile.toml"
+    profile.write_text('kind = "character"\ntrigger = "zkw_fox"\nclass_word = "character"\n')
     with pytest.raises(ConfigError, match="zkw_fox"):
         drawn(tmp_path / "reg", count=2, profile=profile, prompts=["zkw_fox {class}"])
 
@@ -211,7 +213,10 @@ def test_a_folder_is_copied_and_left_as_it_is(tmp_path: Path) -> None:
     (source / "broken.png").write_bytes(b"no picture")
     before = {path: path.read_bytes() for path in source.iterdir()}
     result = run_stage(
-        regularize_folder_events(source, out=tmp_path / "reg", class_word="anime character", size_px=64)
+        regularize_events(
+            None,
+            RegularizeOptions(source=source, out=tmp_path / "reg", class_word="anime character", size_px=64),
+        )
     )
     assert result.pictures == 2
     assert {Path(path).name for path in result.left_out} == {"broken.png", "p1.png"}
@@ -223,8 +228,18 @@ def test_a_folder_is_copied_and_left_as_it_is(tmp_path: Path) -> None:
 
 def test_too_few_pictures_are_said(tmp_path: Path) -> None:
     source = make_pictures(tmp_path / "mine", [(96, 96)] * 2)
-    events = list(regularize_folder_events(source, out=tmp_path / "reg", class_word="dog", count=5))
+    wanted = RegularizeOptions(source=source, out=tmp_path / "reg", class_word="dog", count=5)
+    events = list(regularize_events(None, wanted))
     assert any(isinstance(event, Message) and "2 pictures, 5 were wanted" in event.text for event in events)
+
+
+def test_what_drawing_alone_heeds_is_refused_beside_a_folder(tmp_path: Path) -> None:
+    wanted = RegularizeOptions(
+        source=tmp_path, out=tmp_path / "reg", class_word="dog", steps=3, prompts="a {class}"
+    )
+    with pytest.raises(ConfigError) as caught:
+        run_stage(regularize_events(None, wanted))
+    assert [problem.where for problem in caught.value.problems] == ["--prompt", "--steps"]
 
 
 def test_a_sheet_shows_pictures_of_any_shape(tmp_path: Path) -> None:

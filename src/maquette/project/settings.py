@@ -19,6 +19,11 @@ from maquette.project.values import parse_resolution
 SCHEMA_VERSION = 1
 
 Precision = Literal["auto", "no", "bf16", "fp16"]
+Device = Annotated[
+    str,
+    Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", json_schema_extra={"form": "the name of a device"}),
+]
+SamplerName = Literal["euler_ancestral", "euler", "ddim", "dpmpp_2m"]
 SchedulerName = Literal[
     "constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial"
 ]
@@ -180,12 +185,7 @@ class TrainingSettings(Section):
     seed: int = Field(
         42, ge=0, lt=2**32, description="Seed of everything random: same seed, same machine, same weights."
     )
-    device: str = Field(
-        "auto",
-        pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
-        json_schema_extra={"form": "the name of a device"},
-        description="auto, cpu, cuda, cuda:1 or mps.",
-    )
+    device: Device = Field("auto", description="auto, cpu, cuda, cuda:1 or mps.")
     precision: Precision = Field(
         "auto",
         description="Arithmetic of the frozen base: no (float32), bf16, fp16. auto: bf16 where CUDA has it, else no.",
@@ -246,9 +246,7 @@ class SampleSettings(Section):
     )
     sample_steps: int = Field(25, ge=1, le=1000, description="Denoising steps of a sample.")
     guidance: float = Field(7.0, ge=0, description="Classifier-free guidance scale of samples.")
-    sampler: Literal["euler_ancestral", "euler", "ddim", "dpmpp_2m"] = Field(
-        "euler_ancestral", description="Sampler of samples."
-    )
+    sampler: SamplerName = Field("euler_ancestral", description="Sampler of samples.")
 
 
 class CheckSettings(Section):

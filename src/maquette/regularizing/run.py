@@ -20,12 +20,15 @@ from typing import TYPE_CHECKING, Any
 from maquette.errors import ConfigError, DatasetError, ModelError, OutputError, Problem
 from maquette.events import Artifact, Finished, Message, Progress, Stage, Started, as_part
 from maquette.files import replacing, require_writable_folder, sha256_file, write_atomic, write_json
+from maquette.project.fields import flag_of
 from maquette.project.profile import Profile
+from maquette.regularizing.options import DrawingOptions, RegularizeOptions
 from maquette.regularizing.prompts import TEMPLATES, prompts_for
 
 if TYPE_CHECKING:
     from PIL import Image
 
+    from maquette.families.protocol import FamilySpec
 
 MANIFEST_NAME = "regularization.json"
 MANIFEST_VERSION = 1
@@ -69,61 +72,78 @@ class Regularized:
         return {**asdict(self), **{name: str(getattr(self, name)) for name in paths}}
 
 
-def regularize_events(
-    base: str | Path,
-    *,
-    out: Path,
-    class_word: str = "",
-    count: int | None = None,
-    dataset: Path | None = None,
-    prompts: Sequence[str] = (),
-    profile: Profile | None = None,
-    seed: int = 1,
-    size_px: int | None = None,
-    steps: int = 25,
-    guidance: float | None = None,
-    sampler: str | None = None,
-    negative: str = "",
-    clip_skip: int | None = None,
-    batch: int | None = None,
-    device: str = "auto",
-    precision: str = "auto",
-) -> Stage[Regularized]:
-    """Draw pictures of the class from `base` into `out`.
+def regularize_events(base: str | Path | None, options: RegularizeOptions) -> Stage[Regularized]:
+    """Make a folder of class pictures: drawn with `base`, or copied from the folder that the options name.
 
-    `count` of None is the number of training items of `dataset` (a project, kohya folder or TOML), else 100. `prompts`
-    are templates (see regularize_prompts) in place of those for the profile's kind. None elsewhere means the family's own
-    value. Raises MaquetteError before anything is drawn: an unusable base, a trigger among the prompts, a folder that holds
+    Raises MaquetteError before anything is drawn: an unusable base, a trigger among the prompts, a folder that holds
     another set.
     """
+    if options.source is not None:
+        _refuse_idle(options)
+        return (yield from _copied(options.source, options))
+    if base is None:
+        remedy = "Name the model that you train on, or a folder with --from DIR."
+        raise ConfigError(Problem("BASE", "not given", "a base model", remedy))
+    return (yield from _drawn(base, options))
+
+
+def _refuse_idle(options: RegularizeOptions) -> None:
+    """Refuse options that pictures of a folder do not heed."""
+    idle = [name for name in options.given() if name in DrawingOptions.model_fields]
+    if idle:
+        raise ConfigError(
+            Problem(
+                flag_of(name, DrawingOptions.model_fields[name]),
+                "given together with --from",
+                "pictures that are drawn",
+                "Leave it out.",
+            )
+            for name in idle
+        )
+
+
+def _subject(options: RegularizeOptions) -> tuple[Profile | None, str, int | None]:
+    """Return the profile, the class word, and how many training items the pictures balance where a dataset is named."""
+    from maquette.project.profile_file import read_profile
+
+    profile = read_profile(options.profile) if options.profile is not None else None
+    word = _class_word(options.class_word, profile)
+    return profile, word, train_items(options.dataset) if options.dataset is not None else None
+
+
+def _drawn(base: str | Path, options: RegularizeOptions) -> Stage[Regularized]:
     from maquette import families
 
     began = time.perf_counter()
-    word = _class_word(class_word, profile)
-    needed = train_items(dataset) if dataset is not None else None
-    wanted = _count(count, needed)
+    profile, word, needed = _subject(options)
+    wanted = options.count or needed or DEFAULT_COUNT
     info = families.inspect(base)
-    spec = families.FAMILIES[info.family].spec
-    sampling = Sampling(
-        size_px=size_px or info.resolution,
-        steps=steps,
-        guidance=spec.default_guidance if guidance is None else guidance,
-        sampler=sampler or spec.default_sampler,
-        negative=negative,
-        clip_skip=clip_skip or spec.default_clip_skip,
-    )
-    texts = prompts_for(prompts or TEMPLATES[profile.kind if profile else "character"], word, wanted, seed)
+    sampling = _sampling(options, info.resolution, families.FAMILIES[info.family].spec)
+    templates = options.prompts or TEMPLATES[profile.kind if profile else "character"]
+    texts = prompts_for(templates, word, wanted, options.seed)
     _refuse_triggers(texts, word, profile)
-    store = _Store(Path(out), word)
+    store = _Store(options.out, word)
     store.claim({"base": _base_of(info.path), "sampling": asdict(sampling), "class_word": word})
-    plan = [(store.name(index), text, seed + index - 1) for index, text in enumerate(texts, start=1)]
+    plan = [(store.name(index), text, options.seed + index - 1) for index, text in enumerate(texts, start=1)]
     missing = [entry for entry in plan if not store.holds(*entry)]
     yield Message(_told(wanted, needed, len(plan) - len(missing), texts))
     if missing:
-        yield from _draw(base, sampling, missing, store, batch, device, precision)
+        yield from _draw(base, sampling, missing, store, options)
     sheet = write_sheet([store.pictures / name for name, _, _ in plan], store.sheet)
     yield Artifact("contact sheet", sheet)
     return store.result(wanted, len(missing), time.perf_counter() - began, needed)
+
+
+def _sampling(options: RegularizeOptions, native_px: int, spec: FamilySpec) -> Sampling:
+    """Return how every picture is drawn; what was not said is the family's."""
+    return Sampling(
+        size_px=options.size_px or native_px,
+        steps=options.steps,
+        guidance=spec.default_guidance if options.guidance is None else options.guidance,
+        sampler=options.sampler or spec.default_sampler,
+        negative=options.negative,
+        clip_skip=options.clip_skip or spec.default_clip_skip,
+    )
 
 
 def train_items(dataset: Path) -> int:
@@ -172,13 +192,6 @@ def _class_word(given: str, profile: Profile | None) -> str:
     return word
 
 
-def _count(given: int | None, needed: int | None) -> int:
-    count = given if given is not None else needed or DEFAULT_COUNT
-    if count < 1:
-        raise ConfigError(Problem("--count", str(count), "1 or more", "50 to 200 are usual."))
-    return count
-
-
 def _refuse_triggers(texts: Sequence[str], word: str, profile: Profile | None) -> None:
     """A trigger among the prompts would teach it to mean the class: the opposite of what these pictures are for."""
     for trigger in profile.triggers if profile else ():
@@ -220,9 +233,7 @@ def _draw(
     sampling: Sampling,
     missing: Sequence[tuple[str, str, int]],
     store: _Store,
-    batch: int | None,
-    device: str,
-    precision: str,
+    options: DrawingOptions,
 ) -> Stage[None]:
     """Draw what is missing, a batch at a time; each batch is on disk before the next begins."""
     from maquette import families
@@ -230,11 +241,11 @@ def _draw(
     from maquette.drawing.draw import DrawRequest, drawing
     from maquette.drawing.packing import batch_for
 
-    place = resolve_device(device)
+    place = resolve_device(options.device)
     yield Started("load")
-    model = families.load(base, dtype=DTYPES[resolve_precision(precision, place)], device=place)
+    model = families.load(base, dtype=DTYPES[resolve_precision(options.precision, place)], device=place)
     yield Finished("load")
-    size = batch or batch_for(sampling.size_px, sampling.size_px)
+    size = options.batch or batch_for(sampling.size_px, sampling.size_px)
     yield Started("draw", len(missing), "picture")
     for start in range(0, len(missing), size):
         part = missing[start : start + size]
@@ -389,39 +400,18 @@ def _version() -> str:
 # --- a folder that is there already ----------------------------------------------------------------------
 
 
-def regularize_folder_events(
-    source: Path,
-    *,
-    out: Path,
-    class_word: str = "",
-    count: int | None = None,
-    dataset: Path | None = None,
-    profile: Profile | None = None,
-    size_px: int | None = None,
-) -> Stage[Regularized]:
+def _copied(source: Path, options: RegularizeOptions) -> Stage[Regularized]:
     """Copy a folder of class pictures into the form that trainers take.
 
     Pictures that cannot be read, or whose shorter side is below `size_px`, are left out and listed. Captions are copied
     where they lie beside the pictures, else the class word is written. Nothing in `source` changes.
     """
-    from maquette.dataset.config import PICTURE_EXTENSIONS
-
     began = time.perf_counter()
-    word = _class_word(class_word, profile)
-    needed = train_items(dataset) if dataset is not None else None
-    own = Path(out).absolute()
-    found = sorted(
-        path
-        for path in Path(source).absolute().rglob("*")
-        if path.suffix.lower() in PICTURE_EXTENSIONS and path.is_file() and not path.is_relative_to(own)
-    )
-    if not found:
-        raise ConfigError(
-            Problem(str(source), "holds no pictures", "a folder of class pictures", "Check the path.")
-        )
-    store = _Store(Path(out), word)
-    store.claim({"source": str(Path(source).absolute()), "class_word": word})
-    wanted = _count(count, needed) if count is not None or needed is not None else len(found)
+    _, word, needed = _subject(options)
+    found = _pictures_in(source, options.out)
+    store = _Store(options.out, word)
+    store.claim({"source": str(source.absolute()), "class_word": word})
+    wanted = options.count or needed or len(found)
     yield Started("copy", min(wanted, len(found)), "picture")
     left_out: dict[str, str] = {}
     taken: list[Path] = []
@@ -429,7 +419,7 @@ def regularize_folder_events(
     for path in found:
         if len(taken) == wanted:
             break
-        reason = _unfit(path, size_px)
+        reason = _unfit(path, options.size_px)
         if reason:
             left_out[str(path)] = reason
             continue
@@ -451,6 +441,23 @@ def regularize_folder_events(
         )
     yield Artifact("contact sheet", write_sheet(_stored(store, len(taken)), store.sheet))
     return store.result(len(taken), copied, time.perf_counter() - began, needed, left_out)
+
+
+def _pictures_in(source: Path, out: Path) -> list[Path]:
+    """Return the pictures below `source`, those of `out` left out. Raises ConfigError when there are none."""
+    from maquette.dataset.config import PICTURE_EXTENSIONS
+
+    own = out.absolute()
+    found = sorted(
+        path
+        for path in source.absolute().rglob("*")
+        if path.suffix.lower() in PICTURE_EXTENSIONS and path.is_file() and not path.is_relative_to(own)
+    )
+    if not found:
+        raise ConfigError(
+            Problem(str(source), "holds no pictures", "a folder of class pictures", "Check the path.")
+        )
+    return found
 
 
 def _unfit(path: Path, size_px: int | None) -> str:
