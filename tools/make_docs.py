@@ -27,6 +27,7 @@ from maquette.curating.options import CurateOptions
 from maquette.deploying.options import DeployOptions
 from maquette.evaluating.options import EvaluateOptions
 from maquette.planning.new_project import InitOptions
+from maquette.planning.options import PlanOptions
 from maquette.project.fields import Options, flag_of
 from maquette.project.settings import SECTIONS
 from maquette.regularizing.options import RegularizeOptions
@@ -54,6 +55,7 @@ STAGES: dict[str, type[Options]] = {
     "caption": CaptionOptions,
     "regularize": RegularizeOptions,
     "check": CheckOptions,
+    "plan": PlanOptions,
     "evaluate": EvaluateOptions,
     "deploy": DeployOptions,
 }

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from maquette.evaluating.options import EvaluateOptions
     from maquette.evaluating.run import Evaluation
     from maquette.planning.new_project import InitOptions, NewProjectResult
+    from maquette.planning.options import PlanOptions
     from maquette.planning.run import PlanResult
     from maquette.regularizing.options import RegularizeOptions
     from maquette.regularizing.run import Regularized
@@ -184,11 +185,25 @@ def regularize(
     return run_stage(regularize_events(base, RegularizeOptions.made_from(options, given)), on_event)
 
 
-def plan(target: str | Path | None = None, **settings: Any) -> PlanResult:
-    """Return what the run of `target` (see `train`) with `settings` over it will take; nothing is loaded or written."""
-    from maquette.planning.run import plan as plan_of
+def plan(
+    target: str | Path | None = None,
+    *,
+    options: PlanOptions | None = None,
+    on_event: Callable[[Event], None] | None = None,
+    **given: Any,
+) -> PlanResult:
+    """Return what the run of `target` (see `train`) will take, with settings and `planning.options` by name over it.
 
-    return plan_of(resolve_settings(target, settings))
+    Nothing is loaded or written; without a base the ordinary one of the resolution's family is taken.
+    """
+    from maquette.planning.options import PlanOptions
+    from maquette.planning.requests import asked_of_plan
+    from maquette.planning.run import plan_events
+
+    own = {name: given.pop(name) for name in PlanOptions.model_fields if name in given}
+    path = Path(target) if target is not None else None
+    wanted = asked_of_plan(path, given, PlanOptions.made_from(options, own))
+    return run_stage(plan_events(*wanted), on_event)
 
 
 def init(project: str | Path, *, options: InitOptions | None = None, **given: Any) -> NewProjectResult:

@@ -14,8 +14,9 @@ from maquette.footprint.memory import MemoryRequest
 from maquette.footprint.speed import Speed, costly_layers
 from maquette.footprint.timing import computed_step
 from maquette.footprint.workload import decoding, encoding
+from maquette.planning.options import PlanOptions
 from maquette.planning.requests import settings_for
-from maquette.planning.run import PlanOptions, plan
+from maquette.planning.run import plan
 
 SMALL = min(families.FAMILIES.values(), key=lambda family: family.spec.native_resolution_px).layout(None)
 SPEED = Speed(

@@ -16,8 +16,9 @@ from maquette.cli.plan import command
 from maquette.dataset.strict import sized_dataset
 from maquette.errors import ConfigError, DatasetError, MaquetteError
 from maquette.events import Message
-from maquette.planning.requests import parse_size, settings_for
-from maquette.planning.run import PlanOptions, PlanResult, plan, plan_events
+from maquette.planning.options import PlanOptions
+from maquette.planning.requests import settings_for
+from maquette.planning.run import PlanResult, plan, plan_events
 from maquette.project.machine import Disk, Machine
 from maquette.rules.verdict import judge
 from maquette.training.prepare import prepare
@@ -306,10 +307,10 @@ def test_nothing_to_plan_for_is_a_clear_error() -> None:
     ("text", "size"), [("16GB", 16 << 30), ("12 GiB", 12 << 30), ("512m", 512 << 20), ("1.5g", 3 << 29)]
 )
 def test_sizes_are_read(text: str, size: int) -> None:
-    assert parse_size(text) == size
+    assert PlanOptions(memory_bytes=text).memory_bytes == size
 
 
 @pytest.mark.parametrize("text", ["much", "", "-3GB", "0GB"])
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="16GB"):
-        parse_size(text)
+        PlanOptions(memory_bytes=text)

@@ -40,7 +40,7 @@ def command(directory: Path, **given: Any) -> dict[str, Any]:
     if task is UNDO:
         return _undo(directory)
     if task is DECIDE:
-        return _decide(directory, given_of(DecideOptions, given))
+        return _decide(directory, DecideOptions(**given_of(DecideOptions, given)).given())
     from maquette.curating.run import curate_events
 
     return report(follow(curate_events(directory, CurateOptions(**given_of(CurateOptions, given)))))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +49,9 @@ def options_of(
     ]
 
 
-def given_of(record: type[Section], given: dict[str, Any]) -> dict[str, Any]:
-    """Take the options of `record` out of a command's arguments; return those that were said."""
-    taken = {name: given.pop(name) for name in record.model_fields if name in given}
-    return {name: value for name, value in taken.items() if was_said(value)}
-
-
-def was_said(value: Any) -> bool:
-    """Tell whether an option was given: a flag that is off, no value and an empty list are not."""
-    return value is not None and value is not False and value != ()
+def given_of(record: type[Section], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of a command's arguments that are options of `record`."""
+    return {name: given[name] for name in record.model_fields if name in given}
 
 
 def _home(record: type[Section], name: str) -> type[Section]:

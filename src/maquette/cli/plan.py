@@ -7,33 +7,24 @@ from typing import Any
 
 import click
 
-from maquette.cli.options import settings_options
+from maquette.cli.options import given_of, options_of, settings_options
 from maquette.cli.output import follow, result_command
+from maquette.cli.tasks import Task, chosen_task, names_of
+from maquette.planning.options import PlanOptions
+from maquette.project.settings import SECTION_OF
 
-TASKS = {"--preset": "preset", "--migrate-to": "migrate_to", "--sibling": "sibling"}
-PLAN_OPTIONS = (
-    "batch", "target_steps", "kind", "memory", "device_like", "trainer", "list_presets", "preset", "write_to", "migrate_to",
-    "sibling",
-)  # fmt: skip
+SETTINGS = (*SECTION_OF, "batch")
+PLAN = Task(heeds=(*names_of(PlanOptions), *SETTINGS, "write_to"))
+PRESETS = Task(asked_by=("list_presets",), heeds=("kind", "base"))
+MIGRATE = Task(asked_by=("migrate_to",), heeds=(*SETTINGS, "write_to"))
+SIBLING = Task(asked_by=("sibling",), heeds=SETTINGS)
 
 
 @result_command(
     click.argument("target", metavar="PATH", required=False, type=click.Path(path_type=Path)),
     click.option("--batch", "batch", metavar="N", help="Short for --batch-size."),
-    click.option("--target-steps", type=click.IntRange(min=1), metavar="N", help="Propose epochs and repeats for about N steps."),
-    click.option(
-        "--kind", type=click.Choice(["character", "person", "object", "style"]),
-        help="What is learned. Default: as profile.toml says.",
-    ),
-    click.option("--memory", metavar="SIZE", help="Fit into this much memory (16GB), whatever the device has."),
-    click.option(
-        "--device-like", metavar="CARD", help="Take the published speed and memory of this card, such as 'RTX 3090 Ti'."
-    ),
-    click.option(
-        "--trainer", type=click.Choice(["maquette", "sd-scripts"]), default="maquette", help="Whose options the advice may use."
-    ),
+    *options_of(PlanOptions),
     click.option("--presets", "list_presets", is_flag=True, help="List proven settings."),
-    click.option("--preset", metavar="NAME", help="Plan with these proven settings; flags win over them."),
     click.option(
         "--write", "write_to", type=click.Path(path_type=Path), metavar="PATH",
         help="With --preset: write its settings to this file. With --migrate-to: write a project into this folder.",
@@ -61,56 +52,52 @@ def command(target: Path | None, **given: Any) -> dict[str, Any]:
       maquette plan my-project --memory 16GB --device cuda
       maquette plan my-project --migrate-to sd_xl_base_1.0.safetensors
     """
-    asked = {name: given.pop(name) for name in PLAN_OPTIONS}
-    settings = {**given, "batch_size": _one_of(given["batch_size"], asked.pop("batch"))}
-    if asked["list_presets"]:
-        return _list_presets(settings, asked)
-    _require_one_task(asked)
-    if asked["sibling"] is not None:
-        return _sibling(target, settings, asked["sibling"])
-    if asked["migrate_to"] is not None:
-        return _migrate(target, settings, asked["migrate_to"], asked["write_to"])
-    return _plan(target, settings, asked)
+    task = chosen_task((PLAN, PRESETS, MIGRATE, SIBLING), given)
+    options = PlanOptions(**given_of(PlanOptions, given))
+    settings = {name: given[name] for name in SECTION_OF}
+    settings["batch_size"] = _one_of(given["batch_size"], given["batch"])
+    if task is PRESETS:
+        return _list_presets(options.kind, settings["base"])
+    if task is SIBLING:
+        return _sibling(target, settings, given["sibling"])
+    if task is MIGRATE:
+        return _migrate(target, settings, given["migrate_to"], given["write_to"])
+    return (
+        _write_preset(options, given["write_to"]) if given["write_to"] else _plan(target, settings, options)
+    )
 
 
-def _plan(target: Path | None, settings: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
-    from maquette.planning.presets import preset_named
-    from maquette.planning.requests import kind_of, parse_size, settings_for
-    from maquette.planning.run import PlanOptions, plan_events
+def _plan(target: Path | None, settings: dict[str, Any], options: PlanOptions) -> dict[str, Any]:
+    from maquette.planning.requests import asked_of_plan
+    from maquette.planning.run import plan_events
     from maquette.planning.show import plan_lines
 
-    preset = preset_named(asked["preset"]) if asked["preset"] else None
-    if preset is not None and asked["write_to"] is not None:
-        return _write_preset(preset, asked["write_to"])
-    options = PlanOptions(
-        kind=kind_of(target, asked["kind"]),
-        target_steps=asked["target_steps"],
-        memory_bytes=parse_size(asked["memory"]) if asked["memory"] else None,
-        device_like=asked["device_like"],
-        trainer=asked["trainer"],
-    )
-    result = follow(plan_events(settings_for(target, settings, preset), options))
+    result = follow(plan_events(*asked_of_plan(target, settings, options)))
     return {**result.to_json(), "lines": plan_lines(result)}
 
 
-def _list_presets(settings: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
+def _list_presets(kind: str | None, base: str | None) -> dict[str, Any]:
     from maquette.planning.presets import presets
     from maquette.planning.show import preset_lines
 
-    found = [preset for preset in presets() if asked["kind"] is None or asked["kind"] in preset.kinds]
-    if settings["base"]:
+    found = [preset for preset in presets() if kind is None or kind in preset.kinds]
+    if base:
         from maquette import families
 
-        native_px = families.inspect(settings["base"]).resolution
+        native_px = families.inspect(base).resolution
         found = [preset for preset in found if preset.native_px == native_px]
     return {"presets": [preset.to_json() for preset in found], "lines": preset_lines(found)}
 
 
-def _write_preset(preset: Any, path: Path) -> dict[str, Any]:
+def _write_preset(options: PlanOptions, path: Path) -> dict[str, Any]:
     from maquette.files import write_atomic
+    from maquette.planning.presets import preset_named
     from maquette.planning.requests import require_free
     from maquette.planning.settings_text import settings_toml
 
+    if options.preset is None:
+        raise _refused("--write", "given alone", "--preset or --migrate-to, whose settings it writes")
+    preset = preset_named(options.preset)
     require_free(path)
     text = settings_toml(preset.settings, f"{preset.title}\nFrom {preset.source}", preset.elsewhere)
     write_atomic(path, text)
@@ -183,14 +170,6 @@ def _one_of(long: str | None, short: str | None) -> str | None:
     if long is not None and short is not None and long != short:
         raise _refused("--batch and --batch-size", f"--batch {short}, --batch-size {long}", "one number")
     return short if long is None else long
-
-
-def _require_one_task(asked: dict[str, Any]) -> None:
-    tasks = [flag for flag, name in TASKS.items() if asked[name] is not None]
-    if len(tasks) > 1:
-        raise _refused(" and ".join(tasks), "given together", "one of them: they are separate tasks")
-    if asked["write_to"] is not None and not (asked["preset"] or asked["migrate_to"]):
-        raise _refused("--write", "given alone", "--preset or --migrate-to, whose settings it writes")
 
 
 def _refused(where: str, given: str, required: str) -> Exception:

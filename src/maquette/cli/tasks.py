@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import click
+from click.core import ParameterSource
 
-from maquette.cli.options import was_said
 from maquette.errors import ConfigError, Problem
 from maquette.project.fields import Section
 
@@ -28,12 +27,13 @@ def names_of(*records: type[Section]) -> tuple[str, ...]:
     return tuple(name for record in records for name in record.model_fields)
 
 
-def chosen_task(tasks: Sequence[Task], given: Mapping[str, Any]) -> Task:
+def chosen_task(tasks: Sequence[Task], given: Iterable[str]) -> Task:
     """Return the task that `given` asks for; an option that another of those asked for heeds does not ask for its own.
 
     Raises ConfigError where two are asked for, none is, or an option would do nothing in the one that is.
     """
-    said = [name for name, value in given.items() if was_said(value)]
+    source_of = click.get_current_context().get_parameter_source
+    said = [name for name in given if source_of(name) is ParameterSource.COMMANDLINE]
     asked = [task for task in tasks if _asks(task, said)]
     asked = [task for task in asked if not any(_serves(task, other, said) for other in asked)]
     task = asked[0] if asked else next((task for task in tasks if not task.asked_by), None)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from maquette.footprint.memory import MemoryRequest, estimate_memory
-
-TrainerName = Literal["maquette", "sd-scripts"]
+from maquette.project.request import Trainer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +102,7 @@ STEPS: tuple[_Step, ...] = (
 
 
 def changes_to_fit(
-    request: MemoryRequest, budget_bytes: int, trainer: TrainerName = "maquette"
+    request: MemoryRequest, budget_bytes: int, trainer: Trainer = "maquette"
 ) -> tuple[Change, ...]:
     """Return the changes that bring the memory needed within `budget_bytes`, cheapest first; all that help if none suffices.
 

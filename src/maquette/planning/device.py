@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from maquette.footprint.known_times import published_memory
 from maquette.footprint.memory import DeviceKind
+from maquette.planning.options import PlanOptions
 from maquette.project.machine import Machine
 from maquette.project.settings import TrainingSettings
-
-if TYPE_CHECKING:
-    from maquette.planning.run import PlanOptions
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from maquette.dataset.buckets import items_by_bucket
 from maquette.dataset.records import Item
@@ -21,11 +20,9 @@ from maquette.footprint.timing import (
 )
 from maquette.footprint.workload import decoding, encoding
 from maquette.planning.device import PlannedDevice
+from maquette.planning.options import PlanOptions
 from maquette.project.settings import Settings
 from maquette.training.checkpoints import PlannedCheckpoint, is_due
-
-if TYPE_CHECKING:
-    from maquette.planning.run import PlanOptions
 
 
 @dataclass(frozen=True, kw_only=True)

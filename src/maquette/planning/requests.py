@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from maquette.errors import ConfigError, MaquetteError, OutputError, Problem
-from maquette.planning.presets import Preset
+from maquette.planning.options import PlanOptions
+from maquette.planning.presets import Preset, preset_named
 from maquette.project.config_file import CONFIG_NAME, load_settings
 from maquette.project.profile import PROFILE_NAME, Kind
 from maquette.project.settings import Settings
 
-SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(k|m|g|t)?i?b?", re.IGNORECASE)
-UNITS = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 RIVALS = {"steps": "epochs", "epochs": "steps"}
+
+
+def asked_of_plan(
+    target: Path | None, flags: Mapping[str, Any], options: PlanOptions
+) -> tuple[Settings, PlanOptions]:
+    """Return the settings to plan for, the options' preset in them, and the options with the kind that the profile says."""
+    preset = preset_named(options.preset) if options.preset is not None else None
+    wanted = settings_for(target, flags, preset)
+    return wanted, PlanOptions.made_from(options, {"kind": kind_of(target, options.kind)})
 
 
 def settings_for(target: Path | None, flags: Mapping[str, Any], preset: Preset | None = None) -> Settings:
@@ -82,14 +89,6 @@ def kind_of(target: Path | None, asked: Kind | None) -> Kind | None:
         return read_profile(folder).kind
     except MaquetteError:
         return None  # what is wrong with it is for `maquette check` to say
-
-
-def parse_size(text: str) -> int:
-    """Return bytes of `16GB`, `16 GiB`, `12g` or a plain number; units are powers of 1024, as cards are sold."""
-    found = SIZE.fullmatch(text.strip())
-    if found is None or float(found[1]) == 0:
-        raise ConfigError(Problem("--memory", text, "a size such as 16GB", "Write a number and GB."))
-    return int(float(found[1]) * UNITS.get((found[2] or "").lower(), 1))
 
 
 def require_free(path: Path) -> None:

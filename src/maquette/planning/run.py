@@ -25,13 +25,13 @@ from maquette.footprint.disk import DiskPlan, DiskRequest, estimate_disk, latent
 from maquette.footprint.memory import MemoryPlan, MemoryRequest, estimate_memory
 from maquette.footprint.timing import TimePlan
 from maquette.lora.size import lora_file_bytes
-from maquette.planning.advice import Change, TrainerName, changes_to_fit, fits_after
+from maquette.planning.advice import Change, changes_to_fit, fits_after
 from maquette.planning.device import PlannedDevice, planned_device
 from maquette.planning.duration import TimeRequest, estimate_time, sample_steps
+from maquette.planning.options import PlanOptions
 from maquette.planning.presets import Preset, fitting_presets
 from maquette.planning.proposals import Proposal, length_advice, propose, target_steps
 from maquette.project.machine import Machine
-from maquette.project.profile import Kind
 from maquette.project.settings import Settings
 from maquette.rules.verdict import judge, remarks
 from maquette.training.checkpoints import PlannedCheckpoint, plan_checkpoints
@@ -40,22 +40,6 @@ from maquette.training.prepare import bucketed_items, dataset_input, run_name, s
 
 STAGE = "plan"
 NO_BASE = "no base given"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlanOptions:
-    """What is asked of a plan beside the run's settings."""
-
-    kind: Kind | None = None
-    """character, person, object or style, where it is known."""
-    target_steps: int | None = None
-    memory_bytes: int | None = None
-    """Memory to fit in, in place of the device's own."""
-    device_like: str | None = None
-    """A card with a published speed, in place of this machine."""
-    trainer: TrainerName = "maquette"
-    measure: bool = True
-    """Whether this machine's speed may be measured, two seconds long."""
 
 
 @dataclass(frozen=True, kw_only=True)
