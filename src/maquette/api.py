@@ -197,12 +197,12 @@ def plan(
     Nothing is loaded or written; without a base the ordinary one of the resolution's family is taken.
     """
     from maquette.planning.options import PlanOptions
-    from maquette.planning.requests import asked_of_plan
+    from maquette.planning.requests import asked_of_plan, split_of_plan
     from maquette.planning.run import plan_events
 
-    own = {name: given.pop(name) for name in PlanOptions.model_fields if name in given}
+    settings, own = split_of_plan(given)
     path = Path(target) if target is not None else None
-    wanted = asked_of_plan(path, given, PlanOptions.made_from(options, own))
+    wanted = asked_of_plan(path, settings, PlanOptions.made_from(options, own))
     return run_stage(plan_events(*wanted), on_event)
 
 

@@ -6,14 +6,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from maquette.errors import ConfigError, MaquetteError, OutputError, Problem
+from maquette.errors import ConfigError, MaquetteError, OutputError, Problem, nearest
 from maquette.planning.options import PlanOptions
 from maquette.planning.presets import Preset, preset_named
 from maquette.project.config_file import CONFIG_NAME, load_settings
 from maquette.project.profile import PROFILE_NAME, Kind
-from maquette.project.settings import Settings
+from maquette.project.settings import SECTION_OF, Settings
 
 RIVALS = {"steps": "epochs", "epochs": "steps"}
+
+
+def split_of_plan(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return settings and options apart; an unknown name goes to where the most similar one is known."""
+    options = {
+        name: value
+        for name, value in given.items()
+        if name not in SECTION_OF
+        and (name in PlanOptions.model_fields or nearest(name, PlanOptions.model_fields))
+    }
+    return {name: value for name, value in given.items() if name not in options}, options
 
 
 def asked_of_plan(
