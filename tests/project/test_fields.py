@@ -35,7 +35,7 @@ def test_a_required_field_is_asked_for_by_its_flag() -> None:
     class Fence(Options):
         posts: int = Field(description="How many.")
 
-    with pytest.raises(ConfigError, match="--posts: not given — a whole number"):
+    with pytest.raises(ConfigError, match="--posts: not given — required: a whole number"):
         Fence()
 
 

@@ -11,7 +11,6 @@ import click
 from pydantic.fields import FieldInfo
 
 from maquette.project.fields import Options, Section, choices_of, flag_of, is_repeated, own_flag, plain_type
-from maquette.project.settings import SECTIONS
 
 METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
 BOUNDS = {"ge": "≥ {}", "gt": "> {}", "le": "≤ {}", "lt": "< {}", "multiple_of": "a multiple of {}"}
@@ -27,6 +26,8 @@ class GroupedOption(click.Option):
 
 def settings_options() -> list[Callable[..., Any]]:
     """Return a click option for every setting, in the order of the records; none has a default of its own."""
+    from maquette.project.settings import SECTIONS
+
     return [
         each
         for section, record in SECTIONS.items()

@@ -9,8 +9,8 @@ from pydantic import BeforeValidator, Field
 
 from maquette.project.fields import Flag, Options
 from maquette.project.profile import Kind
-from maquette.project.reading import Unfit
 from maquette.project.request import Trainer
+from maquette.project.validation import Unfit
 
 SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(k|m|g|t)?i?b?", re.IGNORECASE)
 UNITS = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}

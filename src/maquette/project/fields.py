@@ -36,7 +36,8 @@ class Flag:
 class Section(BaseModel):
     """A table of settings: frozen, every key known."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    # What --help needs is known without the validators, which are built when first used.
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), defer_build=True)
 
     @field_validator("*", mode="before")
     @classmethod
