@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from maquette.footprint.estimate import MemoryEstimate
+from maquette.footprint.memory import MemoryPlan
 from maquette.project.machine import Disk, Gpu
 from tests.rules.rule_cases import (
     CHARACTER_RUN,
@@ -22,6 +22,19 @@ from tests.rules.rule_cases import (
     found,
     schedule,
 )
+
+
+def needing(num_bytes: int, note: str = "", share_off: float = 0.0) -> MemoryPlan:
+    """Return the memory of a run that peaks there."""
+    return MemoryPlan(
+        peak_bytes=num_bytes,
+        stage="train",
+        stages={},
+        parts={},
+        device="cuda",
+        share_off=share_off,
+        note=note,
+    )
 
 
 def test_the_character_run_that_worked_raises_nothing_about_its_machine(tmp_path: Path) -> None:
@@ -123,8 +136,8 @@ def test_comfyui_on_a_16_gb_card_is_in_the_way_only_of_what_no_longer_fits(tmp_p
     request = command(tmp_path, PIXEL_ART_RUN)
     (finding,) = found(request, machine, only="ENV010")
     assert "python3 (7.6 GiB)" in finding.message
-    assert found(request, machine, MemoryEstimate(14 * GIB), only="ENV010")
-    assert not found(request, machine, MemoryEstimate(6 * GIB), only="ENV010")
+    assert found(request, machine, needing(14 * GIB), only="ENV010")
+    assert not found(request, machine, needing(6 * GIB), only="ENV010")
 
 
 @pytest.mark.parametrize(
@@ -142,7 +155,7 @@ def test_windows_spills_where_others_stop(
 ) -> None:
     card = Gpu(kind="cuda", name="RTX 5080", total_bytes=16 * GIB)
     machine = replace(RENTED, system=system, gpus=(card,))  # type: ignore[arg-type]
-    estimate = MemoryEstimate(int(need_gib * GIB), "Worked out from shapes.")
+    estimate = needing(int(need_gib * GIB), "Worked out from shapes.")
     assert set(codes(command(tmp_path, PIXEL_ART_RUN), machine, estimate, only="ENV011 ENV012")) == said
 
 
@@ -160,9 +173,7 @@ def test_memory_is_an_error_only_where_the_estimate_s_own_error_leaves_no_doubt(
     machine = replace(RENTED, gpus=(card,))
     request = command(tmp_path, PIXEL_ART_RUN)
     said = {
-        need: [
-            f.severity for f in found(request, machine, MemoryEstimate(need * GIB, "", 0.2), only="ENV012")
-        ]
+        need: [f.severity for f in found(request, machine, needing(need * GIB, "", 0.2), only="ENV012")]
         for need in (15, 17, 21)
     }
     assert said == {15: [], 17: ["warning"], 21: ["error"]}

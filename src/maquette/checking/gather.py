@@ -12,7 +12,6 @@ from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 
-from maquette.checking.derived import memory_estimate
 from maquette.checking.scope import Scope
 from maquette.checking.targets import Target
 from maquette.curating.identity_facts import identity_facts
@@ -125,8 +124,10 @@ def _add_what_follows(scope: Scope, request: TrainingRequest) -> None:
         return
     scope.add(schedule_of(facts, request))
     if info is not None:
+        from maquette.footprint.run import memory_fact
+
         with _kept(scope, request.file):
-            scope.add(memory_estimate(request, info, facts, scope.facts[Machine]))
+            scope.add(memory_fact(request, info, facts, scope.facts[Machine]))
 
 
 def _add_base(scope: Scope, request: TrainingRequest) -> None:

@@ -1,4 +1,4 @@
-"""What a run writes: LoRA files, the state for resuming, cached latents, samples, logs; against the free space."""
+"""What a run writes, part by part, and where the disks do not hold it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 
 from maquette.dataset.records import Item
 from maquette.project.machine import Disk, Machine
-from maquette.project.optimizers import DEFAULT_OPTIMIZER, saved_bytes
 
 KEPT_STATES = 3
 """Two are kept, and the newest is written before the oldest goes."""
@@ -18,6 +17,35 @@ LOG_BYTES_PER_STEP = 500
 """A line of metrics.jsonl and TensorBoard's records of its values."""
 RECORD_BYTES_PER_PICTURE = 600
 """What the run's record keeps of each picture and its caption."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiskPart:
+    """One kind of file that a run writes."""
+
+    name: str
+    bytes: int
+    folder: Path
+    count: int | None = None
+    """How many files; None where that says nothing."""
+
+    @property
+    def words(self) -> str:
+        """Return `10 checkpoints`, or the name alone."""
+        return self.name if self.count is None else f"{self.count} {self.name}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FullDisk:
+    """A disk that does not hold what goes there."""
+
+    disk: Disk
+    folder: Path
+    parts: tuple[DiskPart, ...]
+
+    @property
+    def bytes(self) -> int:
+        return sum(part.bytes for part in self.parts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,46 +62,32 @@ class DiskPlan:
         return {"total_bytes": self.total_bytes, "parts": dict(self.parts), "free_bytes": self.free_bytes}
 
 
-@dataclass(frozen=True, kw_only=True)
-class DiskRequest:
-    """What decides how much a run writes."""
-
-    checkpoints: int
-    checkpoint_bytes: int
-    trainable: int
-    items: Sequence[Item]
-    cache_folder: Path | None
-    latent_channels: int
-    vae_factor: int
-    samples: int
-    sample_pixels: int
-    steps: int
-    output: Path
-    optimizer: str = DEFAULT_OPTIMIZER
-
-
-def estimate_disk(request: DiskRequest, machine: Machine) -> DiskPlan:
+def disk_plan(parts: Sequence[DiskPart], output: Path, machine: Machine) -> DiskPlan:
     """Return what the run writes, and what the disks of its folders have."""
-    cache = (
-        latent_bytes(request.items, request.latent_channels, request.vae_factor)
-        if request.cache_folder
-        else 0
-    )
-    pictures = len({item.picture.path for item in request.items})
-    parts = {
-        "checkpoints": request.checkpoints * request.checkpoint_bytes,
-        "state for resuming": round(KEPT_STATES * request.trainable * saved_bytes(request.optimizer)),
-        "cached latents": cache,
-        "samples": round(request.samples * request.sample_pixels * SAMPLE_BYTES_PER_PIXEL),
-        "logs and records": request.steps * LOG_BYTES_PER_STEP + pictures * RECORD_BYTES_PER_PICTURE,
-    }
-    disk = machine.disk_of(request.output)
+    disk = machine.disk_of(output)
     return DiskPlan(
-        total_bytes=sum(parts.values()),
-        parts={name: size for name, size in parts.items() if size},
+        total_bytes=sum(part.bytes for part in parts),
+        parts={part.name: part.bytes for part in parts if part.bytes},
         free_bytes=disk.free_bytes if disk else None,
-        problems=tuple(_problems(request, parts, machine)),
+        problems=tuple(
+            f"{full.disk.mount or 'The disk'} has {full.disk.free_bytes / 1e9:.1f} GB free, and the run writes "
+            f"{full.bytes / 1e9:.1f} GB. Choose another --output, or save fewer checkpoints."
+            for full in full_disks(parts, machine)
+        ),
     )
+
+
+def full_disks(parts: Sequence[DiskPart], machine: Machine) -> list[FullDisk]:
+    """Return each disk that does not hold what goes there."""
+    by_mount: dict[str, tuple[Disk, list[DiskPart]]] = {}
+    for part in parts:
+        disk = machine.disk_of(part.folder)
+        if disk is not None:
+            by_mount.setdefault(disk.mount, (disk, []))[1].append(part)
+    found = [
+        FullDisk(disk=disk, folder=some[0].folder, parts=tuple(some)) for disk, some in by_mount.values()
+    ]
+    return [full for full in found if full.bytes > full.disk.free_bytes]
 
 
 def latent_bytes(items: Sequence[Item], channels: int, factor: int) -> int:
@@ -87,21 +101,3 @@ def latent_bytes(items: Sequence[Item], channels: int, factor: int) -> int:
             copies * 4 * channels * (width // factor) * (height // factor)
         )
     return sum(shown.values())
-
-
-def _problems(request: DiskRequest, parts: Mapping[str, int], machine: Machine) -> list[str]:
-    """Return a sentence for each disk that does not hold what goes there."""
-    wanted = [(request.output, sum(size for name, size in parts.items() if name != "cached latents"))]
-    if request.cache_folder is not None:
-        wanted.append((request.cache_folder, parts["cached latents"]))
-    totals: dict[str, tuple[Disk, int]] = {}
-    for folder, size in wanted:
-        disk = machine.disk_of(folder)
-        if disk is not None:
-            totals[disk.mount] = (disk, totals.get(disk.mount, (disk, 0))[1] + size)
-    return [
-        f"{mount or 'The disk'} has {disk.free_bytes / 1e9:.1f} GB free, and the run writes {size / 1e9:.1f} GB. "
-        "Choose another --output, or save fewer checkpoints."
-        for mount, (disk, size) in totals.items()
-        if size > disk.free_bytes
-    ]

@@ -126,6 +126,11 @@ class MemoryPlan:
         """What the device should have: the peak with its error on top."""
         return round(self.peak_bytes * (1 + self.share_off))
 
+    @property
+    def least_bytes(self) -> int:
+        """What the run needs if the figure is as much too high as it may be."""
+        return round(self.peak_bytes * (1 - self.share_off))
+
     def to_json(self) -> dict[str, object]:
         return {
             "peak_bytes": self.peak_bytes,

@@ -22,7 +22,6 @@ from maquette.footprint.workload import decoding, encoding
 from maquette.planning.device import PlannedDevice
 from maquette.planning.options import PlanOptions
 from maquette.project.settings import Settings
-from maquette.training.checkpoints import PlannedCheckpoint, is_due
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,20 +64,6 @@ def usual_request(request: TimeRequest) -> MemoryRequest:
     sizes = request.schedule.batch_sizes
     batch = min(len(groups[bucket]), sizes[bucket.dataset if len(sizes) > 1 else 0])
     return request.memory.changed(size_wh=(bucket.width_px, bucket.height_px), batch=batch)
-
-
-def sample_steps(settings: Settings, schedule: Schedule, checkpoints: tuple[PlannedCheckpoint, ...]) -> int:
-    """Return at how many steps samples are drawn, as training decides it."""
-    samples = settings.samples
-    if not samples.sample_prompts:
-        return 0
-    if samples.sample_every_steps is None and samples.sample_every_epochs is None:
-        return len({planned.step for planned in checkpoints})
-    every = (samples.sample_every_steps, samples.sample_every_epochs)
-    return sum(
-        is_due(step, schedule.steps, schedule.steps_per_epoch, *every)
-        for step in range(1, schedule.steps + 1)
-    )
 
 
 def _step_time(

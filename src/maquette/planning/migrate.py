@@ -147,7 +147,7 @@ def _with_defaults(settings: Settings) -> dict[str, Any]:
     resolved = {
         "resolution": settings.dataset.resolution,
         "rank": lora.rank,
-        "alpha": lora.alpha if lora.alpha is not None else lora.rank / 2,
+        "alpha": lora.alpha_in_force,
         "learning_rate": training.learning_rate,
         "text_encoder_lr": training.learning_rate / 2
         if training.text_encoder_lr is None

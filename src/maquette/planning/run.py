@@ -5,12 +5,12 @@ The arithmetic, buckets and names are training's own functions; nothing here is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from maquette import families
-from maquette.dataset.buckets import assign_buckets, items_by_bucket
+from maquette.dataset.buckets import assign_buckets
 from maquette.dataset.facts import DatasetFacts
 from maquette.dataset.folders import names_of
 from maquette.dataset.reading import read_dataset
@@ -18,24 +18,31 @@ from maquette.dataset.records import Dataset, Item
 from maquette.dataset.repeats import Schedule, plan_items
 from maquette.dataset.strict import sized_dataset
 from maquette.dataset.targets import StepTarget
-from maquette.errors import MaquetteError
+from maquette.errors import ConfigError, MaquetteError, Problem
 from maquette.events import Finished, Message, Stage, Started, run_stage
-from maquette.families.protocol import FamilySpec, LoraPart, ModelInfo
-from maquette.footprint.disk import DiskPlan, DiskRequest, estimate_disk, latent_bytes
+from maquette.families.protocol import ModelInfo
+from maquette.footprint.disk import DiskPlan, disk_plan
 from maquette.footprint.memory import MemoryPlan, MemoryRequest, estimate_memory
+from maquette.footprint.run import (
+    checkpoint_bytes,
+    checkpoints_of,
+    disk_parts,
+    memory_request,
+    sample_draws,
+)
 from maquette.footprint.timing import TimePlan
-from maquette.lora.size import lora_file_bytes
 from maquette.planning.advice import Change, changes_to_fit, fits_after
 from maquette.planning.device import PlannedDevice, planned_device
-from maquette.planning.duration import TimeRequest, estimate_time, sample_steps
+from maquette.planning.duration import TimeRequest, estimate_time
 from maquette.planning.options import PlanOptions
 from maquette.planning.presets import Preset, fitting_presets
 from maquette.planning.proposals import Proposal, length_advice, propose, target_steps
+from maquette.project.checkpoints import PlannedCheckpoint
 from maquette.project.machine import Machine
+from maquette.project.request import TrainingRequest
+from maquette.project.request_maquette import request_of
 from maquette.project.settings import Settings
-from maquette.rules.verdict import judge, remarks
-from maquette.training.checkpoints import PlannedCheckpoint, plan_checkpoints
-from maquette.training.config import trial_of
+from maquette.rules.verdict import UNSAVED, judge, remarks
 from maquette.training.prepare import bucketed_items, dataset_input, run_name, schedule_of
 
 STAGE = "plan"
@@ -121,12 +128,13 @@ def plan_events(
     options, machine = options or PlanOptions(), machine or look_at_machine()
     yield Started(STAGE)
     facts = read_dataset(dataset_input(settings), "headers", captions=False)
-    info, spec, dataset = _look(settings, facts)
+    info, dataset = _look(settings, facts)
     yield from (*remarks(settings, facts, ("STP",)), *_not_counted(facts))
     items, _, messages = bucketed_items(settings, dataset, info.vae_factor)
     yield from messages
     schedule = schedule_of(settings, dataset, items)
     device = planned_device(settings.training, machine, options, info.resolution)
+    request = request_of(settings, UNSAVED)
     if options.measure and device.is_here and not options.device_like:
         yield Message(
             "Without an earlier run to tell, this machine's speed is measured for about two seconds."
@@ -140,7 +148,8 @@ def plan_events(
         items=items,
         schedule=schedule,
         device=device,
-        memory=memory_request(settings, info, spec, items, schedule, device),
+        request=request,
+        memory=_memory(request, info, items, schedule, device),
     )
     result = asked.result()
     yield Finished(STAGE)
@@ -157,7 +166,7 @@ def _not_counted(facts: DatasetFacts) -> Iterator[Message]:
         )
 
 
-def _look(settings: Settings, facts: DatasetFacts) -> tuple[ModelInfo, FamilySpec, Dataset]:
+def _look(settings: Settings, facts: DatasetFacts) -> tuple[ModelInfo, Dataset]:
     """Return base and pictures; the problems of both are raised together."""
     gathered: list[MaquetteError] = []
     info: ModelInfo | None = None
@@ -172,7 +181,23 @@ def _look(settings: Settings, facts: DatasetFacts) -> tuple[ModelInfo, FamilySpe
         gathered.append(error)
     if info is None or dataset is None:
         raise type(gathered[0])(problem for error in gathered for problem in error.problems)
-    return info, families.FAMILIES[info.family].spec, dataset
+    return info, dataset
+
+
+def _memory(
+    request: TrainingRequest,
+    info: ModelInfo,
+    items: tuple[Item, ...],
+    schedule: Schedule,
+    device: PlannedDevice,
+) -> MemoryRequest:
+    asked = memory_request(request, info, items, schedule, device.kind, device.precision)
+    if asked is None:
+        remedy = "Give a learning rate above 0 to one of them: --learning-rate 1e-4"
+        raise ConfigError(
+            Problem("training", "no part is trained", "the denoiser or the text encoder", remedy)
+        )
+    return asked
 
 
 def base_info(base: str, resolution_wh: tuple[int, int]) -> ModelInfo:
@@ -187,60 +212,13 @@ def base_info(base: str, resolution_wh: tuple[int, int]) -> ModelInfo:
     return replace(families.published_info(spec.name), path=NO_BASE)
 
 
-def trained_parts(settings: Settings) -> tuple[LoraPart, ...]:
-    """Return the parts that the settings' rates train."""
-    trial = trial_of(settings)
-    text: tuple[LoraPart, ...] = ("text_encoder",) if trial.text_encoder_lr > 0 else ()
-    denoiser: tuple[LoraPart, ...] = ("denoiser",) if trial.unet_lr > 0 else ()
-    return text + denoiser
-
-
-def memory_request(
-    settings: Settings,
-    info: ModelInfo,
-    spec: FamilySpec,
-    items: tuple[Item, ...],
-    schedule: Schedule,
-    device: PlannedDevice,
-) -> MemoryRequest:
-    """Return what decides the run's memory: its settings, and the fullest batch of its largest bucket."""
-    size_wh, batch = _fullest_batch(items, schedule)
-    cached = settings.dataset.cache_latents
-    return MemoryRequest(
-        layout=families.layout_of(info),
-        size_wh=size_wh,
-        batch=batch,
-        accumulation=schedule.accumulation,
-        precision=device.precision,
-        device=device.kind,
-        rank=settings.lora.rank,
-        conv_rank=settings.lora.conv_rank,
-        parts=trained_parts(settings),
-        text_tokens=settings.dataset.max_token_length,
-        checkpointing=settings.training.gradient_checkpointing,
-        optimizer=settings.training.optimizer,
-        cached_latents=cached,
-        keeps_vae=bool(settings.samples.sample_prompts),
-        cache_bytes=latent_bytes(items, info.latent_channels, info.vae_factor) if cached else 0,
-        half_vae=spec.half_precision_vae or device.precision != "fp16",
-    )
-
-
-def _fullest_batch(items: tuple[Item, ...], schedule: Schedule) -> tuple[tuple[int, int], int]:
-    """Return the size and number of pictures of the batch with the most pixels."""
-    sizes = schedule.batch_sizes
-    batches = [
-        ((bucket.width_px, bucket.height_px), min(len(group), sizes[bucket.dataset if len(sizes) > 1 else 0]))
-        for bucket, group in items_by_bucket(items).items()
-    ]
-    return max(batches, key=lambda entry: entry[0][0] * entry[0][1] * entry[1])
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Asked:
     """A run as far as it is looked at, from which every figure follows."""
 
     settings: Settings
+    request: TrainingRequest
+    """The settings as the record that every figure is worked out from."""
     options: PlanOptions
     machine: Machine
     info: ModelInfo
@@ -261,11 +239,13 @@ class _Asked:
 
     def result(self) -> PlanResult:
         """Return the plan."""
-        checkpoints, memory = self.checkpoints(), estimate_memory(self.memory)
-        draws = sample_steps(self.settings, self.schedule, checkpoints)
+        checkpoints = checkpoints_of(self.request, self.schedule, run_name(self.settings))
+        memory = estimate_memory(self.memory)
+        draws = sample_draws(self.request, self.schedule, checkpoints)
         budget = self.device.memory_bytes
         changes = changes_to_fit(self.memory, budget, self.options.trainer) if budget else ()
-        disk = estimate_disk(self.disk_request(checkpoints, draws), self.machine)
+        written = disk_parts(self.request, self.info, self.schedule, self.items)
+        disk = disk_plan(written, self.settings.saving.output, self.machine)
         assumed = f"the ordinary {self.info.title}, whose size the resolution fits"
         return PlanResult(
             schedule=self.schedule,
@@ -287,27 +267,8 @@ class _Asked:
             ),
             info=self.info,
             assumed=assumed if self.info.path == NO_BASE else None,
-            checkpoint_bytes=self.checkpoint_bytes(),
+            checkpoint_bytes=checkpoint_bytes(self.request, self.info),
             settings=self.settings,
-        )
-
-    def checkpoints(self) -> tuple[PlannedCheckpoint, ...]:
-        return plan_checkpoints(
-            run_name(self.settings),
-            total_steps=self.schedule.steps,
-            steps_per_epoch=self.schedule.steps_per_epoch,
-            every_steps=self.settings.saving.save_every_steps,
-            every_epochs=self.settings.saving.save_every_epochs,
-        )
-
-    def checkpoint_bytes(self) -> int:
-        lora = self.settings.lora
-        return lora_file_bytes(
-            self.info,
-            rank=lora.rank,
-            conv_rank=lora.conv_rank,
-            parts=trained_parts(self.settings),
-            precision=self.settings.saving.save_precision,
         )
 
     def time_request(self, draws: int) -> TimeRequest:
@@ -318,23 +279,6 @@ class _Asked:
             schedule=self.schedule,
             memory=self.memory,
             draws=draws,
-        )
-
-    def disk_request(self, checkpoints: Sequence[PlannedCheckpoint], draws: int) -> DiskRequest:
-        width, height = self.settings.dataset.resolution
-        return DiskRequest(
-            checkpoints=len(checkpoints),
-            checkpoint_bytes=self.checkpoint_bytes(),
-            trainable=self.memory.work().trainable,
-            items=self.items,
-            cache_folder=self.settings.dataset.cache_folder,
-            latent_channels=self.info.latent_channels,
-            vae_factor=self.info.vae_factor,
-            samples=draws * len(self.settings.samples.sample_prompts),
-            sample_pixels=width * height,
-            steps=self.schedule.steps,
-            output=self.settings.saving.output,
-            optimizer=self.settings.training.optimizer,
         )
 
     def proposals(self) -> tuple[Proposal, ...]:

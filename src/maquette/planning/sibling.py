@@ -19,7 +19,7 @@ from maquette.planning.settings_text import relative_to, settings_toml, written_
 from maquette.project.config_file import CONFIG_NAME
 from maquette.project.profile import PROFILE_NAME, Profile
 from maquette.project.profile_file import profile_toml, read_profile
-from maquette.project.settings import PATHS, Settings
+from maquette.project.settings import DEFAULT_STEPS, PATHS, Settings
 from maquette.training.prepare import bucketed_items, dataset_input, schedule_of
 
 DEFAULT_GRID_PX = 8
@@ -113,7 +113,7 @@ def _length(old: Settings, new: Settings, count: int) -> tuple[dict[str, Reasone
     training = old.training
     before = _counted(old)
     if before is None or count == 0:
-        length = {"steps": Reasoned(training.steps or 1000, "the old pictures cannot be counted")}
+        length = {"steps": Reasoned(training.steps or DEFAULT_STEPS, "the old pictures cannot be counted")}
         return (
             length,
             "The old project's pictures are gone, so its number of steps was taken over: look at it.",
@@ -128,7 +128,7 @@ def _length(old: Settings, new: Settings, count: int) -> tuple[dict[str, Reasone
         return {
             "epochs": Reasoned(epochs, why)
         }, f"epochs {training.epochs} → {epochs}, for {old_count} → {count} pictures."
-    steps = training.steps or 1000
+    steps = training.steps or DEFAULT_STEPS
     showings = steps / old_epoch
     wanted = max(1, round(showings * new_epoch / 50) * 50)
     wanted = max(min(steps, 800), wanted)

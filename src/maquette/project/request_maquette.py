@@ -8,9 +8,6 @@ from typing import Any
 from maquette.project.request import TrainingRequest
 from maquette.project.settings import SECTION_OF, Settings
 
-DEFAULT_STEPS = 1000
-"""Length of a run whose settings name neither steps nor epochs."""
-
 SETTING_OF = {
     "base": "base",
     "clip_skip": "clip_skip",
@@ -96,12 +93,11 @@ def _as_written(settings: Settings) -> dict[str, Any]:
 def _resolved(settings: Settings) -> dict[str, Any]:
     """Return the fields whose default depends on others, or that Maquette writes in another form."""
     dataset, lora, training = settings.dataset, settings.lora, settings.training
+    unet_lr, text_lr = training.unet_lr_in_force, training.text_encoder_lr_in_force
     is_toml = dataset.images.suffix.lower() in (".toml", ".json")
     width, height = dataset.resolution
-    unet_lr = training.learning_rate if training.unet_lr is None else training.unet_lr
-    text_lr = training.learning_rate / 2 if training.text_encoder_lr is None else training.text_encoder_lr
     return {
-        "steps": training.steps if training.steps or training.epochs else DEFAULT_STEPS,
+        "steps": training.steps_in_force,
         "dataset_config": dataset.images if is_toml else None,
         "images": None if is_toml else dataset.images,
         "resolution_as_written": f"{width},{height}",
@@ -109,8 +105,8 @@ def _resolved(settings: Settings) -> dict[str, Any]:
         "caption_extension": None if is_toml else dataset.caption_extension,
         "caption_fallback": dataset.caption_fallback or None,
         "cache_latents_to_disk": dataset.cache_latents and dataset.cache_folder is not None,
-        "alpha": lora.rank / 2 if lora.alpha is None else lora.alpha,
-        "conv_alpha": (lora.conv_rank / 2 if lora.conv_rank and lora.conv_alpha is None else lora.conv_alpha),
+        "alpha": lora.alpha_in_force,
+        "conv_alpha": lora.conv_alpha_in_force if lora.conv_rank else lora.conv_alpha,
         "unet_lr": unet_lr,
         "text_encoder_lrs": (text_lr,),
         "train_text_encoder": text_lr > 0,

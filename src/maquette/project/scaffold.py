@@ -12,6 +12,7 @@ from maquette.files import require_writable_folder, write_atomic
 from maquette.project.config_file import CONFIG_NAME
 from maquette.project.profile import PROFILE_NAME, Profile
 from maquette.project.profile_text import profile_toml
+from maquette.project.settings import DEFAULT_STEPS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,7 @@ class NewProject:
     clip_skip: int = 1
     num_pictures: int = 0
     without_captions: bool = False
-    steps: int = 1000
+    steps: int = DEFAULT_STEPS
     regularization: Path | None = None
     sampler: str = "euler_ancestral"
     guidance: float = 7.0

@@ -17,6 +17,8 @@ from maquette.project.optimizers import DEFAULT_OPTIMIZER, OPTIMIZERS, optimizer
 from maquette.project.values import parse_resolution
 
 SCHEMA_VERSION = 1
+DEFAULT_STEPS = 1000
+"""Length of a run whose settings name neither steps nor epochs."""
 
 Precision = Literal["auto", "no", "bf16", "fp16"]
 Device = Annotated[
@@ -32,6 +34,11 @@ if TYPE_CHECKING:
 else:
     OptimizerName = Literal[tuple(OPTIMIZERS)]  # so that flags, help and docs list the table's names
 Resolution = Annotated[tuple[int, int], BeforeValidator(parse_resolution)]
+
+
+def half_the_rank(rank: int) -> float:
+    """Return the usual alpha, which makes the adapter's scale one half."""
+    return rank / 2
 
 
 class SubjectSettings(Section):
@@ -134,6 +141,18 @@ class LoraSettings(Section):
         0.0, ge=0, lt=1, description="Share of the adapter's inner values dropped at each step."
     )
 
+    @property
+    def alpha_in_force(self) -> float:
+        """Alpha as given, else half the rank."""
+        return half_the_rank(self.rank) if self.alpha is None else self.alpha
+
+    @property
+    def conv_alpha_in_force(self) -> float | None:
+        """Alpha of the convolutions as given, else half their rank; None where they are not adapted."""
+        if not self.conv_rank:
+            return None
+        return half_the_rank(self.conv_rank) if self.conv_alpha is None else self.conv_alpha
+
 
 class TrainingSettings(Section):
     """`[training]`: how long, how fast, on what."""
@@ -197,6 +216,21 @@ class TrainingSettings(Section):
         if "optimizer" in others.data:  # else that is what is wrong
             optimizer_arguments(others.data["optimizer"], given)
         return given
+
+    @property
+    def steps_in_force(self) -> int | None:
+        """The run's length in steps; None where it is given in epochs alone."""
+        return self.steps if self.steps or self.epochs else DEFAULT_STEPS
+
+    @property
+    def unet_lr_in_force(self) -> float:
+        """The denoiser's rate as given, else the learning rate."""
+        return self.learning_rate if self.unet_lr is None else self.unet_lr
+
+    @property
+    def text_encoder_lr_in_force(self) -> float:
+        """The text encoders' rate as given, else half the learning rate."""
+        return self.learning_rate / 2 if self.text_encoder_lr is None else self.text_encoder_lr
 
 
 class SavingSettings(Section):

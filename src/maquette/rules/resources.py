@@ -10,24 +10,21 @@ from maquette.dataset.facts import DatasetFacts
 from maquette.dataset.repeats import Schedule
 from maquette.families import FAMILIES
 from maquette.families.names import specs_named
-from maquette.families.protocol import LoraPart, ModelInfo
+from maquette.families.protocol import ModelInfo
 from maquette.findings.records import Finding
 from maquette.findings.registry import Report, rule
-from maquette.footprint.estimate import MemoryEstimate
-from maquette.lora.size import Precision, lora_file_bytes, lora_parameters
+from maquette.footprint.disk import full_disks
+from maquette.footprint.memory import MemoryPlan
+from maquette.footprint.run import disk_parts, items_of, trained_parts
 from maquette.project.machine import Machine
-from maquette.project.optimizers import saved_bytes
 from maquette.project.request import TrainingRequest
-from maquette.rules.wording import GIB, device_of, device_words, gpu_of, is_sd_scripts, size
-from maquette.training.checkpoints import plan_checkpoints
+from maquette.rules.wording import GIB, device_of, device_words, gpu_of, size
 
 HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
 HELD_SHARE, HELD_BYTES = 0.1, 2 * GIB
 """Memory of a card that others hold: below a tenth, or 2 GB, it is the desktop's."""
 SPILL_SHARE = 0.92
 """Windows' driver begins to move memory to RAM before the card is full."""
-PNG_BYTES_PER_PIXEL = 1.5
-PRECISIONS: dict[str, Precision] = {"fp16": "fp16", "bf16": "bf16"}
 
 
 @rule("ENV008", "cache-on-small-disk", "error", since="0.2")
@@ -96,103 +93,30 @@ def disk_too_small(
 
     Why: The disk fills at night in the middle of the run; the checkpoint being written is lost, and often the run.
     Found by: the sum of what will be written (checkpoints × the LoRA's exact size, resumable states of 12 bytes a trained
-    value, 16 bytes a latent cell and picture, 1.5 bytes a sample's pixel) against the free space of the output folder's
+    value, 16 bytes a latent cell and picture, 1.7 bytes a sample's pixel, logs) against the free space of the output folder's
     disk. An SD 1.5 LoRA of rank 32 takes 72 MB in float32 and 36 MB in fp16, an SDXL LoRA of rank 128 870 MB.
     Do: Save less often, as fp16, or without states; or write to another disk.
     Fault: `--save_every_n_steps=10` for 1,000 steps and 1 GB free
     Instead: `--save_every_n_steps=200`
     Source: the sizes of real checkpoints in field notes (ten files of 72 MB; 140 MB and 800 MB at rank 128).
     """
-    if info is None or request.output_dir is None:
+    if info is None or request.output_dir is None or not trained_parts(request):
         return
-    parts = disk_needs(request, schedule, info, facts)
-    needed = sum(num_bytes for _, num_bytes in parts)
-    disk = machine.disk_of(_absolute(request, request.output_dir))
-    if disk is None or needed <= disk.free_bytes:
-        return
-    listed = ", ".join(f"{words} {size(num_bytes)}" for words, num_bytes in parts if num_bytes)
-    yield report(
-        request.file,
-        request.said("output_dir"),
-        f"The run will write {size(needed)} ({listed}); the disk of {request.output_dir} has {size(disk.free_bytes)} free.",
-        "Save less often, in fp16 and without states, or choose an output folder on another disk.",
-    )
-
-
-def disk_needs(
-    request: TrainingRequest, schedule: Schedule, info: ModelInfo, facts: DatasetFacts | None
-) -> list[tuple[str, int]]:
-    """Return (what, bytes) of everything that the run leaves on the output disk."""
-    rank, conv_rank = request.value("rank") or 4, request.conv_rank
-    trained: list[LoraPart] = ["text_encoder"] if request.value("train_text_encoder") is not False else []
-    if request.value("train_denoiser") is not False:
-        trained.append("denoiser")
-    precision = PRECISIONS.get(request.save_precision or request.value("precision") or "", "fp32")
-    each = lora_file_bytes(info, rank=rank, conv_rank=conv_rank, parts=trained, precision=precision)
-    count = num_checkpoints(request, schedule)
-    values = lora_parameters(info, rank=rank, conv_rank=conv_rank, parts=trained)
-    states = count if request.save_state else (0 if is_sd_scripts(request) else 2)
-    return [
-        (f"{count} checkpoints", count * each),
-        (f"{states} states", round(states * values * saved_bytes(request.value("optimizer")))),
-        ("latents", _latent_bytes(request, info, facts)),
-        ("samples", _sample_bytes(request, schedule)),
-    ]
-
-
-def num_checkpoints(request: TrainingRequest, schedule: Schedule) -> int:
-    """Return how many LoRA files the run writes, the final one included."""
-    return len(
-        plan_checkpoints(
-            "x",
-            total_steps=schedule.steps,
-            steps_per_epoch=max(1, schedule.steps_per_epoch),
-            every_steps=request.save_every_steps,
-            every_epochs=request.save_every_epochs,
+    items = items_of(facts, request) if facts is not None else ()
+    for full in full_disks(disk_parts(request, info, schedule, items), machine):
+        listed = ", ".join(f"{part.words} {size(part.bytes)}" for part in full.parts if part.bytes)
+        yield report(
+            request.file,
+            request.said("output_dir"),
+            f"The run will write {size(full.bytes)} ({listed}); the disk of {full.folder} has "
+            f"{size(full.disk.free_bytes)} free.",
+            "Save less often, in fp16 and without states, or choose an output folder on another disk.",
         )
-    )
-
-
-def _latent_bytes(request: TrainingRequest, info: ModelInfo, facts: DatasetFacts | None) -> int:
-    if not request.value("cache_latents_to_disk") or facts is None or request.resolution_wh is None:
-        return 0
-    width, height = request.resolution_wh
-    cells = width * height // info.vae_factor**2
-    return (len(facts.files) + len(facts.regularization_files)) * cells * info.latent_channels * 4
-
-
-def _sample_bytes(request: TrainingRequest, schedule: Schedule) -> int:
-    """Return the size of all samples; a prompt file that cannot be read counts as one prompt."""
-    if not request.sample_prompts:
-        return 0
-    width, height = request.resolution_wh or (512, 512)
-    every = request.sample_every_steps
-    if request.sample_every_epochs:
-        every = request.sample_every_epochs * max(1, schedule.steps_per_epoch)
-    times = schedule.steps // every if every else num_checkpoints(request, schedule)
-    return int(times * _num_prompts(request) * width * height * PNG_BYTES_PER_PIXEL)
-
-
-def _num_prompts(request: TrainingRequest) -> int:
-    text = request.sample_prompts or ""
-    if is_sd_scripts(request):
-        path = _absolute(request, Path(text))
-        try:
-            text = path.read_text(encoding="utf-8") if path.is_file() else ""
-        except (OSError, UnicodeDecodeError):
-            text = ""
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    return max(1, len(lines))
-
-
-def _absolute(request: TrainingRequest, path: Path) -> Path:
-    path = path.expanduser()
-    return path if path.is_absolute() else request.file.absolute().parent / path
 
 
 @rule("ENV010", "memory-held-by-others", "warning", since="0.2")
 def memory_held_by_others(
-    request: TrainingRequest, machine: Machine, estimate: MemoryEstimate | None, report: Report
+    request: TrainingRequest, machine: Machine, estimate: MemoryPlan | None, report: Report
 ) -> Iterator[Finding]:
     """Another program holds a good part of the card's memory.
 
@@ -211,10 +135,10 @@ def memory_held_by_others(
     held = gpu.total_bytes - gpu.free_bytes
     if held <= max(HELD_BYTES, HELD_SHARE * gpu.total_bytes):
         return
-    if estimate is not None and estimate.bytes <= gpu.free_bytes:
+    if estimate is not None and estimate.peak_bytes <= gpu.free_bytes:
         return
     by = f" by {', '.join(gpu.processes[:3])}" if gpu.processes else ""
-    need = f"; this run needs about {size(estimate.bytes)}" if estimate is not None else ""
+    need = f"; this run needs about {size(estimate.peak_bytes)}" if estimate is not None else ""
     yield report(
         request.file,
         gpu.name,
@@ -225,7 +149,7 @@ def memory_held_by_others(
 
 @rule("ENV011", "memory-spills-to-ram", "warning", since="0.2")
 def memory_spills_to_ram(
-    request: TrainingRequest, machine: Machine, estimate: MemoryEstimate, report: Report
+    request: TrainingRequest, machine: Machine, estimate: MemoryPlan, report: Report
 ) -> Iterator[Finding]:
     """On Windows a run that does not fit the card does not stop: it moves to RAM and becomes a hundred times slower.
 
@@ -243,20 +167,20 @@ def memory_spills_to_ram(
     gpu = gpu_of(request, machine)
     if machine.system != "Windows" or gpu is None or gpu.kind != "cuda":
         return
-    if estimate.bytes <= SPILL_SHARE * gpu.total_bytes:
+    if estimate.peak_bytes <= SPILL_SHARE * gpu.total_bytes:
         return
     yield report(
         request.file,
         gpu.name,
-        f"The run needs about {size(estimate.bytes)} and the card has {size(gpu.total_bytes)}: Windows will move part of it to "
-        "RAM without a word, and a step can take a hundred times as long.",
+        f"The run needs about {size(estimate.peak_bytes)} and the card has {size(gpu.total_bytes)}: Windows will move part "
+        "of it to RAM without a word, and a step can take a hundred times as long.",
         "Make it fit (see `maquette plan`), or set NVIDIA's 'CUDA - Sysmem Fallback Policy' to 'Prefer No Sysmem Fallback'.",
     )
 
 
 @rule("ENV012", "memory-too-small", "error", since="0.2")
 def memory_too_small(
-    request: TrainingRequest, machine: Machine, estimate: MemoryEstimate, report: Report
+    request: TrainingRequest, machine: Machine, estimate: MemoryPlan, report: Report
 ) -> Iterator[Finding]:
     """The run does not fit into the device's memory.
 
@@ -276,14 +200,14 @@ def memory_too_small(
     if gpu is None and device != "cpu":
         return
     total = gpu.total_bytes if gpu is not None else machine.ram_bytes
-    if not total or estimate.bytes <= total or (machine.system == "Windows" and device == "cuda"):
+    if not total or estimate.peak_bytes <= total or (machine.system == "Windows" and device == "cuda"):
         return
     off = f" ± {estimate.share_off:.0%}" if estimate.share_off else ""
     yield report(
         request.file,
         gpu.name if gpu is not None else "memory",
-        f"The run needs about {size(estimate.bytes)}{off} and {device_words(request, machine)} has {size(total)}."
-        + (f" {estimate.note}" if estimate.note else ""),
+        f"The run needs about {size(estimate.peak_bytes)}{off} and {device_words(request, machine)} has {size(total)}."
+        + (f" {estimate.note[:1].upper()}{estimate.note[1:]}." if estimate.note else ""),
         "Turn on gradient checkpointing, cached latents and bf16, use batch 1 with accumulation; see `maquette plan`.",
         severity="error" if estimate.least_bytes > total else "warning",
     )

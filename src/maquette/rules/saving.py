@@ -8,9 +8,9 @@ from pathlib import Path
 from maquette.dataset.repeats import Schedule
 from maquette.findings.records import Finding
 from maquette.findings.registry import Report, rule
+from maquette.project.checkpoints import plan_checkpoints
 from maquette.project.request import TrainingRequest
 from maquette.rules.wording import is_sd_scripts, total_steps, was_refused
-from maquette.training.checkpoints import plan_checkpoints
 
 FEW_CHECKPOINTS = 5
 TRIAL_STEPS = 100

@@ -39,15 +39,14 @@ class TrialSettings:
 def trial_of(settings: Settings) -> TrialSettings:
     """Return the one trial that ordinary training runs."""
     lora, training = settings.lora, settings.training
-    conv_alpha = lora.conv_alpha if lora.conv_alpha is not None else (lora.conv_rank or 0) / 2
     return TrialSettings(
         rank=lora.rank,
-        alpha=lora.alpha if lora.alpha is not None else lora.rank / 2,
+        alpha=lora.alpha_in_force,
         conv_rank=lora.conv_rank,
-        conv_alpha=conv_alpha if lora.conv_rank else None,
+        conv_alpha=lora.conv_alpha_in_force,
         dropout=lora.dropout,
-        unet_lr=_first(training.unet_lr, training.learning_rate),
-        text_encoder_lr=_first(training.text_encoder_lr, training.learning_rate / 2),
+        unet_lr=training.unet_lr_in_force,
+        text_encoder_lr=training.text_encoder_lr_in_force,
         schedule_lr=training.learning_rate,
         optimizer=training.optimizer,
         optimizer_args=optimizer_arguments(training.optimizer, training.optimizer_args),
@@ -62,7 +61,3 @@ def trial_of(settings: Settings) -> TrialSettings:
         prior_loss_weight=training.prior_loss_weight,
         seed=training.seed,
     )
-
-
-def _first(given: float | None, otherwise: float) -> float:
-    return otherwise if given is None else given

@@ -22,7 +22,7 @@ from maquette.project.optimizers import optimizer_text
 
 if TYPE_CHECKING:
     from maquette.lora.state import State
-    from maquette.training.checkpoints import PlannedCheckpoint
+    from maquette.project.checkpoints import PlannedCheckpoint
     from maquette.training.job import Job, TrialRun
 
 

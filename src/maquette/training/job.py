@@ -13,10 +13,10 @@ from maquette.dataset.records import Dataset, Item
 from maquette.dataset.repeats import Schedule
 from maquette.events import Message
 from maquette.lora.config import PARTS
+from maquette.project.checkpoints import PlannedCheckpoint
 from maquette.project.settings import Settings
 from maquette.runs.folder import RunFolder
 from maquette.runs.record import RunRecord
-from maquette.training.checkpoints import PlannedCheckpoint
 from maquette.training.config import TrialSettings
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from maquette.errors import MaquetteError
 from maquette.events import Event, Finished, Message, Progress, Stage, Started
 from maquette.files import sha256_file
 from maquette.logs.metrics import MetricsLog
+from maquette.project.checkpoints import PlannedCheckpoint, is_due
 from maquette.runs.events import EventLog
 from maquette.runs.record import DeviceRecord, RunRecord, RunState, now
-from maquette.training.checkpoints import PlannedCheckpoint, is_due
 from maquette.training.interrupt import StopRequest
 from maquette.training.job import Job
 from maquette.training.outputs import SampleDrawer, TrialOutput, TrialResult

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from maquette.events import Artifact, Event, Message
 from maquette.files import sha256_file
 from maquette.logs.metrics import MetricsLog, read_metrics, writes_tensorboard
+from maquette.project.checkpoints import PlannedCheckpoint
 from maquette.project.settings import Settings
 from maquette.runs.record import Checkpoint, RunRecord, Sample
-from maquette.training.checkpoints import PlannedCheckpoint
 from maquette.training.job import Job, TrialRun
 
 if TYPE_CHECKING:

@@ -31,8 +31,6 @@ from maquette.training.trials import Shared, require_alike, trial_runs
 if TYPE_CHECKING:
     from maquette.families.protocol import FamilySpec, ModelInfo
 
-DEFAULT_STEPS = 1000
-
 
 @dataclass(frozen=True)
 class Verdict:
@@ -299,7 +297,7 @@ def schedule_of(settings: Settings, dataset: Dataset, items: Sequence[Item]) -> 
         items,
         batch_size=tuple(source.batch_size or training.batch_size for source in dataset.datasets),
         accumulation=training.accumulation,
-        steps=training.steps if training.steps or training.epochs else DEFAULT_STEPS,
+        steps=training.steps_in_force,
         epochs=training.epochs,
     )
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from maquette.dataset.records import Dataset
 from maquette.dataset.repeats import Schedule
 from maquette.errors import ConfigError, OutputError, Problem
+from maquette.project.checkpoints import plan_checkpoints
 from maquette.project.config_file import dump_settings
 from maquette.project.settings import Settings
 from maquette.runs.folder import RunFolder
@@ -27,7 +28,6 @@ from maquette.runs.record import (
     read_record,
     schedule_record,
 )
-from maquette.training.checkpoints import plan_checkpoints
 from maquette.training.config import trial_of
 from maquette.training.job import TrialRun
 

@@ -1,0 +1,236 @@
+"""What a run takes, from the one description of it, whichever trainer it is for: what `plan` shows is what rules judge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from maquette import families
+from maquette.dataset.buckets import assign_buckets, items_by_bucket
+from maquette.dataset.facts import DatasetFacts
+from maquette.dataset.planned import bucket_settings_of, epoch_items, schedule_of
+from maquette.dataset.records import Item
+from maquette.dataset.repeats import Schedule
+from maquette.errors import MaquetteError
+from maquette.families.protocol import LoraPart, ModelInfo
+from maquette.footprint.disk import (
+    KEPT_STATES,
+    LOG_BYTES_PER_STEP,
+    RECORD_BYTES_PER_PICTURE,
+    SAMPLE_BYTES_PER_PIXEL,
+    DiskPart,
+    latent_bytes,
+)
+from maquette.footprint.memory import WEIGHT_BYTES, DeviceKind, MemoryPlan, MemoryRequest, estimate_memory
+from maquette.lora.size import Precision, lora_file_bytes, lora_parameters
+from maquette.project.checkpoints import PlannedCheckpoint, is_due, plan_checkpoints
+from maquette.project.machine import Machine
+from maquette.project.optimizers import DEFAULT_OPTIMIZER, saved_bytes
+from maquette.project.request import TrainingRequest
+
+SAVED: dict[str, Precision] = {"fp16": "fp16", "bf16": "bf16"}
+UNKNOWN_NAME = "lora"
+
+
+def trained_parts(request: TrainingRequest) -> tuple[LoraPart, ...]:
+    """Return the parts of the model that the run adapts."""
+    text: tuple[LoraPart, ...] = () if request.value("train_text_encoder") is False else ("text_encoder",)
+    denoiser: tuple[LoraPart, ...] = () if request.value("train_denoiser") is False else ("denoiser",)
+    return text + denoiser
+
+
+def items_of(facts: DatasetFacts, request: TrainingRequest) -> tuple[Item, ...]:
+    """Return what one epoch shows, in its buckets; empty where the settings make no buckets."""
+    try:
+        return assign_buckets(epoch_items(facts), bucket_settings_of(facts, request))
+    except MaquetteError:
+        return ()
+
+
+def memory_fact(
+    request: TrainingRequest, info: ModelInfo, facts: DatasetFacts, machine: Machine
+) -> MemoryPlan | None:
+    """Return the memory that the run is expected to need, None where its pictures or settings do not allow to say."""
+    schedule, items = schedule_of(facts, request), items_of(facts, request)
+    kind = device_kind(request, machine)
+    asked = (
+        memory_request(request, info, items, schedule, kind, precision_on(kind, request))
+        if items and schedule is not None
+        else None
+    )
+    return estimate_memory(asked) if asked is not None else None
+
+
+def device_kind(request: TrainingRequest, machine: Machine) -> DeviceKind:
+    """Return what kind of device the run is for, as far as that can be told without torch."""
+    asked = (request.device or machine.device).partition(":")[0]
+    asked = machine.device if asked == "auto" else asked
+    if asked in ("cpu", "mps"):
+        return "mps" if asked == "mps" else "cpu"
+    return "cuda"
+
+
+def precision_on(kind: DeviceKind, request: TrainingRequest) -> str:
+    """Return the arithmetic of the frozen base: as asked; `auto` is bf16 on CUDA, else float32."""
+    asked = request.value("precision") or "no"
+    return ("bf16" if kind == "cuda" else "no") if asked == "auto" else str(asked)
+
+
+def memory_request(
+    request: TrainingRequest,
+    info: ModelInfo,
+    items: Sequence[Item],
+    schedule: Schedule,
+    device: DeviceKind,
+    precision: str,
+) -> MemoryRequest | None:
+    """Return what decides the run's memory: its settings, and the batch with the most pixels.
+
+    None where nothing is trained, or in an arithmetic that is unknown here.
+    """
+    parts = trained_parts(request)
+    if not parts or precision not in WEIGHT_BYTES:
+        return None
+    size_wh, batch = fullest_batch(items, schedule)
+    cached = bool(request.value("cache_latents"))
+    return MemoryRequest(
+        layout=families.layout_of(info),
+        size_wh=size_wh,
+        batch=batch,
+        accumulation=schedule.accumulation,
+        precision=precision,
+        device=device,
+        rank=request.value("rank") or 1,
+        conv_rank=request.conv_rank,
+        parts=parts,
+        text_tokens=request.value("max_token_length") or 75,
+        checkpointing=bool(request.value("gradient_checkpointing")),
+        optimizer=request.value("optimizer") or DEFAULT_OPTIMIZER,
+        half_adapter=request.full_precision in ("fp16", "bf16"),
+        cached_latents=cached,
+        keeps_vae=bool(request.sample_prompts),
+        cache_bytes=latent_bytes(items, info.latent_channels, info.vae_factor) if cached else 0,
+        half_vae=_half_vae(request, info, precision),
+    )
+
+
+def fullest_batch(items: Sequence[Item], schedule: Schedule) -> tuple[tuple[int, int], int]:
+    """Return size and number of pictures of the batch with the most pixels: a batch never holds more than its bucket."""
+    sizes = schedule.batch_sizes
+    batches = [
+        ((bucket.width_px, bucket.height_px), min(len(group), sizes[bucket.dataset if len(sizes) > 1 else 0]))
+        for bucket, group in items_by_bucket(tuple(items)).items()
+    ]
+    return max(batches, key=lambda entry: entry[0][0] * entry[0][1] * entry[1])
+
+
+def _half_vae(request: TrainingRequest, info: ModelInfo, precision: str) -> bool:
+    """Whether the VAE follows a half precision: sd-scripts' does unless told otherwise, ours where it can."""
+    if request.trainer == "sd-scripts":
+        return not request.no_half_vae
+    return families.FAMILIES[info.family].spec.half_precision_vae or precision != "fp16"
+
+
+def checkpoints_of(
+    request: TrainingRequest, schedule: Schedule, name: str = UNKNOWN_NAME
+) -> tuple[PlannedCheckpoint, ...]:
+    """Return the LoRA files that the run writes, the final one included."""
+    return plan_checkpoints(
+        name,
+        total_steps=schedule.steps,
+        steps_per_epoch=max(1, schedule.steps_per_epoch),
+        every_steps=request.save_every_steps,
+        every_epochs=request.save_every_epochs,
+    )
+
+
+def checkpoint_bytes(request: TrainingRequest, info: ModelInfo) -> int:
+    """Return the size of one saved LoRA file."""
+    precision = SAVED.get(request.save_precision or request.value("precision") or "", "fp32")
+    return lora_file_bytes(
+        info,
+        rank=request.value("rank") or 1,
+        conv_rank=request.conv_rank,
+        parts=trained_parts(request),
+        precision=precision,
+    )
+
+
+def sample_draws(
+    request: TrainingRequest, schedule: Schedule, checkpoints: Sequence[PlannedCheckpoint]
+) -> int:
+    """Return at how many steps samples are drawn: every N, else with each checkpoint."""
+    if not request.sample_prompts:
+        return 0
+    every = (request.sample_every_steps, request.sample_every_epochs)
+    if every == (None, None):
+        return len({planned.step for planned in checkpoints})
+    per_epoch = max(1, schedule.steps_per_epoch)
+    return sum(is_due(step, schedule.steps, per_epoch, *every) for step in range(1, schedule.steps + 1))
+
+
+def num_prompts(request: TrainingRequest) -> int:
+    """Return how many pictures one draw makes; a prompt file that cannot be read counts as one prompt."""
+    text = request.sample_prompts or ""
+    if request.trainer == "sd-scripts":
+        path = absolute(request, Path(text))
+        try:
+            text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        except (OSError, UnicodeDecodeError):
+            text = ""
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    return max(1, len(lines))
+
+
+def disk_parts(
+    request: TrainingRequest, info: ModelInfo, schedule: Schedule, items: Sequence[Item] = ()
+) -> tuple[DiskPart, ...]:
+    """Return what the run writes and where: LoRA files, states, latents on disk, samples, logs."""
+    output = absolute(request, request.output_dir or Path())
+    checkpoints = checkpoints_of(request, schedule)
+    values = lora_parameters(
+        info, rank=request.value("rank") or 1, conv_rank=request.conv_rank, parts=trained_parts(request)
+    )
+    states = _num_states(request, len(checkpoints))
+    to_disk = bool(request.value("cache_latents_to_disk"))
+    latents = latent_bytes(items, info.latent_channels, info.vae_factor) if to_disk else 0
+    width, height = request.resolution_wh or (512, 512)
+    drawn = sample_draws(request, schedule, checkpoints) * num_prompts(request)
+    pictures = len({item.picture.path for item in items})
+    logs = schedule.steps * LOG_BYTES_PER_STEP + pictures * RECORD_BYTES_PER_PICTURE
+    return (
+        DiskPart(
+            name="checkpoints",
+            count=len(checkpoints),
+            bytes=len(checkpoints) * checkpoint_bytes(request, info),
+            folder=output,
+        ),
+        DiskPart(
+            name="states",
+            count=states,
+            bytes=round(states * values * saved_bytes(request.value("optimizer") or DEFAULT_OPTIMIZER)),
+            folder=output,
+        ),
+        DiskPart(name="latents", bytes=latents, folder=_latents_folder(request, output)),
+        DiskPart(name="samples", bytes=round(drawn * width * height * SAMPLE_BYTES_PER_PIXEL), folder=output),
+        DiskPart(name="logs and records", bytes=logs, folder=output),
+    )
+
+
+def _num_states(request: TrainingRequest, checkpoints: int) -> int:
+    """sd-scripts keeps a state with every checkpoint, on request; Maquette always, and the two newest."""
+    if request.trainer == "sd-scripts":
+        return checkpoints if request.save_state else 0
+    return KEPT_STATES
+
+
+def _latents_folder(request: TrainingRequest, output: Path) -> Path:
+    """sd-scripts writes latents beside the pictures, Maquette into its cache folder."""
+    folder = request.cache_folder if request.trainer == "maquette" else request.images
+    return absolute(request, folder) if folder is not None else output
+
+
+def absolute(request: TrainingRequest, path: Path) -> Path:
+    """Return a path that a run names, relative to the file that names it."""
+    path = path.expanduser()
+    return path if path.is_absolute() else request.file.absolute().parent / path
