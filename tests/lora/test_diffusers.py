@@ -119,8 +119,8 @@ def test_mixed_ranks_and_alphas_survive_diffusers_layout(model: BaseModel, tmp_p
     save_file(tensors, tmp_path / "theirs.safetensors", metadata)
     lora = read_lora(tmp_path / "theirs.safetensors", model.lora_targets())
     assert same(dict(lora.state), state)
-    assert lora.info.layout == "diffusers"
-    assert (lora.info.rank, lora.info.ranks, lora.info.alpha) == (3, (2, 3), 1.5)
+    assert lora.facts.layout == "diffusers"
+    assert (lora.facts.rank, lora.facts.ranks, lora.facts.alpha) == (3, (2, 3), 1.5)
 
 
 CONFIGS = {
@@ -161,7 +161,7 @@ def test_we_read_what_diffusers_saves(
 
     fresh = load(tiny_path)
     lora = read_lora(tmp_path / "theirs.safetensors", fresh.lora_targets())
-    assert lora.info.num_modules == sum(len(tensors) // 2 for tensors, _ in parts.values())
+    assert len(lora.facts.modules) == sum(len(tensors) // 2 for tensors, _ in parts.values())
     LoraAdapter.attach(fresh, [lora.state])
     torch.testing.assert_close(prediction(fresh), expected, rtol=1e-4, atol=1e-5)
 
@@ -175,7 +175,7 @@ def test_we_read_what_peft_saves_with_its_configuration_beside(
     save_file({f"base_model.model.{name}": value.contiguous() for name, value in tensors.items()}, path)
     (tmp_path / "adapter_config.json").write_text(json.dumps(config.to_dict(), default=list))
     lora = read_lora(path, load(tiny_path).lora_targets())
-    assert lora.info.layout == "peft" and lora.info.alpha == 2.0
+    assert lora.facts.layout == "peft" and lora.facts.alpha == 2.0
     alphas = {float(value) for name, value in lora.state.items() if name.endswith(".alpha")}
     assert alphas == {2.0}
 

@@ -66,9 +66,9 @@ def test_round_trip_in_every_precision(
     assert list(lora.state) == list(state)
     assert all(torch.equal(lora.state[name], expected[name]) for name in state if "alpha" not in name)
     assert {float(lora.state[name]) for name in state if "alpha" in name} == {1.5}
-    assert (lora.info.rank, lora.info.alpha, lora.info.layout) == (3, 1.5, "kohya")
-    assert lora.info.dtype == {"fp32": "F32", "fp16": "F16", "bf16": "BF16"}[dtype]
-    assert lora.info.num_bytes == saved.num_bytes == saved.path.stat().st_size
+    assert (lora.facts.rank, lora.facts.alpha, lora.facts.layout) == (3, 1.5, "kohya")
+    assert lora.facts.dtype == {"fp32": "F32", "fp16": "F16", "bf16": "BF16"}[dtype]
+    assert lora.facts.num_bytes == saved.num_bytes == saved.path.stat().st_size
     assert lora.metadata["ss_output_name"] == "a"
 
 
@@ -158,14 +158,18 @@ def test_a_place_that_cannot_be_written_is_said(state: dict[str, Tensor], tmp_pa
 
 def test_the_reference_s_file_is_read(model: BaseModel) -> None:
     lora = read_lora(GOLDEN_LORA, model.lora_targets())
-    assert (lora.info.rank, lora.info.alpha) == (4, 2.0)
+    assert (lora.facts.rank, lora.facts.alpha) == (4, 2.0)
     assert same(dict(sorted(lora.state.items())), load_file(GOLDEN_LORA))
 
 
-def test_the_family_is_read_from_the_metadata(state: dict[str, Tensor], tmp_path: Path) -> None:
+def test_the_tensors_tell_the_family_and_metadata_only_name_one(
+    state: dict[str, Tensor], tmp_path: Path
+) -> None:
     recorded = json.loads((GOLDEN / "metadata.json").read_text())["g10.safetensors"]
-    assert inspect_lora(save_lora(tmp_path / "a.safetensors", state, recorded).path).family == "sd1"
-    assert inspect_lora(save_lora(tmp_path / "b.safetensors", state, {}).path).family is None
+    told = inspect_lora(save_lora(tmp_path / "a.safetensors", state, recorded).path)
+    untold = inspect_lora(save_lora(tmp_path / "b.safetensors", state, {}).path)
+    assert (told.family, told.named_family) == ("sd1", "sd1")
+    assert (untold.family, untold.named_family) == ("sd1", None)
 
 
 def test_without_alpha_the_scale_is_one(model: BaseModel, state: dict[str, Tensor], tmp_path: Path) -> None:
@@ -173,7 +177,7 @@ def test_without_alpha_the_scale_is_one(model: BaseModel, state: dict[str, Tenso
         {name: value for name, value in state.items() if "alpha" not in name}, tmp_path / "a.safetensors"
     )
     lora = read_lora(tmp_path / "a.safetensors", model.lora_targets())
-    assert lora.info.alpha == 3.0
+    assert lora.facts.alpha == 3.0
     adapter = LoraAdapter.attach(model, [lora.state])
     assert {layer.scale(0) for layer in adapter.layers.values()} == {1.0}
     adapter.detach()

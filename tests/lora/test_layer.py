@@ -68,13 +68,13 @@ def test_down_is_kaiming_uniform_and_follows_from_seed_and_key_alone(kind: str) 
     among = LoraLayer(
         "key", module, [LayerTrial(rank=2, alpha=1.0, seed=1), LayerTrial(rank=4, alpha=1.0, seed=7)]
     )
-    assert torch.equal(alone.downs[0], among.downs[1])
+    assert torch.equal(alone.leaves[0][0], among.leaves[0][1])
     assert not torch.equal(
-        alone.downs[0], LoraLayer("other", module, [LayerTrial(rank=4, alpha=1.0, seed=7)]).downs[0]
+        alone.leaves[0][0], LoraLayer("other", module, [LayerTrial(rank=4, alpha=1.0, seed=7)]).leaves[0][0]
     )
-    bound = 1 / math.sqrt(alone.downs[0][0].numel())
-    assert 0.8 * bound < alone.downs[0].abs().max() <= bound
-    assert not alone.ups[0].any()
+    bound = 1 / math.sqrt(alone.leaves[0][0][0].numel())
+    assert 0.8 * bound < alone.leaves[0][0].abs().max() <= bound
+    assert not alone.leaves[1][0].any()
 
 
 def test_seeds_are_the_same_on_every_machine() -> None:
@@ -161,7 +161,7 @@ def test_dropout_changes_from_step_to_step_and_stops_outside_training() -> None:
 
 def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
     layer = make("linear", [LayerTrial(rank=4, alpha=1.0, dropout=0.25, seed=3)]).train()
-    dropped = layer._drop(0, torch.ones(4000, 4))
+    dropped = layer.drop(0, torch.ones(4000, 4))
     assert dropped.unique().tolist() == pytest.approx([0.0, 1 / 0.75])
     assert (dropped == 0).float().mean().item() == pytest.approx(0.25, abs=0.02)
 
@@ -169,7 +169,7 @@ def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
 def test_leaves_of_equal_rank_share_the_stack_s_memory_and_stay_contiguous() -> None:
     layer = make("linear", EQUAL)
     for index in range(3):
-        for leaf, stack in zip(layer.weights(index) or (), (layer.down, layer.up), strict=True):
+        for leaf, stack in zip(layer.weights(index) or (), layer.stacked(), strict=True):
             assert leaf.data_ptr() == stack[index].data_ptr()
             assert leaf.is_leaf and leaf.is_contiguous()
 
@@ -178,20 +178,20 @@ def test_leaves_of_equal_rank_share_the_stack_s_memory_and_stay_contiguous() -> 
 def test_the_stack_follows_its_leaves(change: str) -> None:
     layer, x = make("linear", EQUAL), rows("linear", 3)
     if change == "new memory":
-        layer.ups[1].data = torch.full_like(layer.ups[1], 0.25)
+        layer.leaves[1][1].data = torch.full_like(layer.leaves[1][1], 0.25)
     elif change == "half and back":
-        layer.ups[1].data.fill_(0.25)
+        layer.leaves[1][1].data.fill_(0.25)
         layer.half().float()
-        layer.ups[1].data.fill_(0.25)
+        layer.leaves[1][1].data.fill_(0.25)
     else:
         with torch.no_grad():
-            layer.ups[1].fill_(0.25)
-    assert torch.equal(layer.up[1], torch.full((10, 3), 0.25))
+            layer.leaves[1][1].fill_(0.25)
+    assert torch.equal(layer.stacked()[1][1], torch.full((10, 3), 0.25))
     alone = make("linear", [EQUAL[1]])
-    alone.ups[0].data.fill_(0.25)
+    alone.leaves[1][0].data.fill_(0.25)
     if change == "half and back":
         alone.half().float()
-        alone.ups[0].data.fill_(0.25)
+        alone.leaves[1][0].data.fill_(0.25)
     torch.testing.assert_close(layer(x)[1:2], alone(x[1:2]))
 
 
@@ -205,7 +205,7 @@ def test_half_precision_bases_and_autocast_run(kind: str, trials: list[LayerTria
     assert cast.dtype == torch.bfloat16
     layer.base_forward.__self__.bfloat16()  # type: ignore[attr-defined]
     half = layer(x.bfloat16())
-    assert half.dtype == torch.bfloat16 and layer.downs[0].dtype == torch.float32
+    assert half.dtype == torch.bfloat16 and layer.leaves[0][0].dtype == torch.float32
     # bfloat16 keeps eight bits: relative errors of 2⁻⁸ a product, a few of which add up.
     torch.testing.assert_close(cast.float(), exact, rtol=0.05, atol=0.05)
     torch.testing.assert_close(half.float(), exact, rtol=0.05, atol=0.05)

@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 from maquette.families.lora_names import known_families, lora_modules
 from maquette.findings.records import Finding
 from maquette.findings.registry import RULES, run_rules
-from maquette.lora.facts import LoraFacts, read_lora_facts
+from maquette.lora.facts import LoraFacts
+from maquette.lora.reading import read_lora_facts
 from maquette.rules import lora_files as rules
 from tests.conftest import GOLDEN
 from tests.planted import lora_files

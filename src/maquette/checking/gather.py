@@ -228,7 +228,7 @@ def _log(path: Path, context: Context) -> Scope:
 
 
 def _lora(path: Path, context: Context) -> Scope:
-    from maquette.lora.facts import read_lora_facts
+    from maquette.lora.reading import read_lora_facts
 
     scope = Scope(path)
     with _kept(scope, path):

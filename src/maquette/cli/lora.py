@@ -17,7 +17,8 @@ def command() -> None:
 
 @result_command(click.argument("file", type=click.Path(path_type=Path)), name="inspect")
 def inspect(file: Path) -> dict[str, Any]:
-    """Say what a LoRA FILE is: layout, rank, alpha, precision, modules, base family, metadata. Only the header is read."""
+    """Say what a LoRA FILE is: layout, rank, alpha, precision, modules, the family that they are of, metadata. Only the header
+    is read."""
     from maquette.lora.files import inspect_lora
 
     info = inspect_lora(file)
@@ -25,7 +26,8 @@ def inspect(file: Path) -> dict[str, Any]:
         "path": str(info.path),
         "layout": info.layout,
         "family": info.family,
-        "modules": info.num_modules,
+        "named_family": info.named_family,
+        "modules": len(info.modules),
         "rank": info.rank,
         "ranks": list(info.ranks),
         "alpha": info.alpha,

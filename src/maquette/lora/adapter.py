@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from maquette.errors import LoraError, Problem
 from maquette.families.protocol import BaseModel, LoraPart, LoraTarget
 from maquette.lora.config import PARTS, TrialSpec
+from maquette.lora.kinds import ALPHA, DEFAULT_KIND
 from maquette.lora.layer import LayerTrial, LoraLayer
-from maquette.lora.state import ALPHA, DOWN, UP, ModuleWeights, State, match_problems, modules_of
+from maquette.lora.state import ModuleWeights, State, match_problems, modules_of
 
 Trial = TrialSpec | State | None
 
@@ -49,21 +50,23 @@ class LoraAdapter:
     ) -> LoraAdapter:
         """Return an adapter whose layers stand in `model`; the base's parameters no longer take gradients.
 
-        `parts` limits all trials to the text encoders or to the denoiser. Raises LoraError when a trial's tensors
-        do not fit the model, when no module is left to adapt, or when another adapter stands there already.
+        `parts` limits all trials to the text encoders or to the denoiser. Raises LoraError when a trial's tensors do
+        not fit the model, when trials are of different kinds of adapters, when no module is left to adapt, or when
+        another adapter stands there already.
         """
         if not trials:
             raise ValueError("at least one trial is needed")
         targets = model.lora_targets()
         _require_free(targets)
         contents = [_contents(index, trial, targets) for index, trial in enumerate(trials)]
+        kind = _common_kind(trials, contents)
         pairs = []
         for target in targets:
             specs = [
                 _layer_trial(trial, content, target) for trial, content in zip(trials, contents, strict=True)
             ]
             if target.part in parts and any(specs):
-                pairs.append((target, LoraLayer(target.key, target.module, specs)))
+                pairs.append((target, LoraLayer(target.key, target.module, specs, kind)))
         if not pairs and any(trial is not None for trial in trials):
             given = f"no module of parts {', '.join(parts)}"
             raise LoraError(Problem("LoRA", given, "at least one module to adapt", "Choose other parts."))
@@ -107,7 +110,7 @@ class LoraAdapter:
         return self.module.parameters()
 
     def parameters_of(self, trial: int, part: LoraPart | None = None) -> list[nn.Parameter]:
-        """Return the leaf parameters of one trial (of one part of the model), down and up of each module in turn."""
+        """Return the leaf parameters of one trial (of one part of the model), module by module in the order of a file."""
         found: list[nn.Parameter] = []
         for key, layer in self.layers.items():
             if part in (None, self._targets[key].part):
@@ -115,11 +118,11 @@ class LoraAdapter:
         return found
 
     def named_parameters_of(self, trial: int) -> dict[str, nn.Parameter]:
-        """Return the leaf parameters of one trial by name, `KEY.down` and `KEY.up`, in the order of `parameters_of`."""
+        """Return the leaf parameters of one trial by name (`KEY.down`, `KEY.up`), in the order of `parameters_of`."""
         found: dict[str, nn.Parameter] = {}
         for key, layer in self.layers.items():
-            leaves = layer.weights(trial) or ()
-            found |= {f"{key}.{name}": leaf for name, leaf in zip(("down", "up"), leaves, strict=False)}
+            names = (f"{key}.{name}" for name in layer.kind.leaves)
+            found |= dict(zip(names, layer.weights(trial) or (), strict=False))
         return found
 
     def set_step(self, micro_step: int) -> None:
@@ -212,7 +215,7 @@ class LoraAdapter:
             weights = layer.weights(trial)
             if weights:
                 state[f"{key}.{ALPHA}"] = torch.tensor(layer.alphas[trial])
-                for name, weight in zip((DOWN, UP), weights, strict=True):
+                for name, weight in zip(layer.kind.tensors, weights, strict=True):
                     state[f"{key}.{name}"] = (
                         weight.detach().cpu().clone(memory_format=torch.contiguous_format)
                     )
@@ -229,7 +232,7 @@ class LoraAdapter:
         own = {key: layer for key, layer in self.layers.items() if layer.weights(trial)}
         problems = match_problems(modules, {key: self._targets[key].module for key in own}, where)
         for key, layer in own.items():
-            problems += _load_problems(f"{where}: {key}", layer.trials[trial], modules.get(key))
+            problems += _load_problems(f"{where}: {key}", layer, layer.trials[trial], modules.get(key))
         if problems:
             raise LoraError(problems)
         for key, layer in own.items():
@@ -266,10 +269,27 @@ def _layer_trial(trial: Trial, content: Mapping[str, ModuleWeights], target: Lor
     return LayerTrial(rank=weights.rank, alpha=weights.alpha) if weights else None
 
 
-def _load_problems(where: str, spec: LayerTrial | None, weights: ModuleWeights | None) -> list[Problem]:
+def _common_kind(trials: Sequence[Trial], contents: Sequence[Mapping[str, ModuleWeights]]) -> str:
+    """Return the kind of all trials: a pass over the base serves adapters of one kind."""
+    found = {trial.kind for trial in trials if isinstance(trial, TrialSpec)}
+    found |= {weights.kind.name for content in contents for weights in content.values()}
+    if len(found) > 1:
+        given = f"trials of the kinds {', '.join(sorted(found))}"
+        raise LoraError(
+            Problem("LoRA", given, "adapters of one kind", "Train or draw with each kind by itself.")
+        )
+    return found.pop() if found else DEFAULT_KIND
+
+
+def _load_problems(
+    where: str, layer: LoraLayer, spec: LayerTrial | None, weights: ModuleWeights | None
+) -> list[Problem]:
     assert spec is not None
     if weights is None:
         return [Problem(where, "is missing", "every module of the trial", "Use a file of the same settings.")]
+    if weights.kind is not layer.kind:
+        given, required = f"an adapter of the kind {weights.kind.name}", f"the kind {layer.kind.name}"
+        return [Problem(where, given, required, "Attach this one anew.")]
     if weights.rank != spec.rank:
         remedy = "Use a file of the same rank, or attach this one anew."
         return [Problem(where, f"rank {weights.rank}", f"rank {spec.rank}", remedy)]
@@ -280,6 +300,6 @@ def _load_problems(where: str, spec: LayerTrial | None, weights: ModuleWeights |
 def _copy_in(layer: LoraLayer, trial: int, weights: ModuleWeights) -> None:
     own = layer.weights(trial)
     assert own is not None
-    for leaf, given in zip(own, (weights.down, weights.up), strict=True):
+    for leaf, given in zip(own, weights.tensors, strict=True):
         leaf.copy_(given.reshape(leaf.shape))
     layer.set_alpha(trial, weights.alpha)

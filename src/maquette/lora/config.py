@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from maquette.errors import ConfigError, Problem
+from maquette.errors import ConfigError, Problem, did_you_mean
 from maquette.families.protocol import LayerKind, LoraPart
+from maquette.lora.kinds import DEFAULT_KIND, KINDS
 
 PARTS: tuple[LoraPart, ...] = ("text_encoder", "denoiser")
 """The parts of a model that can carry a LoRA, in the order of parameter groups and of keys in a file."""
@@ -13,7 +14,7 @@ PARTS: tuple[LoraPart, ...] = ("text_encoder", "denoiser")
 
 @dataclass(frozen=True, kw_only=True)
 class TrialSpec:
-    """One LoRA over the base. Its weight delta is `up @ down * alpha / rank`.
+    """One adapter over the base; a LoRA's weight delta is `up @ down * alpha / rank`.
 
     Defaults of `alpha` and `conv_alpha` are those of sd-scripts: 1.0 each.
     """
@@ -30,6 +31,8 @@ class TrialSpec:
     """Chance in [0, 1) that an element between down and up is dropped while training."""
     seed: int = 0
     """Seed of the first weights and of dropout."""
+    kind: str = DEFAULT_KIND
+    """What is trained: a name of `kinds/`."""
     parts: tuple[LoraPart, ...] = PARTS
     """Parts of the model that carry this LoRA."""
 
@@ -75,6 +78,9 @@ def _other_problems(spec: TrialSpec) -> list[Problem]:
         problems.append(Problem("conv_alpha", repr(spec.conv_alpha), "needs conv_rank", "Set conv_rank too."))
     if not 0.0 <= spec.dropout < 1.0:
         problems.append(Problem("dropout", repr(spec.dropout), "at least 0, below 1", "0.1 is usual."))
+    if spec.kind not in KINDS:
+        remedy = did_you_mean(spec.kind, KINDS)
+        problems.append(Problem("kind", repr(spec.kind), "a kind of adapter", remedy))
     strangers = [part for part in spec.parts if part not in PARTS]
     if strangers or not spec.parts:
         remedy = "Name at least one of them."

@@ -2,7 +2,7 @@
 
 saved = save_lora(path, adapter.state_dict(0), metadata, dtype="fp16")
 lora = read_lora(path, targets=model.lora_targets())      # tensors under kohya names, checked against the model
-info = inspect_lora(path)                                  # the header alone: rank, alpha, layout, metadata
+facts = inspect_lora(path)                                 # the header alone: rank, alpha, layout, metadata
 """
 
 from __future__ import annotations
@@ -19,29 +19,16 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from maquette.errors import LoraError, MaquetteError, ModelError, Problem, nearest
-from maquette.families.common.header import Header, read_header
+from maquette.errors import LoraError, MaquetteError, Problem, nearest
 from maquette.families.protocol import LoraTarget
 from maquette.files import replacing
-from maquette.lora.formats import (
-    OTHER_ADAPTERS,
-    Layout,
-    aliases,
-    alphas_beside,
-    layout_of,
-    split_tensor_name,
-    to_kohya,
-)
-from maquette.lora.state import (
-    ALPHA,
-    DOWN,
-    State,
-    match_problems,
-    modules_of,
-    same_shape,
-    shapes_for,
-    split_key,
-)
+from maquette.lora.facts import LoraFacts
+from maquette.lora.formats import to_kohya
+from maquette.lora.kinds import ALPHA, KINDS
+from maquette.lora.kinds.foreign import TITLES as FOREIGN_TITLES
+from maquette.lora.names import aliases
+from maquette.lora.reading import read_lora_facts
+from maquette.lora.state import State, match_problems, modules_of, shapes_for, split_key
 
 Precision = Literal["fp32", "fp16", "bf16"]
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -67,38 +54,17 @@ class SavedLora:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoraInfo:
-    """What a LoRA file is, from its header."""
-
-    path: Path
-    layout: Layout
-    num_modules: int
-    rank: int
-    """The rank of most modules."""
-    ranks: tuple[int, ...]
-    """All ranks that occur, rising."""
-    alpha: float
-    """The scale numerator of most modules; the rank itself where the file has none."""
-    dtype: str
-    """Precision of most tensors: F32, F16 or BF16."""
-    num_bytes: int
-    family: str | None
-    """Key of the family that the metadata names; None when it names none."""
-    metadata: Mapping[str, str]
-
-
-@dataclass(frozen=True, kw_only=True)
 class LoraFile:
     """A LoRA in memory."""
 
-    info: LoraInfo
+    facts: LoraFacts
     state: Mapping[str, Tensor]
     """Tensors on the CPU, in the file's precision. With a model's targets: kohya names and shapes, `.alpha` everywhere.
     Without: kohya tensor names, modules as the file names them."""
 
     @property
     def metadata(self) -> Mapping[str, str]:
-        return self.info.metadata
+        return self.facts.metadata
 
 
 # --- writing ---------------------------------------------------------------------------------------------
@@ -198,163 +164,80 @@ def _most_frequent(folders: Mapping[str, Mapping[str, int]], keep: int) -> dict[
 # --- reading ---------------------------------------------------------------------------------------------
 
 
-def inspect_lora(path: Path) -> LoraInfo:
+def inspect_lora(path: Path) -> LoraFacts:
     """Return what the LoRA at `path` is, without reading its weights.
 
     Raises LoraError when it is missing, damaged, no safetensors file, a base model or another kind of adapter.
     """
-    path = Path(path)
-    header = _lora_header(path)
-    layout = layout_of(header.tensors)
-    assert layout is not None
-    ranks = _ranks(header)
-    alphas = _header_alphas(header, ranks)
-    counted = Counter(ranks.values())
-    rank = counted.most_common(1)[0][0] if counted else 0
-    return LoraInfo(
-        path=path,
-        layout=layout,
-        num_modules=len(ranks),
-        rank=rank,
-        ranks=tuple(sorted(counted)),
-        alpha=Counter(alphas).most_common(1)[0][0] if alphas else float(rank),
-        dtype=Counter(entry.dtype for entry in header.tensors.values()).most_common(1)[0][0],
-        num_bytes=path.stat().st_size,
-        family=_family_of(header.metadata),
-        metadata=header.metadata,
-    )
+    return require_lora(read_lora_facts(path, depth="header"))
+
+
+def require_lora(facts: LoraFacts) -> LoraFacts:
+    """Return `facts` of a file that can be loaded as a LoRA. Raises LoraError that says why it cannot."""
+    if facts.problem is not None:
+        raise LoraError(replace(facts.problem, required="a LoRA as a .safetensors file"))
+    if facts.adapters:
+        given = f"it holds {', '.join(facts.adapters)}: another kind of adapter ({FOREIGN_TITLES})"
+        kinds = ", ".join(kind.title for kind in KINDS.values())
+        raise LoraError(
+            Problem(str(facts.path), given, f"an adapter of {kinds}", "Convert it to LoRA first.")
+        )
+    if facts.beside_problem is not None:
+        raise LoraError(facts.beside_problem)
+    if facts.layout is None:
+        raise _no_lora(facts)
+    return facts
 
 
 def read_lora(path: Path, targets: Sequence[LoraTarget] | None = None) -> LoraFile:
     """Return the LoRA at `path`, its tensors in memory.
 
     With a model's `targets` all modules get kohya names and shapes and must be in the model. Raises LoraError,
-    naming everything that is wrong: damage, missing pairs, other shapes, unknown modules with near names.
+    naming everything that is wrong: damage, missing tensors, other shapes, unknown modules with near names.
     """
-    info = inspect_lora(path)
+    return load_lora(inspect_lora(path), targets)
+
+
+def load_lora(facts: LoraFacts, targets: Sequence[LoraTarget] | None = None) -> LoraFile:
+    """Return the LoRA that `facts` are of, its tensors in memory; see `read_lora`."""
+    where = str(facts.path)
     try:
         # From memory, not mapped: the file may be replaced while its tensors live.
-        tensors = safetensors.torch.load(info.path.read_bytes())
+        tensors = safetensors.torch.load(require_lora(facts).path.read_bytes())
     except (OSError, safetensors.SafetensorError) as error:
-        raise _unreadable(info.path, f"it cannot be read ({error})") from error
-    ranks = {split[0]: value.shape[0] for name, value in tensors.items() if (split := _down(name))}
-    renamed = to_kohya(tensors, targets, alphas_beside(ranks, info.metadata, _adapter_config(info.path)))
+        given = f"it cannot be read ({error})"
+        raise LoraError(Problem(where, given, "a LoRA as a .safetensors file", _AGAIN)) from error
+    renamed = to_kohya(tensors, targets, facts.alphas_beside)
     if targets is None:
-        return LoraFile(info=info, state=renamed.state)
+        return LoraFile(facts=facts, state=renamed.state)
     by_key = {target.key: target for target in targets}
-    problems = _stranger_problems(info.path, renamed.strangers, info.num_modules, targets)
+    problems = _stranger_problems(facts.path, renamed.strangers, len(facts.modules), targets)
     known = {name: value for name, value in renamed.state.items() if split_key(name)[0] in by_key}
-    modules = modules_of(known, str(info.path))
-    problems += match_problems(
-        modules, {key: target.module for key, target in by_key.items()}, str(info.path)
-    )
+    modules = modules_of(known, where)
+    problems += match_problems(modules, {key: target.module for key, target in by_key.items()}, where)
     if problems:
         raise LoraError(problems)
     state: dict[str, Tensor] = {}
     for key in (key for key in by_key if key in modules):
         weights = modules[key]
-        down, up = shapes_for(by_key[key].module, weights.rank)
+        shapes = shapes_for(by_key[key].module, weights)
         state[f"{key}.{ALPHA}"] = torch.tensor(weights.alpha)
-        state[f"{key}.{DOWN}"] = weights.down.reshape(down)
-        state[f"{key}.lora_up.weight"] = weights.up.reshape(up)
-    assert all(same_shape(state[name].shape, known[name].shape) for name in state if name in known)
-    return LoraFile(info=info, state=state)
+        for name, tensor, shape in zip(weights.kind.tensors, weights.tensors, shapes, strict=True):
+            state[f"{key}.{name}"] = tensor.reshape(shape)
+    return LoraFile(facts=facts, state=state)
 
 
-def _lora_header(path: Path) -> Header:
-    try:
-        header = read_header(path)
-    except ModelError as error:
-        raise LoraError(
-            [replace(problem, required="a LoRA as a .safetensors file") for problem in error.problems]
-        ) from error
-    foreign = sorted({mark for mark in OTHER_ADAPTERS for name in header.tensors if mark in name})
-    if foreign:
-        given = f"it holds {', '.join(foreign)}: another kind of adapter (LoHa, LoKr, OFT, DoRA, LoCon with a middle)"
-        raise LoraError(
-            Problem(str(path), given, "plain LoRA: lora_down, lora_up, alpha", "Convert it to LoRA first.")
-        )
-    if layout_of(header.tensors) is None:
-        raise _no_lora(path, header)
-    return header
-
-
-def _no_lora(path: Path, header: Header) -> LoraError:
+def _no_lora(facts: LoraFacts) -> LoraError:
     from maquette.families import inspect
 
     try:
-        given = f"it is a base model ({inspect(str(path)).title}), not a LoRA"
+        given = f"it is a base model ({inspect(str(facts.path)).title}), not a LoRA"
     except MaquetteError:
-        first = next(iter(header.tensors), None)
-        given = f"no LoRA among its {len(header.tensors)} tensors" + (f" (first: {first})" if first else "")
-    return LoraError(Problem(str(path), given, "a LoRA as a .safetensors file", "Choose the LoRA's file."))
-
-
-def _unreadable(path: Path, given: str) -> LoraError:
-    return LoraError(Problem(str(path), given, "a LoRA as a .safetensors file", _AGAIN))
-
-
-def _down(name: str) -> tuple[str, str] | None:
-    split = split_tensor_name(name)
-    return split if split and split[1] == DOWN else None
-
-
-def _ranks(header: Header) -> dict[str, int]:
-    """Return the rank of each module, by the name that the file gives it."""
-    found = {}
-    for name, entry in header.tensors.items():
-        split = _down(name)
-        if split and entry.shape:
-            found[split[0]] = entry.shape[0]
-    return found
-
-
-def _header_alphas(header: Header, ranks: Mapping[str, int]) -> list[float]:
-    """Return the modules' scale numerators: the file's scalars, else those beside the tensors, else the ranks."""
-    beside = alphas_beside(ranks, header.metadata, _adapter_config(header.path))
-    with header.path.open("rb") as file:
-        alphas = []
-        for module, rank in ranks.items():
-            entry = header.tensors.get(f"{module}.{ALPHA}")
-            if entry is None or entry.dtype not in SCALARS:
-                alphas.append(beside.get(module, float(rank)))
-                continue
-            file.seek(entry.start)
-            alphas.append(
-                float(torch.frombuffer(bytearray(file.read(entry.num_bytes)), dtype=SCALARS[entry.dtype])[0])
-            )
-    return alphas
-
-
-SCALARS = {
-    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
-    "I32": torch.int32,
-}  # fmt: skip
-
-
-def _adapter_config(path: Path) -> Mapping[str, Any] | None:
-    """Return PEFT's configuration beside `path`, which holds alpha; only its own file name has one."""
-    beside = path.with_name("adapter_config.json")
-    if path.name != "adapter_model.safetensors" or not beside.is_file():
-        return None
-    try:
-        config = json.loads(beside.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        remedy = "Repair it, or move it away to use a scale of one."
-        raise LoraError(
-            Problem(str(beside), f"cannot be read ({error})", "PEFT's JSON configuration", remedy)
-        ) from error
-    return config if isinstance(config, dict) else None
-
-
-def _family_of(metadata: Mapping[str, str]) -> str | None:
-    from maquette.families import FAMILIES
-
-    version, architecture = metadata.get("ss_base_model_version"), metadata.get("modelspec.architecture")
-    for family in FAMILIES.values():
-        if version == family.spec.ss_base_model_version or architecture == family.spec.modelspec_architecture:
-            return family.spec.name
-    return None
+        first = next(iter(facts.loose), None)
+        given = f"no LoRA among its {len(facts.loose)} tensors" + (f" (first: {first})" if first else "")
+    return LoraError(
+        Problem(str(facts.path), given, "a LoRA as a .safetensors file", "Choose the LoRA's file.")
+    )
 
 
 def _stranger_problems(

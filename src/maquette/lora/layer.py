@@ -1,17 +1,15 @@
-"""The LoRA layer with a trial axis: P adapters over one frozen linear or convolution.
+"""The adapter layer with a trial axis: P adapters of one kind over one frozen linear or convolution.
 
-    base(x) ───────────────────────────────► + ──► out          P trials own equal, contiguous groups of the
-       x ──► down_p ──► dropout_p ──► up_p ──► · multiplier_p · scale_p     batch rows: B = P · b
+    base(x) ───────────────────────────► kind's work ──► out    P trials own equal, contiguous groups of the
+       x ──► trial p's weights ──► dropout_p ──┘                batch rows: B = P · b
 
+What an adapter of a kind computes is `kinds/`'s; the layer keeps the trials' weights and seeds, dropout and strengths.
 Shapes: P trials, B batch rows, b rows of one trial, n rows times tokens of one trial, r rank (the largest of the
 trials where they are stacked), I inputs, O outputs, N picture positions (height · width), k kernel side.
 
-Each trial's `down [r_p, I(, k, k)]` and `up [O, r_p(, 1, 1)]` are leaf parameters of their true rank, so that any
-optimizer may own them. With P = 1 they are used as they are. With P > 1 and equal ranks the leaves are views into
-one stacked buffer and nothing is copied; ranks that differ are padded with zeros, once a forward.
-
-Initial weights follow Kaiming uniform with a = √5 (uniform in ±1/√fan_in) for down and zero for up, the operation
-order of P = 1 is that of sd-scripts, so that results agree with it to the last bit.
+Each trial's weights are leaf parameters of their true rank, so that any optimizer may own them. With P = 1 they are used as
+they are. With P > 1 and equal ranks the leaves are views into one stacked buffer and nothing is copied; ranks that differ are
+padded with zeros, once a forward.
 """
 
 from __future__ import annotations
@@ -27,6 +25,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from maquette.lora.kinds import DEFAULT_KIND, KINDS
+from maquette.lora.kinds.protocol import Sizes
+
 
 @dataclass(frozen=True, kw_only=True)
 class LayerTrial:
@@ -39,74 +40,79 @@ class LayerTrial:
 
 
 class LoraLayer(nn.Module):
-    """P low-rank adapters over one frozen `nn.Linear` or `nn.Conv2d`, which stays outside this module's tree.
+    """P adapters of one kind over one frozen `nn.Linear` or `nn.Conv2d`, which stays outside this module's tree.
 
     A trial of None leaves its rows as the base computes them. Call as the base is called: x [B, …, I] or
     [B, I, H, W] gives what the base gives, [B, …, O] or [B, O, H', W'].
     """
 
-    def __init__(self, key: str, module: nn.Module, trials: Sequence[LayerTrial | None]) -> None:
+    def __init__(
+        self,
+        key: str,
+        module: nn.Module,
+        trials: Sequence[LayerTrial | None],
+        kind: str = DEFAULT_KIND,
+    ) -> None:
         super().__init__()
         self.key = key
+        self.kind = KINDS[kind]
         self.trials = tuple(trials)
         self.slots = tuple(index for index, trial in enumerate(self.trials) if trial is not None)
-        self._geometry = _Geometry.of(module)
+        self.sizes, self.placing = sizes_of(module), _placing(module)
         self.base_forward: Callable[[Tensor], Tensor] = module.forward
+        # In a tuple: as an attribute the base would become part of this module's tree.
+        self._base = (module,)
+        self._work = self.kind.work()
         weight = module.weight
         assert isinstance(weight, Tensor)
-        downs, ups = zip(*(self._first_weights(index) for index in self.slots), strict=True)
-        self.downs = nn.ParameterList(nn.Parameter(down.to(weight.device)) for down in downs)
-        self.ups = nn.ParameterList(nn.Parameter(up.to(weight.device)) for up in ups)
+        firsts = [self._first_weights(index) for index in self.slots]
+        self.leaves = nn.ModuleList(
+            nn.ParameterList(nn.Parameter(first.to(weight.device)) for first in of_trials)
+            for of_trials in zip(*firsts, strict=True)
+        )
+        """For each of the kind's tensors the trials' leaves, in the order of `slots`."""
         self.alphas = [trial.alpha if trial else 0.0 for trial in self.trials]
         self.multipliers = [1.0] * len(self.trials)
         self.enabled = True
         self.micro_step = 0
         self._factors: Tensor | None = None
-        self._stacks: tuple[Tensor, Tensor] | None = None
-        self._first_pair: tuple[nn.Parameter, nn.Parameter]
+        self._stacks: tuple[Tensor, ...] | None = None
+        self.first_leaves: tuple[nn.Parameter, ...] = ()
         self._share_stacks()
+
+    @property
+    def base(self) -> nn.Module:
+        """The module that it stands on."""
+        return self._base[0]
 
     # --- weights -----------------------------------------------------------------------------------------
 
-    def _first_weights(self, index: int) -> tuple[Tensor, Tensor]:
-        trial, geometry = self.trials[index], self._geometry
+    def _first_weights(self, index: int) -> tuple[Tensor, ...]:
+        trial = self.trials[index]
         assert trial is not None
         generator = torch.Generator().manual_seed(stable_seed(trial.seed, self.key))
-        down = torch.empty(trial.rank, geometry.inputs, *geometry.kernel)
-        nn.init.kaiming_uniform_(down, a=math.sqrt(5), generator=generator)
-        return down, torch.zeros(geometry.outputs, trial.rank, *(1 for _ in geometry.kernel))
+        return self._work.first(self.sizes, trial.rank, generator)
 
-    def weights(self, trial: int) -> tuple[nn.Parameter, nn.Parameter] | None:
-        """Return the leaf parameters (down, up) of `trial`, or None where it has none in this layer."""
+    def weights(self, trial: int) -> tuple[nn.Parameter, ...] | None:
+        """Return the leaf parameters of `trial` in the order of its kind's tensors, or None where it has none here."""
         if trial not in self.slots:
             return None
         slot = self.slots.index(trial)
-        return self.downs[slot], self.ups[slot]
+        return tuple(_leaf(leaves, slot) for leaves in self.leaves)
 
     def scale(self, trial: int) -> float:
-        """Return alpha / rank of `trial`; 0 where it has no weights here."""
+        """Return what alpha and rank of `trial` mean; 0 where it has no weights here."""
         spec = self.trials[trial]
-        return self.alphas[trial] / spec.rank if spec else 0.0
-
-    @property
-    def down(self) -> Tensor:
-        """The trials' down weights, zero-padded to the largest rank: [P, r, I(, k, k)]."""
-        return self._stacked()[0]
-
-    @property
-    def up(self) -> Tensor:
-        """The trials' up weights, zero-padded to the largest rank: [P, O, r(, 1, 1)]."""
-        return self._stacked()[1]
+        return self.kind.scale(self.alphas[trial], spec.rank) if spec else 0.0
 
     @torch.no_grad()
     def delta(self, trial: int) -> Tensor:
-        """Return `multiplier · scale · up @ down` of `trial` in float32 and the shape of the base weight."""
-        geometry, weights = self._geometry, self.weights(trial)
-        shape = (geometry.outputs, geometry.inputs, *geometry.kernel)
+        """Return what `trial` adds to the base weight, with its multiplier and scale: float32, in the weight's shape."""
+        weights = self.weights(trial)
         if weights is None:
-            return torch.zeros(shape)
-        down, up = (weight.float().flatten(1) for weight in weights)
-        return (self.multipliers[trial] * (up @ down) * self.scale(trial)).reshape(shape)
+            return torch.zeros(self.sizes.weight)
+        change = self._work.delta(self, weights)
+        return (self.multipliers[trial] * change * self.scale(trial)).reshape(self.sizes.weight)
 
     @torch.no_grad()
     def _share_stacks(self) -> None:
@@ -114,12 +120,15 @@ class LoraLayer(nn.Module):
         self._stacks = None
         self._factors = None
         # What a single trial's forward needs at every call, without ParameterList's lookups by name.
-        self._first_pair = (self.downs[0], self.ups[0])
-        ranks = {self.downs[slot].shape[0] for slot in range(len(self.slots))}
-        if len(self.trials) > 1 and len(ranks) == 1 and self.downs[0].device.type != "meta":
-            self._stacks = (self._adopt(self.downs), self._adopt(self.ups))
+        self.first_leaves = tuple(_leaf(leaves, 0) for leaves in self.leaves)
+        shapes = {
+            tuple(_leaf(leaves, slot).shape for leaves in self.leaves) for slot in range(len(self.slots))
+        }
+        if len(self.trials) > 1 and len(shapes) == 1 and self.first_leaves[0].device.type != "meta":
+            self._stacks = tuple(self._adopt(leaves) for leaves in self.leaves)
 
-    def _adopt(self, leaves: nn.ParameterList) -> Tensor:
+    def _adopt(self, leaves: nn.Module) -> Tensor:
+        assert isinstance(leaves, nn.ParameterList)
         stack = leaves[0].new_zeros(len(self.trials), *leaves[0].shape)
         for index, leaf in zip(self.slots, leaves, strict=True):
             stack[index] = leaf
@@ -132,23 +141,23 @@ class LoraLayer(nn.Module):
         self._share_stacks()
         return self
 
-    def _stacked(self) -> tuple[Tensor, Tensor]:
+    def stacked(self) -> tuple[Tensor, ...]:
+        """Return each of the kind's tensors with the trials in front, zero-padded to the largest rank: [P, …]."""
         if self._stacks and not self._still_shared():
             self._share_stacks()
-        stacks = self._stacks or (None, None)
-        largest = max(down.shape[0] for down in self.downs)
-        down = _Stack.apply(stacks[0], self.slots, len(self.trials), 0, largest, *self.downs)
-        up = _Stack.apply(stacks[1], self.slots, len(self.trials), 1, largest, *self.ups)
-        return down, up
+        stacks = self._stacks or (None,) * len(self.leaves)
+        return tuple(
+            _Stack.apply(shared, self.slots, len(self.trials), axis or 0, *leaves.parameters())
+            for shared, axis, leaves in zip(stacks, self.kind.rank_axes, self.leaves, strict=True)
+        )
 
     def _still_shared(self) -> bool:
         """Someone may have given a leaf new memory (`leaf.data = …`): then the stack is out of date."""
         assert self._stacks is not None
-        pairs = zip(self._stacks, (self.downs, self.ups), strict=True)
         return all(
             leaf.data_ptr() == stack[index].data_ptr()
-            for stack, leaves in pairs
-            for index, leaf in zip(self.slots, leaves, strict=True)
+            for stack, leaves in zip(self._stacks, self.leaves, strict=True)
+            for index, leaf in zip(self.slots, leaves.parameters(), strict=True)
         )
 
     # --- forward -----------------------------------------------------------------------------------------
@@ -166,127 +175,80 @@ class LoraLayer(nn.Module):
         if not self.enabled:
             return out
         if len(self.trials) == 1:
-            return self._forward_single(x, out)
+            return self._work.alone(self, x, out)
         if x.shape[0] % len(self.trials):
             raise ValueError(
                 f"{self.key}: a batch of {x.shape[0]} rows cannot be shared out among {len(self.trials)} trials"
             )
-        if self._geometry.is_conv:
-            return self._forward_conv(x, out)
-        return self._forward_linear(x, out)
+        return self._work.packed(self, x, out)
 
-    def _forward_single(self, x: Tensor, out: Tensor) -> Tensor:
-        down: Tensor
-        up: Tensor
-        down, up = self._first_pair
-        if down.dtype != x.dtype:
-            down, up = _as_dtype_of(x, down, up)
-        if self._geometry.kernel:
-            lx = F.conv2d(x, down, None, *self._geometry.placing)
-            lx = F.conv2d(self._drop(0, lx), up)
-        else:
-            lx = F.linear(self._drop(0, F.linear(x, down)), up)
-        if self.multipliers[0] != 1.0:  # a product with one changes no bit
-            lx = lx * self.multipliers[0]
-        scale = self.scale(0)
-        return out + (lx if scale == 1.0 else lx * scale)
-
-    def _forward_linear(self, x: Tensor, out: Tensor) -> Tensor:
-        num_trials = len(self.trials)
-        down_PrI, up_POr = _as_dtype_of(x, *self._stacked())
-        lx_Pnr = torch.bmm(x.reshape(num_trials, -1, x.shape[-1]), down_PrI.mT)
-        lx_Pnr = self._weigh(lx_Pnr)
-        out_PnO = out.reshape(num_trials, -1, out.shape[-1])
-        return torch.baddbmm(out_PnO, lx_Pnr, up_POr.mT).reshape(out.shape)
-
-    def _forward_conv(self, x: Tensor, out: Tensor) -> Tensor:
-        down, up = _as_dtype_of(x, *self._stacked())
-        lx_PbrN = self._weigh(self._convolve(x, down))
-        up_PxOr = up.flatten(2).unsqueeze(1)
-        return out + torch.matmul(up_PxOr, lx_PbrN).reshape(out.shape)
-
-    def _convolve(self, x: Tensor, down: Tensor) -> Tensor:
-        """Return each trial's down convolution of its own rows: [P, b, r, N]."""
-        num_trials, rank = down.shape[:2]
-        rows = x.shape[0] // num_trials
-        if self._geometry.is_pointwise:
-            x_PbIN = x.reshape(num_trials, rows, x.shape[1], -1)
-            return torch.matmul(down.flatten(2).unsqueeze(1), x_PbIN)
-        # Trials become channel groups of one convolution.
-        grouped = x.reshape(num_trials, rows, *x.shape[1:]).transpose(0, 1).reshape(rows, -1, *x.shape[2:])
-        stride, padding, dilation = self._geometry.placing
-        lx = F.conv2d(grouped, down.flatten(0, 1), None, stride, padding, dilation, num_trials)
-        return lx.reshape(rows, num_trials, rank, -1).transpose(0, 1)
-
-    def _weigh(self, lx: Tensor) -> Tensor:
-        """Apply dropout and each trial's multiplier · scale in the small space between down and up."""
+    def weigh(self, values: Tensor) -> Tensor:
+        """Return `values` [P, …] after dropout, times each trial's multiplier · scale."""
         if self.training and any(trial and trial.dropout for trial in self.trials):
-            lx = torch.stack([self._drop(index, part) for index, part in enumerate(lx)])
+            values = torch.stack([self.drop(index, part) for index, part in enumerate(values)])
         factors = [self.multipliers[index] * self.scale(index) for index in range(len(self.trials))]
         if all(factors[index] == 1.0 for index in self.slots):
-            return lx
-        if self._factors is None or self._factors.device != lx.device or self._factors.dtype != lx.dtype:
-            self._factors = torch.tensor(factors, device=lx.device, dtype=lx.dtype)
-        return lx * self._factors.view(-1, *(1 for _ in lx.shape[1:]))
+            return values
+        if (
+            self._factors is None
+            or self._factors.device != values.device
+            or self._factors.dtype != values.dtype
+        ):
+            self._factors = torch.tensor(factors, device=values.device, dtype=values.dtype)
+        return values * self._factors.view(-1, *(1 for _ in values.shape[1:]))
 
-    def _drop(self, index: int, lx: Tensor) -> Tensor:
-        """Return `lx` [b, …] of one trial with elements dropped at its rate, the rest scaled up; else `lx` itself.
+    def drop(self, index: int, values: Tensor) -> Tensor:
+        """Return `values` [b, …] of one trial with elements dropped at its rate, the rest scaled up; else `values` itself.
 
         The mask follows from (trial seed, micro-step, key) alone: it is the same when a checkpointed block is
         computed again, and whether or not other trials share the batch.
         """
         trial = self.trials[index]
         if trial is None or not trial.dropout or not self.training:
-            return lx
-        generator = torch.Generator(lx.device)
+            return values
+        generator = torch.Generator(values.device)
         generator.manual_seed(stable_seed(trial.seed, self.micro_step, self.key))
-        shape, axis = self._mask_shape(lx, trial.rank)
-        kept = torch.rand(shape, device=lx.device, generator=generator) >= trial.dropout
-        mask = kept.to(lx.dtype) / (1.0 - trial.dropout)
-        padding = lx.shape[axis] - trial.rank
+        width = self.kind.dropped_width(self.sizes, trial.rank)
+        shape, axis = self._mask_shape(values, width)
+        kept = torch.rand(shape, device=values.device, generator=generator) >= trial.dropout
+        mask = kept.to(values.dtype) / (1.0 - trial.dropout)
+        padding = values.shape[axis] - width
         if padding:  # other trials' ranks are larger; the padded part is zero whatever its mask
             mask = F.pad(mask, (0, padding) if axis == -1 else (0, 0, 0, padding))
-        return lx * mask.reshape(lx.shape)
+        return values * mask.reshape(values.shape)
 
-    def _mask_shape(self, lx: Tensor, rank: int) -> tuple[tuple[int, ...], int]:
-        if (
-            self._geometry.is_conv
-        ):  # [b, r, H, W] alone, [b, r, N] packed: the same elements in the same order
-            return (lx.shape[0], rank, math.prod(lx.shape[2:])), 1
-        return (math.prod(lx.shape[:-1]), rank), -1
+    def _mask_shape(self, values: Tensor, width: int) -> tuple[tuple[int, ...], int]:
+        # [b, r, H, W] alone, [b, r, N] packed: the same elements in the same order.
+        if self.sizes.is_conv:
+            return (values.shape[0], width, math.prod(values.shape[2:])), 1
+        return (math.prod(values.shape[:-1]), width), -1
 
 
-@dataclass(frozen=True)
-class _Geometry:
-    """Sizes of the base module."""
+def _leaf(leaves: nn.Module, slot: int) -> nn.Parameter:
+    assert isinstance(leaves, nn.ParameterList)
+    leaf = leaves[slot]
+    assert isinstance(leaf, nn.Parameter)
+    return leaf
 
-    inputs: int
-    outputs: int
-    kernel: tuple[int, ...]
-    """() for a linear layer."""
-    placing: tuple[Any, ...]
-    """stride, padding and dilation of a convolution."""
 
-    @property
-    def is_conv(self) -> bool:
-        return bool(self.kernel)
+def sizes_of(module: nn.Module) -> Sizes:
+    """Return the sizes of a linear layer or convolution. Raises TypeError for what no adapter can stand on."""
+    if isinstance(module, nn.Linear):
+        return Sizes(module.in_features, module.out_features)
+    if isinstance(module, nn.Conv2d) and module.groups == 1 and module.padding_mode == "zeros":
+        return Sizes(module.in_channels, module.out_channels, tuple(module.kernel_size))
+    raise TypeError(f"a LoRA layer wraps nn.Linear or an ungrouped, zero-padded nn.Conv2d, not {module}")
 
-    @property
-    def is_pointwise(self) -> bool:
-        return self.kernel == (1, 1) and self.placing == ((1, 1), (0, 0), (1, 1))
 
-    @staticmethod
-    def of(module: nn.Module) -> _Geometry:
-        if isinstance(module, nn.Linear):
-            return _Geometry(module.in_features, module.out_features, (), ())
-        if isinstance(module, nn.Conv2d) and module.groups == 1 and module.padding_mode == "zeros":
-            placing = (module.stride, module.padding, module.dilation)
-            return _Geometry(module.in_channels, module.out_channels, tuple(module.kernel_size), placing)
-        raise TypeError(f"a LoRA layer wraps nn.Linear or an ungrouped, zero-padded nn.Conv2d, not {module}")
+def _placing(module: nn.Module) -> tuple[Any, ...]:
+    """Return stride, padding and dilation of a convolution; () for a linear layer."""
+    if isinstance(module, nn.Conv2d):
+        return (module.stride, module.padding, module.dilation)
+    return ()
 
 
 class _Stack(torch.autograd.Function):
-    """Stacks the trials' leaves, padding `rank_axis` with zeros to `largest`; free when they share memory already."""
+    """Stacks the trials' leaves, padding `rank_axis` with zeros to the largest; free when they share memory already."""
 
     @staticmethod
     def forward(
@@ -295,7 +257,6 @@ class _Stack(torch.autograd.Function):
         slots: tuple[int, ...],
         num_trials: int,
         rank_axis: int,
-        largest: int,
         *leaves: Tensor,
     ) -> Tensor:
         ctx.slots, ctx.rank_axis = slots, rank_axis
@@ -303,7 +264,7 @@ class _Stack(torch.autograd.Function):
         if shared is not None:
             return shared.view_as(shared)
         shape = list(leaves[0].shape)
-        shape[rank_axis] = largest
+        shape[rank_axis] = max(ctx.ranks)
         stack = leaves[0].new_zeros(num_trials, *shape)
         for index, leaf, rank in zip(slots, leaves, ctx.ranks, strict=True):
             stack[index].narrow(rank_axis, 0, rank).copy_(leaf)
@@ -313,14 +274,7 @@ class _Stack(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         parts = zip(ctx.slots, ctx.ranks, strict=True)
-        return None, None, None, None, None, *(grad[i].narrow(ctx.rank_axis, 0, rank) for i, rank in parts)
-
-
-def _as_dtype_of(x: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
-    """Cast weights to the activations' type (a half-precision base); autocast does so itself."""
-    if torch.is_autocast_enabled(x.device.type):
-        return weights
-    return tuple(weight.to(x.dtype) for weight in weights)
+        return None, None, None, None, *(grad[i].narrow(ctx.rank_axis, 0, rank) for i, rank in parts)
 
 
 def stable_seed(*parts: int | str) -> int:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from maquette.families import LoraModule, layout_of, parts_of
-from maquette.families.protocol import LoraPart, ModelInfo
+from maquette.families.protocol import LayerKind, LoraPart, ModelInfo
 from maquette.lora.config import PARTS
+from maquette.lora.kinds import DEFAULT_KIND, KINDS
+from maquette.lora.kinds.protocol import Sizes
 
 Precision = Literal["fp32", "fp16", "bf16"]
 VALUE_BYTES: dict[Precision, int] = {"fp32": 4, "fp16": 2, "bf16": 2}
-TENSORS_PER_LAYER = 3
-"""`lora_down.weight`, `lora_up.weight` and `alpha`, which is a scalar."""
+WINDOWS: dict[LayerKind, tuple[int, ...]] = {"linear": (), "conv1x1": (1, 1), "conv3x3": (3, 3)}
 HEADER_BYTES_PER_TENSOR = 136
 """A tensor's line in the file's header: names are 70 letters on average, shape and offsets take the rest."""
 
@@ -23,17 +25,24 @@ def lora_parameters(
     rank: int,
     conv_rank: int | None = None,
     parts: Sequence[LoraPart] = PARTS,
+    kind: str = DEFAULT_KIND,
 ) -> int:
-    """Return how many values a LoRA of this rank has on the model that `info` describes."""
-    return adapter_values(parts_of(layout_of(info)).modules, rank=rank, conv_rank=conv_rank, parts=parts)
+    """Return how many values an adapter of this kind and rank has on the model that `info` describes."""
+    modules = parts_of(layout_of(info)).modules
+    return adapter_values(modules, rank=rank, conv_rank=conv_rank, parts=parts, kind=kind)
 
 
 def adapter_values(
-    modules: Iterable[LoraModule], *, rank: int, conv_rank: int | None, parts: Sequence[LoraPart]
+    modules: Iterable[LoraModule],
+    *,
+    rank: int,
+    conv_rank: int | None,
+    parts: Sequence[LoraPart],
+    kind: str = DEFAULT_KIND,
 ) -> int:
-    """Return how many values a LoRA of this rank has on a model with these adaptable layers."""
+    """Return how many values an adapter of this kind and rank has on a model with these adaptable layers."""
     adapted = _adapted(modules, conv_rank, parts)
-    return sum(layer.parameters(_rank_of(layer, rank, conv_rank)) for layer in adapted)
+    return sum(_values(layer, _rank_of(layer, rank, conv_rank), kind) for layer in adapted)
 
 
 def lora_file_bytes(
@@ -43,6 +52,7 @@ def lora_file_bytes(
     conv_rank: int | None = None,
     parts: Sequence[LoraPart] = PARTS,
     precision: Precision = "fp16",
+    kind: str = DEFAULT_KIND,
 ) -> int:
     """Return the size of the saved file in bytes: exact for the tensors, about 1 % off for header and metadata.
 
@@ -51,9 +61,14 @@ def lora_file_bytes(
     values = 0
     tensors = 0
     for layer in _adapted(parts_of(layout_of(info)).modules, conv_rank, parts):
-        values += layer.parameters(_rank_of(layer, rank, conv_rank)) + 1
-        tensors += TENSORS_PER_LAYER
+        values += _values(layer, _rank_of(layer, rank, conv_rank), kind) + 1  # and alpha, which is one number
+        tensors += len(KINDS[kind].tensors) + 1
     return values * VALUE_BYTES[precision] + tensors * HEADER_BYTES_PER_TENSOR
+
+
+def _values(layer: LoraModule, rank: int, kind: str) -> int:
+    sizes = Sizes(layer.inputs, layer.outputs, WINDOWS[layer.kind])
+    return sum(math.prod(shape) for shape in KINDS[kind].shapes(sizes, rank))
 
 
 def _adapted(

@@ -1,7 +1,4 @@
-"""A LoRA as tensors by kohya key: `KEY.alpha`, `KEY.lora_down.weight`, `KEY.lora_up.weight`.
-
-Shapes: linear down [r, I], up [O, r]; 1×1 convolution [r, I, 1, 1], [O, r, 1, 1]; 3×3 [r, I, 3, 3], [O, r, 1, 1].
-"""
+"""An adapter as tensors by kohya key: `KEY.alpha`, then its kind's tensors (`KEY.lora_down.weight`, `KEY.lora_up.weight`, …)."""
 
 from __future__ import annotations
 
@@ -11,24 +8,31 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from maquette.errors import LoraError, Problem, nearest
-
-ALPHA, DOWN, UP = "alpha", "lora_down.weight", "lora_up.weight"
-"""The three tensors of one module, in their order in a file."""
+from maquette.lora.kinds import ALPHA, DEFAULT_KIND, KINDS, kind_of
+from maquette.lora.kinds.protocol import AdapterKind, Shape
+from maquette.lora.layer import sizes_of
 
 State = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
 class ModuleWeights:
-    """One module's LoRA."""
+    """One module's adapter."""
 
-    down: Tensor
-    up: Tensor
+    kind: AdapterKind
+    tensors: tuple[Tensor, ...]
+    """In the order of the kind's own."""
     alpha: float
 
     @property
+    def shapes(self) -> tuple[Shape, ...]:
+        return tuple(tuple(tensor.shape) for tensor in self.tensors)
+
+    @property
     def rank(self) -> int:
-        return self.down.shape[0]
+        rank = self.kind.rank(dict(zip(self.kind.tensors, self.shapes, strict=True)))
+        assert rank is not None, "modules_of() refuses what has no rank"
+        return rank
 
 
 def split_key(name: str) -> tuple[str, str]:
@@ -38,16 +42,16 @@ def split_key(name: str) -> tuple[str, str]:
 
 
 def modules_of(state: State, where: str = "LoRA") -> dict[str, ModuleWeights]:
-    """Return the LoRA of every module in `state`; without `.alpha` the scale is one.
+    """Return the adapter of every module in `state`; without `.alpha` it is the rank.
 
-    Raises LoraError, naming every module whose pair is incomplete, whose ranks differ or which is no plain LoRA.
+    Raises LoraError, naming every module that lacks a tensor, whose tensors do not belong together or are of no known kind.
     """
     grouped: dict[str, dict[str, Tensor]] = {}
     for name, value in state.items():
         key, tensor = split_key(name)
         grouped.setdefault(key, {})[tensor] = value
     problems = [
-        problem for key, tensors in grouped.items() for problem in _pair_problems(where, key, tensors)
+        problem for key, tensors in grouped.items() for problem in _module_problems(where, key, tensors)
     ]
     if problems:
         raise LoraError(problems)
@@ -55,30 +59,42 @@ def modules_of(state: State, where: str = "LoRA") -> dict[str, ModuleWeights]:
 
 
 def _module(tensors: dict[str, Tensor]) -> ModuleWeights:
-    down, up = tensors[DOWN], tensors[UP]
-    return ModuleWeights(down, up, float(tensors[ALPHA]) if ALPHA in tensors else float(down.shape[0]))
+    kind = kind_of(tensors)
+    assert kind is not None
+    own = tuple(tensors[name] for name in kind.tensors)
+    if ALPHA in tensors:
+        return ModuleWeights(kind, own, float(tensors[ALPHA]))
+    return ModuleWeights(kind, own, float(ModuleWeights(kind, own, 0.0).rank))
 
 
-def _pair_problems(where: str, key: str, tensors: dict[str, Tensor]) -> list[Problem]:
+def _module_problems(where: str, key: str, tensors: dict[str, Tensor]) -> list[Problem]:
     remedy = "The file is damaged or of another kind of adapter; make or download it again."
-    strangers = sorted(set(tensors) - {ALPHA, DOWN, UP})
-    missing = [name for name in (DOWN, UP) if name not in tensors]
     place = f"{where}: {key}"
+    kind = kind_of(tensors) or KINDS[DEFAULT_KIND]
+    strangers = sorted(set(tensors) - {ALPHA, *kind.tensors})
+    missing = [name for name in kind.tensors if name not in tensors]
     if strangers:
-        return [
-            Problem(place, f"holds {', '.join(strangers)}", "plain LoRA: lora_down, lora_up, alpha", remedy)
-        ]
+        required = f"{kind.title}: {', '.join((*map(short_name, kind.tensors), ALPHA))}"
+        return [Problem(place, f"holds {', '.join(strangers)}", required, remedy)]
     if missing:
-        return [
-            Problem(place, f"has no {' and no '.join(missing)}", "a pair of lora_down and lora_up", remedy)
-        ]
-    down, up = tensors[DOWN], tensors[UP]
-    if down.ndim not in (2, 4) or up.ndim != down.ndim or up.shape[1] != down.shape[0] or not down.shape[0]:
-        given = f"down {list(down.shape)} and up {list(up.shape)}"
-        return [Problem(place, given, "down [r, in, …] and up [out, r, …]", remedy)]
+        required = f"{' and '.join(map(short_name, kind.tensors))} together"
+        return [Problem(place, f"has no {' and no '.join(missing)}", required, remedy)]
+    shapes = {name: tuple(tensors[name].shape) for name in kind.tensors}
+    misfit = kind.misfit(shapes)
+    if misfit:
+        return [Problem(place, _told(kind, tuple(shapes.values())), misfit, remedy)]
     if ALPHA in tensors and tensors[ALPHA].numel() != 1:
         return [Problem(place, f"alpha {list(tensors[ALPHA].shape)}", "one number", remedy)]
     return []
+
+
+def short_name(tensor: str) -> str:
+    """Return a tensor's name as people say it."""
+    return tensor.removesuffix(".weight")
+
+
+def _told(kind: AdapterKind, shapes: tuple[Shape, ...]) -> str:
+    return " and ".join(f"{name} {list(shape)}" for name, shape in zip(kind.leaves, shapes, strict=True))
 
 
 def match_problems(
@@ -108,22 +124,17 @@ def _stranger(where: str, key: str, targets: Iterable[str]) -> Problem:
 
 
 def _shape_problems(where: str, key: str, weights: ModuleWeights, module: nn.Module) -> list[Problem]:
-    rank = weights.rank
-    down, up = shapes_for(module, rank)
-    if same_shape(weights.down.shape, down) and same_shape(weights.up.shape, up):
+    wanted = shapes_for(module, weights)
+    if all(same_shape(given, shape) for given, shape in zip(weights.shapes, wanted, strict=True)):
         return []
-    given = f"down {list(weights.down.shape)} and up {list(weights.up.shape)}"
     remedy = "It was made for another model; choose the base model that it was trained on."
-    return [Problem(f"{where}: {key}", given, f"down {list(down)} and up {list(up)}", remedy)]
+    given = _told(weights.kind, weights.shapes)
+    return [Problem(f"{where}: {key}", given, _told(weights.kind, wanted), remedy)]
 
 
-def shapes_for(module: nn.Module, rank: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the shapes of down and up of `rank` over a linear layer or convolution."""
-    if isinstance(module, nn.Conv2d):
-        kernel = tuple(module.kernel_size)
-        return (rank, module.in_channels, *kernel), (module.out_channels, rank, 1, 1)
-    assert isinstance(module, nn.Linear)
-    return (rank, module.in_features), (module.out_features, rank)
+def shapes_for(module: nn.Module, weights: ModuleWeights) -> tuple[Shape, ...]:
+    """Return the shapes that an adapter of the kind and rank of `weights` has over a linear layer or convolution."""
+    return weights.kind.shapes(sizes_of(module), weights.rank)
 
 
 def same_shape(given: Iterable[int], wanted: Iterable[int]) -> bool:

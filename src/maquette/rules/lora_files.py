@@ -171,8 +171,8 @@ def sizes_of_another_model(lora: LoraFacts, report: Report) -> Iterator[Finding]
     if not misfits or (len(lora.only_in) > 1 and not lora.is_for_another_model):
         return
     first = misfits[0]
-    assert first.down_shape is not None and first.up_shape is not None and first.known is not None
-    sizes = f"{first.down_shape[1]} → {first.up_shape[0]}"
+    assert first.ends is not None and first.known is not None
+    sizes = f"{first.ends[0]} → {first.ends[1]}"
     wanted = f"{first.known.inputs} → {first.known.outputs}"
     second = " The width 1,024 is that of Stable Diffusion 2.x." if _is_sd2(misfits) else ""
     if lora.is_for_another_model:
@@ -188,8 +188,7 @@ def sizes_of_another_model(lora: LoraFacts, report: Report) -> Iterator[Finding]
 
 
 def _is_sd2(misfits: Sequence[ModuleFact]) -> bool:
-    return all(module.down_shape is not None and 1024 in (module.down_shape[1], *(module.up_shape or ())[:1])
-               for module in misfits if module.name.endswith("attn2_to_k"))  # fmt: skip
+    return all(1024 in (module.ends or ()) for module in misfits if module.name.endswith("attn2_to_k"))
 
 
 @rule("LOR007", "another-kind-of-adapter", "hint", since="0.2")
@@ -238,14 +237,14 @@ def half_a_pair(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     Instead: the file exported again
     Source: ComfyUI 0.3.64, measured (missing lora_down: execution_error).
     """
-    broken = [module for module in lora.modules if not module.others and not _paired(module)]
+    broken = [module for module in lora.modules if not module.others and (module.missing or module.misfit)]
     if not broken:
         return
     first = broken[0]
-    if first.is_pair:
-        why = f"the halves are {list(first.down_shape or ())} and {list(first.up_shape or ())}"
+    if first.misfit:
+        why = f"the halves are {first.misfit}"
     else:
-        why = "lora_up is missing" if first.down_shape else "lora_down is missing"
+        why = f"{' and '.join(name.removesuffix('.weight') for name in first.missing)} is missing"
     names = [module.name for module in broken]
     yield report(
         lora.path,
@@ -253,12 +252,6 @@ def half_a_pair(lora: LoraFacts, report: Report) -> Iterator[Finding]:
         f"{modules(lora, len(broken), 'is', 'are')} incomplete: {some(names)} ({why} in the first).",
         "Export or download it again.",
     )
-
-
-def _paired(module: ModuleFact) -> bool:
-    if not module.down_shape or not module.up_shape or len(module.up_shape) < 2:
-        return False
-    return module.down_shape[0] == module.up_shape[1]
 
 
 @rule("LOR012", "metadata-missing", "hint", since="0.2")

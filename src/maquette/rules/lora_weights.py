@@ -40,9 +40,15 @@ def alpha_missing(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     Source: ComfyUI 0.3.64, read; sd-scripts 48d368fa.
     """
     without = [
-        module for module in lora.modules if module.is_pair and module.alpha is None and not module.others
+        module for module in lora.modules if module.is_whole and module.alpha is None and not module.others
     ]
     if not without:
+        return
+    if lora.beside_problem is not None:
+        told = (
+            f"{modules(lora, len(without), 'has', 'have')} no alpha tensor, and {lora.beside_problem.given}."
+        )
+        yield report(lora.path, without[0].name, told, lora.beside_problem.remedy, severity="warning")
         return
     scales = sorted({_told_scale(lora, module) for module in without} - {None, 1.0}, key=lambda s: s or 0)
     if scales:
@@ -144,7 +150,7 @@ def weights_not_finite(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     Instead: the checkpoint before the loss became NaN
     Source: field notes of a character LoRA (NaN loss: it learns nothing); diffusers#7563.
     """
-    bad = [module for module in lora.modules if not (module.down_finite and module.up_finite)]
+    bad = [module for module in lora.modules if module.broken]
     if bad:
         yield report(
             lora.path,
@@ -168,11 +174,11 @@ def learned_nothing(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     Instead: a file saved after learning began, at rates above 0
     Source: sd-scripts 48d368fa, measured (clip skip 2: six modules saved with up = 0).
     """
-    zero = [module for module in lora.modules if module.up_zero]
+    zero = [module for module in lora.modules if module.idle]
     if zero and len(zero) == len(lora.modules):
         yield report(
             lora.path,
-            "lora_up",
+            zero[0].name,
             f"All {len(zero)} modules are zero: the file changes nothing.",
             "See that the learning rate is above zero and training ran; then train again.",
         )

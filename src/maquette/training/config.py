@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from maquette.lora.kinds import DEFAULT_KIND
 from maquette.project.optimizers import DEFAULT_OPTIMIZER, Value, optimizer_arguments
 from maquette.project.settings import Settings
 
@@ -13,6 +14,8 @@ from maquette.project.settings import Settings
 class TrialSettings:
     """One adapter's size, rates, schedule, loss and seed."""
 
+    kind: str = DEFAULT_KIND
+    """What is trained: a name of `lora/kinds/`."""
     rank: int = 16
     alpha: float = 8.0
     conv_rank: int | None = None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from maquette.dataset.summary import bucket_info, tag_frequency
 from maquette.lora.files import SavedLora, save_lora
+from maquette.lora.kinds import KINDS
 from maquette.lora.metadata import (
     DatasetFacts,
     LoraMetadata,
@@ -85,6 +86,7 @@ def _training_facts(job: Job, run: TrialRun, planned: PlannedCheckpoint, base_sh
         gradient_accumulation_steps=training.accumulation,
         lr_warmup_steps=trial.warmup_steps,
         lr_scheduler=trial.lr_scheduler,
+        network_module=KINDS[trial.kind].network_module,
         optimizer=optimizer_text(trial.optimizer, trial.optimizer_args),
         network_dim=trial.rank,
         network_alpha=trial.alpha,

@@ -68,6 +68,7 @@ class TrialRun:
 
         trial = self.trial
         return TrialSpec(
+            kind=trial.kind,
             rank=trial.rank,
             alpha=trial.alpha,
             conv_rank=trial.conv_rank,

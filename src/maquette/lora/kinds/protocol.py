@@ -1,0 +1,144 @@
+"""What a kind of adapter is: an `AdapterKind` says what it consists of and needs no torch, its `AdapterWork` computes.
+
+Shapes: P trials, B batch rows, b rows of one trial, n rows times tokens of one trial, r rank (the largest of the trials where
+they are stacked), I inputs, O outputs, N picture positions (height · width), k kernel side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of a linear layer or convolution that an adapter stands on."""
+
+    inputs: int
+    outputs: int
+    kernel: tuple[int, ...] = ()
+    """() for a linear layer, (1, 1) or (3, 3) for a convolution."""
+
+    @property
+    def is_conv(self) -> bool:
+        return bool(self.kernel)
+
+    @property
+    def weight(self) -> Shape:
+        """Shape of the layer's own weight."""
+        return (self.outputs, self.inputs, *self.kernel)
+
+
+class Hands(Protocol):
+    """What the layer lends to a kind's work: the base module, the trials' weights, dropout and strengths."""
+
+    sizes: Sizes
+    placing: tuple[Any, ...]
+    """stride, padding and dilation of a convolution."""
+    first_leaves: tuple[nn.Parameter, ...]
+    """The leaves of a layer of one trial."""
+    multipliers: list[float]
+
+    @property
+    def base(self) -> nn.Module: ...
+
+    @property
+    def trials(self) -> Sequence[object | None]: ...
+
+    def scale(self, trial: int) -> float:
+        """Return what a trial's change is multiplied with beside its multiplier."""
+        ...
+
+    def stacked(self) -> tuple[Tensor, ...]:
+        """Return each of the kind's tensors with a trial axis in front, padded with zeros to the largest rank."""
+        ...
+
+    def drop(self, index: int, values: Tensor) -> Tensor:
+        """Return `values` [b, …] of one trial with elements dropped at its rate while training."""
+        ...
+
+    def weigh(self, values: Tensor) -> Tensor:
+        """Return `values` [P, …] after dropout, times each trial's multiplier and scale."""
+        ...
+
+
+class AdapterWork(Protocol):
+    """How a kind of adapter computes. One for all layers; it keeps nothing."""
+
+    def first(self, sizes: Sizes, rank: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """Return a trial's first weights, float32, in the order of the kind's tensors; they change nothing."""
+        ...
+
+    def alone(self, hands: Hands, x: Tensor, out: Tensor) -> Tensor:
+        """Return the output of a layer of one trial: x [B, …] went in, `out` is what the base gave."""
+        ...
+
+    def packed(self, hands: Hands, x: Tensor, out: Tensor) -> Tensor:
+        """Return the output of a layer of P trials, whose rows are P equal contiguous groups."""
+        ...
+
+    def delta(self, hands: Hands, leaves: Sequence[Tensor]) -> Tensor:
+        """Return what a trial adds to the base weight at a strength of one, float32, before its scale."""
+        ...
+
+    def is_idle(self, tensors: Sequence[Tensor]) -> bool:
+        """Tell whether weights still change nothing, as at the start."""
+        ...
+
+    def norm(self, tensors: Sequence[Tensor]) -> float | None:
+        """Return the Frobenius norm of the change before its scale; None where tensors alone do not tell it."""
+        ...
+
+
+class AdapterKind(Protocol):
+    """One kind of adapter."""
+
+    name: str
+    title: str
+    network_module: str
+    """What `ss_network_module` says of it."""
+    tensors: tuple[str, ...]
+    """Its tensors in a kohya file, after the module's key and a dot; `alpha` stands before them."""
+    leaves: tuple[str, ...]
+    """Short names of the same tensors, in states for resuming."""
+    rank_axes: tuple[int | None, ...]
+    """Which axis of each tensor grows with the rank."""
+    spellings: tuple[tuple[str, str], ...]
+    """How other programs end a tensor's name (with the dot or underline before it), and which tensor that means."""
+    diffusers_endings: tuple[str, ...] | None
+    """How diffusers ends each tensor's name; None where diffusers knows no such adapter."""
+
+    def shapes(self, sizes: Sizes, rank: int) -> tuple[Shape, ...]:
+        """Return the shape of each tensor on a layer."""
+        ...
+
+    def scale(self, alpha: float, rank: int) -> float:
+        """Return the factor that alpha and rank mean."""
+        ...
+
+    def rank(self, shapes: Mapping[str, Shape]) -> int | None:
+        """Return the rank of a module whose tensors have these shapes; None where they do not tell."""
+        ...
+
+    def dropped_width(self, sizes: Sizes, rank: int) -> int:
+        """Return how many values, per position, dropout chooses among."""
+        ...
+
+    def ends(self, shapes: Mapping[str, Shape]) -> tuple[int, int] | None:
+        """Return (inputs, outputs) of the layer that a module was made for; None where shapes do not tell both."""
+        ...
+
+    def misfit(self, shapes: Mapping[str, Shape]) -> str | None:
+        """Return what whole tensors must be, in words, where they are no module of this kind together; else None."""
+        ...
+
+    def work(self) -> AdapterWork:
+        """Return how it computes; imports torch."""
+        ...
