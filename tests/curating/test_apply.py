@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from maquette.curating.listing import MANIFEST_NAME
 from maquette.curating.person import decide, undo
 from maquette.errors import OutputError
 from maquette.world.cast import TOVAKI
@@ -88,6 +90,31 @@ def test_a_folder_of_somebody_else_is_refused_before_anything_happens(
     with pytest.raises(OutputError):
         curate(made.folder, apply=out)
     assert contents(tmp_path, hidden=True) == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"files": {"../heap.txt": {"source": "a", "sha256": "0"}}},
+        {"files": {"/etc/x": {"source": "a", "sha256": "0"}}},
+        {"files": {"a.png": {"source": "a"}}},
+        {"files": []},
+        {"schema": 2},
+        {"source": 3},
+    ],
+)
+def test_a_list_of_copies_that_was_tampered_with_is_nobody_s(
+    made: Heap, tmp_path: Path, change: dict[str, object]
+) -> None:
+    """A path in it that leads out of the folder would be overwritten or taken away."""
+    curate(made.folder, apply=tmp_path / "set")
+    (tmp_path / "heap.txt").write_text("mine")
+    manifest = tmp_path / "set" / MANIFEST_NAME
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | change))
+    before = contents(tmp_path / "set")
+    with pytest.raises(OutputError, match="holds something else"):
+        curate(made.folder, apply=tmp_path / "set")
+    assert contents(tmp_path / "set") == before and (tmp_path / "heap.txt").read_text() == "mine"
 
 
 def test_a_set_inside_the_heap_is_not_chosen_from(made: Heap) -> None:

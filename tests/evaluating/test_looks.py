@@ -107,7 +107,7 @@ def test_plans_that_cannot_be_shown_are_refused() -> None:
 
 def test_what_is_no_first_look_is_said(tmp_path: Path) -> None:
     (tmp_path / "first_look.json").write_text(json.dumps({"look_version": 99}), encoding="utf-8")
-    with pytest.raises(OutputError, match="cannot be read"):
+    with pytest.raises(OutputError, match="look_version: 99 — 1"):
         read_first_look(tmp_path / "first_look.json")
 
 

@@ -6,21 +6,24 @@ somebody has changed since is never overwritten or taken away.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator
 
 from maquette.curating.listing import MANIFEST_NAME
 from maquette.errors import OutputError, Problem
 from maquette.files import json_text, sha256_file
 from maquette.project.journal import Journal
 from maquette.project.journal import hash_of as sha256_of
+from maquette.project.reading import FileKind
+from maquette.project.validation import below, read_as
 
 CAPTION_ENDINGS = (".txt", ".caption")
-SCHEMA = 1
+FILE = FileKind("the list of a folder of copies", "Name another folder.", OutputError)
 KIND = "apply"
 KEPT_CHANGES = 10
 """A change keeps the bytes of pictures that it took away: fewer are remembered than of decisions."""
@@ -49,8 +52,8 @@ def require_own_folder(out: Path, directory: Path) -> None:
         manifest = _manifest(out)
         if manifest is None:
             given = "a folder that holds something else"
-        elif Path(manifest["source"]) != directory.resolve():
-            given = f"the set chosen from {manifest['source']}"
+        elif Path(manifest.source) != directory.resolve():
+            given = f"the set chosen from {manifest.source}"
     if given:
         raise OutputError(
             Problem(str(out), given, "a new folder, or one that --apply made of this one", "Name another.")
@@ -112,22 +115,23 @@ class _Update:
 
 
 def _update_of(directory: Path, wanted: Mapping[str, str], out: Path) -> _Update:
-    known: dict[str, Any] = (_manifest(out) or {"files": {}})["files"]
-    edited = {name for name, entry in known.items() if sha256_of(out / name) not in (None, entry["sha256"])}
+    manifest = _manifest(out)
+    known = dict(manifest.files) if manifest is not None else {}
+    edited = {name for name, copy in known.items() if sha256_of(out / name) not in (None, copy.sha256)}
     files = {name: known[name] for name in edited}
     copied = []
     for name, source in wanted.items():
         if name not in edited:
             sha256 = sha256_file(directory / source)
-            files[name] = {"source": source, "sha256": sha256}
+            files[name] = _Copy(source, sha256)
             if sha256_of(out / name) != sha256:
                 copied.append(name)
-    manifest = {"schema": SCHEMA, "source": str(directory.resolve()), "files": dict(sorted(files.items()))}
+    now = _Manifest(1, str(directory.resolve()), dict(sorted(files.items())))
     return _Update(
         files=files,
         removed=tuple(name for name in known if name not in files and (out / name).is_file()),
         copied=tuple(copied),
-        manifest=json_text(manifest),
+        manifest=json_text(asdict(now)),
         notes=tuple(f"{out / name} was changed since it was copied and stays as it is" for name in edited),
     )
 
@@ -153,9 +157,26 @@ def _unused(target: str, taken: set[str]) -> str:
     return path.as_posix()
 
 
-def _manifest(out: Path) -> dict[str, Any] | None:
+@dataclass(frozen=True)
+class _Copy:
+    """Where a copy came from, and what it was then."""
+
+    source: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class _Manifest:
+    """What a folder of copies says of itself."""
+
+    schema: Literal[1]
+    source: str
+    files: Mapping[Annotated[str, AfterValidator(below)], _Copy]
+
+
+def _manifest(out: Path) -> _Manifest | None:
+    """Return what an earlier --apply wrote; None where there is none, or something else."""
     try:
-        found = json.loads((out / MANIFEST_NAME).read_text(encoding="utf-8"))
-        return found if isinstance(found, dict) and found.get("schema") == SCHEMA else None
-    except (OSError, ValueError):
+        return read_as(_Manifest, out / MANIFEST_NAME, FILE)
+    except OutputError:
         return None

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +30,11 @@ from maquette.curating.options import CurateOptions
 from maquette.curating.person import write_decisions
 from maquette.curating.quality import judge_quality
 from maquette.curating.records import MAQUETTE, STATES, YOU, CurateResult, Look
+from maquette.errors import ConfigError
 from maquette.events import Artifact, Finished, Message, Progress, Stage, Started
 from maquette.files import write_json
+from maquette.project.reading import FileKind
+from maquette.project.validation import read_as
 
 CHART_NAME = "histogram.png"
 
@@ -160,11 +162,19 @@ def _sheets(decisions: Decisions, work: Path, pages: int, workers: int) -> Stage
 
 def _known_sheets(folder: Path, mark: Path, digest: str) -> list[Path]:
     try:
-        found = json.loads(mark.read_text(encoding="utf-8"))
-        paths = [folder / name for name in found["pages"]]
-        return paths if found["decisions"] == digest and all(path.is_file() for path in paths) else []
-    except (OSError, ValueError, KeyError, TypeError):
+        found = read_as(_Mark, mark, FileKind("a note of the last sheets", ""))
+    except ConfigError:
         return []
+    paths = [folder / name for name in found.pages]
+    return paths if found.decisions == digest and all(path.is_file() for path in paths) else []
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """Which decisions the contact sheets show."""
+
+    decisions: str
+    pages: tuple[str, ...]
 
 
 def recall_yours(looks: Sequence[Look], last: Decisions | None) -> tuple[dict[str, Decision], list[str]]:

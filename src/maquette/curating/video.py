@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from maquette.errors import DatasetError, MissingExtra, OutputError, Problem
 from maquette.events import Finished, Message, Progress, Stage, Started
 from maquette.files import replacing, write_json
+from maquette.project.reading import FileKind
+from maquette.project.validation import read_as
 
 DEFAULT_EVERY_S = 2.0
 RECORD_NAME = "frames.json"
-SCHEMA = 1
+AGAIN = "Move the folder away and take the frames again."
+FILE = FileKind("a frames.json", AGAIN, OutputError, damaged=AGAIN)
 EDGE_FRAMES = 2
 """Frames left out at both ends of a scene, which compression blends with the neighbour."""
 SAMPLE_BYTES = 1 << 20
@@ -29,21 +31,31 @@ Scene = tuple[float, float]
 """Start and end in seconds."""
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
+class Film:
+    """What a film is known by."""
+
+    name: str
+    bytes: int
+    sample: str
+    """A hash of its size and both ends."""
+
+
+@dataclass(kw_only=True)
 class Record:
     """A film's frames.json."""
 
-    path: Path
-    video: dict[str, Any]
+    schema: Literal[1] = 1
+    video: Film
     every_s: float
     scenes: list[Scene]
     done: int = 0
     """Scenes that are finished."""
     frames: int = 0
 
-    def write(self) -> None:
-        values = {key: value for key, value in vars(self).items() if key != "path"}
-        write_json(self.path, {"schema": SCHEMA, **values})
+    def write(self, place: Path) -> None:
+        """Write it into the film's folder."""
+        write_json(place / RECORD_NAME, asdict(self))
 
 
 def check_films(films: Sequence[Path]) -> None:
@@ -75,14 +87,14 @@ def frames_events(films: Sequence[Path], folder: Path, *, every_s: float = DEFAU
         record = _known_record(place, film, every_s)
         if record is None:
             yield Started("scenes", None, "scene")
-            record = Record(place / RECORD_NAME, _fingerprint(film), every_s, find_scenes(film))
-            record.write()
+            record = Record(video=_fingerprint(film), every_s=every_s, scenes=find_scenes(film))
+            record.write(place)
             yield Finished("scenes")
         if record.done == len(record.scenes):
             yield Message(f"{film.name}: its {record.frames} frames are there already.")
             continue
         yield Started("frames", len(record.scenes), "scene")
-        for done, paths in _take(film, record):
+        for done, paths in _take(film, record, place):
             taken += len(paths)
             yield Progress("frames", done, len(record.scenes), "scene", {"frames": record.frames})
         yield Finished("frames")
@@ -105,7 +117,7 @@ def find_scenes(film: Path) -> list[Scene]:
     return [(round(start.seconds, 4), round(end.seconds, 4)) for start, end in scenes]
 
 
-def _take(film: Path, record: Record) -> Iterator[tuple[int, list[Path]]]:
+def _take(film: Path, record: Record, place: Path) -> Iterator[tuple[int, list[Path]]]:
     """Write each unfinished scene's frames; yield how many scenes are done, and the frames."""
     import av
 
@@ -114,11 +126,11 @@ def _take(film: Path, record: Record) -> Iterator[tuple[int, list[Path]]]:
         stream.thread_type = "AUTO"
         for number in range(record.done, len(record.scenes)):
             paths = [
-                _write_frame(record, number, second, image)
+                _write_frame(place, number, second, image)
                 for second, image in _sharpest(container, stream, record.scenes[number], record.every_s)
             ]
             record.done, record.frames = number + 1, record.frames + len(paths)
-            record.write()
+            record.write(place)
             yield record.done, paths
 
 
@@ -154,12 +166,9 @@ def _sharpest(container: Any, stream: Any, scene: Scene, every_s: float) -> Iter
         yield kept
 
 
-def _write_frame(record: Record, number: int, second: float, image: Any) -> Path:
+def _write_frame(place: Path, number: int, second: float, image: Any) -> Path:
     minutes, rest = divmod(second, 60)
-    path = (
-        record.path.parent
-        / f"{record.path.parent.name}_s{number + 1:04d}_{int(minutes):03d}m{rest:05.2f}s.png"
-    )
+    path = place / f"{place.name}_s{number + 1:04d}_{int(minutes):03d}m{rest:05.2f}s.png"
     with replacing(path) as temporary:
         image.save(temporary, format="PNG", compress_level=3)
     return path
@@ -176,28 +185,9 @@ def _known_record(place: Path, film: Path, every_s: float) -> Record | None:
                 )
             )
         return None
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        scenes = [(float(start), float(end)) for start, end in values["scenes"]]
-        known = Record(
-            path,
-            values["video"],
-            float(values["every_s"]),
-            scenes,
-            int(values["done"]),
-            int(values["frames"]),
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise OutputError(
-            Problem(
-                str(path),
-                f"damaged ({error})",
-                "a frames.json",
-                "Move the folder away and take the frames again.",
-            )
-        ) from None
-    if known.video["sample"] != _fingerprint(film)["sample"] or known.every_s != every_s:
-        given = f"the frames of {known.video['name']}, one in {known.every_s:g} s"
+    known = read_as(Record, path, FILE)
+    if known.video.sample != _fingerprint(film).sample or known.every_s != every_s:
+        given = f"the frames of {known.video.name}, one in {known.every_s:g} s"
         raise OutputError(
             Problem(
                 str(place),
@@ -209,7 +199,7 @@ def _known_record(place: Path, film: Path, every_s: float) -> Record | None:
     return known
 
 
-def _fingerprint(film: Path) -> dict[str, Any]:
+def _fingerprint(film: Path) -> Film:
     """Return name, size, and a hash of size and both ends: films are too long to be read whole for this."""
     size = film.stat().st_size
     digest = hashlib.sha256(str(size).encode())
@@ -217,7 +207,7 @@ def _fingerprint(film: Path) -> dict[str, Any]:
         digest.update(file.read(SAMPLE_BYTES))
         file.seek(max(0, size - SAMPLE_BYTES))
         digest.update(file.read(SAMPLE_BYTES))
-    return {"name": film.name, "bytes": size, "sample": digest.hexdigest()[:32]}
+    return Film(name=film.name, bytes=size, sample=digest.hexdigest()[:32])
 
 
 def _trouble(film: Path) -> str:

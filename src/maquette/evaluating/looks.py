@@ -4,19 +4,23 @@ choice.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from maquette.errors import OutputError, Problem
+from maquette.errors import OutputError
 from maquette.evaluating.statistics import Estimate, difference, estimate
 from maquette.files import write_json
+from maquette.project.reading import FileKind
+from maquette.project.validation import read_as
 
 FLOOR = "no LoRA"
 """The label of pictures that the base model drew alone: the floor that a LoRA has to leave."""
 LOOK_VERSION = 1
+FILE = FileKind(
+    "a first_look.json", "Draw the first look again.", OutputError, damaged="Draw the first look again."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,21 +165,26 @@ class FirstLook:
 
 def read_first_look(path: Path) -> FirstLook:
     """Return the first look written at `path` (first_look.json). Raises OutputError when it is none."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if data["look_version"] != LOOK_VERSION:
-            raise ValueError(f"version {data['look_version']}")
-        return FirstLook(
-            folder=path.parent,
-            looks=tuple(Look(**entry) for entry in data["looks"]),
-            measures=tuple(Measure(**entry) for entry in data["measures"]),
-            drawing=data["drawing"],
-            grid=data["grid"],
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise OutputError(
-            Problem(str(path), f"cannot be read ({error})", "a first_look.json", "Draw the first look again.")
-        ) from error
+    found = read_as(_File, path, FILE)
+    return FirstLook(
+        folder=path.parent,
+        looks=found.looks,
+        measures=found.measures,
+        drawing=found.drawing,
+        grid=found.grid,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _File:
+    """What `FirstLook.to_json` writes; summaries follow from the rest."""
+
+    look_version: Literal[1]
+    drawing: Mapping[str, Any]
+    measures: tuple[Measure, ...]
+    grid: str | None
+    looks: tuple[Look, ...]
+    summaries: Any = None
 
 
 @dataclass(frozen=True, kw_only=True)

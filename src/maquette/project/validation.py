@@ -44,6 +44,13 @@ class Unfit(ValueError):
         self.required, self.remedy, self.given = required, remedy, given
 
 
+def below(path: str) -> str:
+    """Return a path that stays below its folder: what a file that came with a downloaded folder may name."""
+    if Path(path).is_absolute() or ".." in Path(path).parts:
+        raise Unfit("a path below its folder", "Take it out.")
+    return path
+
+
 def read_as(record: type[T], path: Path, kind: FileKind) -> T:
     """Return what is written in the JSON or TOML file `path`. Raises `kind.error` with every problem."""
     return checked(record, read_table(path, kind), str(path), kind)
@@ -149,7 +156,7 @@ def words_for(hint: Any) -> str:
     hint = _bare(hint)
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Literal:
-        return f"one of {', '.join(str(each) for each in inner)}"
+        return "one of " * (len(inner) > 1) + ", ".join(str(each) for each in inner)
     if origin is tuple and inner and inner[-1] is not Ellipsis:
         return f"a list of {len(inner)} {_plural(inner[0])}"
     if origin in (tuple, list) or (isinstance(origin, type) and origin.__name__ == "Sequence"):

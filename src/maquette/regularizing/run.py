@@ -9,7 +9,6 @@ A picture that lies there with its entry is not drawn again, so an interrupted r
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -22,6 +21,8 @@ from maquette.events import Artifact, Finished, Message, Progress, Stage, Starte
 from maquette.files import replacing, require_writable_folder, sha256_file, write_atomic, write_json
 from maquette.project.fields import flag_of
 from maquette.project.profile import Profile
+from maquette.project.reading import FileKind, read_table
+from maquette.project.validation import checked
 from maquette.regularizing.options import DrawingOptions, RegularizeOptions
 from maquette.regularizing.prompts import TEMPLATES, prompts_for
 
@@ -32,6 +33,12 @@ if TYPE_CHECKING:
 
 MANIFEST_NAME = "regularization.json"
 MANIFEST_VERSION = 1
+FILE = FileKind(
+    f"a list of version {MANIFEST_VERSION}",
+    "Choose another --out.",
+    OutputError,
+    damaged="Choose another --out.",
+)
 DEFAULT_COUNT = 100
 
 
@@ -267,6 +274,21 @@ def _draw(
     yield Finished("draw")
 
 
+@dataclass(frozen=True)
+class _Made:
+    """What the manifest says of a picture: drawn from a prompt and a seed, or taken from a source."""
+
+    sha256: str
+    prompt: str = ""
+    seed: int | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    pictures: Mapping[str, _Made]
+
+
 class _Store:
     """The folder of one set and its manifest."""
 
@@ -322,18 +344,12 @@ class _Store:
         return found
 
     def _read(self) -> dict[str, Any]:
-        try:
-            table = json.loads(self.manifest.read_text(encoding="utf-8"))
-            if isinstance(table["pictures"], dict) and table["version"] == MANIFEST_VERSION:
-                return dict(table)
-            given = f"version {table['version']!r}"
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            given = f"cannot be read ({error})"
-        raise OutputError(
-            Problem(
-                str(self.manifest), given, f"a list of version {MANIFEST_VERSION}", "Choose another --out."
-            )
-        )
+        table = read_table(self.manifest, FILE)
+        if table.get("version") != MANIFEST_VERSION:
+            given = f"version {table.get('version')!r}"
+            raise OutputError(Problem(str(self.manifest), given, FILE.required, FILE.remedy))
+        checked(_Pictures, {"pictures": table.get("pictures")}, str(self.manifest), FILE)
+        return table
 
     def holds(self, name: str, prompt: str, seed: int) -> bool:
         """Tell whether the picture was drawn already, from this very prompt and seed, and lies there unchanged."""
