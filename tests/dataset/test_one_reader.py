@@ -21,8 +21,9 @@ from maquette.dataset.facts import DatasetInput, Depth
 from maquette.dataset.reading import read_dataset
 from maquette.dataset.strict import dataset_of
 from maquette.events import Message, run_stage
+from maquette.planning.options import PlanOptions
 from maquette.planning.requests import settings_for
-from maquette.planning.run import PlanOptions, plan, plan_events
+from maquette.planning.run import plan, plan_events
 from maquette.project.config_file import load_settings
 from maquette.regularizing.run import train_items
 from maquette.rules.verdict import judge
