@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from maquette.cli.app import COMMANDS, maquette
+from maquette.project.config_file import load_settings
 from tests.conftest import make_pictures
 from tests.deploying.test_server import Server
 
@@ -92,7 +93,8 @@ def test_init_makes_a_project_that_trains_and_resumes(
     assert made.exit_code == 0, made.output
     assert last_json(made)["pictures"] == 3
     config = tomllib.loads((project / "maquette.toml").read_text())
-    assert config["subject"]["trigger"] == "zkw" and config["dataset"]["resolution"] == 512
+    assert "subject" not in config and config["dataset"]["resolution"] == 512
+    assert load_settings(project).subject.trigger == "zkw", "from profile.toml, its one home"
     small = [
         "--resolution",
         64,

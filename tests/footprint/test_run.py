@@ -20,7 +20,8 @@ from maquette.footprint.run import (
     sample_draws,
     trained_parts,
 )
-from maquette.planning.run import PlanOptions, plan
+from maquette.planning.options import PlanOptions
+from maquette.planning.run import plan
 from maquette.project.config_file import load_settings
 from maquette.project.machine import Disk, Machine
 from maquette.project.request import TrainingRequest

@@ -456,3 +456,18 @@ def ending_by_default(case: Case) -> None:
     case.edit(case.toml, 'caption_extension = ".txt"\n', "")
     for picture in case.pictures:
         picture.with_suffix(".txt").rename(picture.with_suffix(".caption"))
+
+
+@fault("CAP032", "the project names another trigger than the profile", start="project")
+def other_trigger(case: Case) -> None:
+    case.edit(case.config, f'trigger = "{TRIGGER}"', 'trigger = "qqv_wolf"')
+
+
+@fault("CAP032", "the project names another class word than the profile", start="project")
+def other_class_word(case: Case) -> None:
+    case.edit(case.config, 'class_word = "anime character"', 'class_word = "wolf"')
+
+
+@close_call("CAP032", "the project leaves the trigger to the profile", start="project")
+def trigger_in_the_profile(case: Case) -> None:
+    case.edit(case.config, f'trigger = "{TRIGGER}"', "")

@@ -11,8 +11,6 @@ from maquette.project.settings import SECTION_OF, Settings
 from maquette.training.config import trial_of
 
 NOT_A_REQUEST = {
-    "trigger",
-    "class_word",
     "weight_decay",
     "lr_power",
     "state_every_steps",

@@ -27,13 +27,10 @@ from maquette.kohya.shell_commands import with_home
 from maquette.project.config_file import config_path, load_settings
 from maquette.project.machine import Machine
 from maquette.project.machine_look import machine_for
-from maquette.project.profile import PROFILE_NAME, Profile
-from maquette.project.profile_file import read_profile
+from maquette.project.profile import Profile
+from maquette.project.profile_file import profile_path_near, read_profile
 from maquette.project.request import Trainer, TrainingRequest
 from maquette.words.reading import TokenCounter
-
-LEVELS_ABOVE = 3
-"""How far above a dataset a profile.toml is looked for: images/, train/10_name/ and their project."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,11 +252,8 @@ def _profile(path: Path, context: Context) -> Scope:
 
 def _profile_near(scope: Scope, path: Path) -> Profile | None:
     """Return the profile.toml beside the pictures or above them, if there is one."""
-    folder = (path if path.is_dir() else path.parent).absolute()
-    for candidate in (folder, *folder.parents[:LEVELS_ABOVE]):
-        file = candidate / PROFILE_NAME
-        if file.is_file():
-            with _kept(scope, file):
-                return read_profile(file)
-            return None
+    file = profile_path_near(path)
+    if file is not None:
+        with _kept(scope, file):
+            return read_profile(file)
     return None

@@ -81,6 +81,7 @@ def _project(
     folder: Path, options: InitOptions, info: ModelInfo, spec: FamilySpec, dataset: Dataset
 ) -> NewProject:
     """Return the settings that the base's family and the number of pictures propose."""
+    from maquette.project.profile import PROFILE_NAME
     from maquette.project.scaffold import NewProject, proposed_steps
 
     pictures = sum(not picture.subset.is_regularization for picture in dataset.pictures)
@@ -99,6 +100,7 @@ def _project(
         regularization=options.regularization,
         sampler=spec.default_sampler,
         guidance=spec.default_guidance,
+        states_subject=(folder / PROFILE_NAME).exists(),
     )
 
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from maquette.errors import ConfigError, Problem, did_you_mean
 from maquette.project.fields import flag_of, problem_of
 from maquette.project.reading import FileKind, read_table
-from maquette.project.settings import PATHS, SECTION_OF, SECTIONS, Settings
+from maquette.project.settings import PATHS, SECTION_OF, SECTIONS, Settings, SubjectSettings
 
 CONFIG_NAME = "maquette.toml"
 FILE = FileKind("settings as TOML", "Repair it, or make a project anew with maquette init.")
@@ -49,7 +49,31 @@ def load_settings(config: Path | None = None, overrides: Mapping[str, Any] | Non
     settings, invalid = _validate(_known_only(tables), where, flags)
     if problems or invalid or settings is None:
         raise ConfigError(problems + invalid)
-    return settings
+    return with_subject(settings, path.parent if path else None)
+
+
+def with_subject(settings: Settings, project: Path | None = None) -> Settings:
+    """Return `settings` with the trigger and class word of the subject's profile where they name none themselves.
+
+    The profile is their home: it is looked for in the project's folder, then by the pictures. One that cannot be read gives
+    nothing here; the rules say what is wrong with it.
+    """
+    from maquette.project.profile_file import profile_near
+
+    if settings.subject.trigger and settings.subject.class_word:
+        return settings
+    try:
+        profile = profile_near(project) if project is not None else None
+        profile = profile or profile_near(settings.dataset.images)
+    except ConfigError:
+        return settings
+    if profile is None:
+        return settings
+    subject = SubjectSettings(
+        trigger=settings.subject.trigger or profile.trigger,
+        class_word=settings.subject.class_word or profile.class_word,
+    )
+    return settings.model_copy(update={"subject": subject})
 
 
 def config_path(config: Path) -> Path:

@@ -27,6 +27,25 @@ FILE = FileKind("the subject's profile as TOML", "maquette init writes one to fi
 SHEET = FileKind("keys and values that describe a character", "Repair the place it names.")
 
 
+LEVELS_ABOVE = 3
+"""How far above the pictures a profile is looked for."""
+
+
+def profile_path_near(path: Path) -> Path | None:
+    """Return the profile.toml beside what is at `path`, or in one of the folders above it; None where there is none."""
+    folder = (path if path.is_dir() else path.parent).absolute()
+    for candidate in (folder, *folder.parents[:LEVELS_ABOVE]):
+        if (candidate / PROFILE_NAME).is_file():
+            return candidate / PROFILE_NAME
+    return None
+
+
+def profile_near(path: Path) -> Profile | None:
+    """Return the profile that `profile_path_near` finds. Raises ConfigError for a bad one."""
+    found = profile_path_near(path)
+    return read_profile(found) if found is not None else None
+
+
 def read_profile(path: Path) -> Profile:
     """Return the profile in `path`: a profile.toml, a folder that holds one, or a character file (YAML, JSON).
 

@@ -99,6 +99,10 @@ class TrainingRequest:
     other: Mapping[str, Any] = field(default_factory=dict)
     """Known options that no field stands for, by name: `scale_weight_norms`, `network_args`, `save_last_n_steps`."""
 
+    # --- subject ---
+    trigger: str | None = None
+    class_word: str | None = None
+
     # --- base model ---
     base: str | None = None
     vae: str | None = None

@@ -9,6 +9,8 @@ from maquette.project.request import TrainingRequest
 from maquette.project.settings import SECTION_OF, Settings
 
 SETTING_OF = {
+    "trigger": "trigger",
+    "class_word": "class_word",
     "base": "base",
     "clip_skip": "clip_skip",
     "images": "images",

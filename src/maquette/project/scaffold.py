@@ -33,6 +33,8 @@ class NewProject:
     regularization: Path | None = None
     sampler: str = "euler_ancestral"
     guidance: float = 7.0
+    states_subject: bool = False
+    """Whether trigger and class word are written here too: where a profile.toml, their home, is there already."""
 
 
 def write_project(project: NewProject) -> Path:
@@ -71,13 +73,10 @@ def proposed_steps(num_pictures: int) -> int:
 def project_toml(project: NewProject) -> str:
     """Return the text of a new `maquette.toml`."""
     every = max(1, project.steps // 5)
-    subject = project.class_word or "the subject"
     return f"""# A Maquette project. Train it with:  maquette train {_shell(project.folder)}
 # Every key that can stand here: maquette train --help
 
-[subject]  # what it looks like, and what is on its left and right: profile.toml
-trigger = {_text(project.trigger)}          # the invented word that will mean {subject}
-class_word = {_text(project.class_word)}        # the ordinary word for it: man, dog, anime character
+{_subject(project)}
 
 [model]
 base = {_text(_readable(project.base, project.folder))}
@@ -112,6 +111,15 @@ sample_prompts = ["{{trigger}}", {_text("{trigger}, " + (project.class_word or "
 guidance = {project.guidance}
 sampler = {_text(project.sampler)}
 """
+
+
+def _subject(project: NewProject) -> str:
+    if not project.states_subject:
+        return "# Who or what is learned (trigger, class word, looks, left and right): profile.toml"
+    return (
+        "[subject]  # beside profile.toml, which must name the same trigger\n"
+        f"trigger = {_text(project.trigger)}\nclass_word = {_text(project.class_word)}"
+    )
 
 
 def _fallback_line(project: NewProject) -> str:

@@ -320,3 +320,26 @@ def trigger_in_regularization(facts: DatasetFacts, profile: Profile, report: Rep
             f"Regularization pictures are captioned with the trigger: {names(wrong)}.",
             f"Caption them with '{class_word}' alone.",
         )
+
+
+@rule("CAP032", "trigger-in-two-places", "error", since="0.2")
+def trigger_in_two_places(request: TrainingRequest, profile: Profile, report: Report) -> Iterator[Finding]:
+    """The settings name another trigger or class word than the subject's profile.
+
+    Why: Captions are written and judged by the profile's trigger, samples, metadata, workflow and prompts use the settings':
+    the LoRA then answers to a word that its own files do not name.
+    Found by: [subject] trigger (or --trigger) against the triggers of the profile and of its forms, and class_word against
+    the profile's (a warning). Where only one of them says it, that one counts.
+    Do: Write it in profile.toml alone.
+    Fault: `trigger = "zkw_fox"` in profile.toml, `--trigger zkw`
+    Instead: `trigger = "zkw_fox"` in profile.toml
+    Source: a project's profile and settings that drifted apart.
+    """
+    remedy = f"Write it in {profile.source.name if profile.source else 'the profile'} alone."
+    if request.trigger and profile.triggers and request.trigger not in profile.triggers:
+        told = f"The trigger is '{request.trigger}' here and '{profile.trigger}' in the profile."
+        yield report(request.file, request.said("trigger"), told, remedy)
+    words = (request.class_word or "").strip(), profile.class_word.strip()
+    if all(words) and words[0].lower() != words[1].lower():
+        told = f"The class word is '{words[0]}' here and '{words[1]}' in the profile."
+        yield report(request.file, request.said("class_word"), told, remedy, severity="warning")

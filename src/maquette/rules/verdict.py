@@ -18,7 +18,7 @@ from maquette.families.protocol import ModelInfo
 from maquette.findings.records import Finding, worst_first
 from maquette.findings.registry import RULES, Rule, run_rules
 from maquette.project.machine import Gpu, Machine
-from maquette.project.profile import PROFILE_NAME, Profile
+from maquette.project.profile_file import profile_near
 from maquette.project.request_maquette import request_of
 from maquette.project.settings import Settings
 from maquette.rules.catalogue import all_rules
@@ -29,8 +29,6 @@ NEVER_STOP = ("PIC", "STP005")
 """What is on a picture that can be trained on is for its owner to judge: it is said, however grave."""
 IMPOSSIBLE = ("ENV", "SET", "MOD")
 """Groups whose errors stop a run even where the project silences them: it could not do what it was asked to."""
-LEVELS_ABOVE = 3
-"""How far above the pictures a profile is looked for."""
 UNSAVED = Path("maquette.toml")
 """Stands for the file of settings that may come from flags alone."""
 
@@ -98,17 +96,6 @@ def _message(finding: Finding) -> Message:
 def _without_file(finding: Finding) -> Finding:
     """Return it without the settings' file, which may be no file at all."""
     return replace(finding, path=None) if finding.path == UNSAVED else finding
-
-
-def profile_near(images: Path) -> Profile | None:
-    """Return the profile.toml beside the pictures or above them, if there is one. Raises ConfigError for a bad one."""
-    from maquette.project.profile_file import read_profile
-
-    folder = (images if images.is_dir() else images.parent).absolute()
-    for candidate in (folder, *folder.parents[:LEVELS_ABOVE]):
-        if (candidate / PROFILE_NAME).is_file():
-            return read_profile(candidate / PROFILE_NAME)
-    return None
 
 
 def machine_here() -> Machine:
