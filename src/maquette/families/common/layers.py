@@ -27,11 +27,6 @@ class LoraModule:
     default: bool = True
     """False for the layers that only `conv_dim` adds."""
 
-    def parameters(self, rank: int) -> int:
-        """Return how many values an adapter of `rank` has here."""
-        window = 9 if self.kind == "conv3x3" else 1
-        return rank * (self.inputs * window + self.outputs)
-
 
 @dataclass(frozen=True)
 class ModelParts:
