@@ -3,19 +3,23 @@
 import maquette
 result = maquette.train("pictures/", base="model.safetensors", trigger="myword", rank=16, steps=800)
 print(result.lora, result.final_loss)
+
+Where a function takes `on_event`, it is called with every event; where it takes `stop`, whoever asks that (another thread, a
+signal's handler) ends it early, keeping what is finished, and Stopped is raised.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from maquette.errors import ConfigError, Problem
 from maquette.events import Event, Stage, run_stage
 from maquette.project.config_file import CONFIG_NAME, load_settings
 from maquette.project.settings import Settings
 from maquette.runs.record import read_record
+from maquette.stopping import Stop, stoppable
 
 if TYPE_CHECKING:
     from maquette.captioning.options import CaptionOptions
@@ -37,6 +41,7 @@ if TYPE_CHECKING:
     from maquette.training.job import Job
     from maquette.training.loop import TrainResult
 
+OnEvent: TypeAlias = Callable[[Event], None] | None
 DEFAULT_SMOKE_STEPS = 3
 
 
@@ -45,7 +50,8 @@ def train(
     *,
     resume: str | Path | None = None,
     smoke: bool = False,
-    on_event: Callable[[Event], None] | None = None,
+    on_event: OnEvent = None,
+    stop: Stop | None = None,
     **settings: Any,
 ) -> TrainResult:
     """Train a LoRA and return its TrainResult; the run record on disk is the command line's.
@@ -54,10 +60,12 @@ def train(
     resume: a run's folder instead, to go on where it stopped with its own settings.
     smoke: a few steps only, nothing kept: proves device, memory and speed.
     on_event: called with every progress event.
+    stop: whoever asks it ends the run after the step that is being taken; Stopped is raised then, and says how to go on.
     settings: any setting by name (rank=16, steps=800, base="…"), over those of a project.
     Raises MaquetteError with every problem before the base model is loaded.
     """
-    return run_stage(train_events(target, resume=resume, smoke=smoke, settings=settings), on_event)
+    stage = train_events(target, resume=resume, smoke=smoke, settings=settings, stop=stop)
+    return run_stage(stage, on_event)
 
 
 def train_events(
@@ -67,6 +75,7 @@ def train_events(
     smoke: bool = False,
     settings: Mapping[str, Any] | None = None,
     started: float | None = None,
+    stop: Stop | None = None,
 ) -> Stage[TrainResult]:
     """Yield the events of `train` and return its result. Input is checked before the first."""
     from maquette.rules.verdict import judge
@@ -76,15 +85,15 @@ def train_events(
     run = Path(resume) if resume is not None else None
     wanted = settings_of_run(run, target, settings) if run else resolve_settings(target, settings)
     job = prepare(wanted, judge=judge, resume=run, smoke_steps=smoke_steps)
-    return _train(job, started)
+    return _train(job, started, stop)
 
 
-def _train(job: Job, started: float | None) -> Stage[TrainResult]:
+def _train(job: Job, started: float | None, stop: Stop | None) -> Stage[TrainResult]:
     from maquette.drawing.samples import draw_samples
     from maquette.training.loop import run_job
 
     with job:
-        return (yield from run_job(job, draw=draw_samples, started=started))
+        return (yield from run_job(job, draw=draw_samples, started=started, stop=stop))
 
 
 def resolve_settings(target: str | Path | None, settings: Mapping[str, Any] | None = None) -> Settings:
@@ -128,28 +137,32 @@ def settings_of_run(
 def check(
     *paths: str | Path,
     options: CheckOptions | None = None,
-    on_event: Callable[[Event], None] | None = None,
+    on_event: OnEvent = None,
+    stop: Stop | None = None,
     **given: Any,
 ) -> CheckResult:
     """Return what the rules find at `paths`: projects, folders, TOMLs, scripts, logs, LoRA files (`checking.options`)."""
     from maquette.checking.options import CheckOptions
     from maquette.checking.run import check_events
 
-    return run_stage(check_events(paths, CheckOptions.made_from(options, given)), on_event)
+    return run_stage(stoppable(check_events(paths, CheckOptions.made_from(options, given)), stop), on_event)
 
 
 def curate(
     directory: str | Path,
     *,
     options: CurateOptions | None = None,
-    on_event: Callable[[Event], None] | None = None,
+    on_event: OnEvent = None,
+    stop: Stop | None = None,
     **given: Any,
 ) -> CurateResult:
     """Sort the pictures of `directory` into kept, rejected and to review (`curating.options`)."""
     from maquette.curating.options import CurateOptions
     from maquette.curating.run import curate_events
 
-    return run_stage(curate_events(Path(directory), CurateOptions.made_from(options, given)), on_event)
+    return run_stage(
+        stoppable(curate_events(Path(directory), CurateOptions.made_from(options, given)), stop), on_event
+    )
 
 
 def caption(
@@ -157,7 +170,8 @@ def caption(
     *,
     options: CaptionOptions | None = None,
     confirm: Confirm | None = None,
-    on_event: Callable[[Event], None] | None = None,
+    on_event: OnEvent = None,
+    stop: Stop | None = None,
     **given: Any,
 ) -> CaptionResult:
     """Write captions for the pictures of `directory` (`captioning.options`: strategy=, source=).
@@ -168,28 +182,30 @@ def caption(
     from maquette.captioning.run import caption_events
 
     wanted = CaptionOptions.made_from(options, given)
-    return run_stage(caption_events(Path(directory), wanted, confirm=confirm), on_event)
+    return run_stage(stoppable(caption_events(Path(directory), wanted, confirm=confirm), stop), on_event)
 
 
 def regularize(
     base: str | Path | None = None,
     *,
     options: RegularizeOptions | None = None,
-    on_event: Callable[[Event], None] | None = None,
+    on_event: OnEvent = None,
+    stop: Stop | None = None,
     **given: Any,
 ) -> Regularized:
     """Make pictures of the class, drawn with `base` or taken from a folder (`regularizing.options`: out=, source=)."""
     from maquette.regularizing.options import RegularizeOptions
     from maquette.regularizing.run import regularize_events
 
-    return run_stage(regularize_events(base, RegularizeOptions.made_from(options, given)), on_event)
+    stage = regularize_events(base, RegularizeOptions.made_from(options, given))
+    return run_stage(stoppable(stage, stop), on_event)
 
 
 def plan(
     target: str | Path | None = None,
     *,
     options: PlanOptions | None = None,
-    on_event: Callable[[Event], None] | None = None,
+    on_event: OnEvent = None,
     **given: Any,
 ) -> PlanResult:
     """Return what the run of `target` (see `train`) will take, with settings and `planning.options` by name over it.
@@ -217,14 +233,17 @@ def evaluate(
     run: str | Path,
     *,
     options: EvaluateOptions | None = None,
-    on_event: Callable[[Event], None] | None = None,
+    on_event: OnEvent = None,
+    stop: Stop | None = None,
     **given: Any,
 ) -> Evaluation:
     """Draw with no LoRA and with every checkpoint of `run` and write its report (`evaluating.options`)."""
     from maquette.evaluating.options import EvaluateOptions
     from maquette.evaluating.run import evaluate_events
 
-    return run_stage(evaluate_events(Path(run), EvaluateOptions.made_from(options, given)), on_event)
+    return run_stage(
+        stoppable(evaluate_events(Path(run), EvaluateOptions.made_from(options, given)), stop), on_event
+    )
 
 
 def deploy(run: str | Path, *, options: DeployOptions | None = None, **given: Any) -> list[Installed]:

@@ -143,10 +143,16 @@ def run_stage(stage: Stage[T], on_event: Callable[[Event], None] | None = None) 
             return result
 
 
-def mapped(stage: Stage[T], change: Callable[[Event], Event | None]) -> Stage[T]:
-    """Yield what `change` makes of each event of `stage`, nothing where it is None; return the stage's result."""
+def mapped(
+    stage: Stage[T], change: Callable[[Event], Event | None], *, before: Callable[[], None] = lambda: None
+) -> Stage[T]:
+    """Yield what `change` makes of each event of `stage`, nothing where it is None; return the stage's result.
+
+    `before` is called whenever the stage is about to go on; where it raises, the stage is closed.
+    """
     with closing(stage):
         while True:
+            before()
             try:
                 event = next(stage)
             except StopIteration as end:

@@ -9,8 +9,12 @@ import pytest
 from PIL import Image
 
 from maquette.curating.decisions import read_decisions
+from maquette.curating.options import CurateOptions
 from maquette.curating.person import undo
+from maquette.curating.run import curate_events
 from maquette.errors import ConfigError, DatasetError, MaquetteError
+from maquette.events import Event, Progress, run_stage
+from maquette.stopping import Stop, Stopped, stoppable
 from maquette.world.cast import TOVAKI
 from tests.curating.making import Heap, contents, curate, draw, heap, names_of, save, scenes, stranger
 from tests.dataset.making import dataset_at
@@ -52,6 +56,21 @@ def test_pictures_and_captions_stay_as_they_are(made: Heap) -> None:
     after = contents(made.folder)
     assert after.pop("curation.json")
     assert after == before
+
+
+def test_a_stopped_curation_has_decided_nothing_and_goes_on(made: Heap) -> None:
+    stop, before = Stop(), contents(made.folder)
+
+    def ask(event: Event) -> None:
+        if isinstance(event, Progress) and event.stage == "measure":
+            stop.ask()
+
+    asked = CurateOptions(references=(made.references,), encoder="world", workers=1)
+    with pytest.raises(Stopped, match=r"picture 16 of 26 \(measure\)"):
+        run_stage(stoppable(curate_events(made.folder, asked, cache=None), stop), ask)
+    assert contents(made.folder) == before
+    found = curate(made.folder, references=[made.references], encoder="world")
+    assert found.counts == {"pictures": 26, "kept": 12, "rejected": 14, "review": 0}
 
 
 def test_a_second_run_looks_at_nothing_and_changes_nothing(made: Heap) -> None:

@@ -55,9 +55,12 @@ def test_ctrl_c_ends_with_130_and_the_run_goes_on_later(short_run: ShortRun) -> 
     child.send_signal(signal.SIGINT)
     answer, said = child.communicate(timeout=60)
     assert child.returncode == 130, said
-    assert "error" in json.loads(answer.strip().splitlines()[-1])
-    assert read_record(run).state == "interrupted"
-    assert latest_state(run / "state").step == read_record(run).step
+    record = read_record(run)
+    line = f"interrupted at step {record.step} of 80; go on with: maquette train --resume {run}"
+    assert said.splitlines()[-1] == line
+    assert json.loads(answer.strip().splitlines()[-1])["error"][0]["given"] == line
+    assert (record.state, record.error) == ("stopped", "Ctrl-C")
+    assert latest_state(run / "state").step == record.step
     resumed = maquette.train(resume=run)
     assert resumed.final_loss == whole.final_loss
 
@@ -97,5 +100,5 @@ def test_a_truncated_newest_state_falls_back_to_the_one_before(short_run: ShortR
     with newest.open("r+b") as file:
         file.truncate(os.path.getsize(newest) // 2)  # noqa: PTH202 (one call)
     resumed = maquette.train(resume=run)
-    assert resumed.record.resumed_at_steps == (2,)
+    assert resumed.record.resumed_at_steps == (4,)
     assert resumed.lora.read_bytes()[-1000:] == whole.lora.read_bytes()[-1000:]

@@ -125,12 +125,12 @@ def test_a_stopped_run_of_two_trials_resumes_to_the_same_weights(short_run: Shor
     _run_until(5, halves[0], halves)
     run = whole.run.parent / "halves"
     assert read_record(run / "trials" / "halves-02").state == "interrupted"
-    (run / "trials" / "halves-01" / "state" / "state-00000004.safetensors").unlink()
+    (run / "trials" / "halves-01" / "state" / "state-00000005.safetensors").unlink()
     resumed, _ = _run(halves[0], halves, resume=run)
     for one, two in zip(whole.trials, resumed.trials, strict=True):
         first, second = load_file(one.lora), load_file(two.lora)
         assert all(torch.equal(first[key], second[key]) for key in first)
-        assert two.record.resumed_at_steps == (2,)
+        assert two.record.resumed_at_steps == (4,)
 
 
 def test_trials_that_cannot_share_a_pass_are_refused_with_every_difference(short_run: ShortRun) -> None:

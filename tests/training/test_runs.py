@@ -48,19 +48,19 @@ def test_a_run_stopped_after_any_step_resumes_to_the_same_weights(short_run: Sho
     class Stopped(Exception):
         pass
 
-    def stop_at_four(event: object) -> None:
+    def stop_at_five(event: object) -> None:
         if isinstance(event, Progress) and event.stage == "train" and event.done == 5:
             raise Stopped
 
     with pytest.raises(Stopped):
-        maquette.train(**short_run(name="halves", accumulation=2, save_every_steps=3), on_event=stop_at_four)
+        maquette.train(**short_run(name="halves", accumulation=2, save_every_steps=3), on_event=stop_at_five)
     run = whole.run.parent / "halves"
     assert read_record(run).state == "interrupted"
     resumed = maquette.train(resume=run)
     assert _same(whole.lora, resumed.lora)
     losses = [[row["loss"] for row in read_metrics(result / "metrics.jsonl")] for result in (whole.run, run)]
     assert losses[0] == losses[1]
-    assert resumed.record.resumed_at_steps == (4,)
+    assert resumed.record.resumed_at_steps == (5,)
     assert [Path(entry.path).name for entry in resumed.record.checkpoints] == [
         "halves-step00000003.safetensors",
         "halves.safetensors",

@@ -12,6 +12,7 @@ import click
 from maquette.captioning.options import CaptionOptions, ReplaceOptions
 from maquette.cli.options import given_of, options_of
 from maquette.cli.output import follow, result_command, say
+from maquette.cli.signals import ctrl_c_at_once
 from maquette.cli.tasks import Task, chosen_task, names_of
 from maquette.errors import ConfigError, Problem
 
@@ -96,7 +97,11 @@ def _ask(preview: Sequence[Any]) -> bool:
     say("")
     for line in _preview_lines(preview):
         say(line)
-    return click.confirm("Write these and go on with the rest?", default=True, err=True)
+    try:
+        with ctrl_c_at_once():
+            return click.confirm("Write these and go on with the rest?", default=True, err=True)
+    except click.Abort:
+        raise KeyboardInterrupt from None
 
 
 def _preview_lines(preview: Sequence[Any]) -> Iterable[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import shlex
 import sys
 import time
 import traceback
@@ -19,8 +20,10 @@ from typing import Any, TypeVar
 
 import click
 
+from maquette.cli.signals import signals_ask
 from maquette.errors import MaquetteError, Problem
 from maquette.events import Artifact, Event, Message, Progress, Stage, Started, run_stage
+from maquette.stopping import Stop, Stopped, stoppable
 
 INTERRUPTED = 130
 T = TypeVar("T")
@@ -83,10 +86,11 @@ def _guarded(function: Callable[..., Any], arguments: dict[str, Any], as_json: b
         if as_json:
             _print_json({"error": [vars(problem) for problem in error.problems]})
         return error.exit_code
-    except KeyboardInterrupt:
-        say("interrupted; nothing finished was lost")
+    except (Stopped, KeyboardInterrupt) as ending:
+        line = _told_of_ending(ending)
+        say(line)
         if as_json:
-            _print_json({"error": [vars(_interrupted())]})
+            _print_json({"error": [vars(Problem("interrupted", line, "", ""))]})
         return INTERRUPTED
     except Exception as error:
         log = _write_crash_log()
@@ -133,11 +137,18 @@ def say(text: str) -> None:
     click.echo(text, err=True)
 
 
-def follow(stage: Stage[T]) -> T:
-    """Show the events of `stage` on the terminal as they come; return its result."""
+def follow(stage: Stage[T], stop: Stop | None = None) -> T:
+    """Show the events of `stage` on the terminal as they come; return its result.
+
+    Ctrl-C and SIGTERM ask `stop`, where the stage heeds it itself; else they stop it at the next event.
+    """
     view = _TerminalView()
+    if stop is None:
+        stop = Stop()
+        stage = stoppable(stage, stop)
     try:
-        return run_stage(stage, view.show)
+        with signals_ask(stop):
+            return run_stage(stage, view.show)
     finally:
         view.end_line()
 
@@ -146,8 +157,15 @@ def _print_json(value: Any) -> None:
     click.echo(json.dumps(value, ensure_ascii=False, default=str))
 
 
-def _interrupted() -> Problem:
-    return Problem("interrupted", "stopped by the user", "", "")
+def _told_of_ending(ending: Stopped | KeyboardInterrupt) -> str:
+    """Return where the command ended and how it goes on; a stage that knows better has said so."""
+    again = shlex.join(["maquette", *sys.argv[1:]])
+    if isinstance(ending, KeyboardInterrupt):
+        notes = getattr(ending, "__notes__", ())
+        return notes[-1] if notes else f"interrupted; nothing finished was lost; go on with: {again}"
+    if ending.go_on:
+        return str(ending)
+    return f"{ending}; nothing finished was lost; go on with: {again}"
 
 
 def _write_crash_log() -> Path:

@@ -9,6 +9,7 @@ import click
 from maquette.cli.app import STARTED
 from maquette.cli.options import settings_options
 from maquette.cli.output import follow, result_command
+from maquette.stopping import Stop
 
 
 @result_command(
@@ -39,7 +40,9 @@ def command(target: str | None, resume: str | None, smoke: bool, **settings: Any
     """
     from maquette.api import train_events
 
-    result = follow(train_events(target, resume=resume, smoke=smoke, settings=settings, started=STARTED))
+    stop = Stop()
+    stage = train_events(target, resume=resume, smoke=smoke, settings=settings, started=STARTED, stop=stop)
+    result = follow(stage, stop)
     return smoke_report(result) if smoke else train_report(result)
 
 
@@ -78,13 +81,13 @@ def smoke_report(result: Any) -> dict[str, Any]:
         "seconds_per_step": round(result.seconds_per_step, 4),
         "start_to_first_step_s": round(result.start_to_first_step_s, 3),
         "peak_memory_bytes": result.peak_memory_bytes,
-        "planned_steps": schedule["steps"],
+        "planned_steps": schedule.steps,
         "estimated_seconds": round(whole_s, 1),
         "lines": [
-            f"The forward pass ran on {device.get('forward_device')} in precision {device.get('precision')}.",
+            f"The forward pass ran on {device.forward_device} in precision {device.precision}.",
             f"{result.steps} steps, every loss finite (mean {result.final_loss:.4f}), {result.seconds_per_step:.3g} s/step, "
             f"peak memory {result.peak_memory_bytes / 2**30:.2f} GiB.",
-            f"The whole run: {schedule['sum']}, about {whole_s / 60:.0f} min without drawing samples.",
+            f"The whole run: {schedule.sum}, about {whole_s / 60:.0f} min without drawing samples.",
             "Nothing was kept. Run the same command without --smoke to train.",
         ],
     }

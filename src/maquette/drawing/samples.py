@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maquette.drawing.draw import DrawRequest, draw
+from maquette.drawing.draw import DrawRequest, drawing
 from maquette.drawing.pictures import parameters_text, save_picture
+from maquette.events import Stage
 from maquette.families.protocol import BaseModel
 from maquette.project.settings import Settings
 from maquette.runs.record import Sample
@@ -17,11 +18,11 @@ if TYPE_CHECKING:
 
 def draw_samples(
     model: BaseModel, adapter: LoraAdapter, trial: int, settings: Settings, step: int, folder: Path
-) -> list[Sample]:
+) -> Stage[list[Sample]]:
     """Draw the settings' sample prompts with one trial into `folder`; return a record of each, paths relative to the run."""
     clip_skip = settings.model.clip_skip or model.spec.default_clip_skip
     requests = sample_requests(settings, model.info.vae_factor, trial)
-    pictures = draw(model, requests, adapter=adapter, clip_skip=clip_skip)
+    pictures = yield from drawing(model, requests, adapter=adapter, clip_skip=clip_skip)
     name = folder.parent.name  # the run's, which its LoRA files carry too
     records = []
     for index, (request, picture) in enumerate(zip(requests, pictures, strict=True)):

@@ -29,7 +29,8 @@ from maquette.project.validation import checked
 from maquette.runs.folder import RECORD_NAME, RunFolder
 from maquette.runs.migrations import RECORD_VERSION, WITHOUT_EFFECT_ON_WEIGHTS, migrated, weights_digest
 
-RunState = Literal["prepared", "running", "interrupted", "failed", "finished"]
+RunState = Literal["prepared", "running", "stopped", "interrupted", "failed", "finished"]
+"""`stopped`: it was asked to; `interrupted`: it was cut off (by a second Ctrl-C, or a consumer that left)."""
 RECORDED_PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "safetensors", "numpy", "pillow")
 FILE = FileKind(
     "the record of a run",

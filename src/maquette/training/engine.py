@@ -73,6 +73,8 @@ class Engine:
         ]
         self.scaler = torch.amp.GradScaler(placement.device.type) if placement.precision == "fp16" else None
         self.forward_device = ""
+        self.steps_done: int | None = 0
+        """Optimizer steps that made the weights what they are; None while a step changes them."""
         self._text_cache: dict[str, Conditioning] = {}
 
     def step(
@@ -87,9 +89,11 @@ class Engine:
         losses = torch.stack([self._micro_step(index, load(), accumulation) for index, load in micro_steps])
         measured = losses.mean(dim=0).tolist()
         self._require_finite(step, measured)
+        self.steps_done = None
         norms = tuple(optimizer.update(step, self.scaler) for optimizer in self.optimizers)
         if self.scaler is not None:
             self.scaler.update()
+        self.steps_done = step + 1
         rates = tuple(tuple(optimizer.learning_rates(step)) for optimizer in self.optimizers)
         return StepResult(tuple(measured), norms, rates)
 

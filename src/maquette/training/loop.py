@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from maquette.logs.metrics import MetricsLog
 from maquette.project.checkpoints import PlannedCheckpoint, is_due
 from maquette.runs.events import EventLog
 from maquette.runs.record import DeviceRecord, RunRecord, RunState, now
-from maquette.training.interrupt import StopRequest
+from maquette.stopping import Stop, Stopped, stoppable
 from maquette.training.job import Job
 from maquette.training.outputs import SampleDrawer, TrialOutput, TrialResult
 
@@ -63,33 +64,31 @@ class TrainResult:
 
 
 def run_job(
-    job: Job, *, draw: SampleDrawer | None = None, started: float | None = None
+    job: Job, *, draw: SampleDrawer | None = None, started: float | None = None, stop: Stop | None = None
 ) -> Stage[TrainResult]:
     """Train `job`.
 
-    `started` is the perf_counter() reading that start_to_first_step_s counts from. An interrupt saves the state and raises
-    KeyboardInterrupt; whatever goes wrong, the record says so and checkpoints and state stay.
+    `started` is the perf_counter() reading that start_to_first_step_s counts from. However the run ends (`stop` is asked, an
+    interrupt, an error, nobody listens any more), its state is saved as the last whole step left it, so that it resumes to
+    the same weights, and record and events say how it ended. Raises Stopped where `stop` was asked.
     """
     run = _Run(job, draw, started if started is not None else time.perf_counter())
-    log = EventLog(job.folder.event_log)
-    try:
-        return (yield from log.recorded(run.events()))
-    except KeyboardInterrupt:
-        run.note_end("interrupted", None)
-        raise
-    except GeneratorExit:
-        run.note_end("interrupted", "the caller stopped listening")
-        raise
-    except BaseException as error:
-        job.folder.log.parent.mkdir(parents=True, exist_ok=True)
-        with job.folder.log.open("a", encoding="utf-8") as file:
-            file.write(f"{now()}\n{traceback.format_exc()}\n")
-        run.note_end(
-            "failed", str(error) if isinstance(error, MaquetteError) else f"{type(error).__name__}: {error}"
-        )
-        raise
-    finally:
-        log.close()
+    with closing(run.told):
+        try:
+            return (yield from run.told.recorded(stoppable(run.events(), stop)))
+        except Stopped:
+            raise run.end("stopped", stop.reason if stop else "") from None
+        except KeyboardInterrupt as interrupt:
+            interrupt.add_note(str(run.end("interrupted")))
+            raise
+        except GeneratorExit:
+            run.end("interrupted", "nobody listened any more")
+            raise
+        except BaseException as error:
+            run.write_log(traceback.format_exc())
+            said = str(error) if isinstance(error, MaquetteError) else f"{type(error).__name__}: {error}"
+            run.end("failed", said)
+            raise
 
 
 class _Run:
@@ -105,6 +104,10 @@ class _Run:
         self.timings: dict[str, float] = dict(job.trials[-1].record.timings)
         first, total = job.first_step, job.schedule.steps
         self.steps = range(first, total if job.smoke_steps is None else min(first + job.smoke_steps, total))
+        self.told = EventLog(job.folder.event_log)
+        self.engine: Engine | None = None
+        self.saved = first
+        """The step of the newest state; of step 0 there is none, and none is needed."""
         self.hasher = ThreadPoolExecutor(max_workers=1)
         self.base_hash: Future[str] | None = None
 
@@ -127,16 +130,49 @@ class _Run:
         began = time.perf_counter()
         yield from data.encode_all(self.steps)
         self.timings["encode_s"] = time.perf_counter() - began
-        engine = self._timed("adapter_s", partial(self._engine, model, placement))
+        engine = self.engine = self._timed("adapter_s", partial(self._engine, model, placement))
         yield from self._steps(engine, data)
-        result = self._result(engine)
         yield Finished("train")
-        return result
+        return self._result(engine)
 
-    def note_end(self, state: RunState, error: str | None) -> None:
-        """Write into the record that the run ended early."""
+    def end(self, state: RunState, error: str = "") -> Stopped:
+        """Keep what resuming needs; say in record and events how the run ended early. Return it in words."""
         self.hasher.shutdown(wait=False, cancel_futures=True)
-        self._note(state=state, error=error, finished_at=now())
+        self._keep_state()
+        resumable = self.job.smoke_steps is None
+        done = self.outputs[0].record.step
+        where = f"step {done} of {self.steps.stop}"
+        if resumable and self.saved != done:
+            where += f" (its state is of step {self.saved})"
+        command = (
+            shlex.join(["maquette", "train", "--resume", str(self.job.folder.path)]) if resumable else ""
+        )
+        self._note(state=state, error=error or None, finished_at=now())
+        ending = Stopped(where, command)
+        self.told.write(Message(f"{state} at {where}" + (f": {error}" if error else ""), "warning"))
+        return ending
+
+    def _keep_state(self) -> None:
+        """Save the state of the last whole step, unless it is on the disk or its weights are no numbers any more."""
+        engine = self.engine
+        if engine is None or self.job.smoke_steps is not None or engine.steps_done in (None, self.saved):
+            return
+        try:
+            if all(output.is_sound(engine) for output in self.outputs):
+                self._save_state(engine, engine.steps_done or 0)
+        except (OSError, MaquetteError):
+            # What ended the run is what its user must hear of (a full disk ends both); the state before stays.
+            self.write_log(traceback.format_exc())
+        except KeyboardInterrupt:
+            # Who presses once more does not wait for this. The run is ending anyhow, and says which state stays.
+            return
+
+    def write_log(self, text: str) -> None:
+        """Append `text` to the run's log for people."""
+        path = self.job.folder.log
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(f"{now()}\n{text}\n")
 
     def _place(self) -> Any:
         from maquette.devices import device_name, place
@@ -179,13 +215,17 @@ class _Run:
         )
         for output in self.outputs:
             output.restore(engine)
+        engine.steps_done = self.steps.start
         return engine
 
     def _steps(self, engine: Engine, data: Any) -> Iterator[Event]:
         job, first, total = self.job, self.steps.start, self.steps.stop
         yield Started("train", total, "step")
-        with StopRequest() as stop, ExitStack() as open_files:
+        with ExitStack() as open_files:
             logs = [open_files.enter_context(output.open_metrics(first)) for output in self.outputs]
+            if first:
+                # A run may have ended between a step and what is written after it.
+                yield from self._after_step(engine, first)
             for step in self.steps:
                 began = time.perf_counter()
                 result = engine.step(step, data.micro_steps(step), job.schedule.accumulation)
@@ -193,9 +233,6 @@ class _Run:
                 self._log(logs, step + 1, result)
                 yield Progress("train", step + 1, total, "step", self._shown(result))
                 yield from self._after_step(engine, step + 1)
-                if stop.requested and step + 1 < total:
-                    self._save_state(engine, step + 1)
-                    raise KeyboardInterrupt
 
     def _clock(self, engine: Engine, seconds: float) -> None:
         from maquette.devices import synchronize
@@ -215,29 +252,35 @@ class _Run:
         return {"loss": mean(result.losses), "speed": f"{median(self.step_seconds[-20:]):.2f} s/step"}
 
     def _after_step(self, engine: Engine, step: int) -> Iterator[Event]:
-        """Write what is due after `step` steps: checkpoints, samples, state. A smoke run writes none."""
+        """Write what is due after `step` steps and not there yet: checkpoints, samples, state. A smoke run writes none."""
         job = self.job
         if job.smoke_steps is not None:
             return
         due = [(output, planned) for output in self.outputs for planned in output.due(step)]
-        samples = self._samples_due(step, bool(due))
-        if due or samples:
+        missing = [(output, planned) for output, planned in due if not output.has(planned)]
+        draws = self._samples_due(step, bool(due))
+        undrawn = [output for output in self.outputs if draws and not output.has_samples(step)]
+        if missing or undrawn:
             with engine.judged():
-                yield from self._show(engine, step, due, samples)
+                yield from self._show(engine, step, missing, undrawn)
         every = job.settings.saving.state_every_steps
-        if due or (every and step % every == 0):
+        if step != self.saved and (due or (every and step % every == 0)):
             self._save_state(engine, step)
 
     def _show(
-        self, engine: Engine, step: int, due: Sequence[tuple[TrialOutput, PlannedCheckpoint]], samples: bool
+        self,
+        engine: Engine,
+        step: int,
+        due: Sequence[tuple[TrialOutput, PlannedCheckpoint]],
+        undrawn: Sequence[TrialOutput],
     ) -> Iterator[Event]:
-        """Write the checkpoints of a step and, where they are due, every trial's samples."""
+        """Write the checkpoints and draw the samples of a step."""
         assert self.base_hash is not None
         for output, planned in due:
             yield from output.save_checkpoint(engine, planned, self.base_hash.result())
-        if samples and self.draw is not None:
-            for output in self.outputs:
-                yield from output.draw_samples(engine, self.draw, step)
+        for output in undrawn:
+            assert self.draw is not None
+            yield from output.draw_samples(engine, self.draw, step)
 
     def _samples_due(self, step: int, at_checkpoint: bool) -> bool:
         samples = self.job.settings.samples
@@ -257,6 +300,7 @@ class _Run:
     def _save_state(self, engine: Engine, step: int) -> None:
         for output in self.outputs:
             output.save_state(engine, step)
+        self.saved = step
         self._note()
 
     def _result(self, engine: Engine) -> TrainResult:

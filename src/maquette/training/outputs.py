@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maquette.events import Artifact, Event, Message
+from maquette.events import Artifact, Event, Message, Stage
 from maquette.files import sha256_file
 from maquette.logs.metrics import MetricsLog, read_metrics, writes_tensorboard
 from maquette.project.checkpoints import PlannedCheckpoint
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from maquette.lora.adapter import LoraAdapter
     from maquette.training.engine import Engine, StepResult
 
-SampleDrawer = Callable[["BaseModel", "LoraAdapter", int, Settings, int, Path], Sequence[Sample]]
+SampleDrawer = Callable[["BaseModel", "LoraAdapter", int, Settings, int, Path], Stage[list[Sample]]]
 """Draws a trial's samples of a step into a folder (model, adapter, trial, settings, step, folder); returns a record of each.
 Drawing lives above training, so it is handed in."""
 
@@ -73,6 +73,16 @@ class TrialOutput:
         """Return the checkpoints that are written after `step` steps."""
         return [planned for planned in self.run.checkpoints if planned.step == step]
 
+    def has(self, planned: PlannedCheckpoint) -> bool:
+        """Return whether the checkpoint was written, and is still there."""
+        path = self.run.folder.checkpoints / planned.file_name
+        known = {self.run.folder.path / entry.path for entry in self.record.checkpoints}
+        return path in known and path.is_file()
+
+    def has_samples(self, step: int) -> bool:
+        """Return whether the samples of `step` were drawn."""
+        return any(entry.step == step for entry in self.record.samples)
+
     def save_checkpoint(
         self, engine: Engine, planned: PlannedCheckpoint, base_sha256: str
     ) -> Iterator[Event]:
@@ -97,7 +107,8 @@ class TrialOutput:
     def draw_samples(self, engine: Engine, draw: SampleDrawer, step: int) -> Iterator[Event]:
         """Draw the trial's samples of `step`, and say so in the record."""
         folder = self.run.folder
-        drawn = draw(engine.model, engine.adapter, self.index, self.run.settings, step, folder.samples)
+        trial = (engine.model, engine.adapter, self.index, self.run.settings)
+        drawn = yield from draw(*trial, step, folder.samples)
         known = tuple(entry for entry in self.record.samples if entry.step != step)
         self.note(samples=(*known, *drawn))
         for entry in drawn:
@@ -110,6 +121,13 @@ class TrialOutput:
         parameters = engine.adapter.named_parameters_of(self.index)
         optimizer = engine.optimizers[self.index]
         save_state(self.run.folder.state, step, self.run.digest, parameters, optimizer, engine.scaler)
+
+    def is_sound(self, engine: Engine) -> bool:
+        """Return whether every weight of the trial is a finite number."""
+        return all(
+            bool(parameter.isfinite().all())
+            for parameter in engine.adapter.named_parameters_of(self.index).values()
+        )
 
     def restore(self, engine: Engine) -> None:
         """Put the state that the trial goes on from into `engine`; nothing happens where it begins anew."""
