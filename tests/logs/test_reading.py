@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from maquette.errors import ConfigError
-from maquette.logs.reading import LogFacts, log_lines, looks_like_log, read_log
+from maquette.logs.facts import LogFacts
+from maquette.logs.lines import log_lines
+from maquette.logs.reading import looks_like_log, read_log
 from maquette.runs.folder import RunFolder
 from maquette.runs.record import Checkpoint
 from tests.planted.clean import clean_log

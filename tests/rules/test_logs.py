@@ -11,9 +11,10 @@ import pytest
 
 from maquette.findings.records import Finding
 from maquette.findings.registry import PAGE_PARTS, RULES, run_rules
+from maquette.logs.facts import LogFacts
 from maquette.logs.failures import all_failures
 from maquette.logs.losses import change_over_run, first_nan, independent_means
-from maquette.logs.reading import LogFacts, read_log
+from maquette.logs.reading import read_log
 from maquette.rules import logs as rules_logs
 from tests.planted import logs
 from tests.planted.case import PLANTED, Case, Planted

@@ -1,8 +1,8 @@
-"""Known failures of what was given: pictures, captions, settings, base model, LoRA files. See log_failures."""
+"""Known failures of what was given: pictures, captions, settings, base model, LoRA files. See failures."""
 
 from __future__ import annotations
 
-from maquette.logs.failures import Failure
+from maquette.logs.failure import Failure
 
 INPUT_FAILURES: tuple[Failure, ...] = (
     Failure(

@@ -1,8 +1,8 @@
-"""Known failures of machine and installation: memory, disk, devices, missing packages. See log_failures."""
+"""Known failures of machine and installation: memory, disk, devices, missing packages. See failures."""
 
 from __future__ import annotations
 
-from maquette.logs.failures import Failure
+from maquette.logs.failure import Failure
 
 LESS_MEMORY = (
     "Close other programs that hold the memory first. Then, from free to costly for quality: bf16 "

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean, median, stdev
 
-from maquette.logs.reading import LogFacts
+from maquette.logs.facts import LogFacts
 
 MOST_FALL_OF_A_FLAT_LOSS = 0.10
 """A loss is flat only when a fall by this share of it can be ruled out."""

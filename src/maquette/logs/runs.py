@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from maquette.errors import MaquetteError
-from maquette.logs.reading import LogCheckpoint, LogFacts, LogMatch, LogReader, LogTraceback, log_lines
+from maquette.logs.facts import LogCheckpoint, LogFacts, LogMatch, LogTraceback
+from maquette.logs.failures import all_failures
+from maquette.logs.lines import log_lines
+from maquette.logs.metrics import read_metrics
+from maquette.logs.reader import LogReader
 from maquette.runs.folder import RunFolder
 from maquette.runs.record import RunRecord, read_record
 
-PARTS = ("run.json", "metrics.jsonl", "run.log")
+PARTS = ("run.json", "metrics.jsonl", "events.jsonl", "run.log")
 
 
 def run_of(path: Path) -> RunFolder | None:
@@ -52,8 +56,6 @@ def _text_of(run: RunFolder, path: Path) -> LogFacts:
 
 
 def _rows(metrics: Path) -> list[dict[str, Any]]:
-    from maquette.logs.metrics import read_metrics
-
     try:
         return [row for row in read_metrics(metrics) if isinstance(row, dict) and "step" in row]
     except UnicodeDecodeError:
@@ -68,8 +70,6 @@ def _record(run: RunFolder) -> RunRecord | None:
 
 
 def _with_record(facts: LogFacts, record: RunRecord) -> LogFacts:
-    from maquette.logs.failures import all_failures
-
     error = record.error or ""
     known = [
         LogMatch(failure.code, 0, error)

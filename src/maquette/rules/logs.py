@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 
 from maquette.findings.records import Finding
 from maquette.findings.registry import Report, rule
-from maquette.logs.failures import Failure, all_failures
+from maquette.logs.facts import LogCheckpoint, LogFacts, LogMatch
+from maquette.logs.failure import Failure
+from maquette.logs.failures import all_failures
 from maquette.logs.losses import (
     change_over_run,
     first_nan,
@@ -14,7 +16,6 @@ from maquette.logs.losses import (
     slowdown,
     usual_pace,
 )
-from maquette.logs.reading import LogCheckpoint, LogFacts, LogMatch
 
 SLOW_STEP_S = 10.0
 SHOWN_CHARACTERS = 160
