@@ -15,8 +15,8 @@ from maquette.footprint.disk import full_disks
 from maquette.footprint.run import (
     checkpoints_of,
     disk_parts,
+    footprint_of_facts,
     items_of,
-    memory_fact,
     sample_draws,
     trained_parts,
 )
@@ -63,8 +63,9 @@ def test_check_and_plan_agree_to_the_byte(tmp_path: Path, changes: dict[str, Any
     planned = plan(settings, QUIET, NO_GPU)
     request = request_of(settings, tmp_path / "maquette.toml")
     facts = read_dataset(dataset_input(settings), "headers")
-    memory = memory_fact(request, planned.info, facts, NO_GPU)
-    assert memory is not None
+    footprint = footprint_of_facts(request, planned.info, facts, NO_GPU)
+    assert footprint is not None
+    memory = footprint.memory
     assert (memory.peak_bytes, memory.stages, memory.parts) == (
         planned.memory.peak_bytes,
         planned.memory.stages,
@@ -86,8 +87,8 @@ def test_a_batch_holds_no_more_than_there_are_pictures_whoever_trains(tmp_path: 
         project = request_of(settings, tmp_path / "maquette.toml")
         facts = read_dataset(dataset_input(settings), "headers")
         runs = (project, replace(project, trainer="sd-scripts", no_half_vae=False))
-        found = [memory_fact(run, SDXL, facts, NO_GPU) for run in runs]
-        return {memory.peak_bytes for memory in found if memory is not None}
+        found = [footprint_of_facts(run, SDXL, facts, NO_GPU) for run in runs]
+        return {each.memory.peak_bytes for each in found if each is not None}
 
     assert peaks(40) == peaks(20) and len(peaks(40)) == 1
     assert max(peaks(8)) < min(peaks(20))
@@ -98,7 +99,7 @@ def test_a_run_that_trains_nothing_has_no_memory_to_tell(tmp_path: Path) -> None
     request = request_of(settings, tmp_path / "maquette.toml")
     assert trained_parts(request) == ()
     facts = read_dataset(dataset_input(settings), "headers")
-    assert memory_fact(request, SDXL, facts, NO_GPU) is None
+    assert footprint_of_facts(request, SDXL, facts, NO_GPU) is None
 
 
 def test_each_disk_is_held_against_what_goes_there(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from maquette.curating.identity_facts import identity_facts
 from maquette.dataset.facts import DatasetFacts, DatasetInput
 from maquette.dataset.folders import missing_folder
 from maquette.dataset.measure_cache import MeasureCache
-from maquette.dataset.planned import input_of, schedule_of
+from maquette.dataset.planned import DEFAULT_GRID_PX, input_of, schedule_of
 from maquette.dataset.reading import read_dataset
 from maquette.errors import MaquetteError
 from maquette.events import Message, Progress, Stage
@@ -119,12 +119,15 @@ def _add_what_follows(scope: Scope, request: TrainingRequest) -> None:
     facts, info = scope.facts.get(DatasetFacts), scope.facts.get(ModelInfo)
     if facts is None:
         return
-    scope.add(schedule_of(facts, request))
+    grid_px = info.vae_factor if info is not None else DEFAULT_GRID_PX
+    scope.add(schedule_of(facts, request, grid_px))
     if info is not None:
-        from maquette.footprint.run import memory_fact
+        from maquette.footprint.run import footprint_of_facts
 
         with _kept(scope, request.file):
-            scope.add(memory_fact(request, info, facts, scope.facts[Machine]))
+            footprint = footprint_of_facts(request, info, facts, scope.facts[Machine])
+            if footprint is not None:
+                scope.add(footprint.memory, footprint)
 
 
 def _add_base(scope: Scope, request: TrainingRequest) -> None:

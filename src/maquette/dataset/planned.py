@@ -12,6 +12,8 @@ from maquette.dataset.repeats import Schedule, make_schedule, plan_items
 from maquette.errors import MaquetteError
 from maquette.project.request import TrainingRequest
 
+DEFAULT_GRID_PX = 8
+"""Pixels of a latent's cell, where the base model is not known."""
 UNKNOWN_SIZE_WH = (512, 512)
 """Stands in for the size of a picture that cannot be read, and for a resolution that nobody says."""
 
@@ -49,11 +51,13 @@ def input_of(request: TrainingRequest, images: Path, regularization: Path | None
     )
 
 
-def schedule_of(facts: DatasetFacts, request: TrainingRequest) -> Schedule | None:
+def schedule_of(
+    facts: DatasetFacts, request: TrainingRequest, grid_px: int = DEFAULT_GRID_PX
+) -> Schedule | None:
     """Return the run's arithmetic as its trainer does it, or None where it has no pictures or impossible settings.
 
     Regularization pictures are topped up to the training items or cut off at them, as both trainers do. With
-    sd-scripts epochs win over steps. Assumes one process.
+    sd-scripts epochs win over steps. Assumes one process. grid_px: what the base model needs sides to be a multiple of.
     """
     items = epoch_items(facts)
     if not any(not item.is_regularization for item in items):
@@ -62,7 +66,7 @@ def schedule_of(facts: DatasetFacts, request: TrainingRequest) -> Schedule | Non
     if epochs is not None and request.trainer == "sd-scripts":
         steps = None
     try:
-        fitted = assign_buckets(items, bucket_settings_of(facts, request))
+        fitted = assign_buckets(items, bucket_settings_of(facts, request, grid_px))
         return make_schedule(
             fitted,
             batch_size=[
@@ -88,7 +92,9 @@ def epoch_items(facts: DatasetFacts) -> tuple[Item, ...]:
     )
 
 
-def bucket_settings_of(facts: DatasetFacts, request: TrainingRequest) -> list[BucketSettings]:
+def bucket_settings_of(
+    facts: DatasetFacts, request: TrainingRequest, grid_px: int = DEFAULT_GRID_PX
+) -> list[BucketSettings]:
     """Return each dataset's buckets under `request`. Raises ConfigError for impossible ones."""
     of_kohya = request.trainer == "sd-scripts"
     return [
@@ -100,7 +106,7 @@ def bucket_settings_of(facts: DatasetFacts, request: TrainingRequest) -> list[Bu
             max_bucket_px=request.value("max_bucket_px"),
             step_px=request.value("bucket_step_px") or 64,
             no_upscale=bool(request.value("bucket_no_upscale")),
-            grid_px=1 if of_kohya else 8,
+            grid_px=1 if of_kohya else grid_px,
         )[0]
         for source in facts.plan.datasets
     ]

@@ -76,7 +76,7 @@ class MemoryRequest:
     cache_bytes: int = 0
     """Latents held in this machine's memory."""
     half_vae: bool = True
-    """Whether the VAE follows a half precision (SDXL's cannot in fp16)."""
+    """Whether the VAE follows a half precision (SDXL's cannot in fp16); else it computes in float32."""
     weight_bytes: Mapping[str, int] | None = None
     """Bytes of a value by part (denoiser, text, vae), where they differ from the precision's."""
 
@@ -181,7 +181,7 @@ def estimate_memory(request: MemoryRequest) -> MemoryPlan:
 
 def _weight_sizes(request: MemoryRequest, counts: ModelParts) -> dict[str, int]:
     """Return the bytes of each part of the base."""
-    vae_bytes = request.value_bytes if request.half_vae or request.precision != "fp16" else 4
+    vae_bytes = request.value_bytes if request.half_vae else 4
     each = {
         "denoiser": request.value_bytes,
         "text": request.value_bytes,

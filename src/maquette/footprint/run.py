@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from maquette import families
 from maquette.dataset.buckets import assign_buckets, items_by_bucket
 from maquette.dataset.facts import DatasetFacts
-from maquette.dataset.planned import bucket_settings_of, epoch_items, schedule_of
+from maquette.dataset.planned import DEFAULT_GRID_PX, bucket_settings_of, epoch_items, schedule_of
 from maquette.dataset.records import Item
 from maquette.dataset.repeats import Schedule
 from maquette.errors import MaquetteError
@@ -39,35 +40,84 @@ def trained_parts(request: TrainingRequest) -> tuple[LoraPart, ...]:
     return text + denoiser
 
 
-def items_of(facts: DatasetFacts, request: TrainingRequest) -> tuple[Item, ...]:
-    """Return what one epoch shows, in its buckets; empty where the settings make no buckets."""
+def items_of(
+    facts: DatasetFacts, request: TrainingRequest, grid_px: int = DEFAULT_GRID_PX
+) -> tuple[Item, ...]:
+    """Return what one epoch shows, in its buckets; empty where the settings make no buckets.
+
+    grid_px: what the base model needs sides to be a multiple of.
+    """
     try:
-        return assign_buckets(epoch_items(facts), bucket_settings_of(facts, request))
+        return assign_buckets(epoch_items(facts), bucket_settings_of(facts, request, grid_px))
     except MaquetteError:
         return ()
 
 
-def memory_fact(
-    request: TrainingRequest, info: ModelInfo, facts: DatasetFacts, machine: Machine
-) -> MemoryPlan | None:
-    """Return the memory that the run is expected to need, None where its pictures or settings do not allow to say."""
-    schedule, items = schedule_of(facts, request), items_of(facts, request)
-    kind = device_kind(request, machine)
-    asked = (
-        memory_request(request, info, items, schedule, kind, precision_on(kind, request))
-        if items and schedule is not None
-        else None
+@dataclass(frozen=True, kw_only=True)
+class Footprint:
+    """What one run takes, except time. Sizes are bytes."""
+
+    memory: MemoryPlan
+    memory_request: MemoryRequest
+    """What the memory was worked out from, for questions of the kind `what if`."""
+    disk: tuple[DiskPart, ...]
+    checkpoints: tuple[PlannedCheckpoint, ...]
+    checkpoint_bytes: int
+    draws: int
+    """At how many steps samples are drawn."""
+    steps: int
+
+
+def footprint_of(
+    request: TrainingRequest,
+    info: ModelInfo,
+    items: Sequence[Item],
+    schedule: Schedule,
+    *,
+    device: DeviceKind,
+    name: str = UNKNOWN_NAME,
+) -> Footprint | None:
+    """Return what the run of `request` takes over `items`, which have buckets.
+
+    name: what its files are called. None where nothing is trained, or in an arithmetic that is unknown here.
+    """
+    asked = memory_request(request, info, items, schedule, device, precision_on(device, request))
+    if asked is None:
+        return None
+    checkpoints = checkpoints_of(request, schedule, name)
+    return Footprint(
+        memory=estimate_memory(asked),
+        memory_request=asked,
+        disk=disk_parts(request, info, schedule, items),
+        checkpoints=checkpoints,
+        checkpoint_bytes=checkpoint_bytes(request, info),
+        draws=sample_draws(request, schedule, checkpoints),
+        steps=schedule.steps,
     )
-    return estimate_memory(asked) if asked is not None else None
+
+
+def footprint_of_facts(
+    request: TrainingRequest, info: ModelInfo, facts: DatasetFacts, machine: Machine
+) -> Footprint | None:
+    """Return what the run takes, None where its pictures or settings do not allow to say."""
+    items, schedule = items_of(facts, request, info.vae_factor), schedule_of(facts, request, info.vae_factor)
+    if not items or schedule is None:
+        return None
+    return footprint_of(request, info, items, schedule, device=device_kind(request, machine))
+
+
+def device_of(request: TrainingRequest, machine: Machine) -> str:
+    """Return the kind of device that the run would use: cuda, mps, rocm, xpu or cpu."""
+    asked = (request.device or "auto").partition(":")[0]
+    if asked != "auto":
+        return asked
+    return "cpu" if "cpu" in request.launcher_options else machine.device
 
 
 def device_kind(request: TrainingRequest, machine: Machine) -> DeviceKind:
-    """Return what kind of device the run is for, as far as that can be told without torch."""
-    asked = (request.device or machine.device).partition(":")[0]
-    asked = machine.device if asked == "auto" else asked
-    if asked in ("cpu", "mps"):
-        return "mps" if asked == "mps" else "cpu"
-    return "cuda"
+    """Return whose rules of memory hold on that device: every accelerator but Apple's is counted as CUDA."""
+    kind = device_of(request, machine)
+    return "cpu" if kind == "cpu" else "mps" if kind == "mps" else "cuda"
 
 
 def precision_on(kind: DeviceKind, request: TrainingRequest) -> str:
@@ -92,7 +142,7 @@ def memory_request(
     if not parts or precision not in WEIGHT_BYTES:
         return None
     size_wh, batch = fullest_batch(items, schedule)
-    cached = bool(request.value("cache_latents"))
+    cached = bool(request.value("cache_latents") or request.value("cache_latents_to_disk"))
     return MemoryRequest(
         layout=families.layout_of(info),
         size_wh=size_wh,
@@ -109,7 +159,9 @@ def memory_request(
         half_adapter=request.full_precision in ("fp16", "bf16"),
         cached_latents=cached,
         keeps_vae=bool(request.sample_prompts),
-        cache_bytes=latent_bytes(items, info.latent_channels, info.vae_factor) if cached else 0,
+        cache_bytes=latent_bytes(items, info.latent_channels, info.vae_factor)
+        if cached and not _read_from_disk(request)
+        else 0,
         half_vae=_half_vae(request, info, precision),
     )
 
@@ -122,6 +174,11 @@ def fullest_batch(items: Sequence[Item], schedule: Schedule) -> tuple[tuple[int,
         for bucket, group in items_by_bucket(tuple(items)).items()
     ]
     return max(batches, key=lambda entry: entry[0][0] * entry[0][1] * entry[1])
+
+
+def _read_from_disk(request: TrainingRequest) -> bool:
+    """Whether cached latents are read for every batch: sd-scripts' are then, ours stay in memory too."""
+    return request.trainer == "sd-scripts" and bool(request.value("cache_latents_to_disk"))
 
 
 def _half_vae(request: TrainingRequest, info: ModelInfo, precision: str) -> bool:

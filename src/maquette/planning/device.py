@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from maquette.footprint.known_times import published_memory
 from maquette.footprint.memory import DeviceKind
+from maquette.footprint.run import device_kind, precision_on
 from maquette.planning.options import PlanOptions
 from maquette.project.machine import Machine
-from maquette.project.settings import TrainingSettings
+from maquette.project.request import TrainingRequest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,36 +31,25 @@ class PlannedDevice:
 
 
 def planned_device(
-    training: TrainingSettings, machine: Machine, options: PlanOptions, native_px: int
+    request: TrainingRequest, machine: Machine, options: PlanOptions, native_px: int
 ) -> PlannedDevice:
-    """Return the device that `training` asks for; `device_like` and a stated memory come before this machine's."""
+    """Return the device that `request` asks for; `device_like` and a stated memory come before this machine's."""
     from maquette.devices import device_problem, resolve_device
 
-    asked = training.device
-    like = options.device_like
+    asked, like = request.device or "auto", options.device_like
+    kind = device_kind(request, machine)
     if like is not None and asked == "auto":
-        asked = "mps" if like.upper().startswith("M") and like[1:2].isdigit() else "cuda"
-    here = like is None and device_problem(asked) is None
-    resolved = resolve_device(asked) if here else asked
-    kind: DeviceKind = "cuda" if resolved.startswith("cuda") else "mps" if resolved == "mps" else "cpu"
+        kind = "mps" if like.upper().startswith("M") and like[1:2].isdigit() else "cuda"
+    here = like is None and device_problem(asked) is None and resolve_device(asked).startswith(kind)
     memory, source = _memory(kind, machine, options, native_px)
     return PlannedDevice(
         kind=kind,
         name=like or _name(kind, machine, here),
-        precision=_precision(training.precision, resolved, here),
+        precision=precision_on(kind, request),
         memory_bytes=memory,
         memory_source=source,
         is_here=here,
     )
-
-
-def _precision(asked: str, device: str, here: bool) -> str:
-    """Return the arithmetic that training would choose; for a card that is elsewhere, what present cards do."""
-    from maquette.devices import resolve_precision
-
-    if asked == "auto" and device.startswith("cuda") and not here:
-        return "bf16"
-    return resolve_precision(asked, device)
 
 
 def _memory(

@@ -22,14 +22,8 @@ from maquette.errors import ConfigError, MaquetteError, Problem
 from maquette.events import Finished, Message, Stage, Started, run_stage
 from maquette.families.protocol import ModelInfo
 from maquette.footprint.disk import DiskPlan, disk_plan
-from maquette.footprint.memory import MemoryPlan, MemoryRequest, estimate_memory
-from maquette.footprint.run import (
-    checkpoint_bytes,
-    checkpoints_of,
-    disk_parts,
-    memory_request,
-    sample_draws,
-)
+from maquette.footprint.memory import MemoryPlan
+from maquette.footprint.run import Footprint, footprint_of
 from maquette.footprint.timing import TimePlan
 from maquette.planning.advice import Change, changes_to_fit, fits_after
 from maquette.planning.device import PlannedDevice, planned_device
@@ -42,7 +36,7 @@ from maquette.project.machine import Machine
 from maquette.project.request import TrainingRequest
 from maquette.project.request_maquette import request_of
 from maquette.project.settings import Settings
-from maquette.rules.verdict import UNSAVED, judge, remarks
+from maquette.rules.verdict import UNSAVED, judge, machine_here, remarks
 from maquette.training.prepare import bucketed_items, dataset_input, run_name, schedule_of
 
 STAGE = "plan"
@@ -123,9 +117,7 @@ def plan_events(
     An empty `base` stands for the ordinary model of the family whose size the resolution fits. `machine` None: this
     one. Raises MaquetteError with every problem that would keep the run from starting, a missing device excepted.
     """
-    from maquette.project.machine_look import look_at_machine
-
-    options, machine = options or PlanOptions(), machine or look_at_machine()
+    options, machine = options or PlanOptions(), machine or machine_here()
     yield Started(STAGE)
     facts = read_dataset(dataset_input(settings), "headers", captions=False)
     info, dataset = _look(settings, facts)
@@ -133,8 +125,8 @@ def plan_events(
     items, _, messages = bucketed_items(settings, dataset, info.vae_factor)
     yield from messages
     schedule = schedule_of(settings, dataset, items)
-    device = planned_device(settings.training, machine, options, info.resolution)
     request = request_of(settings, UNSAVED)
+    device = planned_device(request, machine, options, info.resolution)
     if options.measure and device.is_here and not options.device_like:
         yield Message(
             "Without an earlier run to tell, this machine's speed is measured for about two seconds."
@@ -148,8 +140,7 @@ def plan_events(
         items=items,
         schedule=schedule,
         device=device,
-        request=request,
-        memory=_memory(request, info, items, schedule, device),
+        footprint=_footprint(request, info, items, schedule, device, run_name(settings)),
     )
     result = asked.result()
     yield Finished(STAGE)
@@ -184,20 +175,21 @@ def _look(settings: Settings, facts: DatasetFacts) -> tuple[ModelInfo, Dataset]:
     return info, dataset
 
 
-def _memory(
+def _footprint(
     request: TrainingRequest,
     info: ModelInfo,
     items: tuple[Item, ...],
     schedule: Schedule,
     device: PlannedDevice,
-) -> MemoryRequest:
-    asked = memory_request(request, info, items, schedule, device.kind, device.precision)
-    if asked is None:
+    name: str,
+) -> Footprint:
+    footprint = footprint_of(request, info, items, schedule, device=device.kind, name=name)
+    if footprint is None:
         remedy = "Give a learning rate above 0 to one of them: --learning-rate 1e-4"
         raise ConfigError(
             Problem("training", "no part is trained", "the denoiser or the text encoder", remedy)
         )
-    return asked
+    return footprint
 
 
 def base_info(base: str, resolution_wh: tuple[int, int]) -> ModelInfo:
@@ -217,8 +209,6 @@ class _Asked:
     """A run as far as it is looked at, from which every figure follows."""
 
     settings: Settings
-    request: TrainingRequest
-    """The settings as the record that every figure is worked out from."""
     options: PlanOptions
     machine: Machine
     info: ModelInfo
@@ -226,7 +216,7 @@ class _Asked:
     items: tuple[Item, ...]
     schedule: Schedule
     device: PlannedDevice
-    memory: MemoryRequest
+    footprint: Footprint
 
     @property
     def pictures(self) -> int:
@@ -239,20 +229,16 @@ class _Asked:
 
     def result(self) -> PlanResult:
         """Return the plan."""
-        checkpoints = checkpoints_of(self.request, self.schedule, run_name(self.settings))
-        memory = estimate_memory(self.memory)
-        draws = sample_draws(self.request, self.schedule, checkpoints)
-        budget = self.device.memory_bytes
-        changes = changes_to_fit(self.memory, budget, self.options.trainer) if budget else ()
-        written = disk_parts(self.request, self.info, self.schedule, self.items)
-        disk = disk_plan(written, self.settings.saving.output, self.machine)
+        footprint, memory, budget = self.footprint, self.footprint.memory, self.device.memory_bytes
+        changes = changes_to_fit(footprint.memory_request, budget, self.options.trainer) if budget else ()
+        disk = disk_plan(footprint.disk, self.settings.saving.output, self.machine)
         assumed = f"the ordinary {self.info.title}, whose size the resolution fits"
         return PlanResult(
             schedule=self.schedule,
             pictures=self.pictures,
-            checkpoints=checkpoints,
+            checkpoints=footprint.checkpoints,
             memory=memory,
-            time=estimate_time(self.time_request(draws), self.device, self.options),
+            time=estimate_time(self.time_request(), self.device, self.options),
             disk=disk,
             device=self.device,
             changes=changes,
@@ -262,23 +248,23 @@ class _Asked:
             presets=fitting_presets(self.info.resolution, self.options.kind, self.pictures),
             advice=(
                 *self.refusals(),
-                *length_advice(self.schedule, self.target, self.pictures, len(checkpoints)),
+                *length_advice(self.schedule, self.target, self.pictures, len(footprint.checkpoints)),
                 *disk.problems,
             ),
             info=self.info,
             assumed=assumed if self.info.path == NO_BASE else None,
-            checkpoint_bytes=checkpoint_bytes(self.request, self.info),
+            checkpoint_bytes=footprint.checkpoint_bytes,
             settings=self.settings,
         )
 
-    def time_request(self, draws: int) -> TimeRequest:
+    def time_request(self) -> TimeRequest:
         return TimeRequest(
             settings=self.settings,
             info=self.info,
             items=self.items,
             schedule=self.schedule,
-            memory=self.memory,
-            draws=draws,
+            memory=self.footprint.memory_request,
+            draws=self.footprint.draws,
         )
 
     def proposals(self) -> tuple[Proposal, ...]:

@@ -9,9 +9,10 @@ from maquette.families import FAMILIES
 from maquette.families.protocol import ModelInfo
 from maquette.findings.records import Finding
 from maquette.findings.registry import Report, rule
+from maquette.footprint.run import device_of
 from maquette.project.machine import Machine
 from maquette.project.request import TrainingRequest
-from maquette.rules.wording import device_of, device_words, gpu_of, is_sd_scripts
+from maquette.rules.wording import device_words, gpu_of, is_sd_scripts
 
 HALF = ("fp16", "bf16")
 BLACKWELL = (12, 0)

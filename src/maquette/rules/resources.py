@@ -15,10 +15,10 @@ from maquette.findings.records import Finding
 from maquette.findings.registry import Report, rule
 from maquette.footprint.disk import full_disks
 from maquette.footprint.memory import MemoryPlan
-from maquette.footprint.run import disk_parts, items_of, trained_parts
+from maquette.footprint.run import device_of, disk_parts, items_of, trained_parts
 from maquette.project.machine import Machine
 from maquette.project.request import TrainingRequest
-from maquette.rules.wording import GIB, device_of, device_words, gpu_of, size
+from maquette.rules.wording import GIB, device_words, gpu_of, size
 
 HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
 HELD_SHARE, HELD_BYTES = 0.1, 2 * GIB
@@ -102,7 +102,7 @@ def disk_too_small(
     """
     if info is None or request.output_dir is None or not trained_parts(request):
         return
-    items = items_of(facts, request) if facts is not None else ()
+    items = items_of(facts, request, info.vae_factor) if facts is not None else ()
     for full in full_disks(disk_parts(request, info, schedule, items), machine):
         listed = ", ".join(f"{part.words} {size(part.bytes)}" for part in full.parts if part.bytes)
         yield report(

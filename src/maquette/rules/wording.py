@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from maquette.dataset.repeats import Schedule
+from maquette.footprint.run import device_of
 from maquette.project.machine import Gpu, Machine
 from maquette.project.request import TrainingRequest
 
@@ -15,14 +16,6 @@ LITTLE = 1e-9
 
 def is_sd_scripts(request: TrainingRequest) -> bool:
     return request.trainer == "sd-scripts"
-
-
-def device_of(request: TrainingRequest, machine: Machine) -> str:
-    """Return the kind of device that the run would use: cuda, mps, rocm, xpu or cpu."""
-    asked = (request.device or "auto").partition(":")[0]
-    if asked != "auto":
-        return asked
-    return "cpu" if "cpu" in request.launcher_options else machine.device
 
 
 def gpu_of(request: TrainingRequest, machine: Machine) -> Gpu | None:
