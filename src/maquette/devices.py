@@ -75,6 +75,12 @@ def place(device: str, precision: str) -> Placement:
     return Placement(device=torch.device(device), precision=precision)
 
 
+def chosen(device: str, precision: str) -> Placement:
+    """Return the placement that `device` and `precision` mean here, `auto` included."""
+    resolved = resolve_device(device)
+    return place(resolved, resolve_precision(precision, resolved))
+
+
 def device_name(device: torch.device) -> str:
     """Return a name that a person recognises: the card's, or the device type."""
     if device.type == "cuda":

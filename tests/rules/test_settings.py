@@ -11,7 +11,7 @@ import pytest
 from maquette.kohya.request import read_config_file
 from maquette.project.profile import Detail, Profile
 from maquette.project.request import TrainingRequest
-from maquette.rules.wording import number, size
+from maquette.rules.wording import number
 from tests.rules.rule_cases import CHARACTER_RUN, PIXEL_ART_RUN, codes, command, found, schedule
 
 FILM_FRAMES = {
@@ -195,7 +195,3 @@ def test_an_integer_resolution_in_a_config_file_is_named_with_the_right_spelling
 )
 def test_rates_are_written_as_people_write_them(value: float, text: str) -> None:
     assert number(value) == text
-
-
-def test_sizes_are_written_as_people_write_them() -> None:
-    assert [size(72 * 2**20), size(3 * 2**30), size(1)] == ["72 MB", "3.0 GB", "1 MB"]

@@ -9,6 +9,7 @@ import click
 from maquette.cli.app import STARTED
 from maquette.cli.options import settings_options
 from maquette.cli.output import follow, result_command
+from maquette.spoken import memory_size
 from maquette.stopping import Stop
 
 
@@ -86,7 +87,7 @@ def smoke_report(result: Any) -> dict[str, Any]:
         "lines": [
             f"The forward pass ran on {device.forward_device} in precision {device.precision}.",
             f"{result.steps} steps, every loss finite (mean {result.final_loss:.4f}), {result.seconds_per_step:.3g} s/step, "
-            f"peak memory {result.peak_memory_bytes / 2**30:.2f} GiB.",
+            f"peak memory {memory_size(result.peak_memory_bytes)}.",
             f"The whole run: {schedule.sum}, about {whole_s / 60:.0f} min without drawing samples.",
             "Nothing was kept. Run the same command without --smoke to train.",
         ],

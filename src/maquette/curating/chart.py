@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from maquette.curating import paper
+from maquette.drawing import paper
 from maquette.files import replacing
 
 WIDTH, HEIGHT = 1120, 620

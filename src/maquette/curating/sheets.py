@@ -14,9 +14,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from maquette.curating import paper
 from maquette.curating.decisions import Decision, Decisions
 from maquette.curating.records import CODES
+from maquette.drawing import paper
 from maquette.encoders.embeddings import open_rgb
 from maquette.files import replacing
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from maquette.evaluating.charts import Axis, Chart, Series, line_chart
 from maquette.evaluating.facts import ReportFacts, Verdict
 from maquette.evaluating.looks import FLOOR, FirstLook, Measure, Summary
-from maquette.evaluating.words import change_text, duration, interval, size
+from maquette.evaluating.words import change_text, interval
+from maquette.spoken import disk_size, duration
 
 _SEEDS_SHOWN = 3
 _STRIP = 6
@@ -111,7 +112,7 @@ def tiles(facts: ReportFacts, verdict: Verdict) -> list[Tile]:
     if total_s:
         device = record.device.name if record.device else ""
         found.append(Tile(duration(total_s), "in all", device))
-    found.append(Tile(size(facts.lora_bytes), "LoRA file", facts.lora.name))
+    found.append(Tile(disk_size(facts.lora_bytes), "LoRA file", facts.lora.name))
     return found
 
 

@@ -79,11 +79,10 @@ def look_at_run(
 def load_base(settings: Settings) -> Any:
     """Return the run's base model on the device and in the precision that it was trained with."""
     from maquette import families
-    from maquette.devices import DTYPES, resolve_device, resolve_precision
+    from maquette.devices import chosen
 
-    device = resolve_device(settings.training.device)
-    precision = resolve_precision(settings.training.precision, device)
-    return families.load(settings.model.base, dtype=DTYPES[precision], device=device)
+    place = chosen(settings.training.device, settings.training.precision)
+    return families.load(settings.model.base, dtype=place.weight_dtype, device=str(place.device))
 
 
 def checkpoints_of(folder: RunFolder, record: RunRecord) -> list[LookCheckpoint]:

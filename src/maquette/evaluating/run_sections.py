@@ -9,8 +9,9 @@ from typing import Any
 
 from maquette.evaluating.charts import Axis, Chart, Series, line_chart, smoothed
 from maquette.evaluating.facts import Delivery, ReportFacts
-from maquette.evaluating.words import duration, flattened, size, spelled, value_text
+from maquette.evaluating.words import flattened, spelled, value_text
 from maquette.project.config_file import dump_settings
+from maquette.spoken import duration, memory_size
 
 Row = tuple[str, str]
 CodeRow = tuple[str, str, bool]
@@ -135,7 +136,7 @@ def surroundings(facts: ReportFacts) -> list[tuple[str, list[Row]]]:
         **flattened(asdict(record.environment)),
     }
     if record.peak_memory_bytes:
-        environment["peak memory"] = size(record.peak_memory_bytes)
+        environment["peak memory"] = memory_size(record.peak_memory_bytes)
     told = [(spelled(key), value_text(value)) for key, value in environment.items()]
     return [("Time", timings), ("Environment", told)]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from maquette.dataset.records import Item
 from maquette.project.machine import Disk, Machine
+from maquette.spoken import disk_size
 
 KEPT_STATES = 3
 """Two are kept, and the newest is written before the oldest goes."""
@@ -70,8 +71,8 @@ def disk_plan(parts: Sequence[DiskPart], output: Path, machine: Machine) -> Disk
         parts={part.name: part.bytes for part in parts if part.bytes},
         free_bytes=disk.free_bytes if disk else None,
         problems=tuple(
-            f"{full.disk.mount or 'The disk'} has {full.disk.free_bytes / 1e9:.1f} GB free, and the run writes "
-            f"{full.bytes / 1e9:.1f} GB. Choose another --output, or save fewer checkpoints."
+            f"{full.disk.mount or 'The disk'} has {disk_size(full.disk.free_bytes)} free, and the run writes "
+            f"{disk_size(full.bytes)}. Choose another --output, or save fewer checkpoints."
             for full in full_disks(parts, machine)
         ),
     )

@@ -12,6 +12,7 @@ from maquette.planning.migrate import Migration
 from maquette.planning.presets import Preset
 from maquette.planning.run import PlanResult
 from maquette.planning.settings_text import toml_value
+from maquette.spoken import disk_size, memory_size
 
 BAR = 24
 WIDTH = 110
@@ -50,7 +51,7 @@ def _steps(plan: PlanResult) -> Iterator[str]:
 def _checkpoints(plan: PlanResult) -> Iterator[str]:
     planned = plan.checkpoints
     files = "file" if len(planned) == 1 else "files"
-    yield f"Checkpoints: {len(planned)} {files} of {_size(plan.checkpoint_bytes)}"
+    yield f"Checkpoints: {len(planned)} {files} of {disk_size(plan.checkpoint_bytes)}"
     shown = planned if len(planned) <= SHOWN_CHECKPOINTS else (*planned[: SHOWN_CHECKPOINTS - 2], planned[-1])
     for checkpoint in shown:
         if checkpoint is planned[-1] and len(shown) < len(planned):
@@ -62,11 +63,11 @@ def _checkpoints(plan: PlanResult) -> Iterator[str]:
 def _memory(plan: PlanResult) -> Iterator[str]:
     memory, device = plan.memory, plan.device
     have = (
-        f" of {_memory_size(device.memory_bytes)} ({device.memory_source})"
+        f" of {memory_size(device.memory_bytes)} ({device.memory_source})"
         if device.memory_bytes
         else f" ({device.memory_source})"
     )
-    peak = f"{_memory_size(memory.peak_bytes)} ± {memory.share_off:.0%} at the peak"
+    peak = f"{memory_size(memory.peak_bytes)} ± {memory.share_off:.0%} at the peak"
     yield f"Memory: {peak}{have} on {device.name}, precision {device.precision}"
     if plan.assumed:
         yield f"       No base model given: reckoned for {plan.assumed}. Name yours with --base."
@@ -86,12 +87,12 @@ def _bars(memory: MemoryPlan) -> Iterator[str]:
     longest = max(memory.parts.values())
     for name, size in memory.parts.items():
         bar = "█" * max(1 if size else 0, ceil(BAR * size / longest))
-        yield f"       {name:<16} {bar:<{BAR}} {_memory_size(size):>9}"
+        yield f"       {name:<16} {bar:<{BAR}} {memory_size(size):>9}"
 
 
 def _changes(plan: PlanResult) -> Iterator[str]:
     assert plan.device.memory_bytes is not None
-    yield f"It does not fit into {_memory_size(plan.device.memory_bytes)}. In order of what it costs in quality:"
+    yield f"It does not fit into {memory_size(plan.device.memory_bytes)}. In order of what it costs in quality:"
     for number, change in enumerate(plan.changes, 1):
         yield from _change(number, change)
     if not plan.fits:
@@ -99,8 +100,8 @@ def _changes(plan: PlanResult) -> Iterator[str]:
 
 
 def _change(number: int, change: Change) -> Iterator[str]:
-    peak = f" → {_memory_size(change.needed_bytes)}" if change.applies else " there, not counted here"
-    yield f"   {number}.  {change.name}: {change.setting} saves {_memory_size(change.saves_bytes)}{peak}"
+    peak = f" → {memory_size(change.needed_bytes)}" if change.applies else " there, not counted here"
+    yield f"   {number}.  {change.name}: {change.setting} saves {memory_size(change.saves_bytes)}{peak}"
     yield from _wrapped(change.cost, "       ")
 
 
@@ -123,9 +124,9 @@ def _time(plan: PlanResult) -> Iterator[str]:
 
 def _disk(plan: PlanResult) -> Iterator[str]:
     disk = plan.disk
-    free = f" of {_size(disk.free_bytes)} free" if disk.free_bytes is not None else ""
-    yield f"Disk: {_size(disk.total_bytes)}{free}"
-    yield f"       {', '.join(f'{name} {_size(size)}' for name, size in disk.parts.items())}"
+    free = f" of {disk_size(disk.free_bytes)} free" if disk.free_bytes is not None else ""
+    yield f"Disk: {disk_size(disk.total_bytes)}{free}"
+    yield f"       {', '.join(f'{name} {disk_size(size)}' for name, size in disk.parts.items())}"
 
 
 def _advice(plan: PlanResult) -> Iterator[str]:
@@ -174,16 +175,6 @@ def _short(value: object) -> str:
         return "—"
     text = str(value) if isinstance(value, str) else toml_value(value)
     return text if len(text) <= 28 else f"…{text[-27:]}"
-
-
-def _size(size: int) -> str:
-    """Return bytes as disks count them: powers of ten."""
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
-
-
-def _memory_size(size: int) -> str:
-    """Return bytes as memory is counted: powers of two. A card of 16 GB has 16 GiB."""
-    return f"{size / 2**30:.1f} GiB" if size >= 0.95 * 2**30 else f"{size / 2**20:.0f} MiB"
 
 
 def _duration(seconds: float) -> str:

@@ -244,13 +244,13 @@ def _draw(
 ) -> Stage[None]:
     """Draw what is missing, a batch at a time; each batch is on disk before the next begins."""
     from maquette import families
-    from maquette.devices import DTYPES, resolve_device, resolve_precision
+    from maquette.devices import chosen
     from maquette.drawing.draw import DrawRequest, drawing
     from maquette.drawing.packing import batch_for
 
-    place = resolve_device(options.device)
+    place = chosen(options.device, options.precision)
     yield Started("load")
-    model = families.load(base, dtype=DTYPES[resolve_precision(options.precision, place)], device=place)
+    model = families.load(base, dtype=place.weight_dtype, device=str(place.device))
     yield Finished("load")
     size = options.batch or batch_for(sampling.size_px, sampling.size_px)
     yield Started("draw", len(missing), "picture")
@@ -520,20 +520,18 @@ def write_sheet(pictures: Sequence[Path], path: Path) -> Path:
     """Write the pictures (at most 240, spread over all) as one PNG and return `path`."""
     from PIL import Image
 
+    from maquette.drawing import paper
+
     step = max(1, -(-len(pictures) // SHEET_MOST))
     shown = list(pictures)[::step]
     columns = min(SHEET_COLUMNS, len(shown))
     rows = -(-len(shown) // columns)
     pitch = SHEET_CELL_PX + SHEET_GAP_PX
-    sheet = Image.new("RGB", (columns * pitch + SHEET_GAP_PX, rows * pitch + SHEET_GAP_PX), (250, 248, 244))
+    sheet = Image.new("RGB", (columns * pitch + SHEET_GAP_PX, rows * pitch + SHEET_GAP_PX), paper.PAPER)
     for index, file in enumerate(shown):
         with Image.open(file) as opened:
             cell = opened.convert("RGB")
-        scale = SHEET_CELL_PX / max(cell.size)
-        smooth = Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.LANCZOS
-        cell = cell.resize((max(1, round(cell.width * scale)), max(1, round(cell.height * scale))), smooth)
+        cell = paper.in_cell(cell, paper.cell_size(cell.size, SHEET_CELL_PX // 2 + 1, SHEET_CELL_PX))
         row, column = divmod(index, columns)
         sheet.paste(cell, (SHEET_GAP_PX + column * pitch, SHEET_GAP_PX + row * pitch))
-    with replacing(path) as temporary:
-        sheet.save(temporary, format="PNG")
-    return path
+    return paper.save_sheet(sheet, path)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from maquette.findings.records import Finding
 from maquette.findings.registry import Report, rule
 from maquette.lora.facts import LoraFacts, ModuleFact
+from maquette.spoken import disk_size
 
 
 def modules(lora: LoraFacts, count: int, one: str, many: str) -> str:
@@ -231,7 +232,7 @@ def double_size(lora: LoraFacts, report: Report) -> Iterator[Finding]:
         yield report(
             lora.path,
             "precision",
-            f"Its weights are float32 ({lora.num_bytes / 2**20:.0f} MiB); in fp16 they take about half of that.",
+            f"Its weights are float32 ({disk_size(lora.num_bytes)}); in fp16 they take about half of that.",
             "Save it as fp16 or bf16 for drawing; keep float32 only if you train it further.",
         )
 

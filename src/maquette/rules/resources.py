@@ -18,7 +18,8 @@ from maquette.footprint.memory import MemoryPlan
 from maquette.footprint.run import device_of, disk_parts, items_of, trained_parts
 from maquette.project.machine import Machine
 from maquette.project.request import TrainingRequest
-from maquette.rules.wording import GIB, device_words, gpu_of, size
+from maquette.rules.wording import device_words, gpu_of
+from maquette.spoken import GIB, disk_size, memory_size
 
 HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
 HELD_SHARE, HELD_BYTES = 0.1, 2 * GIB
@@ -58,8 +59,8 @@ def cache_on_small_disk(
     yield report(
         request.file,
         variable,
-        f"{request.base} would be downloaded to {cache}, and takes {size(needed)} at least; that disk has "
-        f"{size(disk.free_bytes)} free of {size(disk.total_bytes)}.",
+        f"{request.base} would be downloaded to {cache}, and takes {disk_size(needed)} at least; that disk has "
+        f"{disk_size(disk.free_bytes)} free of {disk_size(disk.total_bytes)}.",
         "Set HF_HOME to a folder on a larger disk before the command: export HF_HOME=/workspace/.cache/huggingface",
     )
 
@@ -104,12 +105,12 @@ def disk_too_small(
         return
     items = items_of(facts, request, info.vae_factor) if facts is not None else ()
     for full in full_disks(disk_parts(request, info, schedule, items), machine):
-        listed = ", ".join(f"{part.words} {size(part.bytes)}" for part in full.parts if part.bytes)
+        listed = ", ".join(f"{part.words} {disk_size(part.bytes)}" for part in full.parts if part.bytes)
         yield report(
             request.file,
             request.said("output_dir"),
-            f"The run will write {size(full.bytes)} ({listed}); the disk of {full.folder} has "
-            f"{size(full.disk.free_bytes)} free.",
+            f"The run will write {disk_size(full.bytes)} ({listed}); the disk of {full.folder} has "
+            f"{disk_size(full.disk.free_bytes)} free.",
             "Save less often, in fp16 and without states, or choose an output folder on another disk.",
         )
 
@@ -138,11 +139,12 @@ def memory_held_by_others(
     if estimate is not None and estimate.peak_bytes <= gpu.free_bytes:
         return
     by = f" by {', '.join(gpu.processes[:3])}" if gpu.processes else ""
-    need = f"; this run needs about {size(estimate.peak_bytes)}" if estimate is not None else ""
+    need = f"; this run needs about {memory_size(estimate.peak_bytes)}" if estimate is not None else ""
     yield report(
         request.file,
         gpu.name,
-        f"{size(held)} of the card's {size(gpu.total_bytes)} are held{by}, {size(gpu.free_bytes)} are free{need}.",
+        f"{memory_size(held)} of the card's {memory_size(gpu.total_bytes)} are held{by}, "
+        f"{memory_size(gpu.free_bytes)} are free{need}.",
         "Close the program that holds it before training, then check again.",
     )
 
@@ -172,8 +174,9 @@ def memory_spills_to_ram(
     yield report(
         request.file,
         gpu.name,
-        f"The run needs about {size(estimate.peak_bytes)} and the card has {size(gpu.total_bytes)}: Windows will move part "
-        "of it to RAM without a word, and a step can take a hundred times as long.",
+        f"The run needs about {memory_size(estimate.peak_bytes)} and the card has "
+        f"{memory_size(gpu.total_bytes)}: Windows will move part of it to "
+        "RAM without a word, and a step can take a hundred times as long.",
         "Make it fit (see `maquette plan`), or set NVIDIA's 'CUDA - Sysmem Fallback Policy' to 'Prefer No Sysmem Fallback'.",
     )
 
@@ -206,7 +209,8 @@ def memory_too_small(
     yield report(
         request.file,
         gpu.name if gpu is not None else "memory",
-        f"The run needs about {size(estimate.peak_bytes)}{off} and {device_words(request, machine)} has {size(total)}."
+        f"The run needs about {memory_size(estimate.peak_bytes)}{off} and {device_words(request, machine)} has "
+        f"{memory_size(total)}."
         + (f" {estimate.note[:1].upper()}{estimate.note[1:]}." if estimate.note else ""),
         "Turn on gradient checkpointing, cached latents and bf16, use batch 1 with accumulation; see `maquette plan`.",
         severity="error" if estimate.least_bytes > total else "warning",

@@ -9,7 +9,6 @@ from maquette.footprint.run import device_of
 from maquette.project.machine import Gpu, Machine
 from maquette.project.request import TrainingRequest
 
-GIB, MIB = 2**30, 2**20
 LITTLE = 1e-9
 """Rates are compared with this relative tolerance, so that 1e-4 is not above 0.0001."""
 
@@ -40,13 +39,6 @@ def device_words(request: TrainingRequest, machine: Machine) -> str:
 def was_refused(request: TrainingRequest, option: str) -> bool:
     """Return whether the file does give sd-scripts' `option`, only with a value that it cannot take."""
     return any(problem.where.split(" ")[-1].lstrip("-") == option for problem in request.problems)
-
-
-def size(num_bytes: float) -> str:
-    """Return bytes as people say them: `72 MB`, `6.9 GB` (of 1024 each, as file managers and trainers count)."""
-    if num_bytes < GIB:
-        return f"{max(1, round(num_bytes / MIB))} MB"
-    return f"{num_bytes / GIB:.1f} GB"
 
 
 def joined(words: Iterable[str]) -> str:

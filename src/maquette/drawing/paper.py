@@ -1,11 +1,14 @@
-"""Colours, type and a few shapes that contact sheets and charts share."""
+"""Colours, type, cells and a few shapes that contact sheets, grids and charts share."""
 
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
-from PIL import ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont
+
+from maquette.files import replacing
 
 Rgb = tuple[int, int, int]
 
@@ -56,6 +59,31 @@ def wrapped(text: str, size_px: int, width_px: float, max_lines: int) -> list[st
             last = last[:-1]
         lines = [*lines[: max_lines - 1], f"{last} …"]
     return [fitted(line, size_px, width_px) for line in lines]
+
+
+def cell_size(size_wh: tuple[int, int], least_px: int, most_px: int) -> tuple[int, int]:
+    """Return a readable cell of a picture's shape: a small picture is enlarged whole times, a large one reduced."""
+    longest = max(size_wh)
+    if longest < least_px:
+        factor = -(-least_px // longest)
+        return size_wh[0] * factor, size_wh[1] * factor
+    share = min(1.0, most_px / longest)
+    return max(1, round(size_wh[0] * share)), max(1, round(size_wh[1] * share))
+
+
+def in_cell(picture: Image.Image, cell_wh: tuple[int, int]) -> Image.Image:
+    """Return the picture at the cell's size; pixels stay pixels where it is enlarged."""
+    if picture.size == cell_wh:
+        return picture
+    enlarged = cell_wh[0] > picture.width
+    return picture.resize(cell_wh, Image.Resampling.NEAREST if enlarged else Image.Resampling.LANCZOS)
+
+
+def save_sheet(sheet: Image.Image, path: Path) -> Path:
+    """Write a sheet as PNG, whole or not at all; return `path`."""
+    with replacing(path) as temporary:
+        sheet.save(temporary, format="PNG")
+    return path
 
 
 def chip(draw: ImageDraw.ImageDraw, left: float, top: float, text: str, color: Rgb, size_px: int) -> float:

@@ -1,0 +1,30 @@
+"""Numbers in the words of people: sizes on disk, sizes of memory, durations."""
+
+from __future__ import annotations
+
+GIB, MIB = 2**30, 2**20
+
+
+def disk_size(num_bytes: float) -> str:
+    """Return bytes as disks count them, in powers of ten: `12 bytes`, `1.2 MB`, `151 MB`, `6.9 GB`."""
+    amount = float(num_bytes)
+    for unit in ("bytes", "KB", "MB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "bytes" or amount >= 100 else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} GB"
+
+
+def memory_size(num_bytes: float) -> str:
+    """Return bytes as memory is counted, in powers of two: a card sold with 16 GB has `16.0 GiB`."""
+    return f"{num_bytes / GIB:.1f} GiB" if num_bytes >= 0.95 * GIB else f"{num_bytes / MIB:.0f} MiB"
+
+
+def duration(seconds: float) -> str:
+    """Return `48 s`, `3 min 20 s` or `2 h 05 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -1,0 +1,29 @@
+"""Numbers are said as people say them, one way each."""
+
+from __future__ import annotations
+
+import pytest
+
+from maquette.spoken import disk_size, duration, memory_size
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.42, "0.4 s"), (59, "59 s"), (60, "1 min 00 s"), (201, "3 min 21 s"), (7500, "2 h 05 min")],
+)
+def test_durations_are_said_as_people_do(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(12, "12 bytes"), (1_234_567, "1.2 MB"), (151_000_000, "151 MB")]
+)
+def test_sizes_are_said_as_people_do(count: int, text: str) -> None:
+    assert disk_size(count) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(72 * 2**20, "72 MiB"), (3 * 2**30, "3.0 GiB"), (2**30 - 1, "1.0 GiB")]
+)
+def test_memory_is_counted_in_powers_of_two(count: int, text: str) -> None:
+    assert memory_size(count) == text
