@@ -15,7 +15,7 @@ import pytest
 
 import maquette
 from maquette.cli.app import COMMANDS
-from maquette.families import FAMILIES
+from tests.disguises import disguises
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "maquette"
@@ -163,15 +163,57 @@ def test_every_third_party_import_is_a_declared_dependency() -> None:
     assert not offences, places(offences)
 
 
-def test_nothing_outside_families_names_a_family() -> None:
+def test_nothing_outside_families_asks_for_a_family() -> None:
     offences = [
-        (path, node.lineno, f"names the family {node.value!r}")
+        (path, line, what)
         for path in SOURCES
         if room_of(path) != "families"
-        for node in ast.walk(tree_of(path))
-        if isinstance(node, ast.Constant) and node.value in tuple(FAMILIES)
+        for line, what in disguises(
+            tree_of(path),
+            knows_scripts=room_of(path) == "kohya",
+            knows_prefixes=room_of(path) == "lora",
+        )
     ]
     assert not offences, places(offences)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        'if name == "sdxl": pass',
+        'kind = f"sd{1}" if old else f"sdx{\'l\'}"',
+        'kind = "sd" + "xl"',
+        'kind = "".join(["sd", "xl"])',
+        'sizes = {"sd_xl": 1024}',
+        'match info.family:\n    case "sd-1": pass',
+        'if info.family in ("flux", "other"): pass',
+        'if model.spec.name == "flux": pass',
+        "if model.is_sdxl: pass",
+        "def sdxl_sizes(): pass",
+        'words = {"sd_v1": "SD1"}',
+        'prefixes = ["lora_unet_", "lora_te1"]',
+        'script = "sdxl_train_network.py"',
+        'architecture = "stable-diffusion-v1/lora"',
+    ],
+)
+def test_a_family_in_disguise_is_seen(code: str) -> None:
+    assert list(disguises(ast.parse(code)))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        'message = "SDXL learned pictures of 1024 px."',
+        '"""What SDXL is told."""',
+        "if info.family == other.family: pass",
+        "if lora.family is None: pass",
+        "spec = FAMILIES[info.family].spec",
+        'line = "lora key not loaded: lora_te1_text_model_encoder.lora_up.weight"',
+        'folder = "sd1234"',
+    ],
+)
+def test_what_only_sounds_like_a_family_is_not_blamed(code: str) -> None:
+    assert not list(disguises(ast.parse(code)))
 
 
 def test_only_the_command_line_writes_to_the_terminal() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from maquette.deploying.nodes import NODES, SAMPLERS, check_workflow
-from maquette.deploying.workflow import Recipe, build_workflow, prompt_template, sampler_name, sd_version
+from maquette.deploying.workflow import Recipe, build_workflow, prompt_template, sampler_name
 from maquette.errors import ConfigError
 from maquette.families.common.samplers import SAMPLERS as OWN_SAMPLERS
 
@@ -80,11 +80,9 @@ def test_samplers_are_known_by_their_common_names(given: str, meant: str) -> Non
 
 
 def test_what_samples_can_be_drawn_with_exists_in_comfyui() -> None:
-    from typing import get_args
+    from maquette.families import FAMILIES
 
-    from maquette.project.settings import SampleSettings
-
-    for name in get_args(SampleSettings.model_fields["sampler"].annotation):
+    for name in {name for family in FAMILIES.values() for name in family.spec.samplers}:
         assert name in OWN_SAMPLERS
         assert sampler_name(name) in SAMPLERS
 
@@ -175,11 +173,3 @@ def test_the_template_tells_all_that_drawing_needs(recipe: Recipe) -> None:
         "512 × 512",
     ):
         assert fact in text
-
-
-@pytest.mark.parametrize(
-    ("version", "word"),
-    [("sd_v1", "SD1"), ("sdxl_base_v1-0", "SDXL"), ("sd_v2_768_v", "SD2"), ("flux1", "Unknown")],
-)
-def test_the_kind_of_base_has_automatic1111s_word(version: str, word: str) -> None:
-    assert sd_version(version) == word

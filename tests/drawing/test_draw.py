@@ -176,7 +176,7 @@ def test_pixels_are_rounded_and_cut_off() -> None:
 
 def test_pictures_carry_how_they_were_drawn(tmp_path: Any) -> None:
     request = request_of(7, prompt="zkw, wäre schön", sampler="euler_ancestral", guidance=7.5)
-    text = parameters_text(request, clip_skip=2, model="base", lora="zkw", strength=0.8)
+    text = parameters_text(request, family={"Clip skip": 2}, model="base", lora="zkw", strength=0.8)
     path = save_picture(tmp_path / "a.png", Image.new("RGB", (64, 64)), text)
     with Image.open(path) as opened:
         assert opened.info["parameters"] == text

@@ -19,7 +19,7 @@ every_family = pytest.mark.parametrize("name", NAMES)
 
 
 def conditioning_of(model: BaseModel, captions: tuple[str, ...] = CAPTIONS) -> Conditioning:
-    return model.encode_text(model.tokenize(captions), clip_skip=model.spec.default_clip_skip)
+    return model.encode_text(model.tokenize(captions), clip_skip=model.spec.default("clip_skip"))
 
 
 @every_family
@@ -75,7 +75,7 @@ def test_text_gives_one_row_a_caption_that_depends_on_no_other(
     assert len(together) == 2
     torch.testing.assert_close(together.rows([1]).text_BTD, alone.text_BTD)
     assert not torch.allclose(together.text_BTD[0], together.text_BTD[1])
-    joined = Conditioning.cat([together.rows(slice(0, 1)), together.rows(slice(1, 2))])
+    joined = together.cat([together.rows(slice(0, 1)), together.rows(slice(1, 2))])
     assert torch.equal(joined.text_BTD, together.text_BTD)
     assert (together.pooled_BD is None) == (joined.pooled_BD is None) == (model.info.text_encoders == 1)
 
@@ -90,10 +90,10 @@ def test_long_captions_take_chunks_and_what_is_cut_is_counted(
     assert short.dropped == (25, 0)
     assert longer.dropped == (0, 0)
     assert [ids.shape for ids in longer.ids] == [(2, 154)] * model.info.text_encoders
-    text = model.encode_text(longer, clip_skip=model.spec.default_clip_skip)
+    text = model.encode_text(longer, clip_skip=model.spec.default("clip_skip"))
     assert text.text_BTD.shape[1] == 152
     # the first chunk of a text that fits into one is the text itself: words see only what stands before them
-    one = model.encode_text(model.tokenize(["word"]), clip_skip=model.spec.default_clip_skip)
+    one = model.encode_text(model.tokenize(["word"]), clip_skip=model.spec.default("clip_skip"))
     torch.testing.assert_close(text.text_BTD[1, :3], one.text_BTD[0, :3])
     with pytest.raises(ConfigError, match="multiple of 75"):
         model.tokenize(["word"], max_tokens=100)

@@ -37,7 +37,7 @@ def test_text_agrees_with_encode_prompt(
 ) -> None:
     model, pipeline = tiny_models[name], pipelines[name]
     with torch.no_grad():
-        ours = model.encode_text(model.tokenize(CAPTIONS), clip_skip=model.spec.default_clip_skip)
+        ours = model.encode_text(model.tokenize(CAPTIONS), clip_skip=model.spec.default("clip_skip"))
         theirs = pipeline.encode_prompt(
             list(CAPTIONS), device="cpu", num_images_per_prompt=1, do_classifier_free_guidance=False
         )
@@ -70,7 +70,7 @@ def test_prediction_agrees_with_the_pipelines_unet(
     noisy, timesteps = noisy_batch(model)
     sizes = sizes_of(2)
     with torch.no_grad():
-        text = model.encode_text(model.tokenize(CAPTIONS), clip_skip=model.spec.default_clip_skip)
+        text = model.encode_text(model.tokenize(CAPTIONS), clip_skip=model.spec.default("clip_skip"))
         ours = model.predict(noisy, timesteps, text, sizes)
         extra = None
         if text.pooled_BD is not None:
@@ -89,7 +89,7 @@ def test_picture_sizes_matter_only_where_the_family_knows_them(tiny_models: dict
     for name in NAMES:
         model = tiny_models[name]
         noisy, timesteps = noisy_batch(model, count=1)
-        text = model.encode_text(model.tokenize(CAPTIONS[:1]), clip_skip=model.spec.default_clip_skip)
+        text = model.encode_text(model.tokenize(CAPTIONS[:1]), clip_skip=model.spec.default("clip_skip"))
         whole = [PictureSize((128, 128), (0, 0), (128, 128))]
         default, same, cropped = (
             model.predict(noisy, timesteps, text, sizes) for sizes in (None, whole, sizes_of(1))
@@ -125,7 +125,7 @@ def test_a_diffusers_folder_and_a_single_file_of_the_same_weights_are_the_same_m
     with torch.no_grad():
         drawn = []
         for model in (first, second):
-            text = model.encode_text(model.tokenize(CAPTIONS), clip_skip=model.spec.default_clip_skip)
+            text = model.encode_text(model.tokenize(CAPTIONS), clip_skip=model.spec.default("clip_skip"))
             drawn.append(model.predict(noisy, timesteps, text, sizes_of(2)))
     assert torch.equal(*drawn)
     assert first.vae_fingerprint() == second.vae_fingerprint()

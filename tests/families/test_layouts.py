@@ -34,7 +34,7 @@ SD1, SDXL = NAMES
 def prediction_of(model: BaseModel) -> Tensor:
     noisy, timesteps = noisy_batch(model)
     with torch.no_grad():
-        text = model.encode_text(model.tokenize(CAPTIONS), clip_skip=model.spec.default_clip_skip)
+        text = model.encode_text(model.tokenize(CAPTIONS), clip_skip=model.spec.default("clip_skip"))
         return model.predict(noisy, timesteps, text)
 
 

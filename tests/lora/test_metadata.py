@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from maquette.dataset.summary import count_tags
+from maquette.families import FAMILIES
 from maquette.lora.metadata import (
     IMPLEMENTATION_VERSION,
     DatasetFacts,
@@ -159,8 +160,12 @@ def test_a_folder_used_by_several_datasets_is_listed_for_each_and_its_tags_count
 
 
 def test_xl_files_name_the_implementation_whose_keys_they_use() -> None:
+    spec = FAMILIES["sdxl"].spec
     model = replace(
-        TOML_RUN.model, architecture="stable-diffusion-xl-v1-base/lora", resolution_px=(1024, 1024)
+        TOML_RUN.model,
+        architecture=spec.modelspec_architecture,
+        implementation=spec.key_names_source,
+        resolution_px=(1024, 1024),
     )
     written = replace(TOML_RUN, model=model).to_metadata()
     assert written["modelspec.implementation"] == "https://github.com/Stability-AI/generative-models"

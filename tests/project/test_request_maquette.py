@@ -43,7 +43,7 @@ def test_defaults_are_those_that_training_uses() -> None:
     assert (
         (made.rank, made.alpha, made.conv_alpha) == (trial.rank, trial.alpha, trial.conv_alpha) == (24, 12, 4)
     )
-    assert made.unet_lr == trial.unet_lr
+    assert made.unet_lr == trial.denoiser_lr
     assert made.text_encoder_lrs == (trial.text_encoder_lr,)
     assert made.steps == 1000
 

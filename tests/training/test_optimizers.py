@@ -128,7 +128,7 @@ def test_what_an_optimizer_keeps_in_its_groups_is_saved_and_restored(averaged: s
 
     def make() -> tuple[torch.nn.Parameter, TrialOptimizer]:
         parameter = torch.nn.Parameter(torch.ones(3))
-        trial = TrialSettings(optimizer=averaged, unet_lr=1e-2, lr_scheduler="constant")
+        trial = TrialSettings(optimizer=averaged, denoiser_lr=1e-2, lr_scheduler="constant")
         return parameter, TrialOptimizer(trial, [], [parameter], total_steps=6)
 
     whole, optimizer = make()

@@ -133,7 +133,7 @@ def _exact_gradients(twin) -> dict[str, Exact]:
 
 def test_one_optimizer_step_moves_the_weights_as_the_reference_s(model) -> None:
     adapter = _fixed_adapter(model)
-    trial = TrialSettings(unet_lr=1e-4, text_encoder_lr=5e-5, lr_scheduler="constant", max_grad_norm=1.0)
+    trial = TrialSettings(denoiser_lr=1e-4, text_encoder_lr=5e-5, lr_scheduler="constant", max_grad_norm=1.0)
     optimizer = TrialOptimizer(
         trial, adapter.parameters_of(0, "text_encoder"), adapter.parameters_of(0, "denoiser"), 1
     )
@@ -219,8 +219,7 @@ def _engine(model, trial: TrialSettings, total_steps: int) -> Engine:
         [trial],
         place("cpu", "no"),
         total_steps=total_steps,
-        clip_skip=2,
-        max_token_length=75,
+        options={"clip_skip": 2},
         noise=ReferenceNoise(),
     )
 

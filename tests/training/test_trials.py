@@ -27,17 +27,17 @@ STEPS = 4
 # trial ended 0.6 % of the way from the exact one.
 WAY_SHARE = 0.03
 TRIALS = [
-    TrialSettings(rank=2, alpha=2, unet_lr=1e-3, text_encoder_lr=5e-4, seed=1),
+    TrialSettings(rank=2, alpha=2, denoiser_lr=1e-3, text_encoder_lr=5e-4, seed=1),
     TrialSettings(
-        rank=5, alpha=1, dropout=0.2, unet_lr=3e-4, text_encoder_lr=1e-4, min_snr_gamma=5.0, seed=2
+        rank=5, alpha=1, dropout=0.2, denoiser_lr=3e-4, text_encoder_lr=1e-4, min_snr_gamma=5.0, seed=2
     ),
     TrialSettings(
-        rank=3, alpha=6, unet_lr=5e-4, text_encoder_lr=2e-4, noise_offset=0.1, max_grad_norm=0.01, seed=3
+        rank=3, alpha=6, denoiser_lr=5e-4, text_encoder_lr=2e-4, noise_offset=0.1, max_grad_norm=0.01, seed=3
     ),
     TrialSettings(
         rank=2,
         alpha=2,
-        unet_lr=1e-3,
+        denoiser_lr=1e-3,
         text_encoder_lr=5e-4,
         prior_loss_weight=0.3,
         lr_scheduler="linear",
@@ -69,8 +69,7 @@ def _train(
         trials,
         place("cpu", "no"),
         total_steps=STEPS,
-        clip_skip=2,
-        max_token_length=75,
+        options={"clip_skip": 2},
     )
     for optimizer in engine.optimizers:
         for group in optimizer.torch_optimizer.param_groups:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -150,7 +150,11 @@ def _token_counter(base: str | None = None) -> TokenCounter:
     from maquette import families
 
     tokenizer = families.tokenizer(base)
-    return TokenCounter(count=lambda text: len(tokenizer.encode(text)), pieces=tokenizer.pieces)
+    counter = TokenCounter(count=lambda text: len(tokenizer.encode(text)), pieces=tokenizer.pieces)
+    option = (
+        families.FAMILIES[families.inspect(base).family].spec.option("max_token_length") if base else None
+    )
+    return replace(counter, limits=option.choices or (option.default,)) if option else counter
 
 
 def _found(path: Path | None, request: TrainingRequest) -> Path | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from maquette.deploying.comfyui import Installed
 from maquette.deploying.options import DeployOptions
-from maquette.deploying.workflow import Recipe, sd_version
+from maquette.deploying.workflow import Recipe
 from maquette.errors import ConfigError, OutputError, Problem, did_you_mean
 from maquette.runs.folder import RunFolder
 from maquette.runs.record import Checkpoint, RunRecord, read_record
@@ -78,6 +78,7 @@ def recipe_of(record: RunRecord, *, base_checkpoint: str | None = None, strength
 
     Raises ConfigError when the run has no trigger, or asks for what a drawing program would refuse.
     """
+    from maquette.drawing.samples import sampling_of
     from maquette.families import FAMILIES
 
     settings, base, samples = record.settings, record.base, record.settings.samples
@@ -93,6 +94,7 @@ def recipe_of(record: RunRecord, *, base_checkpoint: str | None = None, strength
             )
         )
     width_px, height_px = settings.dataset.resolution
+    guidance, sampler = sampling_of(settings, spec)
     return Recipe(
         trigger=trigger,
         prompts=tuple(example_prompts(record, trigger)),
@@ -103,13 +105,13 @@ def recipe_of(record: RunRecord, *, base_checkpoint: str | None = None, strength
         width_px=_drawable(width_px),
         height_px=_drawable(height_px),
         steps=samples.sample_steps,
-        guidance=samples.guidance,
-        sampler=samples.sampler,
+        guidance=guidance,
+        sampler=sampler,
         seed=samples.sample_seed,
-        clip_skip=settings.model.clip_skip or spec.default_clip_skip,
+        clip_skip=settings.model.clip_skip or spec.default("clip_skip", 1),
         prediction=base.prediction,
         zero_terminal_snr=base.zero_terminal_snr,
-        sd_version=sd_version(spec.ss_base_model_version),
+        sd_version=spec.webui_version,
     )
 
 

@@ -59,13 +59,8 @@ class Recipe:
     prediction: str = "epsilon"
     """What the denoiser predicts: "epsilon" or "v"."""
     zero_terminal_snr: bool = False
-    sd_version: str = "SD1"
-    """The base's kind in AUTOMATIC1111's words: SD1, SD2, SDXL, Unknown."""
-
-
-def sd_version(base_model_version: str) -> str:
-    """Return AUTOMATIC1111's word for an `ss_base_model_version` such as "sd_v1" or "sdxl_base_v1-0"."""
-    return {"sd_v1": "SD1", "sd_v2": "SD2", "sdxl_": "SDXL"}.get(base_model_version[:5], "Unknown")
+    sd_version: str = "Unknown"
+    """The base's kind in AUTOMATIC1111's words."""
 
 
 def sampler_name(name: str) -> str:

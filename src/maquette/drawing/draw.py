@@ -11,7 +11,7 @@ Legend: P trials, b pictures of one trial in a batch, R = P · 2 · b rows (with
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from maquette.lora.adapter import LoraAdapter
 
 _DECODE_PX = 2**20
-_MOST_CHUNKS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +43,8 @@ class DrawRequest:
     steps: int = 25
     guidance: float = 7.0
     """Classifier-free guidance scale; 1 draws without it, in half the time."""
-    sampler: str = "euler_ancestral"
+    sampler: str | None = None
+    """None is the family's."""
     trial: int = 0
     """Which of the adapter's trials draws it."""
 
@@ -54,11 +54,11 @@ def draw(
     requests: Sequence[DrawRequest],
     *,
     adapter: LoraAdapter | None = None,
-    clip_skip: int | None = None,
+    options: Mapping[str, Any] | None = None,
     batch: int = 4,
 ) -> list[Image.Image]:
     """Return one picture per request, in their order. See `drawing`."""
-    return run_stage(drawing(model, requests, adapter=adapter, clip_skip=clip_skip, batch=batch))
+    return run_stage(drawing(model, requests, adapter=adapter, options=options, batch=batch))
 
 
 def drawing(
@@ -66,29 +66,27 @@ def drawing(
     requests: Sequence[DrawRequest],
     *,
     adapter: LoraAdapter | None = None,
-    clip_skip: int | None = None,
+    options: Mapping[str, Any] | None = None,
     batch: int = 4,
 ) -> Stage[list[Image.Image]]:
     """Draw `requests`; return the pictures in their order.
 
-    `adapter` is the one that stands in `model`, if any; its trials share the batches. `clip_skip` of None is
-    the family's. `batch` is the most pictures that are drawn together; where there are more trials than that,
-    one of each is. Raises ConfigError naming every request that cannot be drawn.
+    `adapter` is the one that stands in `model`, if any; its trials share the batches. `options` are the family's own
+    settings, of which those of its text count here. `batch` is the most pictures that are drawn together; where there are
+    more trials than that, one of each is. Raises ConfigError naming every request that cannot be drawn.
     """
     trials = adapter.num_trials if adapter else 1
     check_requests(model, requests, trials)
-    chunks = [_chunks_of(model, request) for request in requests]
-    yield from (Message(text, "warning") for text in dict.fromkeys(text for _, text in chunks if text))
-    keys = [_group_key(request, count) for request, (count, _) in zip(requests, chunks, strict=True)]
+    units = [_units_of(model, request) for request in requests]
+    yield from (Message(text, "warning") for text in dict.fromkeys(text for _, text in units if text))
+    keys = [_group_key(request, count) for request, (count, _) in zip(requests, units, strict=True)]
     packs = pack_rows(keys, [request.trial for request in requests], num_trials=trials, batch=batch)
     pictures: dict[int, Image.Image] = {}
     done = 0
     yield Started("draw", len(requests), "picture")
     for pack in packs:
         rows = [requests[index] for index in pack.rows]
-        process = _Drawing(
-            model, rows, trials, clip_skip or model.spec.default_clip_skip, chunks[pack.rows[0]][0]
-        )
+        process = _Drawing(model, rows, trials, options or {}, units[pack.rows[0]][0])
         with _quiet(adapter):
             for step in process.denoise():
                 yield Progress("draw", done, len(requests), "picture", {"step": f"{step}/{rows[0].steps}"})
@@ -122,32 +120,30 @@ def check_requests(model: BaseModel, requests: Sequence[DrawRequest], num_trials
         ]
     if problems:
         raise ConfigError(problems)
-    for name in {request.sampler for request in requests}:
+    for name in {request.sampler or model.spec.default_sampler for request in requests}:
         model.sampler(name)  # raises for an unknown name
 
 
-def _chunks_of(model: BaseModel, request: DrawRequest) -> tuple[int, str | None]:
-    """Return how many 75-token chunks the request's texts need, and a warning when even the most cut
-    something.
-    """
+def _units_of(model: BaseModel, request: DrawRequest) -> tuple[int, str | None]:
+    """Return how many units of text the request's texts need, and a warning when even the most cut something."""
     texts = [request.prompt, request.negative]
-    words = model.tokenize([""]).ids[0].shape[1] - 2
-    for count in range(1, _MOST_CHUNKS + 1):
-        dropped = model.tokenize(texts, max_tokens=words * count).dropped
+    most = model.spec.most_text_units
+    for count in range(1, most + 1):
+        dropped = model.tokenize(texts, max_tokens=model.text_unit * count).dropped
         if not any(dropped):
             return count, None
     return (
-        _MOST_CHUNKS,
+        most,
         f"The prompt “{request.prompt[:40]}…” is too long: its last {max(dropped)} tokens are not read.",
     )
 
 
-def _group_key(request: DrawRequest, chunks: int) -> tuple[Any, ...]:
-    """Return what pictures of one batch must share. Texts of more chunks would lengthen, and so change, the
+def _group_key(request: DrawRequest, units: int) -> tuple[Any, ...]:
+    """Return what pictures of one batch must share. Texts of more units would lengthen, and so change, the
     others.
     """
     guided = request.guidance != 1.0
-    return request.width_px, request.height_px, request.steps, request.sampler, chunks, guided
+    return request.width_px, request.height_px, request.steps, request.sampler, units, guided
 
 
 @contextmanager
@@ -171,19 +167,24 @@ class _Drawing:
     """One batch on its way from noise to pictures."""
 
     def __init__(
-        self, model: BaseModel, rows: Sequence[DrawRequest], trials: int, clip_skip: int, chunks: int
+        self,
+        model: BaseModel,
+        rows: Sequence[DrawRequest],
+        trials: int,
+        options: Mapping[str, Any],
+        units: int,
     ) -> None:
         self.model, self.rows, self.trials = model, rows, trials
         first = rows[0]
         self.guided = first.guidance != 1.0
-        self.scheduler = model.sampler(first.sampler)
+        self.scheduler = model.sampler(first.sampler or model.spec.default_sampler)
         self.scheduler.set_timesteps(first.steps, device=model.device)
         self.generators = [torch.Generator("cpu").manual_seed(row.seed) for row in rows]
         self.latent_BCHW = self._noise() * self.scheduler.init_noise_sigma
         self.guidance_B = torch.tensor([row.guidance for row in rows], device=model.device).view(-1, 1, 1, 1)
         size = (first.height_px, first.width_px)
         self.sizes = [PictureSize(size, (0, 0), size)] * (len(rows) * (2 if self.guided else 1))
-        self.conditioning = self._encode(clip_skip, chunks)
+        self.conditioning = self._encode(options, units)
         takes_generator = "generator" in inspect.signature(self.scheduler.step).parameters
         self.step_options = {"generator": self.generators} if takes_generator else {}
 
@@ -200,13 +201,12 @@ class _Drawing:
         return [row for start in starts for part in (without, with_) for row in part[start : start + size]]
 
     @torch.no_grad()
-    def _encode(self, clip_skip: int, chunks: int) -> Conditioning:
+    def _encode(self, options: Mapping[str, Any], units: int) -> Conditioning:
         texts = [row.prompt for row in self.rows]
         if self.guided:
             texts = self._doubled([row.negative for row in self.rows], texts)
-        words = self.model.tokenize([""]).ids[0].shape[1] - 2
-        tokens = self.model.tokenize(texts, max_tokens=words * chunks)
-        return self.model.encode_text(tokens, clip_skip=clip_skip)
+        tokens = self.model.tokenize(texts, max_tokens=self.model.text_unit * units)
+        return self.model.encode_text(tokens, **self.model.spec.of_stage("text", options))
 
     def denoise(self) -> Iterator[int]:
         """Take one denoising step after the other; yield how many are done."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, PngImagePlugin
 
@@ -25,26 +27,31 @@ SAMPLER_TITLES = {
 
 
 def parameters_text(
-    request: DrawRequest, *, clip_skip: int, model: str = "", lora: str | None = None, strength: float = 1.0
+    request: DrawRequest,
+    *,
+    family: Mapping[str, Any] | None = None,
+    model: str = "",
+    lora: str | None = None,
+    strength: float = 1.0,
 ) -> str:
     """Return the text that AUTOMATIC1111 writes under "parameters", so that dropping the picture there
-    restores all.
+    restores all. `family`: the family's own settings by the names that drawing programs use (FamilySpec.labelled).
     """
     prompt = f"{request.prompt} <lora:{lora}:{strength:g}>" if lora else request.prompt
     facts = {
         "Steps": request.steps,
-        "Sampler": SAMPLER_TITLES.get(request.sampler, request.sampler),
+        "Sampler": SAMPLER_TITLES.get(request.sampler or "", request.sampler),
         "CFG scale": f"{request.guidance:g}",
         "Seed": request.seed,
         "Size": f"{request.width_px}x{request.height_px}",
         "Model": model.replace(",", " "),
-        "Clip skip": clip_skip,
+        **(family or {}),
         "Version": f"Maquette {__version__}",
     }
     lines = [prompt]
     if request.negative:
         lines.append(f"Negative prompt: {request.negative}")
-    lines.append(", ".join(f"{name}: {value}" for name, value in facts.items() if value != ""))
+    lines.append(", ".join(f"{name}: {value}" for name, value in facts.items() if value not in ("", None)))
     return "\n".join(lines)
 
 

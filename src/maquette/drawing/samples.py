@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from maquette.drawing.draw import DrawRequest, drawing
 from maquette.drawing.pictures import parameters_text, save_picture
 from maquette.events import Stage
-from maquette.families.protocol import BaseModel
+from maquette.families.protocol import BaseModel, FamilySpec
 from maquette.project.settings import Settings
 from maquette.runs.record import Sample
 
@@ -20,15 +20,15 @@ def draw_samples(
     model: BaseModel, adapter: LoraAdapter, trial: int, settings: Settings, step: int, folder: Path
 ) -> Stage[list[Sample]]:
     """Draw the settings' sample prompts with one trial into `folder`; return a record of each, paths relative to the run."""
-    clip_skip = settings.model.clip_skip or model.spec.default_clip_skip
-    requests = sample_requests(settings, model.info.vae_factor, trial)
-    pictures = yield from drawing(model, requests, adapter=adapter, clip_skip=clip_skip)
+    options = settings.family_values()
+    requests = sample_requests(settings, model.spec, model.info.vae_factor, trial)
+    pictures = yield from drawing(model, requests, adapter=adapter, options=options)
     name = folder.parent.name  # the run's, which its LoRA files carry too
     records = []
     for index, (request, picture) in enumerate(zip(requests, pictures, strict=True)):
         path = folder / f"{name}-step{step:08d}-{index:02d}.png"
         parameters = parameters_text(
-            request, clip_skip=clip_skip, model=Path(settings.model.base).stem, lora=name
+            request, family=model.spec.labelled(options), model=Path(settings.model.base).stem, lora=name
         )
         save_picture(path, picture, parameters)
         place = path.relative_to(folder.parent).as_posix()
@@ -36,10 +36,13 @@ def draw_samples(
     return records
 
 
-def sample_requests(settings: Settings, vae_factor: int, trial: int = 0) -> list[DrawRequest]:
+def sample_requests(
+    settings: Settings, spec: FamilySpec, vae_factor: int, trial: int = 0
+) -> list[DrawRequest]:
     """Return the settings' samples as requests: at the training size, each prompt with the next seed,
     drawn by `trial` of the adapter."""
     samples = settings.samples
+    guidance, sampler = sampling_of(settings, spec)
     width_px, height_px = (
         max(vae_factor, side // vae_factor * vae_factor) for side in settings.dataset.resolution
     )
@@ -51,9 +54,16 @@ def sample_requests(settings: Settings, vae_factor: int, trial: int = 0) -> list
             width_px=width_px,
             height_px=height_px,
             steps=samples.sample_steps,
-            guidance=samples.guidance,
-            sampler=samples.sampler,
+            guidance=guidance,
+            sampler=sampler,
             trial=trial,
         )
         for index, prompt in enumerate(samples.sample_prompts)
     ]
+
+
+def sampling_of(settings: Settings, spec: FamilySpec) -> tuple[float, str]:
+    """Return guidance scale and sampler of the settings' samples: as given, else the family's."""
+    samples = settings.samples
+    guidance = spec.default_guidance if samples.guidance is None else samples.guidance
+    return guidance, samples.sampler or spec.default_sampler

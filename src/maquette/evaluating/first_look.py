@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +47,10 @@ class LookPlan:
     height_px: int
     steps: int = 25
     guidance: float = 7.0
-    sampler: str = "euler_ancestral"
+    sampler: str | None = None
     negative: str = ""
-    clip_skip: int = 1
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """The family's own settings, where they were given."""
     batch: int = 8
     """The most pictures that are drawn together."""
 
@@ -146,9 +147,7 @@ def _draw_columns(model: BaseModel, states: Sequence[Any], plan: LookPlan) -> St
             for trial in range(len(states))
             for prompt, seed in plan.cells()
         ]
-        return (
-            yield from drawing(model, requests, adapter=adapter, clip_skip=plan.clip_skip, batch=plan.batch)
-        )
+        return (yield from drawing(model, requests, adapter=adapter, options=plan.options, batch=plan.batch))
     finally:
         adapter.detach()
 
@@ -176,7 +175,11 @@ def _save(
     path: Path, picture: Image.Image, request: DrawRequest, plan: LookPlan, model: BaseModel, lora: str | None
 ) -> None:
     base = Path(model.info.path).stem
-    save_picture(path, picture, parameters_text(request, clip_skip=plan.clip_skip, model=base, lora=lora))
+    save_picture(
+        path,
+        picture,
+        parameters_text(request, family=model.spec.labelled(plan.options), model=base, lora=lora),
+    )
 
 
 def _drawing_facts(plan: LookPlan) -> dict[str, Any]:

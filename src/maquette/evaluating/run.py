@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from maquette.drawing.packing import batch_for
+from maquette.drawing.samples import sampling_of
 from maquette.errors import OutputError, Problem
 from maquette.evaluating.facts import Delivery, ReportFacts
 from maquette.evaluating.first_look import Judge, LookCheckpoint, LookPlan, first_look
@@ -128,16 +129,17 @@ def plan_of(
     factor = model.info.vae_factor
     width_px, height_px = (side // factor * factor for side in settings.dataset.resolution)
     samples = settings.samples
+    guidance, sampler = sampling_of(settings, model.spec)
     return LookPlan(
         prompts=prompts,
         seeds=tuple(seeds),
         width_px=width_px,
         height_px=height_px,
         steps=samples.sample_steps,
-        guidance=samples.guidance,
-        sampler=samples.sampler,
+        guidance=guidance,
+        sampler=sampler,
         negative=samples.negative_prompt,
-        clip_skip=settings.model.clip_skip or model.spec.default_clip_skip,
+        options=settings.family_values(),
         batch=batch_for(width_px, height_px),
     )
 

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 from maquette.families.common.describe import layout_info
 from maquette.families.common.layers import LoraModule, ModelParts, model_parts
 from maquette.families.common.refuse import refusal, refuse_early
-from maquette.families.common.source import SingleFile, Source, open_source
-from maquette.families.common.tokenizer import ClipTokenizer, clip_tokenizer
-from maquette.families.common.tokenizers import file_tokenizer, folder_tokenizer
+from maquette.families.common.source import Source, open_source
 from maquette.families.protocol import (
     BaseModel,
     Conditioning,
@@ -20,6 +18,7 @@ from maquette.families.protocol import (
     LoraTarget,
     ModelInfo,
     PictureSize,
+    Tokenizer,
     Tokens,
 )
 from maquette.families.sd1 import StableDiffusion1
@@ -42,12 +41,14 @@ __all__ = [
     "ModelInfo",
     "ModelParts",
     "PictureSize",
+    "Tokenizer",
     "Tokens",
     "inspect",
     "layout_of",
     "load",
     "parts_of",
     "published_info",
+    "register",
 ]
 
 
@@ -94,15 +95,20 @@ def parts_of(layout: Layout) -> ModelParts:
     return model_parts(FAMILIES[layout.family], layout)
 
 
-def tokenizer(name: str | Path | None = None) -> ClipTokenizer:
-    """Return the tokenizer that the base model `name` reads captions with: its own, else CLIP's; CLIP's without a model.
+def tokenizer(name: str | Path | None = None) -> Tokenizer:
+    """Return how the base model `name` sees words: by its own tokenizer, else its family's; the first family's without one.
 
-    Raises ModelError when the model has one that does not fit it.
+    Raises ModelError when the model is none that can be used, or has a tokenizer that does not fit it.
     """
     if name is None:
-        return clip_tokenizer()
+        return next(iter(FAMILIES.values())).tokenizer(None)
     source = open_source(name, weights=False)
-    return file_tokenizer(source) if isinstance(source, SingleFile) else folder_tokenizer(source, "tokenizer")
+    return _identify(source)[0].tokenizer(source)
+
+
+def register(family: Family) -> None:
+    """Add a family to the table, last in the order in which they are asked."""
+    FAMILIES[family.name] = family
 
 
 def _identify(source: Source) -> tuple[Family, ModelInfo]:

@@ -6,9 +6,9 @@ Only types live here: reading it never imports torch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 if TYPE_CHECKING:
     import torch
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from maquette.families.common.source import Source
 
-Prediction = Literal["epsilon", "v"]
+Prediction = Literal["epsilon", "v", "flow"]
 LayerKind = Literal["linear", "conv1x1", "conv3x3"]
 LoraPart = Literal["text_encoder", "denoiser"]
 
@@ -30,7 +30,7 @@ class ModelInfo:
     title: str
     """The family in words, with the model's own title when it carries one."""
     prediction: Prediction
-    """What the denoiser predicts: the noise, or the velocity v."""
+    """What the denoiser predicts: the noise, the velocity v of diffusion, or that of a flow from pictures to noise."""
     dtype: str
     """Precision in which most denoiser weights are stored: float16, bfloat16 or float32."""
     resolution: int
@@ -71,46 +71,29 @@ class Tokens:
     """Token ids of B captions, one tensor per text encoder."""
 
     ids: tuple[Tensor, ...]
-    """int64 [B, 77 * chunks] each, every chunk with its own begin and end token."""
+    """int64 [B, T] each, as the family's text encoders take them."""
     dropped: tuple[int, ...]
     """Per caption, how many tokens did not fit and were cut off."""
 
 
-@dataclass(frozen=True)
-class Conditioning:
-    """What the text says, as the denoiser takes it."""
-
-    text_BTD: Tensor
-    pooled_BD: Tensor | None = None
+class Conditioning(Protocol):
+    """What the text says, as the family's own denoiser takes it: rows that nobody else looks into."""
 
     def __len__(self) -> int:
-        return self.text_BTD.shape[0]
+        """Return the number of rows."""
 
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Conditioning:
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
         """Return a copy on `device` and in `dtype` (None keeps)."""
-        return self._map(lambda tensor: tensor.to(device=device, dtype=dtype))
 
-    def rows(self, index: Any) -> Conditioning:
+    def rows(self, index: Any) -> Self:
         """Return the rows that `index` (slice, list or int64 tensor) picks."""
-        return self._map(lambda tensor: tensor[index])
 
-    def detach(self) -> Conditioning:
+    def detach(self) -> Self:
         """Return it without its gradient history."""
-        return self._map(lambda tensor: tensor.detach())
 
-    @staticmethod
-    def cat(parts: Sequence[Conditioning]) -> Conditioning:
-        """Return the rows of all `parts`, one after the other; text lengths must agree."""
-        import torch
-
-        pooled = [part.pooled_BD for part in parts if part.pooled_BD is not None]
-        return Conditioning(
-            torch.cat([part.text_BTD for part in parts]), torch.cat(pooled) if pooled else None
-        )
-
-    def _map(self, change: Any) -> Conditioning:
-        pooled = None if self.pooled_BD is None else change(self.pooled_BD)
-        return replace(self, text_BTD=change(self.text_BTD), pooled_BD=pooled)
+    @classmethod
+    def cat(cls, parts: Sequence[Self]) -> Self:
+        """Return the rows of all `parts`, one after the other; they come from one model and one length of text."""
 
 
 @dataclass(frozen=True)
@@ -133,9 +116,11 @@ class LoraTarget:
 
 
 class Objective(Protocol):
-    """The training objective: timesteps, noising, target and loss weights."""
+    """The training objective: timesteps, noising, target and loss weights.
 
-    num_timesteps: int
+    A timestep is whatever the family means by it: an index into a schedule, or a time between 0 and 1. Outside the family
+    it is only drawn, kept beside its row and handed back.
+    """
 
     def sample_timesteps(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         """Return timesteps_B."""
@@ -146,10 +131,41 @@ class Objective(Protocol):
     def target(self, clean_BCHW: Tensor, noise_BCHW: Tensor, timesteps_B: Tensor) -> Tensor:
         """Return what the denoiser should predict."""
 
-    def loss_weights(
-        self, timesteps_B: Tensor, *, min_snr_gamma: float | None = None, debiased: bool = False
-    ) -> Tensor:
-        """Return one float32 weight per sample."""
+    def loss_weights(self, timesteps_B: Tensor, **options: Any) -> Tensor:
+        """Return one float32 weight per sample; `options` are the family's own of stage "loss"."""
+
+
+class Sampler(Protocol):
+    """The way from noise to a picture, in the form of diffusers' schedulers."""
+
+    @property
+    def timesteps(self) -> Tensor:
+        """Of the denoising steps in their order, after `set_timesteps`."""
+
+    @property
+    def init_noise_sigma(self) -> Any:
+        """What pure noise is multiplied with at the start."""
+
+    def set_timesteps(self, num_inference_steps: int, *, device: torch.device | str) -> None:
+        """Prepare for so many denoising steps."""
+
+    def scale_model_input(self, sample: Tensor, timestep: Tensor) -> Tensor:
+        """Return latents as the denoiser takes them at this timestep."""
+
+    def step(
+        self, model_output: Tensor, timestep: Tensor, sample: Tensor, *, return_dict: bool
+    ) -> tuple[Tensor, ...]:
+        """Return (the latents after this step, …). Where it draws noise it also takes `generator`, one for each row."""
+
+
+class Tokenizer(Protocol):
+    """How a family sees words."""
+
+    def encode(self, text: str) -> list[int]:
+        """Return the text's token ids, without begin and end."""
+
+    def pieces(self, text: str) -> list[str]:
+        """Return the text's tokens as strings."""
 
 
 class BaseModel(Protocol):
@@ -179,11 +195,18 @@ class BaseModel(Protocol):
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> BaseModel:
         """Move all parts; the VAE keeps float32 where the family's VAE cannot do `dtype`. Returns itself."""
 
-    def tokenize(self, captions: Sequence[str], *, max_tokens: int = 75) -> Tokens:
-        """Return token ids; `max_tokens` (75, 150 or 225) per caption, what is longer is counted and cut."""
+    @property
+    def text_unit(self) -> int:
+        """How many tokens of a caption fill one unit of text: reading more takes another unit."""
 
-    def encode_text(self, tokens: Tokens, *, clip_skip: int | None = None) -> Conditioning:
-        """Return what the denoiser is told, differentiable in the text encoders."""
+    def tokenize(self, captions: Sequence[str], *, max_tokens: int | None = None) -> Tokens:
+        """Return token ids of at most `max_tokens` a caption (None: the family's default); the rest is counted and cut."""
+
+    def encode_text(self, tokens: Tokens, **options: Any) -> Conditioning:
+        """Return what the denoiser is told, differentiable in the text encoders.
+
+        `options` are the family's own of stage "text"; where none is given its default holds.
+        """
 
     def encode_pictures(self, pixels_BCHW: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
         """Return one posterior sample, already scaled, float32 [B, C, H/f, W/f], of pixels in [-1, 1]."""
@@ -203,14 +226,53 @@ class BaseModel(Protocol):
     def lora_targets(self) -> tuple[LoraTarget, ...]:
         """Return every adaptable layer in the reference trainer's order of creation, text encoders first."""
 
-    def sampler(self, name: str) -> Any:
-        """Return a fresh diffusers scheduler set up for this model."""
+    def sampler(self, name: str) -> Sampler:
+        """Return a fresh sampler set up for this model; ConfigError for a name that the family does not know."""
 
     def set_gradient_checkpointing(self, enabled: bool) -> None:
         """Trade time for memory: recompute activations in the backward pass."""
 
     def vae_fingerprint(self) -> str:
         """Return a hash of the VAE's weights, for caches of latents."""
+
+
+Stage = Literal["tokens", "text", "loss"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FamilyOption:
+    """A setting that a family has of its own, as `maquette.toml` and the command line spell it."""
+
+    name: str
+    default: Any
+    stage: Stage
+    """Who takes it: tokenize (`tokens`), encode_text (`text`) or the objective's loss_weights (`loss`)."""
+    help: str
+    least: float | None = None
+    most: float | None = None
+    choices: tuple[Any, ...] = ()
+    fixed: bool = False
+    """True where the family knows no other value than its default."""
+    label: str = ""
+    """Its name in the parameters that drawing programs write into pictures; empty where they write none."""
+
+    def wanted(self) -> str:
+        """Return the values that it takes, in words."""
+        if self.choices:
+            return " or ".join(str(choice) for choice in self.choices)
+        bounds = [f"at least {self.least:g}"] if self.least is not None else []
+        bounds += [f"at most {self.most:g}"] if self.most is not None else []
+        return ", ".join(bounds) or "a value"
+
+    def takes(self, value: Any) -> bool:
+        """Return whether `value` lies within its bounds."""
+        if value is None:
+            return True
+        if self.choices:
+            return value in self.choices
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return self.least is None and self.most is None
+        return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,15 +283,15 @@ class FamilySpec:
     title: str
     native_resolution_px: int
     latent_scale: float
-    default_clip_skip: int
-    """The clip skip that the family is drawn with when nothing is said."""
     modelspec_architecture: str
     ss_base_model_version: str
     default_sampler: str
     default_guidance: float
+    samplers: tuple[str, ...]
+    """Names that a run's samples may be drawn with; `BaseModel.sampler` may take more."""
+    options: tuple[FamilyOption, ...] = ()
+    """Settings that this family has of its own."""
     bucket_step_px: int = 64
-    clip_skip_is_fixed: bool = False
-    """True where the family knows no other clip skip than its default."""
     half_precision_vae: bool = True
     """False where the VAE overflows in float16."""
     training_scripts: tuple[str, ...] = ()
@@ -240,10 +302,38 @@ class FamilySpec:
     """Names of the family's own, photographic base without anyone's fine-tuning; empty where its bias is weak."""
     file_words: str = ""
     """Words by which people name a LoRA's file after this family: a regular expression, case ignored."""
-    text_step: int = 75
-    """Texts are read in units of so many tokens."""
+    text_unit: int = 75
+    """Texts are read in units of so many tokens; a model may have another unit (BaseModel.text_unit)."""
+    most_text_units: int = 3
+    """A longer text is cut."""
+    key_names_source: str = "diffusers"
+    """Whose module names a LoRA's keys follow, as ModelSpec writes it under `implementation`."""
+    webui_version: str = "Unknown"
+    """The family in AUTOMATIC1111's words."""
     download_bytes: int = 0
     """The least that a download of the published model from the hub takes."""
+
+    def option(self, name: str) -> FamilyOption | None:
+        """Return the family's own setting `name`, or None where it has none of that name."""
+        return next((option for option in self.options if option.name == name), None)
+
+    def default(self, name: str, otherwise: Any = None) -> Any:
+        """Return the default of the family's own setting `name`; `otherwise` where it has none."""
+        option = self.option(name)
+        return otherwise if option is None else option.default
+
+    def of_stage(self, stage: Stage, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return those of `values` that settings of this stage are given, their defaults left out."""
+        names = {option.name for option in self.options if option.stage == stage}
+        return {name: value for name, value in values.items() if name in names and value is not None}
+
+    def labelled(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the settings that drawing programs write beside a picture, by the names that they use."""
+        return {
+            option.label: option.default if values.get(option.name) is None else values[option.name]
+            for option in self.options
+            if option.label
+        }
 
 
 class Layout(Protocol):
@@ -289,6 +379,12 @@ class Family(Protocol):
 
     def layout(self, source: Source | None) -> Layout:
         """Return the sizes of the parts in `source`; of the published model for None. Needs no torch."""
+
+    def tokenizer(self, source: Source | None) -> Tokenizer:
+        """Return how the model in `source` sees words; the published model for None. Needs no torch.
+
+        Raises ModelError when the model has a tokenizer that does not fit it.
+        """
 
     def skeleton(self, layout: Any) -> BaseModel:
         """Return the networks of a `layout` of this family on the meta device: shapes without weights."""

@@ -153,7 +153,7 @@ def memory_request(
         rank=request.value("rank") or 1,
         conv_rank=request.conv_rank,
         parts=parts,
-        text_tokens=request.value("max_token_length") or 75,
+        text_tokens=_text_tokens(request, info),
         checkpointing=bool(request.value("gradient_checkpointing")),
         optimizer=request.value("optimizer") or DEFAULT_OPTIMIZER,
         half_adapter=request.full_precision in ("fp16", "bf16"),
@@ -164,6 +164,15 @@ def memory_request(
         else 0,
         half_vae=_half_vae(request, info, precision),
     )
+
+
+def _text_tokens(request: TrainingRequest, info: ModelInfo) -> int:
+    """Return how many tokens of a caption are read: as asked where the family has such a setting, else its own number."""
+    spec = families.FAMILIES[info.family].spec
+    option, asked = spec.option("max_token_length"), request.value("max_token_length")
+    if option is None:
+        return spec.text_unit
+    return int(asked if asked and option.takes(asked) else option.default)
 
 
 def fullest_batch(items: Sequence[Item], schedule: Schedule) -> tuple[tuple[int, int], int]:

@@ -33,6 +33,10 @@ RANK, CONV_RANK = 11, 13
 UNIT_PX = 64
 """Sides of the traced pictures are one and two of these, as buckets are."""
 NORMS = (F.group_norm, F.layer_norm, F.rms_norm)
+TORCHS_OWN = (
+    "use_reentrant", "context_fn", "determinism_check", "debug", "early_stop", "preserve_rng_state",
+)  # fmt: skip
+"""Keywords of torch's checkpointing itself, not of the block."""
 ATTENDED = ("query", "key", "value")
 
 
@@ -199,6 +203,7 @@ class Recorder(TorchFunctionMode):
 
     def checkpoint(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Stand in for torch's checkpointing: note the block and what it would keep, and compute it."""
+        kwargs = {name: value for name, value in kwargs.items() if name not in TORCHS_OWN}
         if self._group is not None:
             return function(*args, **kwargs)
         fresh = {
@@ -296,7 +301,7 @@ def _pass(
 ) -> None:
     """Encode a text and predict, as one training step does for one picture."""
     (width, height), factor = size_wh, model.info.vae_factor
-    tokens = model.tokenize([""], max_tokens=units * model.spec.text_step)
+    tokens = model.tokenize([""], max_tokens=units * model.text_unit)
     if trains_text:
         recorder.part = "text_encoder"
         with recorder:

@@ -4,7 +4,7 @@ The numbers come from traces of the model's skeleton (trace.py), kept by layout:
 are shipped, so that looking at them loads no torch.
 `tests/footprint/test_workload.py` holds the result against what torch really keeps and counts.
 
-Legend: N positions of the latent, U units of text (protocol.FamilySpec.text_step), r rank. All numbers are for one picture.
+Legend: N positions of the latent, U units of text (protocol.FamilySpec.text_unit), r rank. All numbers are for one picture.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def decoding(layout: Layout, size_wh: tuple[int, int]) -> Coding:
 
 def text_units(layout: Layout, text_tokens: int) -> int:
     """Return how many units of text a caption of so many tokens fills."""
-    return max(1, -(-text_tokens // FAMILIES[layout.family].spec.text_step))
+    return max(1, -(-text_tokens // FAMILIES[layout.family].spec.text_unit))
 
 
 def operations(work: Workload, part: LoraPart) -> Iterator[Op]:

@@ -81,7 +81,9 @@ class ModuleFact:
 
     @property
     def is_text(self) -> bool:
-        """Whether it belongs to a text encoder, by its name."""
+        """Whether it belongs to a text encoder: as its family says, else by its name."""
+        if self.known is not None:
+            return self.known.part == "text_encoder"
         return self.name.startswith(("lora_te", "text_encoder")) or ".text_model." in self.name
 
     @property

@@ -24,11 +24,6 @@ from maquette import __version__
 
 IMPLEMENTATION_VERSION = f"maquette/{__version__}"
 
-IMPLEMENTATIONS = {
-    "stable-diffusion-xl-v1-base/lora": "https://github.com/Stability-AI/generative-models",
-}
-"""Whose module names a LoRA's keys follow, by modelspec architecture; the others follow diffusers."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class SubsetFacts:
@@ -165,6 +160,8 @@ class ModelSpec:
     resolution_px: tuple[int, int]
     """(width, height) that the model was made for."""
     prediction_type: str = "epsilon"
+    implementation: str = "diffusers"
+    """Whose module names the keys follow."""
     description: str | None = None
     author: str | None = None
     license: str | None = None
@@ -182,7 +179,6 @@ class ModelSpec:
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "resolution_px"}
         values |= {
             "sai_model_spec": "1.0.1",
-            "implementation": IMPLEMENTATIONS.get(self.architecture, "diffusers"),
             "implementation_version": IMPLEMENTATION_VERSION,
             "resolution": f"{width_px}x{height_px}",
             "date": datetime.fromtimestamp(int(finished_at), UTC).replace(tzinfo=None).isoformat(),

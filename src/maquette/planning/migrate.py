@@ -109,7 +109,7 @@ def migrate_settings(settings: Settings, info: ModelInfo, spec: FamilySpec, base
                 "Use the settings as they are.",
             )
         )  # fmt: skip
-    fixed = spec.default_clip_skip if settings.model.clip_skip is not None else None
+    fixed = spec.default("clip_skip") if settings.model.clip_skip is not None else None
     return migrate(_with_defaults(settings), native_px=info.resolution, base=base, clip_skip=fixed)
 
 

@@ -93,7 +93,7 @@ def _project(
         class_word=options.class_word,
         resolution_px=info.resolution,
         bucket_step_px=min(spec.bucket_step_px, info.resolution),
-        clip_skip=spec.default_clip_skip,
+        clip_skip=spec.default("clip_skip"),
         num_pictures=pictures,
         without_captions=all(picture.caption_path is None for picture in dataset.pictures),
         steps=proposed_steps(pictures),

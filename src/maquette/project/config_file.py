@@ -15,6 +15,8 @@ from maquette.project.settings import PATHS, SECTION_OF, SECTIONS, Settings, Sub
 
 CONFIG_NAME = "maquette.toml"
 FILE = FileKind("settings as TOML", "Repair it, or make a project anew with maquette init.")
+FAMILY = "family"
+"""The table whose keys belong to the base model's family."""
 
 
 def load_settings(config: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
@@ -30,7 +32,7 @@ def load_settings(config: Path | None = None, overrides: Mapping[str, Any] | Non
     tables = {
         section: dict(table)
         for section, table in tables.items()
-        if section in SECTIONS and isinstance(table, dict)
+        if (section in SECTIONS or section == FAMILY) and isinstance(table, dict)
     }
     if path:
         _resolve_paths(tables, path.parent)
@@ -40,11 +42,13 @@ def load_settings(config: Path | None = None, overrides: Mapping[str, Any] | Non
             "command line", f"unknown setting '{name}'", "a known setting", did_you_mean(name, SECTION_OF)
         )
         for name in flags
-        if name not in SECTION_OF
+        if name not in SECTION_OF and name != FAMILY
     ]
     _drop_rivals(tables, flags)
     for name, value in flags.items():
-        if name in SECTION_OF:
+        if name == FAMILY:
+            tables.setdefault(FAMILY, {}).update(value)
+        elif name in SECTION_OF:
             tables.setdefault(SECTION_OF[name], {})[name] = value
     settings, invalid = _validate(_known_only(tables), where, flags)
     if problems or invalid or settings is None:
@@ -93,12 +97,17 @@ def config_path(config: Path) -> Path:
 
 def dump_settings(settings: Settings) -> dict[str, dict[str, Any]]:
     """Return `settings` as plain JSON values, section by section."""
-    return settings.model_dump(mode="json")
+    dumped = settings.model_dump(mode="json")
+    if not dumped[FAMILY]:
+        del dumped[FAMILY]
+    return dumped
 
 
 def _unknown_names(tables: Mapping[str, Any], where: str) -> list[Problem]:
     problems = []
     for section, table in tables.items():
+        if section == FAMILY and isinstance(table, Mapping):
+            continue  # its keys are the family's own: who knows the base knows them
         if section not in SECTIONS:
             problems.append(_misplaced(section, where) or _unknown(f"[{section}]", section, SECTIONS, where))
         elif not isinstance(table, Mapping):
@@ -138,7 +147,11 @@ def _unknown(place: str, name: str, choices: Any, where: str) -> Problem:
 def _known_only(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Unknown keys are reported already, with better words than the validator has."""
     return {
-        section: {key: value for key, value in table.items() if key in SECTIONS[section].model_fields}
+        section: {
+            key: value
+            for key, value in table.items()
+            if section == FAMILY or key in SECTIONS[section].model_fields
+        }
         for section, table in tables.items()
         if isinstance(table, Mapping)
     }

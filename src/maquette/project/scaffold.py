@@ -26,7 +26,8 @@ class NewProject:
     class_word: str = ""
     resolution_px: int = 512
     bucket_step_px: int = 64
-    clip_skip: int = 1
+    clip_skip: int | None = 1
+    """None where the base's family has no such thing."""
     num_pictures: int = 0
     without_captions: bool = False
     steps: int = DEFAULT_STEPS
@@ -80,7 +81,7 @@ def project_toml(project: NewProject) -> str:
 
 [model]
 base = {_text(_readable(project.base, project.folder))}
-clip_skip = {project.clip_skip}
+{"" if project.clip_skip is None else f"clip_skip = {project.clip_skip}"}
 
 [dataset]
 images = {_text(_relative(project.images, project.folder))}

@@ -8,9 +8,9 @@ counts of optimizer updates are steps, learning rates are per step.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from maquette.project.fields import Section
 from maquette.project.optimizers import DEFAULT_OPTIMIZER, OPTIMIZERS, optimizer_arguments
@@ -279,8 +279,16 @@ class SampleSettings(Section):
         1, ge=0, lt=2**32, description="Seed of the first sample; the next prompt takes the next seed."
     )
     sample_steps: int = Field(25, ge=1, le=1000, description="Denoising steps of a sample.")
-    guidance: float = Field(7.0, ge=0, description="Classifier-free guidance scale of samples.")
-    sampler: SamplerName = Field("euler_ancestral", description="Sampler of samples.")
+    guidance: float | None = Field(
+        None, ge=0, description="Classifier-free guidance scale of samples. Default: the family's."
+    )
+    sampler: str | None = Field(None, description="Sampler of samples. Default: the family's.")
+
+
+class FamilySettings(Section):
+    """`[family]`: what the base model's family has of its own, beside the settings above. Its keys are the family's."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
 
 
 class CheckSettings(Section):
@@ -303,8 +311,20 @@ class Settings(Section):
     saving: SavingSettings = SavingSettings()
     samples: SampleSettings = SampleSettings()
     check: CheckSettings = CheckSettings()
+    family: FamilySettings = FamilySettings()
+
+    def family_values(self) -> dict[str, Any]:
+        """Return the settings that families may own, where they were given: their default is the family's."""
+        found = {
+            name: getattr(getattr(self, section), name)
+            for section, name in FAMILY_OWNED
+            if getattr(getattr(self, section), name) != SECTIONS[section].model_fields[name].default
+        }
+        return {**found, **(self.family.model_extra or {})}
 
 
+FAMILY_OWNED = (("model", "clip_skip"), ("dataset", "max_token_length"), ("training", "min_snr_gamma"))
+"""Settings of other sections that mean something only to families that declare them."""
 SECTIONS: dict[str, type[Section]] = {
     "subject": SubjectSettings,
     "model": ModelSettings,

@@ -51,7 +51,7 @@ class Sampling:
     guidance: float
     sampler: str
     negative: str
-    clip_skip: int
+    clip_skip: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +149,7 @@ def _sampling(options: RegularizeOptions, native_px: int, spec: FamilySpec) -> S
         guidance=spec.default_guidance if options.guidance is None else options.guidance,
         sampler=options.sampler or spec.default_sampler,
         negative=options.negative,
-        clip_skip=options.clip_skip or spec.default_clip_skip,
+        clip_skip=options.clip_skip or spec.default("clip_skip"),
     )
 
 
@@ -269,7 +269,7 @@ def _draw(
             )
             for _, text, seed in part
         ]
-        drawn = drawing(model, requests, clip_skip=sampling.clip_skip, batch=size)
+        drawn = drawing(model, requests, options={"clip_skip": sampling.clip_skip}, batch=size)
         store.save(part, (yield from as_part(drawn, "draw", start, len(missing))))
     yield Finished("draw")
 

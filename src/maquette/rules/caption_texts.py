@@ -25,7 +25,6 @@ from maquette.words.colours import colour_difference
 from maquette.words.reading import TokenCounter, preamble_in, refusal_in
 from maquette.words.text import HEX_COLOUR, parts_of, plain
 
-TOKEN_LIMITS = (75, 150, 225)
 EXACT_COLOURS = 32
 """Colours up to which a picture's palette holds every one of them."""
 SMALL_PALETTE = 256
@@ -49,28 +48,28 @@ def caption_too_long(
     Instead: at most 75 tokens, or `--max_token_length=150`
     Source: A guide for a film character in SD 1.5 and SDXL (40–75 tokens, SDXL 75–225); pixel-portrait captions, measured.
     """
-    limit = (request.value("max_token_length") if request is not None else None) or TOKEN_LIMITS[0]
+    asked = request.value("max_token_length") if request is not None else None
+    limit = asked if asked in tokens.limits else tokens.limits[0]
     lengths = [(max(tokens.count(line) for line in lines_of(each)), each) for each in trained(facts)]
     long = [(length, each) for length, each in lengths if length > limit]
     if not long:
         return
     longest, worst = max(long, key=lambda pair: pair[0])
-    enough = next((each for each in TOKEN_LIMITS if each >= longest), None)
+    enough = next((each for each in tokens.limits if each >= longest), None)
     captions = [each for _, each in long]
     lost = _lost_end(lines_of(worst)[0], limit, tokens)
-    wanted = enough or TOKEN_LIMITS[-1]
-    remedy = (
-        f"Add --max_token_length={wanted}"
-        if facts.trainer == "sd-scripts"
-        else f"Set max_token_length to {wanted}"
-    ) + ("" if enough else " and shorten the longest")
+    wanted = enough or tokens.limits[-1]
+    sd_scripts = facts.trainer == "sd-scripts"
+    ask = f"Add --max_token_length={wanted}" if sd_scripts else f"Set max_token_length to {wanted}"
+    also = "" if enough else " and shorten the longest"
+    remedy = f"{ask}{also}, or shorten the captions." if len(tokens.limits) > 1 else "Shorten the captions."
     what = "This caption has" if len(long) == 1 else f"{len(long)} of {len(lengths)} captions have"
     shuffled = " (or whatever shuffling puts last)" if worst.subset.options.shuffle_caption else ""
     yield report(
         place_of([each.path for each in captions], facts),
         request.said("max_token_length") if request is not None else "",
         f"{what} more than {limit} tokens; {worst.path.name} has {longest} and loses '{lost}'{shuffled}.",
-        f"{remedy}, or shorten the captions.",
+        remedy,
     )
 
 

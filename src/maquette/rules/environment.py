@@ -10,6 +10,7 @@ from maquette.families.protocol import ModelInfo
 from maquette.findings.records import Finding
 from maquette.findings.registry import Report, rule
 from maquette.footprint.run import device_of
+from maquette.kohya.options import SCRIPTS
 from maquette.project.machine import Machine
 from maquette.project.request import TrainingRequest
 from maquette.rules.wording import device_words, gpu_of, is_sd_scripts
@@ -207,7 +208,7 @@ def not_launched_by_accelerate(
     if not is_sd_scripts(request) or request.launcher is None:
         return
     on_cuda = device_of(request, machine) in ("cuda", "rocm")
-    script = request.script or "train_network.py"
+    script = request.script or next(iter(SCRIPTS))
     start = f"accelerate launch --num_cpu_threads_per_process=4 {script}"
     if request.launcher == "python":
         slow = (

@@ -181,17 +181,20 @@ def clip_skip_against_family(request: TrainingRequest, info: ModelInfo, report: 
     'clip_skip will be unexpected' on SDXL.
     """
     spec, asked = spec_of(info), request.clip_skip
+    option = spec.option("clip_skip")
+    if option is None:
+        return
     where = (request.file, request.said("clip_skip"))
-    if spec.clip_skip_is_fixed:
-        if asked not in (None, spec.default_clip_skip):
+    if option.fixed:
+        if asked not in (None, option.default):
             yield report(
                 *where,
-                f"clip_skip {asked} with {spec.title}: {spec.default_clip_skip} is the only one this family has.",
+                f"clip_skip {asked} with {spec.title}: {option.default} is the only one this family has.",
                 "Remove it.",
                 severity="error" if request.trainer == "maquette" else None,
             )
         return
-    in_force = asked if asked is not None else spec.default_clip_skip
+    in_force = asked if asked is not None else option.default
     if in_force > 2:
         yield report(
             *where,

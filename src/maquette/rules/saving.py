@@ -8,6 +8,7 @@ from pathlib import Path
 from maquette.dataset.repeats import Schedule
 from maquette.findings.records import Finding
 from maquette.findings.registry import Report, rule
+from maquette.kohya.options import SCRIPTS
 from maquette.project.checkpoints import plan_checkpoints
 from maquette.project.request import TrainingRequest
 from maquette.rules.wording import is_sd_scripts, total_steps, was_refused
@@ -169,11 +170,7 @@ def missing_essentials(request: TrainingRequest, report: Report) -> Iterator[Fin
     Instead: `--output_dir=out`
     Source: sd-scripts 48d368fa (importlib.import_module(None); 'resolution is required'; os.makedirs(None) at the first save).
     """
-    if not is_sd_scripts(request) or request.script not in (
-        None,
-        "train_network.py",
-        "sdxl_train_network.py",
-    ):
+    if not is_sd_scripts(request) or request.script not in (None, *SCRIPTS):
         return
     needed = [
         (request.base, "pretrained_model_name_or_path", "Add the base model.", ""),

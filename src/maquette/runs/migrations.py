@@ -29,6 +29,8 @@ def weights_digest(
 ) -> str:
     """Return the hash of plain values that decide a run's weights."""
     deciding = {name: values for name, values in settings.items() if name not in WITHOUT_EFFECT_ON_WEIGHTS}
+    if not deciding.get("family"):
+        deciding.pop("family", None)  # an older release had no such table, and an empty one decides nothing
     facts = [deciding, dataset, family, prediction, *([] if pictures_seed is None else [pictures_seed])]
     text = json.dumps(facts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

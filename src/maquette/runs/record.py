@@ -193,7 +193,10 @@ class RunRecord(BaseModel):
         """
         sections = [name for name in SECTIONS if name not in WITHOUT_EFFECT_ON_WEIGHTS]
         return (
-            all(getattr(self.settings, name) == getattr(other.settings, name) for name in sections)
+            all(
+                getattr(self.settings, name) == getattr(other.settings, name)
+                for name in (*sections, "family")
+            )
             and self.dataset.shows_the_same_as(other.dataset)
             and self.schedule.pictures_seed == other.schedule.pictures_seed
             and (self.base.family, self.base.prediction) == (other.base.family, other.base.prediction)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from maquette.lora.kinds import DEFAULT_KIND
 from maquette.project.optimizers import DEFAULT_OPTIMIZER, Value, optimizer_arguments
@@ -21,7 +22,7 @@ class TrialSettings:
     conv_rank: int | None = None
     conv_alpha: float | None = None
     dropout: float = 0.0
-    unet_lr: float = 1e-4
+    denoiser_lr: float = 1e-4
     text_encoder_lr: float = 5e-5
     schedule_lr: float = 1e-4
     optimizer: str = DEFAULT_OPTIMIZER
@@ -37,6 +38,8 @@ class TrialSettings:
     noise_offset: float = 0.0
     prior_loss_weight: float = 1.0
     seed: int = 42
+    family: Mapping[str, Any] = field(default_factory=dict)
+    """What was given of the family's own settings beside these."""
 
 
 def trial_of(settings: Settings) -> TrialSettings:
@@ -48,7 +51,7 @@ def trial_of(settings: Settings) -> TrialSettings:
         conv_rank=lora.conv_rank,
         conv_alpha=lora.conv_alpha_in_force,
         dropout=lora.dropout,
-        unet_lr=training.unet_lr_in_force,
+        denoiser_lr=training.unet_lr_in_force,
         text_encoder_lr=training.text_encoder_lr_in_force,
         schedule_lr=training.learning_rate,
         optimizer=training.optimizer,
@@ -63,4 +66,5 @@ def trial_of(settings: Settings) -> TrialSettings:
         noise_offset=training.noise_offset,
         prior_loss_weight=training.prior_loss_weight,
         seed=training.seed,
+        family=dict(settings.family.model_extra or {}),
     )

@@ -41,7 +41,7 @@ class TrainingPictures:
             partial(epoch_batches, dataset.items, dataset.batch_size, dataset.seed)
         )
 
-    def cut_captions(self, max_token_length: int) -> Iterator[Event]:
+    def cut_captions(self, max_token_length: int | None) -> Iterator[Event]:
         """Say which captions are longer than the text encoders read, since their ends teach nothing."""
         pictures = self.dataset.dataset.pictures
         dropped = self.model.tokenize(
@@ -52,9 +52,15 @@ class TrainingPictures:
         ]
         if cut:
             worst, tokens = max(cut, key=lambda entry: entry[1])
+            option = self.model.spec.option("max_token_length")
+            longer = (
+                [choice for choice in option.choices if choice > (max_token_length or 0)] if option else []
+            )
+            also = f", or set max_token_length to {' or '.join(map(str, longer))}" if longer else ""
+            read = f"longer than {max_token_length} tokens" if max_token_length else "too long"
             yield Message(
-                f"{len(cut)} of {len(pictures)} captions are longer than {max_token_length} tokens and lose their ends "
-                f"({worst}: {tokens} tokens). Shorten them, or set max_token_length to 150 or 225.",
+                f"{len(cut)} of {len(pictures)} captions are {read} and lose their ends "
+                f"({worst}: {tokens} tokens). Shorten them{also}.",
                 "warning",
             )
 
@@ -120,7 +126,7 @@ class TrainingPictures:
 
 
 def picture_size(item: Item, flipped: bool) -> PictureSize:
-    """Return what SDXL is told about a showing: original size, crop as sd-scripts counts it, size as trained."""
+    """Return what some families are told of a showing: original size, crop as sd-scripts counts it, size as trained."""
     info = item_size_info(item, flipped=flipped)
     return PictureSize(info.original_hw, info.crop_top_left, info.target_hw)
 

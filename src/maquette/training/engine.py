@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -50,16 +50,15 @@ class Engine:
         placement: Placement,
         *,
         total_steps: int,
-        clip_skip: int,
-        max_token_length: int,
+        options: Mapping[str, Any] | None = None,
         noise: NoiseSource = seeded_noise,
     ) -> None:
         self.model = model
         self.adapter = adapter
         self.trials = tuple(trials)
         self.placement = placement
-        self.clip_skip = clip_skip
-        self.max_token_length = max_token_length
+        self._max_tokens = (options or {}).get("max_token_length")
+        self._text_options = model.spec.of_stage("text", options or {})
         self.noise = noise
         self.trains_text = any(adapter.parameters_of(index, "text_encoder") for index in range(len(trials)))
         self.optimizers = [
@@ -142,18 +141,17 @@ class Engine:
         """Encode `captions`; while no text encoder trains, each distinct caption is encoded once a run."""
         if self.trains_text:
             return self._encode(captions)
-        from maquette.families.protocol import Conditioning
-
         with torch.no_grad():
             for caption in dict.fromkeys(captions):
                 if caption not in self._text_cache:
                     self._text_cache[caption] = self._encode([caption])
-        return Conditioning.cat([self._text_cache[caption] for caption in captions])
+        encoded = [self._text_cache[caption] for caption in captions]
+        return encoded[0].cat(encoded)
 
     def _encode(self, captions: Sequence[str]) -> Conditioning:
-        tokens = self.model.tokenize(captions, max_tokens=self.max_token_length)
+        tokens = self.model.tokenize(captions, max_tokens=self._max_tokens)
         with self.placement.autocast():
-            return self.model.encode_text(tokens, clip_skip=self.clip_skip)
+            return self.model.encode_text(tokens, **self._text_options)
 
     def _require_finite(self, step: int, losses: Sequence[float]) -> None:
         if all(torch.isfinite(torch.tensor(losses))):

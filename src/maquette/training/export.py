@@ -54,6 +54,7 @@ def lora_metadata(job: Job, run: TrialRun, planned: PlannedCheckpoint, base_sha2
             title=Path(planned.file_name).stem,
             resolution_px=job.dataset.buckets[0].resolution_wh,
             prediction_type=job.info.prediction,
+            implementation=job.spec.key_names_source,
             trigger_phrase=job.settings.subject.trigger or None,
         ),
         datasets=_dataset_facts(job, only_first=not is_toml),
@@ -73,7 +74,7 @@ def _training_facts(job: Job, run: TrialRun, planned: PlannedCheckpoint, base_sh
         output_name=run.name,
         learning_rate=training.learning_rate,
         text_encoder_lr=trial.text_encoder_lr,
-        unet_lr=trial.unet_lr,
+        unet_lr=trial.denoiser_lr,
         num_train_images=schedule.train_items,
         num_reg_images=_num_shown(job, None, is_regularization=True),
         num_batches_per_epoch=schedule.batches_per_epoch,
@@ -93,8 +94,8 @@ def _training_facts(job: Job, run: TrialRun, planned: PlannedCheckpoint, base_sh
         network_dropout=trial.dropout or None,
         mixed_precision=job.precision,
         base_model_version=job.spec.ss_base_model_version,
-        clip_skip=job.clip_skip if job.settings.model.clip_skip else None,
-        max_token_length=_beyond(job.settings.dataset.max_token_length, 75),
+        clip_skip=job.settings.model.clip_skip,
+        max_token_length=_beyond(job.options.get("max_token_length"), job.spec.default("max_token_length")),
         cache_latents=job.settings.dataset.cache_latents,
         seed=trial.seed,
         noise_offset=trial.noise_offset or None,
@@ -108,7 +109,7 @@ def _training_facts(job: Job, run: TrialRun, planned: PlannedCheckpoint, base_sh
     )
 
 
-def _beyond(value: int, default: int) -> int | None:
+def _beyond(value: int | None, default: int | None) -> int | None:
     return value if value != default else None
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from maquette.dataset.config import BucketSettings
 from maquette.dataset.records import Dataset, Item
@@ -94,7 +95,8 @@ class Job:
     info: ModelInfo
     spec: FamilySpec
     base_file: Path | None
-    clip_skip: int
+    options: Mapping[str, Any]
+    """The family's own settings, each with its value."""
     dataset: TrainingDataset
     schedule: Schedule
     device: str
@@ -126,5 +128,5 @@ class Job:
 def trained_parts(trial: TrialSettings) -> tuple[Part, ...]:
     """Return the parts of the model that `trial` trains: those whose rate is above zero."""
     text: tuple[Part, ...] = ("text_encoder",) if trial.text_encoder_lr > 0 else ()
-    denoiser: tuple[Part, ...] = ("denoiser",) if trial.unet_lr > 0 else ()
+    denoiser: tuple[Part, ...] = ("denoiser",) if trial.denoiser_lr > 0 else ()
     return text + denoiser

@@ -126,7 +126,7 @@ class _Run:
         yield from (Message(note, "warning") for note in model.notes)
         draws = self.draw is not None and bool(job.settings.samples.sample_prompts)
         data = TrainingPictures(job.dataset, model, keep_vae=draws)
-        yield from data.cut_captions(job.settings.dataset.max_token_length)
+        yield from data.cut_captions(job.options.get("max_token_length"))
         began = time.perf_counter()
         yield from data.encode_all(self.steps)
         self.timings["encode_s"] = time.perf_counter() - began
@@ -210,8 +210,7 @@ class _Run:
             [trial.trial for trial in job.trials],
             placement,
             total_steps=job.schedule.steps,
-            clip_skip=job.clip_skip,
-            max_token_length=job.settings.dataset.max_token_length,
+            options=job.options,
         )
         for output in self.outputs:
             output.restore(engine)

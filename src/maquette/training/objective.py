@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn import functional
@@ -60,14 +60,19 @@ def picture_weights(trials: Sequence[TrialSettings], regularization_R: torch.Ten
     return torch.where(regularization_R, priors_R, torch.ones_like(priors_R))
 
 
+def loss_options(model: BaseModel, trial: TrialSettings) -> dict[str, Any]:
+    """Return what the trial gives to the family's own settings of the loss."""
+    return model.spec.of_stage("loss", {**vars(trial), **trial.family})
+
+
 def timestep_weights(
     model: BaseModel, trials: Sequence[TrialSettings], timesteps_R: torch.Tensor
 ) -> torch.Tensor:
-    """Return each row's weight for its timestep under its trial's min-SNR gamma, float32 [R]."""
+    """Return each row's weight for its timestep under its trial's settings of the loss, float32 [R]."""
     groups = timesteps_R.view(len(trials), -1)
     return torch.cat(
         [
-            model.objective.loss_weights(timesteps_B, min_snr_gamma=trial.min_snr_gamma)
+            model.objective.loss_weights(timesteps_B, **loss_options(model, trial))
             for trial, timesteps_B in zip(trials, groups, strict=True)
         ]
     )

@@ -69,7 +69,7 @@ class TrialOptimizer:
             (parameters, lr)
             for parameters, lr in (
                 (text_parameters, trial.text_encoder_lr),
-                (denoiser_parameters, trial.unet_lr),
+                (denoiser_parameters, trial.denoiser_lr),
             )
             if parameters
         ]

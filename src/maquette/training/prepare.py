@@ -19,8 +19,9 @@ from maquette.dataset.reading import read_dataset
 from maquette.dataset.records import Dataset, Item
 from maquette.dataset.repeats import Schedule, make_schedule, plan_items
 from maquette.dataset.strict import dataset_of
-from maquette.errors import ConfigError, MaquetteError, OutputError, Problem
+from maquette.errors import ConfigError, MaquetteError, OutputError, Problem, did_you_mean
 from maquette.events import Message
+from maquette.families.options import family_options
 from maquette.files import require_writable_folder
 from maquette.logs.metrics import writes_tensorboard
 from maquette.project.settings import Settings
@@ -78,6 +79,10 @@ def prepare(
         dataset = dataset_of(facts)
     with gathered.part():
         require_alike(settings, trials)
+    if spec is not None:
+        for own in trials or (settings,):
+            with gathered.part():
+                _require_family(own, spec)
     with gathered.part():
         _require_output(settings, resume, smoke_steps)
     schedule_items: tuple[tuple[Item, ...], tuple[BucketSettings, ...], list[Message]] | None = None
@@ -144,6 +149,18 @@ def _inspect(settings: Settings) -> tuple[ModelInfo, FamilySpec]:
 
     info = families.inspect(settings.model.base)
     return info, families.FAMILIES[info.family].spec
+
+
+def _require_family(settings: Settings, spec: FamilySpec) -> None:
+    """Raise ConfigError for settings and samplers that the base's family does not have."""
+    family_options(spec, settings.family_values())
+    sampler = settings.samples.sampler
+    if sampler is not None and sampler not in spec.samplers:
+        raise ConfigError(
+            Problem(
+                "sampler", f"'{sampler}'", f"a sampler of {spec.title}", did_you_mean(sampler, spec.samplers)
+            )
+        )
 
 
 def dataset_input(settings: Settings) -> DatasetInput:
@@ -252,7 +269,6 @@ def _job(
     schedule = schedule_of(settings, dataset, items)
     name = resume.resolve().name if resume is not None else run_name(settings)
     folder = RunFolder(_run_path(settings, name, resume, smoke_steps))
-    clip_skip = settings.model.clip_skip or spec.default_clip_skip
     shared = Shared(
         settings=settings,
         name=name,
@@ -271,7 +287,7 @@ def _job(
         info=info,
         spec=spec,
         base_file=Path(info.path) if info.layout == "single-file" else None,
-        clip_skip=clip_skip,
+        options=family_options(spec, settings.family_values()),
         dataset=TrainingDataset(
             dataset=dataset,
             items=items,

@@ -77,6 +77,8 @@ class TokenCounter:
     pieces: Callable[[str], list[str]]
     """The tokens of a text, each as text; one that ends a word without a mark of its own."""
     name: str = "CLIP"
+    limits: tuple[int, ...] = (75, 150, 225)
+    """How many tokens of a caption can be read, by choice; the first where nothing is said."""
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from maquette.families.common import vae as picture_coder
+from maquette.families.common.conditioning import ClipText
 from maquette.families.common.objective import DiscreteDiffusion
 from maquette.families.common.samplers import make_sampler
 from maquette.families.common.tokenizer import ClipTokenizer
 from maquette.families.protocol import (
-    Conditioning,
     FamilySpec,
     LoraTarget,
     ModelInfo,
     Objective,
     PictureSize,
+    Sampler,
     Tokens,
 )
 
@@ -29,10 +30,8 @@ from maquette.families.protocol import (
 class FamilySteps:
     """What differs between families, as functions of the model."""
 
-    encode_text: Callable[[LatentDiffusionModel, Tokens, int], Conditioning]
-    predict: Callable[
-        [LatentDiffusionModel, Tensor, Tensor, Conditioning, Sequence[PictureSize] | None], Tensor
-    ]
+    encode_text: Callable[[LatentDiffusionModel, Tokens, int], ClipText]
+    predict: Callable[[LatentDiffusionModel, Tensor, Tensor, ClipText, Sequence[PictureSize] | None], Tensor]
     lora_targets: Callable[[LatentDiffusionModel], tuple[LoraTarget, ...]]
 
 
@@ -87,6 +86,11 @@ class LatentDiffusionModel:
         return self.denoiser.get_submodule("conv_in")
 
     @property
+    def text_unit(self) -> int:
+        """Tokens of a caption that one pass of the text encoders reads."""
+        return self.chunk_length - 2
+
+    @property
     def chunk_length(self) -> int:
         """Tokens in one pass of the text encoders, begin and end included."""
         config: Any = self.text_encoders[0].config
@@ -103,7 +107,7 @@ class LatentDiffusionModel:
 
     def tokenize(self, captions: Sequence[str], *, max_tokens: int | None = None) -> Tokens:
         """Return token ids of up to `max_tokens` (multiple of 75; None: 75); the rest is counted and cut."""
-        chunk = self.chunk_length - 2
+        chunk = self.text_unit
         ids, dropped = [], [0] * len(captions)
         for tokenizer in self.tokenizers:
             rows = [tokenizer.padded(text, max_tokens=max_tokens or chunk, chunk=chunk) for text in captions]
@@ -111,10 +115,11 @@ class LatentDiffusionModel:
             dropped = [max(old, new) for old, (_, new) in zip(dropped, rows, strict=True)]
         return Tokens(tuple(ids), tuple(dropped))
 
-    def encode_text(self, tokens: Tokens, *, clip_skip: int | None = None) -> Conditioning:
+    def encode_text(self, tokens: Tokens, *, clip_skip: int | None = None, **others: Any) -> ClipText:
         """Return what the denoiser is told, differentiable; `clip_skip` None: the family's."""
+        assert not others, f"no such settings of the text: {sorted(others)}"
         return self._steps.encode_text(
-            self, tokens, self.spec.default_clip_skip if clip_skip is None else clip_skip
+            self, tokens, self.spec.default("clip_skip") if clip_skip is None else clip_skip
         )
 
     @torch.no_grad()
@@ -131,7 +136,7 @@ class LatentDiffusionModel:
         self,
         noisy_BCHW: Tensor,
         timesteps_B: Tensor,
-        conditioning: Conditioning,
+        conditioning: Any,
         sizes: Sequence[PictureSize] | None = None,
     ) -> Tensor:
         """Return prediction_BCHW in the denoiser's precision, by whatever modules stand in the tree."""
@@ -141,7 +146,7 @@ class LatentDiffusionModel:
         """Return every adaptable layer, text encoders first, in the reference trainer's order."""
         return self._steps.lora_targets(self)
 
-    def sampler(self, name: str) -> Any:
+    def sampler(self, name: str) -> Sampler:
         """Return a fresh diffusers scheduler set up for this model."""
         return make_sampler(name, self.info.prediction, zero_terminal_snr=self.info.zero_terminal_snr)
 

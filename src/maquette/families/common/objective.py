@@ -6,6 +6,8 @@ Operations and their order are those of diffusers' DDPMScheduler, so results agr
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -52,13 +54,19 @@ class DiscreteDiffusion:
         return signal * noise_BCHW - spread * clean_BCHW
 
     def loss_weights(
-        self, timesteps_B: Tensor, *, min_snr_gamma: float | None = None, debiased: bool = False
+        self,
+        timesteps_B: Tensor,
+        *,
+        min_snr_gamma: float | None = None,
+        debiased: bool = False,
+        **others: Any,
     ) -> Tensor:
         """Return float32 weights_B on the timesteps' device.
 
         min-SNR (arXiv:2303.09556): min(snr, gamma) / snr for epsilon, / (snr + 1) for v.
         Debiased (arXiv:2310.08442): 1 / sqrt(snr) for epsilon, 1 / (snr + 1) for v. Both: product.
         """
+        assert not others, f"no such settings of the loss: {sorted(others)}"
         snr = self.snr.to(timesteps_B.device)[timesteps_B]
         weights = torch.ones_like(snr)
         if min_snr_gamma is not None:

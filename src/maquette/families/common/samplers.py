@@ -6,7 +6,6 @@ import importlib
 from typing import Any
 
 from maquette.errors import ConfigError, Problem, did_you_mean
-from maquette.families.common.objective import BETA_END, BETA_START, NUM_TIMESTEPS
 from maquette.families.protocol import Prediction
 
 # name: (module in diffusers.schedulers, class, settings of its own, takes rescale_betas_zero_snr)
@@ -42,8 +41,14 @@ ALIASES = {
 """Other programs' names for the same sampler."""
 
 
+SAMPLER_NAMES = ("euler_ancestral", "euler", "ddim", "dpmpp_2m")
+"""Those that a run's samples may be drawn with: every drawing program has them."""
+
+
 def make_sampler(name: str, prediction: Prediction, *, zero_terminal_snr: bool = False) -> Any:
     """Return a fresh scheduler; ConfigError for an unknown name, or where it cannot start from pure noise."""
+    from maquette.families.common.objective import BETA_END, BETA_START, NUM_TIMESTEPS
+
     wanted = ALIASES.get(name, name)
     if wanted not in SAMPLERS:
         raise ConfigError(Problem("sampler", f"'{name}'", "a known sampler", did_you_mean(name, SAMPLERS)))

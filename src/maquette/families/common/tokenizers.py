@@ -13,6 +13,13 @@ from maquette.families.common.tokenizer import CLIP_VOCABULARY, ClipTokenizer, c
 METADATA_KEY = "maquette.tokenizer"
 
 
+def clip_tokenizer_of(source: SingleFile | DiffusersFolder | None) -> ClipTokenizer:
+    """Return the tokenizer of a model; CLIP's for None."""
+    if source is None:
+        return clip_tokenizer()
+    return file_tokenizer(source) if isinstance(source, SingleFile) else folder_tokenizer(source, "tokenizer")
+
+
 def file_tokenizer(source: SingleFile) -> ClipTokenizer:
     """Return the tokenizer of a single file: from its metadata, else CLIP's if the token table fits."""
     rows = next(

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from maquette.families.common.conditioning import ClipText
 from maquette.families.common.model import LatentDiffusionModel
-from maquette.families.protocol import Conditioning, PictureSize
+from maquette.families.protocol import PictureSize
 
 
 def predict(
     model: LatentDiffusionModel,
     noisy_BCHW: Tensor,
     timesteps_B: Tensor,
-    conditioning: Conditioning,
+    conditioning: ClipText,
     sizes: Sequence[PictureSize] | None,
 ) -> Tensor:
     """Return prediction_BCHW. SD 1.x does not know picture sizes: `sizes` changes nothing."""

@@ -8,6 +8,8 @@ from maquette.families.common.describe import UNET_PROOF, file_info, folder_info
 from maquette.families.common.layout import ModelLayout, read_hf_text_layout, read_open_clip_layout
 from maquette.families.common.layout_sources import file_unet, file_vae, folder_text, folder_unet, folder_vae
 from maquette.families.common.source import SingleFile, Source
+from maquette.families.common.tokenizer import ClipTokenizer
+from maquette.families.common.tokenizers import clip_tokenizer_of
 from maquette.families.protocol import BaseModel, FamilySpec, ModelInfo
 from maquette.families.sdxl.keys import TEXT_1, TEXT_2, first_text_prefix
 from maquette.families.sdxl.spec import PIPELINES, PUBLISHED, SPEC
@@ -45,6 +47,10 @@ class StableDiffusionXL:
         from maquette.families.sdxl.load import load
 
         return load(info, source, dtype=dtype, device=device)
+
+    def tokenizer(self, source: Source | None) -> ClipTokenizer:
+        """Return the model's tokenizer: its own, else CLIP's. ModelError when it has one that does not fit it."""
+        return clip_tokenizer_of(source)
 
     def skeleton(self, layout: ModelLayout) -> BaseModel:
         """Return the model's networks of these sizes on the meta device: shapes without weights."""

@@ -9,20 +9,22 @@ import torch
 from torch import Tensor, nn
 
 from maquette.errors import ConfigError, Problem
+from maquette.families.common.conditioning import ClipText
 from maquette.families.common.model import LatentDiffusionModel
 from maquette.families.common.text import end_positions, join_chunks, run_text_encoder, split_chunks
-from maquette.families.protocol import Conditioning, Tokens
+from maquette.families.protocol import Tokens
 from maquette.families.sdxl.spec import SPEC
 
 
-def encode_text(model: LatentDiffusionModel, tokens: Tokens, clip_skip: int) -> Conditioning:
+def encode_text(model: LatentDiffusionModel, tokens: Tokens, clip_skip: int) -> ClipText:
     """Return text_BTD and pooled_BD; a long caption is pooled from its first chunk, as in sd-scripts."""
-    if clip_skip != SPEC.default_clip_skip:
+    only = SPEC.default("clip_skip")
+    if clip_skip != only:
         raise ConfigError(
             Problem(
                 "clip_skip",
                 str(clip_skip),
-                f"{SPEC.default_clip_skip}: SDXL always takes the last but one layer of both text encoders",
+                f"{SPEC.default('clip_skip')}: SDXL always takes the last but one layer of both text encoders",
                 "Leave it out.",
             )
         )
@@ -32,7 +34,7 @@ def encode_text(model: LatentDiffusionModel, tokens: Tokens, clip_skip: int) -> 
     hidden_2, last_2 = run_text_encoder(second, ids_2)
     text = torch.cat([join_chunks(hidden_1[-2], captions), join_chunks(hidden_2[-2], captions)], dim=-1)
     pooled = pooled_text(second, last_2, ids_2, model.tokenizers[1].end_id)
-    return Conditioning(text, pooled[:: ids_2.shape[0] // captions])
+    return ClipText(text, pooled[:: ids_2.shape[0] // captions])
 
 
 def pooled_text(encoder: nn.Module, last_BTD: Tensor, ids_BT: Tensor, end_id: int) -> Tensor:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from maquette.families.common.conditioning import ClipText
 from maquette.families.common.model import LatentDiffusionModel
-from maquette.families.protocol import Conditioning, PictureSize
+from maquette.families.protocol import PictureSize
 from maquette.families.sdxl.spec import NUM_SIZES
 
 
@@ -16,7 +17,7 @@ def predict(
     model: LatentDiffusionModel,
     noisy_BCHW: Tensor,
     timesteps_B: Tensor,
-    conditioning: Conditioning,
+    conditioning: ClipText,
     sizes: Sequence[PictureSize] | None,
 ) -> Tensor:
     """Return prediction_BCHW; without `sizes` a picture counts as uncropped, of the latent's own size."""

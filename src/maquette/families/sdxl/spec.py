@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from maquette.families.common.clip_options import clip_options
 from maquette.families.common.layout import ModelLayout, TextLayout, UnetLayout, VaeLayout
+from maquette.families.common.samplers import SAMPLER_NAMES
 from maquette.families.protocol import FamilySpec
 
 SPEC = FamilySpec(
@@ -10,16 +12,18 @@ SPEC = FamilySpec(
     title="Stable Diffusion XL",
     native_resolution_px=1024,
     latent_scale=0.13025,
-    default_clip_skip=2,
-    clip_skip_is_fixed=True,
     modelspec_architecture="stable-diffusion-xl-v1-base/lora",
     ss_base_model_version="sdxl_base_v1-0",
     default_sampler="euler_ancestral",
+    samplers=SAMPLER_NAMES,
+    options=clip_options(clip_skip=2, fixed=True),
     default_guidance=6.0,
     half_precision_vae=False,
     training_scripts=("sdxl_train_network.py",),
     name_pattern=r"(?-i:XL(?![a-z]))|(?-i:(?<![a-z])(sd|sd_)?xl(?![a-z]))|pony|illustrious|noobai",
     file_words=r"(?<![a-z])(?:sd[ _.-]?)?xl(?![a-z])|pony(?:xl|v6)|illustrious|noobai",
+    key_names_source="https://github.com/Stability-AI/generative-models",
+    webui_version="SDXL",
     download_bytes=6_940_000_000,
 )
 HEAD_WIDTH = 64
