@@ -9,6 +9,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,38 @@ def test_imports_point_downward_only() -> None:
             if upward or too_much:
                 offences.append((path, line, f"{room} may not import {other}"))
     assert not offences, places(offences)
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def runtime_imports(path: Path) -> Iterator[str]:
+    """Yield what a file imports when it runs, deferred imports too; not what it imports for its types alone."""
+    checks = [
+        node
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+    ]
+    for_types = {id(node) for check in checks for node in ast.walk(check)}
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.ImportFrom) and id(node) not in for_types:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            yield str(node.module)
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    """A package's own __init__ may name its modules; nothing else goes round in a circle, inside a room neither."""
+    modules = {module_name(path): path for path in SOURCES}
+    graph = {
+        name: {other for other in runtime_imports(path) if other in modules and other != name}
+        for name, path in modules.items()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" imports ".join(reversed(error.args[1])))
 
 
 @pytest.mark.parametrize(

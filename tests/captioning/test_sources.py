@@ -11,8 +11,9 @@ from PIL import Image
 
 from maquette.captioning.options import SourceOptions
 from maquette.captioning.records import Target
-from maquette.captioning.sources import Ask, Context, Source, open_sources
+from maquette.captioning.sources.opening import open_sources
 from maquette.captioning.sources.palette import background_of, colour_word
+from maquette.captioning.sources.source import Ask, Context, Source
 from maquette.captioning.sources.tagger import pixels_for, spoken
 from maquette.captioning.sources.template import fill, from_names, read_table
 from maquette.captioning.strategies import STRATEGIES

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from maquette.captioning.options import SourceOptions
-from maquette.captioning.sources import Ask
+from maquette.captioning.sources.source import Ask
 from maquette.errors import ConfigError, ModelError
 from tests.captioning import tiny_models as tiny
 from tests.captioning.common import caption, make_folder

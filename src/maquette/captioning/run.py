@@ -14,7 +14,8 @@ from maquette.captioning.history import begin, write_caption
 from maquette.captioning.journal import Journal
 from maquette.captioning.options import CaptionOptions
 from maquette.captioning.records import CaptionResult, Draft, Target
-from maquette.captioning.sources import Ask, Context, Source, open_sources
+from maquette.captioning.sources.opening import open_sources
+from maquette.captioning.sources.source import Ask, Context, Source
 from maquette.captioning.strategies import strategy_named
 from maquette.captioning.targets import Place, find_place, find_profile, find_targets
 from maquette.captioning.words_diff import Difference

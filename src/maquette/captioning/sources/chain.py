@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from maquette.captioning.records import Answer
-from maquette.captioning.sources import Ask, Source
+from maquette.captioning.sources.source import Ask, Source
 from maquette.words.phrases import slot_of, split_parts
 
 

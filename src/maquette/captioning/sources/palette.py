@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maquette.captioning.records import Answer
-from maquette.captioning.sources import Ask, Context, Source, no_argument
+from maquette.captioning.sources.source import Ask, Context, Source, no_argument
 from maquette.errors import Problem
 from maquette.words.colours import colour_difference
 

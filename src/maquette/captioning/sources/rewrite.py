@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from maquette.captioning.records import Answer
-from maquette.captioning.sources import Ask, Context, Source, no_argument
+from maquette.captioning.sources.source import Ask, Context, Source, no_argument
 
 
 class Rewrite:

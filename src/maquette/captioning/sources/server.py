@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from maquette.captioning.records import Answer
-from maquette.captioning.sources import Ask, Context, Source
 from maquette.captioning.sources.looking import LONGEST_SIDE_PX, data_uri, load_rgb
+from maquette.captioning.sources.source import Ask, Context, Source
 from maquette.captioning.strategies import instructions
 from maquette.errors import ConfigError, OutputError, Problem
 from maquette.web import Address, Http, NoAnswer, Refusal

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maquette.captioning.records import Answer
-from maquette.captioning.sources import Ask, Context, Source
 from maquette.captioning.sources.looking import load_rgb
+from maquette.captioning.sources.source import Ask, Context, Source
 from maquette.errors import MissingExtra, ModelError, Problem
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from string import Formatter
 from typing import Any
 
 from maquette.captioning.records import Answer, Target
-from maquette.captioning.sources import Ask, Context, Source, no_argument
+from maquette.captioning.sources.source import Ask, Context, Source, no_argument
 from maquette.dataset.folders import prefix_of
 from maquette.errors import ConfigError, Problem, did_you_mean
 from maquette.project.profile import Profile

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maquette.captioning.records import Answer
-from maquette.captioning.sources import Ask, Context, Source
 from maquette.captioning.sources.looking import LONGEST_SIDE_PX, load_rgb
+from maquette.captioning.sources.source import Ask, Context, Source
 from maquette.captioning.strategies import instructions
 from maquette.errors import ConfigError, ModelError, Problem
 
