@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from maquette.dataset.buckets import assign_buckets
-from maquette.dataset.config import BucketSettings, SubsetOptions, SubsetSource, bucket_settings
+from maquette.dataset.config import (
+    BucketSettings,
+    DatasetSource,
+    SubsetOptions,
+    SubsetSource,
+    bucket_settings,
+)
 from maquette.dataset.facts import DatasetFacts, DatasetInput
 from maquette.dataset.records import Item, Picture
 from maquette.dataset.repeats import Schedule, make_schedule, plan_items
 from maquette.errors import MaquetteError
+from maquette.events import Message
 from maquette.project.request import TrainingRequest
 
 DEFAULT_GRID_PX = 8
@@ -47,6 +55,7 @@ def input_of(request: TrainingRequest, images: Path, regularization: Path | None
         regularization=regularization,
         options=options_of(request),
         fallback_caption=request.caption_fallback,
+        regularization_caption=request.class_word or None,
         trainer=request.trainer,
     )
 
@@ -62,22 +71,27 @@ def schedule_of(
     items = epoch_items(facts)
     if not any(not item.is_regularization for item in items):
         return None
+    try:
+        fitted, _, _ = bucketed(items, facts.plan.datasets, request, grid_px)
+        return schedule_over(fitted, facts.plan.datasets, request)
+    except MaquetteError:
+        return None
+
+
+def schedule_over(
+    fitted: Sequence[Item], datasets: Sequence[DatasetSource], request: TrainingRequest
+) -> Schedule:
+    """Return the arithmetic of `request` over an epoch's items, which have buckets. Raises ConfigError."""
     epochs, steps = request.epochs, request.value("steps")
     if epochs is not None and request.trainer == "sd-scripts":
         steps = None
-    try:
-        fitted = assign_buckets(items, bucket_settings_of(facts, request, grid_px))
-        return make_schedule(
-            fitted,
-            batch_size=[
-                source.batch_size or request.value("batch_size") or 1 for source in facts.plan.datasets
-            ],
-            accumulation=request.value("accumulation") or 1,
-            epochs=epochs,
-            steps=steps,
-        )
-    except MaquetteError:
-        return None
+    return make_schedule(
+        fitted,
+        batch_size=tuple(source.batch_size or request.value("batch_size") or 1 for source in datasets),
+        accumulation=request.value("accumulation") or 1,
+        epochs=epochs,
+        steps=steps,
+    )
 
 
 def epoch_items(facts: DatasetFacts) -> tuple[Item, ...]:
@@ -92,13 +106,18 @@ def epoch_items(facts: DatasetFacts) -> tuple[Item, ...]:
     )
 
 
-def bucket_settings_of(
-    facts: DatasetFacts, request: TrainingRequest, grid_px: int = DEFAULT_GRID_PX
-) -> list[BucketSettings]:
-    """Return each dataset's buckets under `request`. Raises ConfigError for impossible ones."""
-    of_kohya = request.trainer == "sd-scripts"
-    return [
-        bucket_settings(
+def bucketed(
+    items: Sequence[Item], datasets: Sequence[DatasetSource], request: TrainingRequest, grid_px: int
+) -> tuple[tuple[Item, ...], tuple[BucketSettings, ...], list[Message]]:
+    """Return the items with their buckets, each dataset's bucket settings, and what a person should know.
+
+    `grid_px` is what the base model needs sides to be a multiple of; sd-scripts does not ask it. Raises ConfigError for
+    impossible settings.
+    """
+    buckets: list[BucketSettings] = []
+    messages: list[Message] = []
+    for source in datasets:
+        bucket, said = bucket_settings(
             request.resolution_wh or UNKNOWN_SIZE_WH,
             source=source,
             enabled=bool(request.value("enable_bucket")),
@@ -106,10 +125,11 @@ def bucket_settings_of(
             max_bucket_px=request.value("max_bucket_px"),
             step_px=request.value("bucket_step_px") or 64,
             no_upscale=bool(request.value("bucket_no_upscale")),
-            grid_px=1 if of_kohya else grid_px,
-        )[0]
-        for source in facts.plan.datasets
-    ]
+            grid_px=1 if request.trainer == "sd-scripts" else grid_px,
+        )
+        buckets.append(bucket)
+        messages += said
+    return assign_buckets(items, buckets), tuple(buckets), messages
 
 
 def _picture(path: Path, subset: SubsetSource, facts: DatasetFacts) -> Picture:

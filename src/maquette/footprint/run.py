@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maquette import families
-from maquette.dataset.buckets import assign_buckets, items_by_bucket
+from maquette.dataset.buckets import items_by_bucket
 from maquette.dataset.facts import DatasetFacts
-from maquette.dataset.planned import DEFAULT_GRID_PX, bucket_settings_of, epoch_items, schedule_of
+from maquette.dataset.planned import DEFAULT_GRID_PX, bucketed, epoch_items, schedule_of
 from maquette.dataset.records import Item
 from maquette.dataset.repeats import Schedule
 from maquette.errors import MaquetteError
@@ -48,7 +48,7 @@ def items_of(
     grid_px: what the base model needs sides to be a multiple of.
     """
     try:
-        return assign_buckets(epoch_items(facts), bucket_settings_of(facts, request, grid_px))
+        return bucketed(epoch_items(facts), facts.plan.datasets, request, grid_px)[0]
     except MaquetteError:
         return ()
 

@@ -34,9 +34,9 @@ from maquette.planning.proposals import Proposal, length_advice, propose, target
 from maquette.project.checkpoints import PlannedCheckpoint
 from maquette.project.machine import Machine
 from maquette.project.request import TrainingRequest
-from maquette.project.request_maquette import request_of
+from maquette.project.request_maquette import UNSAVED, request_of
 from maquette.project.settings import Settings
-from maquette.rules.verdict import UNSAVED, judge, machine_here, remarks
+from maquette.rules.verdict import judge, machine_here, remarks
 from maquette.training.prepare import bucketed_items, dataset_input, run_name, schedule_of
 
 STAGE = "plan"

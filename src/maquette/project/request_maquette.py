@@ -8,6 +8,9 @@ from typing import Any
 from maquette.project.request import TrainingRequest
 from maquette.project.settings import SECTION_OF, Settings
 
+UNSAVED = Path("maquette.toml")
+"""Stands for the file of settings that may come from flags alone."""
+
 SETTING_OF = {
     "trigger": "trigger",
     "class_word": "class_word",
@@ -96,7 +99,7 @@ def _resolved(settings: Settings) -> dict[str, Any]:
     """Return the fields whose default depends on others, or that Maquette writes in another form."""
     dataset, lora, training = settings.dataset, settings.lora, settings.training
     unet_lr, text_lr = training.unet_lr_in_force, training.text_encoder_lr_in_force
-    is_toml = dataset.images.suffix.lower() in (".toml", ".json")
+    is_toml = dataset.images.suffix.lower() in (".toml", ".json") and not dataset.images.is_dir()
     width, height = dataset.resolution
     return {
         "steps": training.steps_in_force,

@@ -8,6 +8,7 @@ from maquette.dataset.repeats import Schedule
 from maquette.findings.records import Finding
 from maquette.findings.registry import Report, rule
 from maquette.project.request import TrainingRequest
+from maquette.project.settings import half_the_rank
 from maquette.rules.wording import (
     LITTLE,
     alpha_ratio,
@@ -178,7 +179,7 @@ def high_alpha_needs_care(
             request.file,
             request.said("alpha"),
             f"alpha / rank is {number(ratio)}, which one project allowed only with {joined(missing)}.",
-            f"Use alpha {number(rank / 2)}, or supply them.",
+            f"Use alpha {number(half_the_rank(rank))}, or supply them.",
         )
 
 

@@ -11,6 +11,7 @@ from maquette.findings.records import Finding
 from maquette.findings.registry import Report, rule
 from maquette.project.profile import Profile
 from maquette.project.request import TrainingRequest
+from maquette.project.settings import half_the_rank
 from maquette.rules.wording import joined, number, total_epochs, was_refused
 
 TINY_SCALE = 0.1
@@ -46,7 +47,7 @@ def alpha_against_rank(request: TrainingRequest, report: Report) -> Iterator[Fin
         if not rank or rank < 2 or alpha is None:
             continue
         given = f"alpha {number(alpha)}" + ("" if request.wrote(name) else " (the default)")
-        half = f"Set it to half the rank: {number(rank / 2)}."
+        half = f"Set it to half the rank: {number(half_the_rank(rank))}."
         where = (request.file, request.said(name))
         scale = (alpha or rank) / rank
         if abs((alpha or rank) - rank) < 1:

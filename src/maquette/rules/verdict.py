@@ -7,7 +7,6 @@ finds is left to `maquette check`.
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from maquette.dataset.facts import DatasetFacts
@@ -19,7 +18,7 @@ from maquette.findings.records import Finding, worst_first
 from maquette.findings.registry import RULES, Rule, run_rules
 from maquette.project.machine import Gpu, Machine
 from maquette.project.profile_file import profile_near
-from maquette.project.request_maquette import request_of
+from maquette.project.request_maquette import UNSAVED, request_of
 from maquette.project.settings import Settings
 from maquette.rules.catalogue import all_rules
 from maquette.training.prepare import Verdict
@@ -29,8 +28,6 @@ NEVER_STOP = ("PIC", "STP005")
 """What is on a picture that can be trained on is for its owner to judge: it is said, however grave."""
 IMPOSSIBLE = ("ENV", "SET", "MOD")
 """Groups whose errors stop a run even where the project silences them: it could not do what it was asked to."""
-UNSAVED = Path("maquette.toml")
-"""Stands for the file of settings that may come from flags alone."""
 
 
 def judge(

@@ -12,18 +12,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from maquette.dataset.buckets import assign_buckets
-from maquette.dataset.config import BucketSettings, SubsetOptions, bucket_settings
+from maquette.dataset.config import BucketSettings
 from maquette.dataset.facts import DatasetFacts, DatasetInput
+from maquette.dataset.planned import bucketed, input_of, schedule_over
 from maquette.dataset.reading import read_dataset
 from maquette.dataset.records import Dataset, Item
-from maquette.dataset.repeats import Schedule, make_schedule, plan_items
+from maquette.dataset.repeats import Schedule, plan_items
 from maquette.dataset.strict import dataset_of
 from maquette.errors import ConfigError, MaquetteError, OutputError, Problem, did_you_mean
 from maquette.events import Message
 from maquette.families.options import family_options
 from maquette.files import require_writable_folder
 from maquette.logs.metrics import writes_tensorboard
+from maquette.project.request_maquette import UNSAVED, request_of
 from maquette.project.settings import Settings
 from maquette.runs.folder import RunFolder
 from maquette.training.job import Job, TrainingDataset
@@ -166,22 +167,7 @@ def _require_family(settings: Settings, spec: FamilySpec) -> None:
 def dataset_input(settings: Settings) -> DatasetInput:
     """Return which dataset the settings mean, and how it is shown where folder names and a TOML say nothing."""
     wanted = settings.dataset
-    return DatasetInput(
-        images=wanted.images,
-        regularization=wanted.regularization,
-        options=SubsetOptions(
-            num_repeats=wanted.repeats,
-            caption_extension=None if _is_toml(wanted.images) else wanted.caption_extension,
-            shuffle_caption=wanted.shuffle_caption,
-            keep_tokens=wanted.keep_tokens,
-        ),
-        fallback_caption=wanted.caption_fallback or None,
-        regularization_caption=settings.subject.class_word or None,
-    )
-
-
-def _is_toml(path: Path) -> bool:
-    return path.suffix.lower() in (".toml", ".json") and path.is_file()
+    return input_of(request_of(settings, UNSAVED), wanted.images, wanted.regularization)
 
 
 def bucketed_items(
@@ -191,30 +177,8 @@ def bucketed_items(
 
     `grid_px` is what the base model needs sides to be a multiple of. Raises MaquetteError with every problem.
     """
-    wanted = settings.dataset
-    buckets: list[BucketSettings] = []
-    messages: list[Message] = []
-    for source in dataset.datasets:
-        bucket, said = bucket_settings(
-            wanted.resolution,
-            source=source,
-            enabled=_bucketing(settings),
-            min_bucket_px=wanted.min_bucket_px,
-            max_bucket_px=wanted.max_bucket_px,
-            step_px=wanted.bucket_step_px,
-            no_upscale=wanted.bucket_no_upscale,
-            grid_px=grid_px,
-        )
-        buckets.append(bucket)
-        messages += said
-    items = assign_buckets(plan_items(dataset.pictures), buckets)
-    return items, tuple(buckets), messages
-
-
-def _bucketing(settings: Settings) -> bool:
-    """A kohya TOML that says nothing means no buckets, as in sd-scripts; folders are bucketed."""
-    wanted = settings.dataset
-    return not _is_toml(wanted.images) if wanted.bucketing is None else wanted.bucketing
+    request = request_of(settings, UNSAVED)
+    return bucketed(plan_items(dataset.pictures), dataset.datasets, request, grid_px)
 
 
 def _require_output(settings: Settings, resume: Path | None, smoke_steps: int | None) -> None:
@@ -308,14 +272,7 @@ def _job(
 
 def schedule_of(settings: Settings, dataset: Dataset, items: Sequence[Item]) -> Schedule:
     """Return the arithmetic of the run over `items`, which have buckets; 1000 steps where no length is given."""
-    training = settings.training
-    return make_schedule(
-        items,
-        batch_size=tuple(source.batch_size or training.batch_size for source in dataset.datasets),
-        accumulation=training.accumulation,
-        steps=training.steps_in_force,
-        epochs=training.epochs,
-    )
+    return schedule_over(items, dataset.datasets, request_of(settings, UNSAVED))
 
 
 def _run_path(settings: Settings, name: str, resume: Path | None, smoke_steps: int | None) -> Path:
