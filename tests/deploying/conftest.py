@@ -45,6 +45,7 @@ def comfy(tmp_path: Path) -> Path:
 def recipe() -> Recipe:
     """How the LoRA is drawn."""
     return Recipe(
+        sd_version="SD1",
         trigger="zkw",
         prompts=("zkw, standing, front view", "zkw, jumping"),
         base_checkpoint="base.safetensors",
