@@ -33,6 +33,7 @@ def plain(table: dict[str, object]) -> object:
 
 
 @pytest.mark.parametrize("layout", NARROW, ids=layers.table_name)
+@pytest.mark.slow
 def test_tables_of_narrow_models_are_up_to_date(layout: Layout) -> None:
     """The published models' tables are made by the same code in the same run of the tool."""
     family = families.FAMILIES[layout.family]

@@ -106,6 +106,7 @@ def test_each_trial_leaves_the_files_of_its_own_run(short_run: ShortRun) -> None
         assert said["ss_output_name"] == name
 
 
+@pytest.mark.slow
 def test_a_trial_of_another_seed_is_what_it_is_when_trained_alone(short_run: ShortRun) -> None:
     """Trials see the pictures in the run's order; noise, first weights and dropout are of their own seed."""
     shared = _settings(short_run, learning_rate=1e-3)
@@ -118,6 +119,7 @@ def test_a_trial_of_another_seed_is_what_it_is_when_trained_alone(short_run: Sho
     assert both.trials[0].record.schedule.pictures_seed is None
 
 
+@pytest.mark.slow
 def test_a_stopped_run_of_two_trials_resumes_to_the_same_weights(short_run: ShortRun) -> None:
     trials = [_settings(short_run, **own) for own in OWN]
     whole, _ = _run(trials[0], trials)

@@ -1,10 +1,10 @@
 """Agreement with the reference trainer: losses, gradients, one optimizer step, whole trajectories.
 
-Tolerances. Loss, prediction and gradients come from the same torch operations in the same order, so they are held to a few
-units of float32's last place: 1e-6 relative for losses, and for gradients 1e-5 relative to each tensor's largest entry, since
-matmuls split over threads add in another order. After ten steps AdamW has divided gradients by their own size, so an entry whose
-gradient is all rounding error can move by a fraction of the learning rate: final weights are held to 2e-6 absolute (the
-learning rate is 1e-4).
+Tolerances. Loss, prediction and gradients come from the same torch operations in the same order. Losses are held to 1e-6
+relative, their norms to 1e-5; gradients, entry by entry, and a step of the optimizer to what float32 can do
+(tests/rounding.py). After ten steps AdamW has divided gradients by their own size, so an entry whose gradient is all rounding
+error can move by a fraction of the learning rate of 1e-4 on another processor: all but one in a thousand of the final weights
+are held to 2e-6, and each to one learning rate.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from tests.reference import (
     reference_generator,
     trajectory_inputs,
 )
-from tests.rounding import Exact, exact
+from tests.rounding import HALF_UNIT, ROUNDINGS, Exact, exact
 
 LOSS_TOLERANCE = 1e-6
 GRADIENT_TOLERANCE = 1e-5
@@ -131,8 +131,11 @@ def _exact_gradients(twin) -> dict[str, Exact]:
     return exact(run, [twin.denoiser, *twin.text_encoders])
 
 
-def test_one_optimizer_step_moves_the_weights_as_the_reference_s(model) -> None:
+def test_one_optimizer_step_moves_the_weights_as_the_reference_s(model, tiny_base: Path) -> None:
+    """AdamW's first step follows from the gradient alone, and rises with it: the least and the greatest gradient that
+    float32 may come to enclose ours and the reference's weights."""
     adapter = _fixed_adapter(model)
+    start = adapter.state_dict(0)
     trial = TrialSettings(denoiser_lr=1e-4, text_encoder_lr=5e-5, lr_scheduler="constant", max_grad_norm=1.0)
     optimizer = TrialOptimizer(
         trial, adapter.parameters_of(0, "text_encoder"), adapter.parameters_of(0, "denoiser"), 1
@@ -141,16 +144,35 @@ def test_one_optimizer_step_moves_the_weights_as_the_reference_s(model) -> None:
     norm = optimizer.update(0)
     assert norm == pytest.approx(FIXED["variants"]["step"]["clip_total_norm"], rel=GRADIENT_TOLERANCE)
     golden = golden_tensors("fixed_tiny.safetensors")
-    after = {
-        key.removeprefix("after_step."): value
-        for key, value in golden.items()
-        if key.startswith("after_step.")
-    }
-    state = adapter.state_dict(0)
-    moved = 0.0
-    for key, expected in after.items():
-        moved = max(moved, (state[key].reshape(expected.shape) - expected).abs().max().item())
-    assert moved <= WEIGHT_TOLERANCE
+    state, bounds = adapter.state_dict(0), _exact_gradients(families.load(tiny_base, dtype=torch.float64))
+    prefix, widths = "after_step.", []
+    for key, expected in golden.items():
+        if key.startswith(prefix):
+            name = key.removeprefix(prefix)
+            rate = 5e-5 if name.startswith("lora_te") else 1e-4
+            low, high = _first_step(start[name].double(), bounds.get(name), rate, min(1.0, 1.0 / norm))
+            for found in (state[name], expected.reshape(low.shape)):
+                assert ((low <= found.double()) & (found.double() <= high)).all(), name
+            widths.append((high - low).flatten() / rate)
+    assert torch.cat(widths).median() < 0.01, "an enclosure this wide would prove nothing"
+
+
+def _first_step(
+    weight: torch.Tensor, gradient: Exact | None, rate: float, clip: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the least and the greatest weight after a step of AdamW: decay, then g / (|g| + epsilon) of the rate.
+
+    The decay's factor, its product and the sum round the weight, a dozen operations round the step.
+    """
+    if gradient is None:
+        return weight, weight
+    room = 4 * HALF_UNIT * weight.abs() + 12 * HALF_UNIT * rate
+    error = ROUNDINGS * gradient.one_rounding
+    ends = []
+    for value in (gradient.value + error, gradient.value - error):
+        clipped = value.reshape(weight.shape) * clip
+        ends.append(weight * (1 - rate * 0.01) - rate * clipped / (clipped.abs() + 1e-8))
+    return ends[0] - room, ends[1] + room
 
 
 TRAJECTORIES = {
@@ -197,11 +219,11 @@ def test_ten_steps_go_the_reference_s_way(model, name: str) -> None:
     if name == "g10":
         final = golden_tensors("tiny10/lora_final.safetensors")
         state = engine.adapter.state_dict(0)
-        worst = max(
-            (state[key].reshape(value.shape) - value).abs().max().item() for key, value in final.items()
-        )
         assert set(final) == set(state)
-        assert worst <= WEIGHT_TOLERANCE
+        apart = torch.cat(
+            [(state[key].reshape(value.shape) - value).abs().flatten() for key, value in final.items()]
+        )
+        assert apart.quantile(0.999) <= WEIGHT_TOLERANCE and apart.max() <= 1e-4
 
 
 def test_token_ids_of_the_trajectory_are_our_tokenizer_s(model) -> None:

@@ -88,6 +88,7 @@ def test_normalising_latents_leaves_pictures_as_they_were(few: Pictures) -> None
     assert (latent_BCHW.var(dim=(0, 2, 3)) - 1).abs().max() < 1e-2
 
 
+@pytest.mark.slow
 def test_latents_and_redrawn_pictures_are_kept(tmp_path: Path, few: Pictures) -> None:
     torch.manual_seed(0)
     vae = new_vae().eval()
