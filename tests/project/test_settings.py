@@ -9,7 +9,8 @@ import pytest
 
 from maquette.errors import ConfigError
 from maquette.project.config_file import dump_settings, load_settings
-from maquette.project.scaffold import NewProject, proposed_steps, write_project
+from maquette.project.profile import Profile
+from maquette.project.scaffold import NewProject, proposed_steps, write_profile, write_project
 from maquette.project.settings import SECTION_OF, SECTIONS, Settings
 from maquette.project.values import parse_resolution
 
@@ -98,8 +99,10 @@ def test_a_new_project_reads_back_as_it_was_meant(tmp_path: Path) -> None:
             regularization=images,
         )
     )
+    write_profile(folder, Profile(kind="character", trigger='z"k', class_word="dog"))
     settings = load_settings(folder)
-    assert settings.subject.trigger == 'z"k' and settings.training.steps == 900
+    assert settings.subject.trigger == 'z"k' and settings.subject.class_word == "dog", "from profile.toml"
+    assert settings.training.steps == 900
     assert settings.dataset.images.resolve() == images and Path(settings.model.base).resolve() == base
     assert settings.dataset.regularization.resolve() == images
 
