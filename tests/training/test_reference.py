@@ -3,8 +3,8 @@
 Tolerances. Loss, prediction and gradients come from the same torch operations in the same order. Losses are held to 1e-6
 relative, their norms to 1e-5; gradients, entry by entry, and a step of the optimizer to what float32 can do
 (tests/rounding.py). After ten steps AdamW has divided gradients by their own size, so an entry whose gradient is all rounding
-error can move by a fraction of the learning rate of 1e-4 on another processor: all but one in a thousand of the final weights
-are held to 2e-6, and each to one learning rate.
+error can move by a fraction of the learning rate of 1e-4: every final weight is held to a fiftieth of it, 2e-6. Kernels
+for SSE4.1, AVX2 and AVX-512 come to at most 7e-7.
 """
 
 from __future__ import annotations
@@ -220,10 +220,8 @@ def test_ten_steps_go_the_reference_s_way(model, name: str) -> None:
         final = golden_tensors("tiny10/lora_final.safetensors")
         state = engine.adapter.state_dict(0)
         assert set(final) == set(state)
-        apart = torch.cat(
-            [(state[key].reshape(value.shape) - value).abs().flatten() for key, value in final.items()]
-        )
-        assert apart.quantile(0.999) <= WEIGHT_TOLERANCE and apart.max() <= 1e-4
+        for key, value in final.items():
+            assert (state[key].reshape(value.shape) - value).abs().max() <= WEIGHT_TOLERANCE, key
 
 
 def test_token_ids_of_the_trajectory_are_our_tokenizer_s(model) -> None:
