@@ -201,3 +201,9 @@ def test_a_damaged_decision_file_is_never_overwritten(made: Heap) -> None:
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MaquetteError, match="no pictures"):
         curate(tmp_path)
+
+
+def test_seconds_between_frames_without_a_film_are_refused(tmp_path: Path) -> None:
+    """Before anything is looked at: it would have no effect."""
+    with pytest.raises(ConfigError, match="--every: 2 without a film"):
+        curate(tmp_path, every_s=2)

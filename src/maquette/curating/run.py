@@ -30,7 +30,7 @@ from maquette.curating.options import CurateOptions
 from maquette.curating.person import write_decisions
 from maquette.curating.quality import judge_quality
 from maquette.curating.records import MAQUETTE, STATES, YOU, CurateResult, Look
-from maquette.errors import ConfigError
+from maquette.errors import ConfigError, Problem
 from maquette.events import Artifact, Finished, Message, Progress, Stage, Started
 from maquette.files import write_json
 from maquette.project.reading import FileKind
@@ -52,6 +52,9 @@ def curate_events(
     if options.apply is not None:
         require_own_folder(options.apply, directory)
     if not options.videos:
+        if "every_s" in options.given():
+            remedy = "Name the film with --video, or leave --every out."
+            raise ConfigError(Problem("--every", f"{options.every_s:g} without a film", "--video", remedy))
         return _curate(_job(directory, options), cache)
     wanted, _ = with_last(options, read_decisions(directory), options.fresh)
     check(directory, wanted, remembered=(), listed=False)
