@@ -28,7 +28,7 @@ from maquette.project.request_maquette import UNSAVED, request_of
 from maquette.project.settings import Settings
 from maquette.runs.folder import RunFolder
 from maquette.training.job import Job, TrainingDataset
-from maquette.training.trials import Shared, require_alike, trial_runs
+from maquette.training.trials import Shared, require_alike, state_notes, trial_runs
 
 if TYPE_CHECKING:
     from maquette.families.protocol import FamilySpec, ModelInfo
@@ -243,9 +243,10 @@ def _job(
         resume=resume is not None,
     )
     precision = resolve_precision(training.precision, device)
+    runs = trial_runs(shared, trials)
     return Job(
         settings=settings,
-        trials=trial_runs(shared, trials),
+        trials=runs,
         name=name,
         folder=folder,
         info=info,
@@ -265,7 +266,11 @@ def _job(
         schedule=schedule,
         device=device,
         precision=precision,
-        messages=(*messages, Message(schedule.explain())),
+        messages=(
+            *messages,
+            *(note for run in runs for note in state_notes(run)),
+            Message(schedule.explain()),
+        ),
         smoke_steps=smoke_steps,
     )
 

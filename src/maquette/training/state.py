@@ -4,15 +4,17 @@ The data order, noise and caption shuffling are pure functions of seed and step 
 training changed: the trial's float32 LoRA tensors, its optimizer's moments, the loss scaler, the step.
 
 A state is one trial's: a safetensors file `state-00000400.safetensors` with tensors `0.lora.KEY` and `0.optimizer.INDEX.NAME`.
-Its metadata hold the step, the digest of the settings that decide the weights, the optimizer's groups and the loss scaler.
+Its metadata hold the step, the digest of the settings that decide the weights, the optimizer's groups, the loss scaler, and a
+checksum over all of these and every tensor: a state is what was saved, to the bit, or it is passed over for an older one.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,9 @@ OF_THE_DEVICE = ("params", "fused", "foreach", "capturable", "differentiable")
 """Entries of a parameter group that say which tensors and kernels it works on, not what it has learnt."""
 # The number of the trial within the file, which is always the first: each trial has a file of its own.
 _LORA, _OPTIMIZER = "0.lora.", "0.optimizer."
+CHECKSUM = "sha256"
+_NEEDED, _KNOWN = {"step", "digest", "scaler"}, {"step", "digest", "scaler", "groups", CHECKSUM}
+_UNREADABLE = (SafetensorError, OSError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,10 @@ class SavedState:
     groups: list[dict[str, Any]]
     """What the optimizer kept of each parameter group; [] in states of earlier releases."""
     scaler: dict[str, Any] | None
+    has_checksum: bool = True
+    """False in states of earlier releases: damage to their numbers cannot be seen."""
+    passed_over: tuple[str, ...] = ()
+    """Newer state files that are not whole, each with what is wrong with it."""
 
 
 def save_state(
@@ -70,6 +79,7 @@ def save_state(
         "groups": json.dumps([_plain(group) for group in state["param_groups"]]),
         "scaler": json.dumps(scaler.state_dict()) if scaler is not None else "",
     }
+    metadata[CHECKSUM] = _checksum(metadata, tensors)
     path = folder / f"state-{step:08d}.safetensors"
     with replacing(path) as temporary:
         try:
@@ -82,21 +92,26 @@ def save_state(
     return path
 
 
-def latest_state(folder: Path) -> SavedState | None:
-    """Return the newest whole state in `folder`, or None when there is none. A damaged newest falls back to the one before."""
+def latest_state(folder: Path, last_step: int | None = None) -> SavedState | None:
+    """Return the newest whole state in `folder`, or None when there is none; it names the damaged ones that it stands in for.
+
+    A state beyond `last_step`, where the run ends, is none of this run's. Raises OutputError when all are damaged.
+    """
+    damaged: list[str] = []
     files = _state_files(folder)
     for path in reversed(files):
         try:
-            return _read(path)
-        except (SafetensorError, OSError, KeyError, ValueError):
-            continue
+            return replace(_read(path, last_step), passed_over=tuple(damaged))
+        except _UNREADABLE as error:
+            damaged.append(f"{path.name}: {error}")
     if files:
         raise OutputError(
             Problem(
                 str(folder),
-                f"{len(files)} state files, none readable",
+                f"{len(files)} state files, none whole ({'; '.join(damaged)})",
                 "a whole state to resume from",
-                "Train anew under another --name.",
+                "Put a copy of one back, or move them away: the run then begins again from its first step, to the same "
+                "weights.",
             )
         )
     return None
@@ -105,8 +120,8 @@ def latest_state(folder: Path) -> SavedState | None:
 def state_at(folder: Path, step: int) -> SavedState | None:
     """Return the state after `step` steps, or None where there is none that is whole."""
     try:
-        return _read(folder / f"state-{step:08d}.safetensors")
-    except (SafetensorError, OSError, KeyError, ValueError):
+        return _read(folder / f"state-{step:08d}.safetensors", step)
+    except _UNREADABLE:
         return None
 
 
@@ -116,7 +131,11 @@ def restore_state(
     optimizer: TrialOptimizer,
     scaler: torch.amp.GradScaler | None,
 ) -> None:
-    """Put `state` back into a trial's parameters, optimizer and scaler, bit for bit."""
+    """Put `state` back into a trial's parameters, optimizer and scaler, bit for bit.
+
+    Raises OutputError, naming every tensor, where it is not of this adapter and optimizer.
+    """
+    _require_fitting(state, parameters, optimizer)
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(state.tensors[f"{_LORA}{name}"])
@@ -161,10 +180,84 @@ def _state_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("state-*.safetensors") if STATE_NAME.search(path.name))
 
 
-def _read(path: Path) -> SavedState:
+def _read(path: Path, last_step: int | None) -> SavedState:
+    """Return the state at `path`. Raises one of `_UNREADABLE`, saying what is wrong, where it is not what was saved."""
     with safe_open(path, framework="pt") as file:
-        metadata = file.metadata()
+        metadata = file.metadata() or {}
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
-    scaler = json.loads(metadata["scaler"]) if metadata["scaler"] else None
-    groups = _groups(metadata.get("groups", "[]"))
-    return SavedState(path, int(metadata["step"]), metadata["digest"], tensors, groups, scaler)
+    strange = metadata.keys() - _KNOWN | _NEEDED - metadata.keys()
+    if strange:
+        raise ValueError(f"its metadata are not a state's ({', '.join(sorted(strange))})")
+    if CHECKSUM in metadata and metadata[CHECKSUM] != _checksum(metadata, tensors):
+        raise ValueError("its content is not what was saved (the checksum differs)")
+    step = int(metadata["step"])
+    if path.name != f"state-{step:08d}.safetensors":
+        raise ValueError(f"it says that it is of step {step}")
+    if step < 1 or (last_step is not None and step > last_step):
+        raise ValueError(f"its step is beyond the run's {last_step}")
+    if not all(tensor.isfinite().all() for key, tensor in tensors.items() if key.startswith(_LORA)):
+        raise ValueError("its weights are not finite numbers")
+    try:
+        scaler = json.loads(metadata["scaler"]) if metadata["scaler"] else None
+        groups = _groups(metadata.get("groups", "[]"))
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"its metadata are not a state's ({error})") from error
+    return SavedState(path, step, metadata["digest"], tensors, groups, scaler, CHECKSUM in metadata)
+
+
+def _checksum(metadata: Mapping[str, str], tensors: Mapping[str, torch.Tensor]) -> str:
+    """Return the hash of all that a state holds: names, types, shapes and values."""
+    told = {name: text for name, text in metadata.items() if name != CHECKSUM}
+    found = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        found.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        found.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def _require_fitting(
+    state: SavedState, parameters: Mapping[str, torch.nn.Parameter], optimizer: TrialOptimizer
+) -> None:
+    """Raise OutputError unless every tensor of `state` has its place here, of the same shape and type."""
+    wrong = [*_unfit_weights(state, parameters), *_unfit_moments(state, optimizer.parameters)]
+    if state.groups and len(state.groups) != len(optimizer.torch_optimizer.param_groups):
+        wrong.append(f"{len(state.groups)} groups of parameters")
+    if wrong:
+        raise OutputError(
+            Problem(
+                str(state.path),
+                f"does not fit the run: {'; '.join(wrong[:3])}"
+                + (f" and {len(wrong) - 3} more" * (len(wrong) > 3)),
+                "the state that this run saved",
+                "Move it away: the run then goes on from the state before.",
+            )
+        )
+
+
+def _unfit_weights(state: SavedState, parameters: Mapping[str, torch.nn.Parameter]) -> Iterator[str]:
+    saved = {key.removeprefix(_LORA): value for key, value in state.tensors.items() if key.startswith(_LORA)}
+    yield from (f"{name} is missing" for name in parameters.keys() - saved.keys())
+    yield from (f"{name} is none of its weights" for name in saved.keys() - parameters.keys())
+    for name in saved.keys() & parameters.keys():
+        if not _alike(saved[name], parameters[name]):
+            yield f"{name} is {_form(saved[name])}, not {_form(parameters[name])}"
+
+
+def _unfit_moments(state: SavedState, parameters: Sequence[torch.nn.Parameter]) -> Iterator[str]:
+    """Yield what the optimizer kept that has another shape than the weights it belongs to; counters have none."""
+    for key, value in state.tensors.items():
+        if key.startswith(_LORA):
+            continue
+        number = key.removeprefix(_OPTIMIZER).partition(".")[0]
+        if not number.isdecimal() or int(number) >= len(parameters):
+            yield f"{key} belongs to no weight"
+        elif value.ndim == (of := parameters[int(number)]).ndim and value.shape != of.shape:
+            yield f"{key} is {_form(value)}, not {_form(of)}"
+
+
+def _alike(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one.shape == other.shape and one.dtype == other.dtype
+
+
+def _form(tensor: torch.Tensor) -> str:
+    return f"{'×'.join(map(str, tensor.shape)) or 'one number'} {str(tensor.dtype).removeprefix('torch.')}"

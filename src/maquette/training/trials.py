@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from maquette.dataset.records import Dataset
 from maquette.dataset.repeats import Schedule
 from maquette.errors import ConfigError, OutputError, Problem
+from maquette.events import Message
 from maquette.project.checkpoints import plan_checkpoints
 from maquette.project.config_file import dump_settings
 from maquette.project.settings import Settings
@@ -178,7 +179,7 @@ def _resumed(fresh: RunRecord, folder: RunFolder) -> tuple[RunRecord, SavedState
                 "Start a new run to train longer.",
             )
         )
-    state = latest_state(folder.state)
+    state = latest_state(folder.state, fresh.schedule.steps)
     if not record.makes_the_weights_of(fresh) or (state is not None and state.digest != record.digest):
         raise OutputError(
             Problem(
@@ -191,6 +192,22 @@ def _resumed(fresh: RunRecord, folder: RunFolder) -> tuple[RunRecord, SavedState
     kept = ("created_at", "digest", "base_sha256", "device", "timings", "checkpoints", "samples",
             "resumed_at_steps", "notes")  # fmt: skip
     return fresh.with_(**{name: getattr(record, name) for name in kept}), state
+
+
+def state_notes(run: TrialRun) -> tuple[Message, ...]:
+    """Return what a person should know of the state that a trial goes on from."""
+    state = run.resume
+    if state is None:
+        return ()
+    notes = [
+        f"{run.folder.state}: {damage}; going on from the state of step {state.step}"
+        for damage in state.passed_over
+    ]
+    if not state.has_checksum:
+        notes.append(
+            f"{state.path} has no checksum (an earlier release wrote it): damage to it would not be seen"
+        )
+    return tuple(Message(note, "warning") for note in notes)
 
 
 def _at_one_step(runs: Sequence[TrialRun]) -> tuple[TrialRun, ...]:
