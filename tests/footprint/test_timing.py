@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 import maquette
 from maquette import families
 from maquette.footprint.known_times import PUBLISHED, from_published, step_flops
 from maquette.footprint.memory import MemoryRequest
-from maquette.footprint.speed import Speed, costly_layers
+from maquette.footprint.speed import Speed, _Bench, costly_layers
 from maquette.footprint.timing import computed_step
 from maquette.footprint.workload import decoding, encoding
 from maquette.planning.options import PlanOptions
@@ -34,6 +37,18 @@ REQUEST = MemoryRequest(layout=SMALL, size_wh=(512, 512), rank=32)
 
 def seconds(**changes: object) -> float:
     return computed_step(REQUEST.changed(**changes), SPEED)
+
+
+@pytest.mark.parametrize("kind", ["conv", "linear", "attention"])
+def test_a_layer_too_large_for_this_machine_is_measured_on_a_piece_of_it(kind: Any) -> None:
+    """Run whole it would take terabytes, and years."""
+    small = next(op for op in REQUEST.work().ops if op.kind == kind and op.flops)
+    times = 2**30
+    queries, keys, *rest = small.shape
+    keys = keys * times if kind == "attention" else keys
+    grown = times**2 if kind == "attention" else times
+    large = replace(small, shape=(queries * times, keys, *rest), flops=small.flops * grown)
+    assert 1e6 < _Bench(torch.device("cpu"), torch.float32, 4, 1).rate_of(large) < 1e14
 
 
 def test_more_work_takes_longer() -> None:

@@ -33,7 +33,8 @@ TABLE = {
 }
 """Field notes: parameter migration table, SD 1.5 to SDXL on 16 GB. The optimizer's line is not a setting here."""
 KEPT = {"noise_offset": 0.05, "lr_scheduler": "cosine_with_restarts", "lr_cycles": 3, "warmup_steps": 100}
-SIZES = {"min_bucket_px": 640, "max_bucket_px": 1536, "bucket_step_px": 64, "bucket_no_upscale": True}
+SIZES = {"bucket_step_px": 64, "bucket_no_upscale": True}
+"""The notes' shortest and longest bucket side mean nothing beside bucket_no_upscale, there as here."""
 
 
 def large() -> ModelInfo:
@@ -55,9 +56,38 @@ def test_it_agrees_with_the_settings_that_were_then_trained() -> None:
     migration = migrate(preset_named("character-film-strong").values(), native_px=1024, base="xl.safetensors")
     trained, values = preset_named("character-film-1024").values(), migration.values()
     shared = trained.keys() & values.keys()
-    assert len(shared) > 15 and {name: values[name] for name in shared} == {
-        name: trained[name] for name in shared
-    } | {"save_every_epochs": 2}
+    same = shared - {"rank", "alpha"}  # 128 fits 16 GB in other trainers alone
+    assert len(same) > 14 and {name: values[name] for name in same} == {name: trained[name] for name in same}
+    assert trained["alpha"] / trained["rank"] == values["alpha"] / values["rank"]
+
+
+def test_what_would_have_no_effect_is_left_out_with_the_reason() -> None:
+    idle = {
+        "min_bucket_px": 256, "max_bucket_px": 1024, "lr_cycles": 3, "lr_scheduler": "cosine", "keep_tokens": 1,
+        "prior_loss_weight": 0.5, "sample_steps": 20, "sample_every_steps": 100, "conv_alpha": 4.0,
+    }  # fmt: skip
+    migration = migrate({**idle, "steps": 1000, "epochs": None}, native_px=1024, base="b")
+    written = migration.values()
+    assert set(idle) & set(written) == {"lr_scheduler"}
+    reasons = {line.setting: line.reason for line in migration.lines}
+    assert all(reasons[name].startswith("no effect: ") for name in idle if name != "lr_scheduler")
+    kept = {
+        "lr_cycles": 3,
+        "lr_scheduler": "cosine_with_restarts",
+        "sample_prompts": ("a",),
+        "sample_steps": 20,
+    }
+    assert kept.items() <= migrate(kept, native_px=1024, base="b").values().items()
+
+
+def test_samples_are_drawn_as_the_new_base_likes_and_files_are_as_many_as_before() -> None:
+    values = {
+        "sampler": "ddim", "guidance": 3.0, "sample_prompts": ("{trigger}",), "steps": 900, "save_every_steps": 180,
+    }  # fmt: skip
+    own = {"sampler": "euler", "guidance": 5.0}
+    written = migrate(values, native_px=1024, base="b", own=own).values()
+    assert (written["sampler"], written["guidance"], written["steps"]) == ("euler", 5.0, 1000)
+    assert written["save_every_steps"] == 200
 
 
 def test_a_small_base_is_not_migrated_to() -> None:
@@ -84,7 +114,8 @@ def project(tmp_path: Path) -> Path:
         "[dataset]\nresolution = 512\nrepeats = 5\n[lora]\nrank = 48\nalpha = 24\ndropout = 0.1\n"
         "[training]\nepochs = 18\nlearning_rate = 0.00013\ntext_encoder_lr = 0.00008\nbatch_size = 4\naccumulation = 3\n"
         'min_snr_gamma = 5\nnoise_offset = 0.05\nlr_scheduler = "cosine_with_restarts"\nlr_cycles = 3\nwarmup_steps = 9\n'
-        '[saving]\nname = "zkw_fox"\nsave_every_epochs = 2\n[samples]\nsample_prompts = ["{trigger}"]\n'
+        '[saving]\nname = "zkw_fox"\nsave_every_epochs = 2\n[samples]\n'
+        'sample_prompts = ["{trigger}", "zkw_fox, the fox in a forest, no foxes"]\n'
     )
     (root / "profile.toml").write_text(
         'kind = "character"\ntrigger = "zkw_fox"\nclass_word = "fox"\nappearance = ["red fur"]\nvaries = ["pose"]\n'
@@ -98,6 +129,7 @@ def test_a_project_is_carried_over_into_a_folder_of_its_own(project: Path, tmp_p
     base = write_tiny(large().family, tmp_path / "xl.safetensors")
     found = answer(project, "--migrate-to", base, "--write", tmp_path / "fox-xl")
     settings = load_settings(tmp_path / "fox-xl")
+    assert settings.samples.sample_prompts == load_settings(project).samples.sample_prompts
     assert (settings.training.epochs, settings.training.batch_size, settings.training.accumulation) == (
         20,
         1,
@@ -139,7 +171,10 @@ def test_a_sibling_keeps_what_is_proven_and_adjusts_its_length(project: Path, tm
         "wolf",
     )
     old, new = load_settings(project), load_settings(tmp_path / "wolf")
-    assert new.lora == old.lora and new.samples == old.samples
+    assert new.lora == old.lora
+    assert old.samples.sample_prompts == ("{trigger}", "zkw_fox, the fox in a forest, no foxes")
+    assert new.samples.sample_prompts == ("{trigger}", "{trigger}, the wolf in a forest, no foxes")
+    assert (old.saving.save_every_epochs, new.saving.save_every_epochs) == (2, 1)  # nine files each
     kept = (
         "min_snr_gamma",
         "noise_offset",

@@ -12,9 +12,14 @@ from click.testing import CliRunner
 from maquette.cli.plan import command
 from maquette.errors import ConfigError
 from maquette.families import FAMILIES
+from maquette.planning.options import PlanOptions
 from maquette.planning.presets import Preset, fitting_presets, preset_named, presets
-from maquette.planning.settings_text import settings_toml
+from maquette.planning.requests import settings_for
+from maquette.planning.run import plan
+from maquette.planning.settings_text import idle_settings, settings_toml
+from maquette.planning.show import plan_lines
 from maquette.project.config_file import load_settings
+from maquette.project.machine_look import apple_gpu_bytes
 from maquette.project.settings import Settings
 from tests.planning.making import answer, folder
 
@@ -48,13 +53,53 @@ FIELD_NOTES = {
         "warmup_steps": 100, "epochs": 20, "batch_size": 4, "accumulation": 2, "min_snr_gamma": 5.0, "noise_offset": 0.05,
     },
     "character-film-1024": {
-        "rank": 128, "alpha": 96, "learning_rate": 1e-4, "text_encoder_lr": 6e-5, "batch_size": 1, "accumulation": 8,
-        "epochs": 20, "min_bucket_px": 640, "max_bucket_px": 1536,
+        "learning_rate": 1e-4, "text_encoder_lr": 6e-5, "batch_size": 1, "accumulation": 8, "epochs": 20,
     },
     "pixel-art-1024": {
         "rank": 128, "alpha": 64, "batch_size": 2, "lr_cycles": 3, "noise_offset": 0.1, "epochs": 10, "repeats": 10,
     },
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("preset", presets(), ids=lambda preset: preset.name)
+def test_every_preset_fits_the_machine_that_it_names_and_writes_nothing_without_effect(
+    preset: Preset, tmp_path: Path
+) -> None:
+    """By our own footprint, its error on top, over pictures of every shape; with samples where it draws them."""
+    memory = preset.memory_gb << 30
+    if preset.device == "mps":
+        memory = apple_gpu_bytes(memory)
+    pictures = folder(tmp_path / "wide", 2, (2048, 1200))
+    for size, name in (((1200, 2048), "tall"), ((2048, 2048), "square")):
+        folder(tmp_path / name, 1, size).joinpath("p000.png").rename(pictures / f"{name}.png")
+        (pictures / f"{name}.txt").write_text("zkw")
+    draws = any(name.startswith("sample_every") for name in preset.settings)
+    values = {
+        **preset.values(),
+        "device": preset.device,
+        **({"sample_prompts": ("{trigger}",)} if draws else {}),
+    }
+    assert not idle_settings(values)
+    planned = plan(settings_for(pictures, values), PlanOptions(memory_bytes=memory, measure=False))
+    assert planned.memory_fits and planned.changes == ()
+    assert planned.info.resolution == preset.native_px
+
+
+def test_the_field_notes_recipe_for_16_gb_is_told_a_rank_that_fits(tmp_path: Path) -> None:
+    """Rank 128 with AdamW: the answer is numbered, on one footing, and taken it fits."""
+    pictures = folder(tmp_path / "pictures", 3, (1400, 1400))
+    recipe = {**preset_named("character-film-1024").values(), "rank": 128, "alpha": 96.0, "device": "cuda"}
+    options = PlanOptions(memory_bytes="16GB", measure=False)
+    found = plan(settings_for(pictures, recipe), options)
+    here = [change for change in found.changes if change.applies]
+    assert [change.name for change in here] == ["lower rank"] and found.fits and not found.memory_fits
+    assert here[0].before_bytes == found.memory.needed_bytes
+    assert here[0].saves_bytes == here[0].before_bytes - here[0].needed_bytes
+    rank = int(here[0].setting.removeprefix("--rank "))
+    assert 64 <= rank < 128 and plan(settings_for(pictures, {**recipe, "rank": rank}), options).memory_fits
+    assert not plan(settings_for(pictures, {**recipe, "rank": rank + 8}), options).memory_fits
+    lines = "\n".join(plan_lines(found))
+    assert f"1.  lower rank (--rank {rank})" in lines and "smaller pictures" not in lines
 
 
 @pytest.mark.parametrize("name", FIELD_NOTES)

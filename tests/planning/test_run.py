@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from maquette.cli.plan import command
 from maquette.dataset.strict import sized_dataset
 from maquette.errors import ConfigError, DatasetError, MaquetteError
 from maquette.events import Message
+from maquette.footprint.timing import StepTime, TimePlan
 from maquette.planning.options import PlanOptions
 from maquette.planning.requests import settings_for
 from maquette.planning.run import PlanResult, plan, plan_events
+from maquette.planning.show import plan_lines
 from maquette.project.machine import Disk, Machine
 from maquette.rules.verdict import judge
 from maquette.training.prepare import prepare
@@ -314,3 +317,13 @@ def test_sizes_are_read(text: str, size: int) -> None:
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="16GB"):
         PlanOptions(memory_bytes=text)
+
+
+def test_a_time_that_nobody_waits_for_is_doubted(tmp_path: Path) -> None:
+    result = planned(folder(tmp_path / "pictures", 3), steps=10)
+    step = StepTime(seconds=1090.0, source="this machine's speed", share_off=0.6)
+    long = replace(result, time=TimePlan(seconds=3028 * 3600, parts={"steps": 3028 * 3600}, step=step))
+    text = "\n".join(plan_lines(long))
+    assert "about 126 days (50 days to 202 days), 1,090 s a step" in text and "too slow" in text
+    short = replace(result, time=TimePlan(seconds=7200, parts={"steps": 7200}, step=step))
+    assert "about 2.0 h" in "\n".join(plan_lines(short)) and "too slow" not in "\n".join(plan_lines(short))

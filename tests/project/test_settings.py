@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from maquette.dataset.targets import proposed_steps
 from maquette.errors import ConfigError
 from maquette.project.config_file import dump_settings, load_settings
 from maquette.project.profile import Profile
-from maquette.project.scaffold import NewProject, proposed_steps, write_profile, write_project
+from maquette.project.scaffold import NewProject, write_profile, write_project
 from maquette.project.settings import SECTION_OF, SECTIONS, Settings
 from maquette.project.values import parse_resolution
 

@@ -9,12 +9,11 @@ import pytest
 
 from maquette.dataset.planned import options_of, schedule_of
 from maquette.dataset.repeats import Schedule
-from maquette.dataset.targets import epochs_within, step_target
+from maquette.dataset.targets import epochs_within, proposed_steps, step_target
 from maquette.findings.records import Finding
 from maquette.findings.registry import run_rules
 from maquette.project.profile import Profile
 from maquette.project.request import TrainingRequest
-from maquette.project.scaffold import proposed_steps
 from maquette.rules.catalogue import all_rules
 from tests.dataset.making import captioned, facts_of, picture
 
@@ -156,7 +155,7 @@ def test_the_message_is_the_whole_sum_and_the_remedy_lands_in_the_band(tmp_path:
         "23 × 10 / batch 1 = 230 steps × 8 epochs = 1,840 steps: more than the 800 to 1,200 that suit 23 pictures of a "
         "character; each is shown 80 times."
     )
-    assert finding.remedy == "Use --max_train_epochs=5: 1,150 steps."
+    assert finding.remedy == "Use --max_train_epochs=4: 920 steps."
 
 
 def test_an_epoch_that_is_too_long_asks_for_fewer_repeats(tmp_path: Path) -> None:
@@ -172,9 +171,27 @@ def test_what_init_proposes_lies_within_the_band(pictures: int) -> None:
     assert target.low <= target.best <= target.high
 
 
+@pytest.mark.parametrize("pictures", [1, 8, 20, 60, 203, 413, 2000])
+@pytest.mark.parametrize("per_step", [1, 2, 8, 12])
+@pytest.mark.parametrize("kind", ["character", "style"])
+def test_a_band_says_something_and_its_best_is_its_middle(pictures: int, per_step: int, kind: Any) -> None:
+    target = step_target(pictures, kind, per_step)
+    assert target.high <= (6.5 if pictures >= 15 else 7) * target.low
+    assert abs(target.best - (target.low + target.high) / 2) <= 0.5
+    more = step_target(pictures + 20, kind, per_step)
+    assert more.low >= target.low and more.high >= target.high
+
+
+def test_runs_that_went_well_lie_in_their_bands() -> None:
+    """Field notes: film frames 20 epochs in eights, 18 in twelves, 1024 px in eights; portraits in pairs."""
+    assert 1040 in step_target(413, "character", 8) and 1025 in step_target(410, "character", 8)
+    assert 18 * 35 in step_target(410, "character", 12)
+    assert 10150 in step_target(203, "style", 2)
+
+
 def test_the_band_of_field_notes() -> None:
     assert {str(step_target(n, "character")) for n in range(15, 26)} == {"800 to 1,200"}
-    assert epochs_within(step_target(23, "character"), 230) == 5
+    assert epochs_within(step_target(23, "character"), 230) == 4  # 920, as the field notes planned
     assert epochs_within(step_target(23, "character"), 5000) is None
 
 

@@ -1,7 +1,8 @@
 """How fast this machine computes a model's own layers: a micro-benchmark of about two seconds.
 
 For each kind of operation the layers that cost most are run forward and backward as training runs them, frozen
-weights and a LoRA beside; a large matrix times one row measures how fast weights are read; a tiny layer measures what
+weights and a LoRA beside, over as few positions as take a measurable time: a layer that takes a minute on this machine is
+measured on a piece of it. A large matrix times one row measures how fast weights are read; a tiny layer measures what
 a call costs whatever its size.
 """
 
@@ -20,9 +21,12 @@ if TYPE_CHECKING:
 
 SECONDS_PER_LAYER = 0.08
 """Time given to each measured layer, after one run to warm up."""
+MEASURABLE_S = 0.1
+"""A piece of a layer that takes so long tells its speed; a shorter one is followed by a larger piece."""
+FEWEST_POSITIONS, PIECE_GROWTH = 64, 2
 LAYERS_PER_KIND = 4
 ENOUGH_S = 2.0
-"""After so long no further layers are measured, but at least one of each kind: a slow machine takes longer than this."""
+"""After so long no further layers are measured, but one of each kind always."""
 READ_BYTES = 128 << 20
 """Weights of the layer that measures reading: more than a processor's caches hold."""
 SMALL = 64
@@ -64,7 +68,7 @@ def measure_speed(work: Workload, *, device: str, precision: str, rank: int, bat
             late = turn and time.perf_counter() - began > ENOUGH_S
             if turn < len(costly[kind]) and not late:
                 op = costly[kind][turn]
-                rates[kind].append((op.shape[0], batch * op.flops * _passes(op) / bench.seconds_of(op)))
+                rates[kind].append((op.shape[0], bench.rate_of(op)))
     read = bench.seconds(bench.reading(READ_BYTES // dtype.itemsize))
     call = bench.seconds(bench.linear(SMALL, SMALL, SMALL))
     return Speed(
@@ -101,30 +105,45 @@ class _Bench:
     def __init__(self, device: torch.device, dtype: torch.dtype, rank: int, batch: int) -> None:
         self.device, self.dtype, self.rank, self.batch = device, dtype, rank, batch
 
-    def seconds_of(self, op: Op) -> float:
-        """Return the median seconds of one forward and backward pass of `op`."""
-        positions, inputs, outputs, window = op.shape
-        if op.kind == "conv":
-            return self.seconds(self.convolution(positions, inputs, outputs))
-        if op.kind == "attention":
-            return self.seconds(self.attention(positions, inputs, outputs, window))
-        return self.seconds(self.linear(positions, inputs, outputs))
+    def rate_of(self, op: Op) -> float:
+        """Return the operations a second of the forward and backward pass of `op`, by the largest piece that was run."""
+        positions = min(op.shape[0], FEWEST_POSITIONS)
+        while True:
+            work, share = self._piece(op, positions)
+            first = self._once(work)
+            if first >= MEASURABLE_S or positions >= op.shape[0]:
+                return self.batch * op.flops * _passes(op) * share / self.seconds(work, first)
+            positions = min(op.shape[0], PIECE_GROWTH * positions)
 
-    def seconds(self, work: Callable[[], Any]) -> float:
-        """Return the shortest duration of `work` over about SECONDS_PER_LAYER, the first run left out.
+    def _piece(self, op: Op, positions: int) -> tuple[Callable[[], Any], float]:
+        """Return `op` over so many of its positions, and its share of the whole layer's operations."""
+        whole, inputs, outputs, window = op.shape
+        share = positions / whole
+        if op.kind == "conv":
+            return self.convolution(positions, inputs, outputs), share
+        if op.kind == "attention":
+            keys = max(1, round(inputs * share))
+            return self.attention(positions, keys, outputs, window), share * keys / inputs
+        return self.linear(positions, inputs, outputs), share
+
+    def seconds(self, work: Callable[[], Any], first: float | None = None) -> float:
+        """Return the shortest duration of `work` over about SECONDS_PER_LAYER, the `first` run (if it was) left out.
 
         The shortest: other programs can only make it longer. The first run also chooses kernels and touches memory.
         """
+        taken = [self._once(work) if first is None else first]
+        while len(taken) < 2 or (sum(taken[1:]) < SECONDS_PER_LAYER and len(taken) < 20):
+            taken.append(self._once(work))
+        return min(taken[1:])
+
+    def _once(self, work: Callable[[], Any]) -> float:
         from maquette.devices import synchronize
 
-        taken: list[float] = []
-        while len(taken) < 2 or (sum(taken[1:]) < SECONDS_PER_LAYER and len(taken) < 20):
-            synchronize(self.device)
-            began = time.perf_counter()
-            work()
-            synchronize(self.device)
-            taken.append(time.perf_counter() - began)
-        return min(taken[1:])
+        synchronize(self.device)
+        began = time.perf_counter()
+        work()
+        synchronize(self.device)
+        return time.perf_counter() - began
 
     def linear(self, positions: int, inputs: int, outputs: int) -> Callable[[], Any]:
         """A frozen linear layer with a LoRA beside it."""

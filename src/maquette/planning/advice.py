@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -17,8 +18,10 @@ class Change:
     setting: str
     """As the trainer spells it."""
     saves_bytes: int
+    before_bytes: int
+    """What the device should have without this change, those before it made: the peak with its error on top."""
     needed_bytes: int
-    """What the device should have after this change and those before it: the peak with its error on top."""
+    """The same with this change."""
     cost: str
     applies: bool = True
     """False where only another trainer has it: then it is not counted."""
@@ -27,14 +30,36 @@ class Change:
         return dict(vars(self))
 
 
+LEAST_SAVING = 0.03
+"""A change that saves less than this share of the memory is not worth its price, unless it is all that is missing."""
+LOWEST_RANK, RANK_STEP = 8, 8
+
+
 @dataclass(frozen=True)
 class _Step:
     name: str
-    change: Callable[[MemoryRequest], MemoryRequest]
+    change: Callable[[MemoryRequest, int], MemoryRequest]
+    """The request after it; the second argument is the memory to fit into."""
     maquette: Callable[[MemoryRequest], str] | None
     """How Maquette spells it for the changed request; None where it has no such thing."""
     sd_scripts: Callable[[MemoryRequest], str]
     cost: str
+
+
+def _lower_rank(request: MemoryRequest, budget_bytes: int) -> MemoryRequest:
+    """Return the highest rank that fits, in steps of 8; where none does, the lowest that is worth training."""
+    lowest = min(request.rank, max(LOWEST_RANK, request.rank // 8))
+    ranks = [lowest, *range(lowest // RANK_STEP * RANK_STEP + RANK_STEP, request.rank, RANK_STEP)]
+    fitting = bisect_right(
+        ranks, budget_bytes, key=lambda rank: estimate_memory(_with_rank(request, rank)).needed_bytes
+    )
+    return _with_rank(request, ranks[max(0, fitting - 1)])
+
+
+def _with_rank(request: MemoryRequest, rank: int) -> MemoryRequest:
+    """Return the request at `rank`, convolutions in proportion."""
+    conv = request.conv_rank and max(1, request.conv_rank * rank // request.rank)
+    return request.changed(rank=rank, conv_rank=conv)
 
 
 def _smaller(request: MemoryRequest) -> MemoryRequest:
@@ -51,49 +76,70 @@ def _resolution(request: MemoryRequest) -> str:
 STEPS: tuple[_Step, ...] = (
     _Step(
         "8-bit optimizer",
-        lambda request: request.changed(optimizer="adamw8bit"),
+        lambda request, _: request.changed(optimizer="adamw8bit"),
         None,
         lambda request: "--optimizer_type AdamW8bit",
         "Little: field notes trained their best runs with it, at learning rates up to 1.2e-4. CUDA only.",
     ),
     _Step(
         "bf16",
-        lambda request: request.changed(precision="bf16" if request.precision == "no" else request.precision),
+        lambda request, _: request.changed(
+            precision="bf16" if request.precision == "no" else request.precision
+        ),
         lambda request: "--precision bf16",
         lambda request: "--mixed_precision bf16",
         "Little: loss 0.1 %, gradient norm 0.4 % off float32 (measured).",
     ),
     _Step(
         "gradient checkpointing",
-        lambda request: request.changed(checkpointing=True),
+        lambda request, _: request.changed(checkpointing=True),
         lambda request: "--gradient-checkpointing",
         lambda request: "--gradient_checkpointing",
         "Time: a step takes 1.23 times as long (measured). The weights come out the same.",
     ),
     _Step(
         "cached latents",
-        lambda request: request.changed(cached_latents=True),
+        lambda request, _: request.changed(cached_latents=True),
         lambda request: "--cache-latents",
         lambda request: "--cache_latents",
         "None, and a step is faster; random crops are no longer possible.",
     ),
     _Step(
+        "no samples on the way",
+        lambda request, _: request.changed(keeps_vae=False),
+        lambda request: "sample_prompts = []",
+        lambda request: "without --sample_prompts",
+        "None: maquette evaluate draws with every checkpoint afterwards.",
+    ),
+    _Step(
         "batch 1 with accumulation",
-        lambda request: request.changed(batch=1, accumulation=request.batch * request.accumulation),
+        lambda request, _: request.changed(batch=1, accumulation=request.batch * request.accumulation),
         lambda request: f"--batch-size 1 --accumulation {request.accumulation}",
         lambda request: f"--train_batch_size 1 --gradient_accumulation_steps {request.accumulation}",
         "Time: the effective batch stays, but small batches use the device less well.",
     ),
     _Step(
+        "lower rank",
+        _lower_rank,
+        lambda request: (
+            f"--rank {request.rank}" + (f" --conv-rank {request.conv_rank}" if request.conv_rank else "")
+        ),
+        lambda request: (
+            f"--network_dim {request.rank}"
+            + (f" --network_args conv_dim={request.conv_rank}" if request.conv_rank else "")
+        ),
+        "Capacity: lower alpha in the same proportion. One character was learned well at rank 32, one of a film at 64.",
+    ),
+    _Step(
         "smaller pictures",
-        _smaller,
+        lambda request, _: _smaller(request),
         lambda request: f"--resolution {_resolution(request)}",
         lambda request: f"--resolution {_resolution(request)}",
         "Detail: the LoRA learns less of what is small, such as eyes and hands.",
     ),
     _Step(
         "frozen text encoders",
-        lambda request: request.changed(parts=("denoiser",)),
+        lambda request, _: request.changed(parts=("denoiser",)),
         lambda request: "--text-encoder-lr 0",
         lambda request: "--network_train_unet_only",
         "The trigger word binds less firmly: the subject appears less reliably by its name alone.",
@@ -106,16 +152,17 @@ def changes_to_fit(
 ) -> tuple[Change, ...]:
     """Return the changes that bring the memory needed within `budget_bytes`, cheapest first; all that help if none suffices.
 
-    A change that only another trainer has is listed with what it would save there, and not counted.
+    A change that saves next to nothing is left out. One that only another trainer has is listed with what it would save
+    there, and not counted.
     """
     changes: list[Change] = []
     current, peak = request, estimate_memory(request).needed_bytes
     for step in STEPS:
         if peak <= budget_bytes:
             break
-        changed = step.change(current)
+        changed = step.change(current, budget_bytes)
         after = estimate_memory(changed).needed_bytes
-        if after >= peak:
+        if after >= peak or (after > budget_bytes and peak - after < LEAST_SAVING * budget_bytes):
             continue
         here = trainer == "sd-scripts" or step.maquette is not None
         spelled = (
@@ -126,6 +173,7 @@ def changes_to_fit(
                 name=step.name,
                 setting=spelled if here else f"sd-scripts only: {spelled}",
                 saves_bytes=peak - after,
+                before_bytes=peak,
                 needed_bytes=after if here else peak,
                 cost=step.cost,
                 applies=here,

@@ -6,7 +6,7 @@ them against its table, value by value.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,18 @@ from maquette.errors import ConfigError, OutputError, Problem
 from maquette.families.protocol import FamilySpec, ModelInfo
 from maquette.files import require_writable_folder, write_atomic
 from maquette.planning.presets import Reasoned
-from maquette.planning.settings_text import relative_to, settings_toml, toml_value, written_values
+from maquette.planning.proposals import interval_like
+from maquette.planning.settings_text import (
+    idle_settings,
+    relative_to,
+    settings_toml,
+    toml_value,
+    written_values,
+)
 from maquette.project.config_file import CONFIG_NAME
 from maquette.project.profile import PROFILE_NAME
 from maquette.project.profile_file import profile_toml, read_profile
-from maquette.project.settings import Settings
+from maquette.project.settings import FAMILY_OWNED, Settings
 
 HIGHEST_RATE = 1e-4
 TEXT_SHARE = 0.6
@@ -27,13 +34,16 @@ TEXT_SHARE = 0.6
 LARGEST_EFFECTIVE_BATCH = 8
 MORE_EPOCHS = 10 / 9
 """18 epochs became 20."""
-MIN_BUCKET_SHARE, MAX_BUCKET_SHARE = 0.625, 1.5
-"""Sides of 640 to 1536 at 1024."""
 KEPT = (
     "rank", "alpha", "conv_rank", "conv_alpha", "dropout", "min_snr_gamma", "noise_offset", "lr_scheduler", "lr_cycles",
     "lr_power", "warmup_steps", "weight_decay", "max_grad_norm", "prior_loss_weight", "seed",
 )  # fmt: skip
 """What does not depend on the base's size."""
+REASONS = {
+    "clip_skip": "the text layer that the new base was made for",
+    "sampler": "the new base's own",
+    "guidance": "the new base's own",
+}
 LEFT_OUT = ("output", "cache_folder", "device", "ignore_rules")
 """What belongs to the old project or machine."""
 
@@ -72,14 +82,15 @@ class Migration:
 
 
 def migrate(
-    values: Mapping[str, Any], *, native_px: int, base: str, clip_skip: int | None = None
+    values: Mapping[str, Any], *, native_px: int, base: str, own: Mapping[str, Any] | None = None
 ) -> Migration:
     """Return `values` (settings by name) carried over to `base`, whose native edge is `native_px`.
 
-    `clip_skip` is the new family's; settings that name pictures, subject or places stay as they are.
+    `own`: what its family has of its own for settings that it decides (None: it has no such thing); settings that name
+    pictures, subject or places stay as they are. What would have no effect in the new project is left out.
     """
     lines = [
-        *_base(values, base, clip_skip),
+        *_base(values, base, own or {}),
         *_rates(values),
         *_batches(values),
         *_length(values),
@@ -94,6 +105,7 @@ def migrate(
                     setting=name, before=value, after=value, reason="kept" if name in KEPT else "as it is"
                 )
             )
+    lines = _without_idle(lines)
     elsewhere = {"optimizer": Reasoned("AdamW8bit", "saves memory on CUDA: AdamW → AdamW8bit")}
     return Migration(lines=tuple(lines), elsewhere=elsewhere)
 
@@ -109,8 +121,11 @@ def migrate_settings(settings: Settings, info: ModelInfo, spec: FamilySpec, base
                 "Use the settings as they are.",
             )
         )  # fmt: skip
-    fixed = spec.default("clip_skip") if settings.model.clip_skip is not None else None
-    return migrate(_with_defaults(settings), native_px=info.resolution, base=base, clip_skip=fixed)
+    own = {
+        name: spec.default(name) for _, name in FAMILY_OWNED if name == "clip_skip" or not spec.option(name)
+    }
+    own |= {"sampler": spec.default_sampler, "guidance": spec.default_guidance}
+    return migrate(_with_defaults(settings), native_px=info.resolution, base=base, own=own)
 
 
 def migration_toml(migration: Migration, folder: Path, title: str) -> str:
@@ -161,14 +176,22 @@ def _with_defaults(settings: Settings) -> dict[str, Any]:
     return {**written, **resolved}
 
 
-def _base(values: Mapping[str, Any], base: str, clip_skip: int | None) -> list[MigrationLine]:
+def _base(values: Mapping[str, Any], base: str, own: Mapping[str, Any]) -> list[MigrationLine]:
     lines = [MigrationLine(setting="base", before=values.get("base"), after=base, reason="the new base")]
-    if values.get("clip_skip") is not None:
-        reason = "the text layer that the new base was made for"
-        lines.append(
-            MigrationLine(setting="clip_skip", before=values["clip_skip"], after=clip_skip, reason=reason)
-        )
+    for name, after in own.items():
+        if values.get(name) is not None:
+            why = "kept" if after == values[name] else REASONS.get(name, "the new base has no such thing")
+            lines.append(MigrationLine(setting=name, before=values[name], after=after, reason=why))
     return lines
+
+
+def _without_idle(lines: Sequence[MigrationLine]) -> list[MigrationLine]:
+    """Return the lines, those whose setting would change nothing with None after it."""
+    idle = idle_settings({line.setting: line.after for line in lines if line.after is not None})
+    return [
+        replace(line, after=None, reason=idle[line.setting]) if line.setting in idle else line
+        for line in lines
+    ]
 
 
 def _rates(values: Mapping[str, Any]) -> list[MigrationLine]:
@@ -216,15 +239,25 @@ def _length(values: Mapping[str, Any]) -> list[MigrationLine]:
                     reason=f"the larger base needs more {name}",
                 )
             )
+            lines += _intervals(values, name, values[name], after)
+    return lines
+
+
+def _intervals(values: Mapping[str, Any], unit: str, before: int, after: int) -> list[MigrationLine]:
+    """Return the intervals of saving and drawing that are counted in the run's own unit, for as many files as before."""
+    lines = []
+    for name in (f"save_every_{unit}", f"sample_every_{unit}"):
+        every = values.get(name)
+        if every is not None:
+            fitted = interval_like(every, before, after, in_epochs=unit == "epochs")
+            reason = "kept" if fitted == every else "as many checkpoints as before"
+            lines.append(MigrationLine(setting=name, before=every, after=fitted, reason=reason))
     return lines
 
 
 def _sizes(values: Mapping[str, Any], native_px: int) -> list[MigrationLine]:
-    shortest, longest = (round(native_px * share / 64) * 64 for share in (MIN_BUCKET_SHARE, MAX_BUCKET_SHARE))
     pairs: list[tuple[str, Any, str]] = [
         ("resolution", native_px, "the new base's own"),
-        ("min_bucket_px", shortest, "sides that the new base knows"),
-        ("max_bucket_px", longest, "sides that the new base knows"),
         ("bucket_step_px", 64, "as the new base was trained"),
         ("bucket_no_upscale", True, "pictures are not enlarged to the larger size"),
     ]

@@ -81,8 +81,9 @@ def _project(
     folder: Path, options: InitOptions, info: ModelInfo, spec: FamilySpec, dataset: Dataset
 ) -> NewProject:
     """Return the settings that the base's family and the number of pictures propose."""
+    from maquette.dataset.targets import proposed_steps
     from maquette.project.profile import PROFILE_NAME
-    from maquette.project.scaffold import NewProject, proposed_steps
+    from maquette.project.scaffold import NewProject
 
     pictures = sum(not picture.subset.is_regularization for picture in dataset.pictures)
     return NewProject(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from maquette.errors import ConfigError, Problem, did_you_mean
+from maquette.footprint.memory import DeviceKind
 from maquette.project.settings import SECTION_OF
 
 FILE = Path(__file__).with_name("presets.toml")
@@ -37,6 +38,9 @@ class Preset:
     kinds: tuple[str, ...]
     pictures: tuple[int, int]
     """How many pictures it suits."""
+    device: DeviceKind
+    memory_gb: int
+    """The smallest machine that it is for: the card's memory, on Apple silicon all of the computer's."""
     source: str
     settings: Mapping[str, Reasoned]
     elsewhere: Mapping[str, Reasoned]
@@ -53,6 +57,7 @@ class Preset:
             "native_px": self.native_px,
             "kinds": list(self.kinds),
             "pictures": list(self.pictures),
+            "machine": {"device": self.device, "memory_gb": self.memory_gb},
             "source": self.source,
             "settings": {name: vars(entry) for name, entry in self.settings.items()},
             "elsewhere": {name: vars(entry) for name, entry in self.elsewhere.items()},
@@ -105,6 +110,8 @@ def _preset(table: Mapping[str, Any]) -> Preset:
         native_px=table["native_px"],
         kinds=tuple(table["kinds"]),
         pictures=(low, high),
+        device=table["machine"]["device"],
+        memory_gb=table["machine"]["memory"],
         source=table["source"],
         settings=settings,
         elsewhere={name: Reasoned(*entry) for name, entry in table.get("elsewhere", {}).items()},

@@ -120,6 +120,13 @@ def saving_interval(steps: int, checkpoints: int = FEW_CHECKPOINTS) -> int:
     return exact
 
 
+def interval_like(every: int, before: float, after: float, *, in_epochs: bool = False) -> int:
+    """Return every how many steps (or epochs) of a run as long as `after` to save, for as many files as `every` of `before`."""
+    if in_epochs:
+        return max(1, round(every * after / before))
+    return saving_interval(max(1, round(after)), max(1, math.ceil(before / every)))
+
+
 def length_advice(
     schedule: Schedule, target: StepTarget, pictures: int, num_checkpoints: int
 ) -> Sequence[str]:

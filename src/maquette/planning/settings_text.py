@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from maquette.planning.presets import Reasoned
-from maquette.project.settings import SECTION_OF, SECTIONS, Settings
+from maquette.project.settings import SECTION_OF, SECTIONS, SampleSettings, Settings
+
+OF_SAMPLES = tuple(name for name in SampleSettings.model_fields if name != "sample_prompts")
+"""Settings that say how samples are drawn."""
 
 
 def settings_toml(
@@ -36,6 +39,24 @@ def written_values(settings: Settings) -> dict[str, Any]:
         for section in SECTIONS
         if section in settings.model_fields_set
         for name in sorted(getattr(settings, section).model_fields_set)
+    }
+
+
+def idle_settings(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return those of `values` (settings by name) that change nothing, each with what would make them matter."""
+    scheduler = values.get("lr_scheduler", "")
+    needs = {
+        "lr_cycles": (scheduler == "cosine_with_restarts", "cosine_with_restarts alone has restarts"),
+        "lr_power": (scheduler == "polynomial", "polynomial alone has an exponent"),
+        "prior_loss_weight": (values.get("regularization"), "there are no regularization pictures"),
+        "conv_alpha": (values.get("conv_rank"), "convolutions are not adapted"),
+        "keep_tokens": (values.get("shuffle_caption"), "captions are not shuffled"),
+        "min_bucket_px": (not values.get("bucket_no_upscale"), "each picture keeps its own sides"),
+        "max_bucket_px": (not values.get("bucket_no_upscale"), "each picture keeps its own sides"),
+        **{name: (values.get("sample_prompts"), "no samples are drawn") for name in OF_SAMPLES},
+    }
+    return {
+        name: f"no effect: {why}" for name, (matters, why) in needs.items() if name in values and not matters
     }
 
 

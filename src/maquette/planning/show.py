@@ -17,7 +17,9 @@ from maquette.spoken import disk_size, memory_size
 BAR = 24
 WIDTH = 110
 SHOWN_CHECKPOINTS = 12
-TRANSIENT = ("LoRA gradients", "activations", "working space")
+LONG_S = 72 * 3600
+"""A longer run is told in days, and doubted."""
+MACHINES = {"cuda": "a card of {} GB", "mps": "a Mac of {} GB", "cpu": "{} GB of memory"}
 
 
 def plan_lines(plan: PlanResult) -> list[str]:
@@ -67,7 +69,7 @@ def _memory(plan: PlanResult) -> Iterator[str]:
         if device.memory_bytes
         else f" ({device.memory_source})"
     )
-    peak = f"{memory_size(memory.peak_bytes)} ± {memory.share_off:.0%} at the peak"
+    peak = f"{memory_size(memory.peak_bytes)} at the peak, up to {memory_size(memory.needed_bytes)} (± {memory.share_off:.0%})"
     yield f"Memory: {peak}{have} on {device.name}, precision {device.precision}"
     if plan.assumed:
         yield f"       No base model given: reckoned for {plan.assumed}. Name yours with --base."
@@ -91,17 +93,27 @@ def _bars(memory: MemoryPlan) -> Iterator[str]:
 
 
 def _changes(plan: PlanResult) -> Iterator[str]:
+    """What to change, numbered; every figure is what the device should have, the error included."""
     assert plan.device.memory_bytes is not None
-    yield f"It does not fit into {memory_size(plan.device.memory_bytes)}. In order of what it costs in quality:"
-    for number, change in enumerate(plan.changes, 1):
-        yield from _change(number, change)
+    have = memory_size(plan.device.memory_bytes)
+    fits = "It may not fit" if plan.memory.peak_bytes <= plan.device.memory_bytes else "It does not fit"
+    here = [change for change in plan.changes if change.applies]
+    what = " In order of what it costs in quality:" if here else ""
+    yield f"{fits} into {have}: it needs up to {memory_size(plan.memory.needed_bytes)}.{what}"
+    for number, change in enumerate(here, 1):
+        yield from _change(f"   {number}.  ", change)
     if not plan.fits:
-        yield "       Even so it does not fit: take a smaller rank, a smaller base or a larger device."
+        yield "       Even so it does not fit: take a smaller base or a larger device."
+    for change in plan.changes:
+        if not change.applies:
+            yield from _change("   Not in Maquette: ", change)
 
 
-def _change(number: int, change: Change) -> Iterator[str]:
-    peak = f" → {memory_size(change.needed_bytes)}" if change.applies else " there, not counted here"
-    yield f"   {number}.  {change.name}: {change.setting} saves {memory_size(change.saves_bytes)}{peak}"
+def _change(mark: str, change: Change) -> Iterator[str]:
+    sizes = f"{memory_size(change.before_bytes)} → {memory_size(change.needed_bytes)}"
+    if not change.applies:
+        sizes = f"would save {memory_size(change.saves_bytes)}"
+    yield f"{mark}{change.name} ({change.setting}): {sizes}"
     yield from _wrapped(change.cost, "       ")
 
 
@@ -114,7 +126,14 @@ def _time(plan: PlanResult) -> Iterator[str]:
         return
     step = time.step
     low, high = (_duration(time.seconds * (1 + sign * step.share_off)) for sign in (-1, 1))
-    yield f"Time: about {_duration(time.seconds)} ({low} to {high}), {step.seconds:.3g} s a step ± {step.share_off:.0%}"
+    each = f"{_step_seconds(step.seconds)} s a step ± {step.share_off:.0%}"
+    yield f"Time: about {_duration(time.seconds)} ({low} to {high}), {each}"
+    if time.seconds > LONG_S:
+        yield from _wrapped(
+            "Nobody waits so long, and so long a figure is no more than a size: this device is too slow for this run. "
+            "Plan it for a card (--device-like CARD), or take smaller pictures, a smaller base or fewer steps.",
+            "       ",
+        )
     parts = [f"{name} {_duration(seconds)}" for name, seconds in time.parts.items() if seconds >= 1]
     yield f"       {', '.join(parts)}"
     yield from textwrap.wrap(
@@ -148,7 +167,8 @@ def preset_lines(found: Sequence[Preset]) -> list[str]:
         lines += [
             f"{preset.name}",
             f"    {preset.title}",
-            f"    {', '.join(preset.kinds)}; {low} to {high} pictures; {preset.source}",
+            f"    {', '.join(preset.kinds)}; {low} to {high} pictures; {MACHINES[preset.device].format(preset.memory_gb)}",
+            f"    {preset.source}",
         ]
         values = ", ".join(f"{name} {toml_value(entry.value)}" for name, entry in preset.settings.items())
         lines += _wrapped(values, "    ")
@@ -177,11 +197,17 @@ def _short(value: object) -> str:
     return text if len(text) <= 28 else f"…{text[-27:]}"
 
 
+def _step_seconds(seconds: float) -> str:
+    return f"{seconds:,.0f}" if seconds >= 100 else f"{seconds:.3g}"
+
+
 def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+    if minutes < 90:
+        return f"{minutes:.0f} min"
+    return f"{minutes / 60:.1f} h" if seconds < LONG_S else f"{seconds / 86_400:,.0f} days"
 
 
 def _wrapped(text: str, indent: str) -> list[str]:

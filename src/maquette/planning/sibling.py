@@ -6,6 +6,7 @@ the number of pictures; trigger, class, profile and captions are the new subject
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from maquette.dataset.strict import sized_dataset
 from maquette.errors import MaquetteError, OutputError, Problem
 from maquette.files import require_writable_folder, write_atomic
 from maquette.planning.presets import Reasoned
-from maquette.planning.settings_text import relative_to, settings_toml, written_values
+from maquette.planning.proposals import interval_like
+from maquette.planning.settings_text import idle_settings, relative_to, settings_toml, written_values
 from maquette.project.config_file import CONFIG_NAME
 from maquette.project.profile import PROFILE_NAME, Profile
 from maquette.project.profile_file import profile_toml, read_profile
@@ -74,12 +76,18 @@ def make_sibling(
     )
     dataset = _pictures_of(moved)
     count = sum(not picture.subset.is_regularization for picture in dataset.pictures)
-    length, sentence = _length(settings, moved, count)
+    length, changed = _length(settings, moved, count)
     word = class_word if class_word is not None else settings.subject.class_word
     values = _values(settings, project, folder)
     values |= {"trigger": Reasoned(trigger, "the new subject's own"), "class_word": Reasoned(word, "")}
     values |= {"images": Reasoned(relative_to(images, folder), f"{count} pictures")}
     values |= {"name": Reasoned(_file_name(trigger), ""), **length}
+    prompts = _prompts(settings, word)
+    if prompts != settings.samples.sample_prompts:
+        values |= {"sample_prompts": Reasoned(prompts, "of the new subject")}
+        changed = (*changed, "sample prompts name the new subject.")
+    for name in idle_settings({name: entry.value for name, entry in values.items()}):
+        del values[name]
     require_writable_folder(folder)
     write_atomic(
         profile_path, profile_toml(_profile(old_profile, trigger, word), folder, _remarks(old_profile))
@@ -88,10 +96,23 @@ def make_sibling(
         f"A sibling of {project.name}: same style, another subject.\nTrain it with:  maquette train {folder}"
     )
     write_atomic(config, settings_toml(values, heading))
-    kept = tuple(name for name in values if name not in OWN)
+    kept = tuple(name for name in values if name not in OWN and name not in length)
     return Sibling(
-        folder=folder, config=config, profile=profile_path, pictures=count, kept=kept, changed=(sentence,)
+        folder=folder, config=config, profile=profile_path, pictures=count, kept=kept, changed=tuple(changed)
     )
+
+
+def _prompts(settings: Settings, word: str) -> tuple[str, ...]:
+    """Return the sample prompts with the new subject's trigger and class word where they name the old one's."""
+    old = settings.subject
+
+    def renamed(prompt: str) -> str:
+        for before, after in ((old.trigger, "{trigger}"), (old.class_word, word)):
+            if before:
+                prompt = re.sub(rf"(?<!\w){re.escape(before)}(?!\w)", lambda _, after=after: after, prompt)
+        return prompt
+
+    return tuple(renamed(prompt) for prompt in settings.samples.sample_prompts)
 
 
 def _values(settings: Settings, project: Path, folder: Path) -> dict[str, Reasoned]:
@@ -108,32 +129,54 @@ def _values(settings: Settings, project: Path, folder: Path) -> dict[str, Reason
     return values
 
 
-def _length(old: Settings, new: Settings, count: int) -> tuple[dict[str, Reasoned], str]:
-    """Return epochs for about as many showings of each picture as before, or the old steps in proportion."""
+def _length(old: Settings, new: Settings, count: int) -> tuple[dict[str, Reasoned], tuple[str, ...]]:
+    """Return epochs for about as many showings of each picture as before, or the old steps in proportion; with intervals.
+
+    The sentences say what moved.
+    """
     training = old.training
     before = _counted(old)
     if before is None or count == 0:
-        length = {"steps": Reasoned(training.steps or DEFAULT_STEPS, "the old pictures cannot be counted")}
-        return (
-            length,
-            "The old project's pictures are gone, so its number of steps was taken over: look at it.",
+        kept = Reasoned(
+            training.epochs or training.steps or DEFAULT_STEPS, "the old pictures cannot be counted"
         )
+        unit = "epochs" if training.epochs is not None else "steps"
+        told = f"The old project's pictures are gone, so its {unit} were taken over: look at them."
+        return {unit: kept}, (told,)
     old_count, old_epoch = before
     new_epoch = schedule_of(_by_epochs(new), *_items_of(new)).steps_per_epoch
     if training.epochs is not None:
+        unit, was = "epochs", training.epochs
         factor = min(2.0, max(0.5, (old_count / count) ** 0.5))
-        epochs = max(1, round(training.epochs * factor))
-        why = f"was {training.epochs} for {old_count} pictures; {'fewer' if count < old_count else 'more'} pictures"
-        why += f" want {'more' if epochs > training.epochs else 'fewer' if epochs < training.epochs else 'as many'}"
-        return {
-            "epochs": Reasoned(epochs, why)
-        }, f"epochs {training.epochs} → {epochs}, for {old_count} → {count} pictures."
-    steps = training.steps or DEFAULT_STEPS
-    showings = steps / old_epoch
-    wanted = max(1, round(showings * new_epoch / 50) * 50)
-    wanted = max(min(steps, 800), wanted)
-    why = f"was {steps} for {old_count} pictures: each is shown about as often"
-    return {"steps": Reasoned(wanted, why)}, f"steps {steps} → {wanted}, for {old_count} → {count} pictures."
+        now = max(1, round(was * factor))
+        why = f"was {was} for {old_count} pictures; {'fewer' if count < old_count else 'more'} pictures"
+        why += f" want {'more' if now > was else 'fewer' if now < was else 'as many'}"
+        lengths = {"epochs": (was, now), "steps": (was * old_epoch, now * new_epoch)}
+    else:
+        unit, was = "steps", training.steps or DEFAULT_STEPS
+        now = max(min(was, 800), max(1, round(was / old_epoch * new_epoch / 50) * 50))
+        why = f"was {was} for {old_count} pictures: each is shown about as often"
+        lengths = {"epochs": (was / old_epoch, now / new_epoch), "steps": (was, now)}
+    moved, told = _intervals(old, lengths)
+    sentence = f"{unit} {was} → {now}, for {old_count} → {count} pictures."
+    return {unit: Reasoned(now, why), **moved}, (sentence, *told)
+
+
+def _intervals(
+    old: Settings, lengths: dict[str, tuple[float, float]]
+) -> tuple[dict[str, Reasoned], tuple[str, ...]]:
+    """Return the intervals of saving and drawing for as many files as before; `lengths` are the runs', before and after."""
+    moved, told = {}, []
+    for name in ("save_every_steps", "save_every_epochs", "sample_every_steps", "sample_every_epochs"):
+        every = getattr(old.saving if name.startswith("save") else old.samples, name)
+        if every is not None:
+            unit = name.rpartition("_")[2]
+            fitted = interval_like(every, *lengths[unit], in_epochs=unit == "epochs")
+            moved[name] = Reasoned(
+                fitted, "" if fitted == every else f"was {every}: as many checkpoints as before"
+            )
+            told += [f"{name} {every} → {fitted}."] * (fitted != every)
+    return moved, tuple(told)
 
 
 def _counted(settings: Settings) -> tuple[int, int] | None:

@@ -62,15 +62,6 @@ def write_profile(folder: Path, profile: Profile) -> tuple[Path, bool]:
     return write_atomic(path, profile_toml(profile, folder)), True
 
 
-def proposed_steps(num_pictures: int) -> int:
-    """Return a step count for a character of this many pictures: 800 to 1,200 for 15 to 25, more for larger sets."""
-    return (
-        min(4000, max(600, 600 + round(num_pictures * 20 / 100) * 100))
-        if num_pictures <= 30
-        else min(4000, 1200 + 4 * num_pictures)
-    )
-
-
 def project_toml(project: NewProject) -> str:
     """Return the text of a new `maquette.toml`."""
     every = max(1, project.steps // 5)

@@ -76,11 +76,12 @@ def steps_outside_target(
     pictures is learned within 800 to 1,200 steps: 23 pictures × 10 repeats × 4 epochs = 920 was the plan of one
     project, and 1,840 what it ran, where the loss was lowest at step 1,400 and rose from 1,600 on.
     Found by: The whole sum from pictures to steps, against 800 to 1,200 steps for 15 to 25 pictures of a character,
-    person or object, less for fewer (267 for 5), up to 48 showings of each picture for more; styles up to 120 showings
-    each (203 pictures × 10 / batch 2 × 10 epochs = 10,150 steps pass). Larger batches lower the lower end. A hint from
-    a quarter outside, a warning from half as long again as the upper end, or less than half the lower end; hints only
-    above 50 pictures. Runs of up to 50 steps are taken for a test whether training starts; a run that regularization
-    pictures alone carry above its band is told by STP003.
+    person or object, less for fewer (267 for 5), more for more (4,952 to 11,313 for 413); a style's 1,000 to 4,000,
+    more above 25 pictures (203 pictures × 10 / batch 2 × 10 epochs = 10,150 steps pass). Larger batches lower both
+    ends (846 to 2,639 for 413 pictures in eights). A hint from a quarter outside, a warning from less than half the lower
+    end, or half as long again as the upper end and longer than single pictures would take; hints only above 50 pictures.
+    Runs of up to 50 steps are taken for a test whether training starts; a run that regularization pictures alone carry
+    above its band is told by STP003.
     Do: Change epochs or repeats to what the message proposes, or keep a long run and choose among its checkpoints.
     Fault: 23 pictures × 10 × 16 epochs = 3,680 steps
     Instead: 23 pictures × 10 × 4 epochs = 920 steps
@@ -96,7 +97,8 @@ def steps_outside_target(
     ratio = schedule.steps / (target.high if schedule.steps > target.high else target.low)
     if schedule.steps in target or 1 / SLACK <= ratio <= SLACK or _is_regularizations(schedule, target):
         return
-    is_far = (ratio > FAR or ratio < 0.5) and num_pictures <= FEW_PICTURES
+    is_long = ratio > FAR and schedule.steps > step_target(num_pictures, kind).high
+    is_far = (is_long or ratio < 0.5) and num_pictures <= FEW_PICTURES
     word = "more" if ratio > 1 else "fewer"
     showings = round(schedule.steps * per_step * _share(schedule) / num_pictures)
     message = (
