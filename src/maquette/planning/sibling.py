@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from maquette.dataset.reading import read_dataset
 from maquette.dataset.records import Dataset, Item
@@ -109,7 +110,7 @@ def _prompts(settings: Settings, word: str) -> tuple[str, ...]:
     def renamed(prompt: str) -> str:
         for before, after in ((old.trigger, "{trigger}"), (old.class_word, word)):
             if before:
-                prompt = re.sub(rf"(?<!\w){re.escape(before)}(?!\w)", lambda _, after=after: after, prompt)
+                prompt = after.join(re.split(rf"(?<!\w){re.escape(before)}(?!\w)", prompt))
         return prompt
 
     return tuple(renamed(prompt) for prompt in settings.samples.sample_prompts)
@@ -151,27 +152,34 @@ def _length(old: Settings, new: Settings, count: int) -> tuple[dict[str, Reasone
         now = max(1, round(was * factor))
         why = f"was {was} for {old_count} pictures; {'fewer' if count < old_count else 'more'} pictures"
         why += f" want {'more' if now > was else 'fewer' if now < was else 'as many'}"
-        lengths = {"epochs": (was, now), "steps": (was * old_epoch, now * new_epoch)}
+        lengths = Lengths(epochs=(was, now), steps=(was * old_epoch, now * new_epoch))
     else:
         unit, was = "steps", training.steps or DEFAULT_STEPS
         now = max(min(was, 800), max(1, round(was / old_epoch * new_epoch / 50) * 50))
         why = f"was {was} for {old_count} pictures: each is shown about as often"
-        lengths = {"epochs": (was / old_epoch, now / new_epoch), "steps": (was, now)}
-    moved, told = _intervals(old, lengths)
+        lengths = Lengths(epochs=(was / old_epoch, now / new_epoch), steps=(was, now))
+    moved, sentences = _intervals(old, lengths)
     sentence = f"{unit} {was} → {now}, for {old_count} → {count} pictures."
-    return {unit: Reasoned(now, why), **moved}, (sentence, *told)
+    return {unit: Reasoned(now, why), **moved}, (sentence, *sentences)
 
 
-def _intervals(
-    old: Settings, lengths: dict[str, tuple[float, float]]
-) -> tuple[dict[str, Reasoned], tuple[str, ...]]:
-    """Return the intervals of saving and drawing for as many files as before; `lengths` are the runs', before and after."""
-    moved, told = {}, []
+class Lengths(NamedTuple):
+    """How long a run was and will be."""
+
+    epochs: tuple[float, float]
+    steps: tuple[float, float]
+
+
+def _intervals(old: Settings, lengths: Lengths) -> tuple[dict[str, Reasoned], tuple[str, ...]]:
+    """Return the intervals of saving and drawing for as many files as before, and what moved in sentences."""
+    moved: dict[str, Reasoned] = {}
+    told: list[str] = []
     for name in ("save_every_steps", "save_every_epochs", "sample_every_steps", "sample_every_epochs"):
         every = getattr(old.saving if name.startswith("save") else old.samples, name)
         if every is not None:
-            unit = name.rpartition("_")[2]
-            fitted = interval_like(every, *lengths[unit], in_epochs=unit == "epochs")
+            in_epochs = name.endswith("epochs")
+            before, after = lengths.epochs if in_epochs else lengths.steps
+            fitted = interval_like(every, before, after, in_epochs=in_epochs)
             moved[name] = Reasoned(
                 fitted, "" if fitted == every else f"was {every}: as many checkpoints as before"
             )
