@@ -1,8 +1,13 @@
-"""Numbers in the words of people: sizes on disk, sizes of memory, durations."""
+"""Numbers in the words of people: counts, sizes on disk, sizes of memory, durations."""
 
 from __future__ import annotations
 
 GIB, MIB = 2**30, 2**20
+
+
+def counted(number: int, noun: str) -> str:
+    """Return `1 picture`, `1,200 pictures`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def disk_size(num_bytes: float) -> str:

@@ -168,7 +168,7 @@ def test_this_machine_can_be_described_and_read_back(tmp_path: Path) -> None:
     described = run("--machine", "this")
     assert described.exit_code == 0, described.output
     (tmp_path / "machine.json").write_text(described.stdout)
-    (tmp_path / "train.log").write_text("nothing\n")
+    (tmp_path / "train.log").write_text("INFO     found directory train/10_fox contains 20 image files\n")
     assert run(str(tmp_path / "train.log"), "--machine", str(tmp_path / "machine.json")).exit_code == 0
 
 

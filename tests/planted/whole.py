@@ -29,3 +29,19 @@ def pictures_elsewhere(case: Case) -> None:
 @close_call("CHK001", "the pictures that a script names are on another machine")
 def pictures_on_another_machine(case: Case) -> None:
     case.edit(case.script, "dataset/train", "/workspace/training_data")
+
+
+@fault("CHK002", "the log is empty", start="log")
+def empty_log(case: Case) -> None:
+    case.paths[0].write_text("", encoding="utf-8")
+
+
+@fault("CHK002", "another program's log", start="log")
+def foreign_log(case: Case) -> None:
+    case.paths[0].write_text("nginx started\n127.0.0.1 GET /index.html 200\n", encoding="utf-8")
+
+
+@close_call("CHK002", "a log that ends while the base model loads", start="log")
+def log_of_a_beginning(case: Case) -> None:
+    lines = case.paths[0].read_text(encoding="utf-8").splitlines(keepends=True)
+    case.paths[0].write_text("".join(lines[:6]), encoding="utf-8")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maquette.captioning.records import Target
+from maquette.dataset.below import advice, places
 from maquette.dataset.captions import caption_candidates
 from maquette.dataset.config import SubsetOptions
 from maquette.dataset.facts import CaptionFact, DatasetFacts, DatasetInput, FolderFact
@@ -68,7 +69,9 @@ def find_targets(place: Place) -> tuple[list[Target], list[str]]:
                 str(place.root),
                 "no pictures",
                 "a folder of pictures, or of N_name folders with pictures",
-                "Check the path; pictures are .png, .jpg, .jpeg, .webp or .bmp.",
+                f"Pictures lie in {places(facts.below)}. {advice(facts.below)}"
+                if facts.below
+                else "Check the path; pictures are .png, .jpg, .jpeg, .webp or .bmp.",
             )
         )
     return targets, [

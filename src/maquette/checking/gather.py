@@ -177,8 +177,28 @@ def _dataset(path: Path, context: Context) -> Stage[list[Scope]]:
     scope = Scope(path)
     scope.add(context.machine, context.profile or _profile_near(scope, path))
     trainer = context.trainer or ("sd-scripts" if path.is_file() else "maquette")
-    yield from _pictures(scope, DatasetInput(images=path, trainer=trainer))
+    given = _given_or_below(scope, DatasetInput(images=path, trainer=trainer))
+    yield from (Message(note) for note in scope.notes)
+    yield from _pictures(scope, given)
     return [scope]
+
+
+def _given_or_below(scope: Scope, given: DatasetInput) -> DatasetInput:
+    """Return the dataset at a folder, or the only one below it where the folder holds none, and note which it is.
+
+    A trainer is not so kind: a folder that a run names is taken as it stands.
+    """
+    facts = read_dataset(given, "listing", captions=False)
+    if len(facts.below) != 1 or any(folder.others for folder in facts.folders):
+        return given
+    below = facts.below[0]
+    beside = f", with {below.regularization} as its regularization pictures" if below.regularization else ""
+    scope.notes.append(
+        f"{given.images} holds no pictures itself: the dataset below it was checked, {below.path}{beside}. Give {below.path} "
+        "to train on it."
+    )
+    scope.add(_profile_near(scope, below.path) if Profile not in scope.facts else None)
+    return replace(given, images=below.path, regularization=below.regularization)
 
 
 def _pictures(scope: Scope, given: DatasetInput) -> Stage[None]:

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from maquette.checking.fixing import KIND, Applied, apply_fixes
 from maquette.checking.gather import Context, scopes_of
+from maquette.checking.looked import looked_at
 from maquette.checking.options import CheckOptions
 from maquette.checking.scope import Scope
 from maquette.checking.targets import Target, identify
@@ -36,6 +37,8 @@ class CheckResult:
     rules_run: tuple[str, ...]
     """Codes of the rules that had what they need."""
     num_pictures: int
+    looked_at: tuple[str, ...]
+    """What was read, in words: `10 pictures`, `9 captions`, `the profile of 'zkw_fox'`."""
     notes: tuple[str, ...]
     """What could not be looked at."""
     fixed: tuple[Applied, ...] = ()
@@ -126,6 +129,7 @@ def _checked(targets: Sequence[Target], rules: Sequence[Rule], context: Context)
     findings: dict[tuple[Any, ...], Finding] = {}
     ran: set[str] = set()
     notes: list[str] = []
+    looked: list[str] = []
     seen_pictures: set[Path] = set()
     for done, target in enumerate(targets, start=1):
         for scope in (yield from scopes_of(target, context)):
@@ -133,15 +137,28 @@ def _checked(targets: Sequence[Target], rules: Sequence[Rule], context: Context)
             findings |= {(f.code, f.path, f.place, f.message): f for f in found}
             ran.update(codes)
             notes += scope.notes
+            looked.append(", ".join(looked_at(scope)))
             seen_pictures.update(_pictures_of(scope.facts))
         yield Progress("check", done, len(targets), "path")
+    if not ran and len(rules) < len(all_rules()) and not findings:
+        raise ConfigError(_no_rule_asked(rules, looked))
     yield Finished("check")
     return CheckResult(
         findings=tuple(worst_first(list(findings.values()))),
         targets=tuple(targets),
         rules_run=tuple(sorted(ran)),
         num_pictures=len(seen_pictures),
+        looked_at=tuple(dict.fromkeys(each for each in looked if each)),
         notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+def _no_rule_asked(rules: Sequence[Rule], looked: Sequence[str]) -> Problem:
+    """Return the problem of a choice of rules of which none is about what was given: no finding would mean nothing."""
+    codes = ", ".join(rule.code for rule in rules[:3]) + (" …" if len(rules) > 3 else "")
+    given = f"{codes or 'no rule'}, none of which is about {'; '.join(looked) or 'what was given'}"
+    return Problem(
+        "--select and --ignore", given, "a rule that can be asked", "List them: maquette check --rules"
     )
 
 

@@ -11,6 +11,7 @@ from maquette.checking.options import CheckOptions
 from maquette.cli.options import given_of, options_of
 from maquette.cli.output import follow, result_command
 from maquette.cli.tasks import Task, chosen_task, names_of
+from maquette.spoken import counted
 
 CHECK = Task(heeds=names_of(CheckOptions))
 RULES = Task(asked_by=("list_rules",), heeds=("select", "ignore"))
@@ -66,6 +67,7 @@ def check_report(result: Any, paths: tuple[Path, ...]) -> dict[str, Any]:
         "warnings": result.count("warning"),
         "hints": result.count("hint"),
         "pictures": result.num_pictures,
+        "looked_at": list(result.looked_at),
         "checked": [{"path": str(target.path), "kind": target.kind} for target in result.targets],
         "rules_run": list(result.rules_run),
         "notes": list(result.notes),
@@ -91,26 +93,19 @@ def _finding_lines(findings: Any) -> list[str]:
 
 
 def _summary_lines(result: Any, paths: tuple[Path, ...]) -> list[str]:
-    counts = [_counted(result.count(kind), kind) for kind in COLOURS if result.count(kind)]
-    looked = f"{len(result.rules_run)} rules" + (
-        f" over {_counted(result.num_pictures, 'picture')}" if result.num_pictures else ""
-    )
-    lines = [f"{', '.join(counts) or 'Nothing found'} ({looked})."]
+    counts = [counted(result.count(kind), kind) for kind in COLOURS if result.count(kind)]
+    over = "; ".join(result.looked_at) or "nothing that could be read"
+    rules = counted(len(result.rules_run), "rule") if result.rules_run else "no rule is about it alone"
     repairable = sum(finding.fixable for finding in result.findings)
+    lines: list[str] = []
     where = " ".join(str(path) for path in paths)
     if result.fixed:
-        lines.append(
-            f"{_counted(len(result.fixed), 'repair')} made; take back: maquette check {where} --undo"
-        )
+        lines.append(f"{counted(len(result.fixed), 'repair')} made; take back: maquette check {where} --undo")
     elif repairable:
         lines.append(f"{repairable} can be repaired: maquette check {where} --fix")
     if result.findings:
         lines.append(f"What a rule means: maquette check --explain {result.findings[0].code}")
-    return lines
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+    return [*lines, f"{', '.join(counts) or 'Nothing found'} in {over} ({rules})."]
 
 
 def _explained(name: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maquette.dataset.config import PICTURE_EXTENSIONS
+from maquette.dataset.folders import own_folder
 from maquette.dataset.pictures import OTHER_PICTURE_EXTENSIONS
 from maquette.errors import DatasetError, Problem
 
@@ -36,6 +37,8 @@ def list_heap(directory: Path, *, without: Iterable[Path] = ()) -> Heap:
     """
     if not directory.is_dir():
         raise DatasetError(_missing(directory))
+    if (problem := own_folder(directory)) is not None:
+        raise DatasetError(problem)
     left_out = {path.resolve() for path in without} - {directory.resolve()}
     names, others = [], []
     for path in _files(directory, left_out):

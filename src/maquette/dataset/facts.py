@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from maquette.dataset.below import PicturesBelow
 from maquette.dataset.config import DatasetPlan, SubsetOptions, SubsetSource
 from maquette.dataset.measures import Look, Measured, Measures, PictureFacts
 from maquette.errors import Problem
@@ -117,6 +118,8 @@ class DatasetFacts:
     regularization_captions: tuple[CaptionFact, ...] = ()
     problems: tuple[Problem, ...] = ()
     """What kept parts of it from being read at all. Folders without pictures are in `folders` instead."""
+    below: tuple[PicturesBelow, ...] = ()
+    """Where no picture of the subject is taken: the folders below that hold some, each of which could be given instead."""
 
     @property
     def root(self) -> Path:

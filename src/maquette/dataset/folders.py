@@ -18,6 +18,23 @@ from maquette.dataset.config import (
 from maquette.errors import Problem, nearest
 from maquette.kohya.dataset_toml import CONFIG_SUFFIXES
 
+SET_ASIDE_NAMES = (
+    "reject",
+    "backup",
+    "bak",
+    "original",
+    "old",
+    "trash",
+    "unused",
+    "sample",
+    "excluded",
+    "discard",
+    "review",
+)
+"""Beginnings of folder names that say themselves that they are not for training."""
+OWN_FOLDERS = frozenset({".maquette", ".curation"})
+"""Folders that Maquette keeps beside pictures: histories with what was set aside, contact sheets and thumbnails."""
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -110,8 +127,28 @@ def prefix_of(name: str) -> tuple[int, str] | None:
         return None
 
 
+def is_set_aside(folder: Path) -> bool:
+    """Return whether a folder's name says itself that it is not for training."""
+    name = folder.name.lower()
+    return name.startswith("_") or name.startswith(SET_ASIDE_NAMES)
+
+
+def own_folder(path: Path) -> Problem | None:
+    """Return the problem of a path in one of Maquette's own folders, whose pictures are none to train on; else None."""
+    parts = path.absolute().parts
+    index = next((index for index, part in enumerate(parts) if part in OWN_FOLDERS), None)
+    if index is None:
+        return None
+    given = f"Maquette's own folder {parts[index]}: contact sheets, thumbnails and what was set aside"
+    return Problem(
+        str(path), given, "a folder of pictures", f"Give the folder of pictures: {Path(*parts[:index])}"
+    )
+
+
 def unusable_root(root: Path, *, is_regularization: bool = False) -> Problem | None:
     """Return why nothing can be looked for at `root`, or None for a folder or (not of regularization) a dataset TOML."""
+    if (problem := own_folder(root)) is not None:
+        return problem
     try:
         if root.is_dir():
             return None

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from maquette.dataset.below import PicturesBelow, pictures_below
 from maquette.dataset.captions import CaptionMatches, decode_caption, guess_encoding, match_captions
 from maquette.dataset.config import (
     FOLDER_CAPTION_EXTENSION,
@@ -73,10 +74,15 @@ def read_dataset(
         regularization_captions=found.captions_of(of_class) if captions else (),
         problems=(*plan.problems, *found.problems),
         looks=_look_at(paths, depth, cache, on_progress),
+        below=() if any(fact.files for fact in subject) else _below(given.images),
     )
 
 
 # --- folders ---------------------------------------------------------------------------------------------
+
+
+def _below(root: Path) -> tuple[PicturesBelow, ...]:
+    return pictures_below(root) if unusable_root(root) is None and root.is_dir() else ()
 
 
 def _plan(given: DatasetInput, found: _Found) -> DatasetPlan:

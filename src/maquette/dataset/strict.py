@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from maquette.dataset.below import advice, places
 from maquette.dataset.config import PICTURE_EXTENSIONS, SubsetSource
 from maquette.dataset.facts import CaptionFact, DatasetFacts, FolderFact
 from maquette.dataset.folders import names_of
@@ -131,15 +132,15 @@ def _no_pictures(facts: DatasetFacts) -> Problem:
 
 
 def _instead(facts: DatasetFacts) -> Iterator[str]:
+    if facts.below:
+        yield f" Pictures lie in {places(facts.below)}. {advice(facts.below)}"
     others = [path for folder in facts.folders for path in folder.others]
     if others:
         yield f" {names_of(others)} cannot be read. Convert to PNG what should be trained on."
     for folder in facts.folders:
         if folder.why_unused == "no repeats":
             yield f" {folder.path} is not used: it asks for {folder.asked_repeats} repeats."
-        elif folder.why_unused == "below":
-            yield f" Folders below are not searched: give {folder.path} itself."
-        elif folder.why_unused in ("beside", "no prefix"):
+        elif folder.why_unused in ("beside", "no prefix") and not facts.below:
             yield f" {folder.path}: its {folder.num_pictures} pictures are not used. Give {folder.path} itself."
 
 

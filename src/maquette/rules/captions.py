@@ -139,7 +139,7 @@ def caption_orphaned(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     Source: The pictures and captions of a character set, counted by hand before each run (`413 images = 413 captions`).
     """
     orphans = [caption for caption in facts.captions if caption.picture is None]
-    if not orphans:
+    if not orphans or not facts.files:  # without a single picture, folder-without-pictures says the cause
         return
     paths = [caption.path for caption in orphans]
     lonely = {path.stem for path in facts.without_caption}

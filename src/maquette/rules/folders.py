@@ -5,27 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from maquette.dataset.below import advice, places
 from maquette.dataset.facts import DatasetFacts, FolderFact
-from maquette.dataset.folders import names_of
+from maquette.dataset.folders import is_set_aside, names_of
 from maquette.dataset.targets import step_target
 from maquette.findings.records import Finding, Severity
 from maquette.findings.registry import Report, rule
 from maquette.project.profile import Profile
 
-SET_ASIDE_NAMES = (
-    "reject",
-    "backup",
-    "bak",
-    "original",
-    "old",
-    "trash",
-    "unused",
-    "sample",
-    "excluded",
-    "discard",
-    "review",
-)
-"""Beginnings of folder names that say themselves that they are not for training."""
 FEWEST_COPIES = 3
 SURPRISING_REPEATS = 500
 
@@ -86,8 +73,12 @@ def no_data_found(facts: DatasetFacts, report: Report, profile: Profile | None =
     unseen = [folder for folder in facts.folders if folder.num_pictures and not folder.is_regularization]
     count = sum(folder.num_pictures for folder in unseen)
     if not unseen:
-        message = "sd-scripts finds no pictures here: no folder inside is named like 10_name, and there are none at all."
-        yield report(facts.root, "", message, "Add pictures in a folder 10_name, or correct the path.")
+        message = "sd-scripts finds no pictures here: no folder inside is named like 10_name, and there are "
+        message += f"none but in {places(facts.below)}." if facts.below else "none at all."
+        remedy = (
+            advice(facts.below) if facts.below else "Add pictures in a folder 10_name, or correct the path."
+        )
+        yield report(facts.root, "", message, remedy)
         return
     first = unseen[0]
     place = "directly in it" if first.path == facts.root else f"in {first.path.name}"
@@ -119,7 +110,7 @@ def pictures_not_searched(facts: DatasetFacts, report: Report) -> Iterator[Findi
     unseen = [f for f in facts.folders if f.num_pictures and f.why_unused in ("below", "beside", "no prefix")]
     starved = {folder.path for folder in used if not folder.num_pictures}
     below_starved = [folder for folder in unseen if folder.path.parent in starved]
-    if below_starved:
+    if below_starved and not facts.below:  # else folder-without-pictures names what lies below
         parent = below_starved[0].path.parent
         count = sum(folder.num_pictures for folder in below_starved)
         message = (
@@ -234,21 +225,28 @@ def folder_without_pictures(facts: DatasetFacts, report: Report) -> Iterator[Fin
 
     Why: An empty folder is mostly a mistyped path, or a copy that did not run. sd-scripts drops it with one line in its
     log; the others carry the run, which is shorter than planned.
-    Found by: Folders in use without a picture. An error where there is no picture of the subject at all. Where pictures
-    lie in folders below it, pictures-not-searched speaks; where pictures of other kinds do, pictures-of-other-kinds.
+    Found by: Folders in use without a picture. An error where there is no picture of the subject at all; pictures that lie
+    below are named then, as in kohya_ss' own layout (NAME/img/10_NAME). Where they lie below a folder of a dataset TOML,
+    pictures-not-searched speaks; where pictures of other kinds do, pictures-of-other-kinds.
     Do: Put the pictures there, or take the folder out.
     Fault: `10_zkw_fox_new`, empty, beside `10_zkw_fox`
     Instead: the new pictures in it, or no such folder
     Source: sd-scripts 48d368fa, measured (`no images found`).
     """
     for folder in facts.folders:
-        told = folder.others or any(
-            other.why_unused == "below" and other.path.parent == folder.path for other in facts.folders
+        told = folder.others or (
+            not facts.below
+            and any(
+                other.why_unused == "below" and other.path.parent == folder.path for other in facts.folders
+            )
         )
         if folder.subset is not None and not folder.num_pictures and not told:
             severity: Severity = "error" if not facts.files and not folder.is_regularization else "warning"
             message = "It holds no pictures, and nothing of it is trained."
             remedy = "Put the pictures there, correct the path, or take the folder out."
+            if facts.below and not folder.is_regularization:
+                message = f"It holds no pictures itself: they lie in {places(facts.below)}."
+                remedy = advice(facts.below)
             yield report(folder.path, "", message, remedy, severity=severity)
 
 
@@ -345,9 +343,7 @@ def _where_to(folder: FolderFact, root: Path, count: int, profile: Profile | Non
 
 
 def _is_set_aside(folder: FolderFact, root: Path) -> bool:
-    """Whether a folder's name says itself that it is not for training."""
-    name = folder.path.name.lower()
-    return folder.path != root and (name.startswith("_") or name.startswith(SET_ASIDE_NAMES))
+    return folder.path != root and is_set_aside(folder.path)
 
 
 def _why(folder: FolderFact) -> str:

@@ -1,4 +1,4 @@
-"""The rule about input that cannot be read at all."""
+"""Rules about input as a whole: what cannot be read at all, and what says nothing."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 from maquette.errors import Problem
 from maquette.findings.records import Finding
 from maquette.findings.registry import Report, rule
+from maquette.logs.facts import LogFacts
+from maquette.spoken import counted
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,27 @@ def unusable(unusable: Unusable, report: Report) -> Iterator[Finding]:
     for path, problem in unusable.problems:
         place = problem.where.removeprefix(str(path)).strip(" :")
         yield report(path, place, f"{_capital(problem.given)}; required: {problem.required}.", problem.remedy)
+
+
+@rule("CHK002", "nothing-understood", "error", since="0.2")
+def nothing_understood(log: LogFacts, report: Report) -> Iterator[Finding]:
+    """A file was taken for a training log, and nothing in it is a training run's.
+
+    Why: No finding in a log that says nothing is no good news: a run that never began writes an empty one, and another
+    program's log is none at all.
+    Found by: Logs without a single step, loss, checkpoint, folder of pictures, error or trainer that is known.
+    Do: Give the log of the training run, or what was to be trained: its pictures, its script, its project.
+    Fault: `train.log` of no bytes
+    Instead: the output of the trainer, saved whole
+    Source: A check of an empty file that ended with "Nothing found".
+    """
+    told = (log.trainer, log.losses, log.last_step, log.planned_steps, log.checkpoints, log.folders)
+    failed = (log.matches, log.counts, log.tracebacks, log.finished, log.interrupted)
+    if any((*told, *failed)):
+        return
+    lines = counted(log.num_lines, "line")
+    message = "The log is empty." if not log.num_lines else f"None of its {lines} is a training run's."
+    yield report(log.path, "", message, "Give the trainer's whole output, or what it was to train.")
 
 
 def _capital(text: str) -> str:
