@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from maquette.errors import ConfigError, LoraError, OutputError
-from maquette.evaluating.facts import verdict_of
 from maquette.evaluating.first_look import LookCheckpoint, LookPlan, first_look
-from maquette.evaluating.looks import FLOOR, FirstLook, LookPrompt, choose, read_first_look
+from maquette.evaluating.looks import FLOOR, FirstLook, LookPrompt, Measure, choose, read_first_look
+from maquette.evaluating.verdict import verdict_of
 from maquette.events import Artifact, Event, Progress, run_stage
 from tests.drawing.bases import write_strong
 
@@ -146,6 +146,7 @@ def test_without_a_judge_the_verdict_claims_nothing(tmp_path: Path) -> None:
         verdict = verdict_of(facts)
         assert verdict.outcome == "unjudged" and "4 steps" in verdict.headline
         assert "judge" in verdict.sentences[0] and verdict.score is None
+        assert "loss" not in verdict.headline
 
 
 def test_a_leak_is_said(tmp_path: Path) -> None:
@@ -159,9 +160,46 @@ def test_a_leak_is_said(tmp_path: Path) -> None:
 
     leaking = verdict_of(facts_of(tmp_path, with_class_prompts([0.7, 0.8, 0.7])))
     clean = verdict_of(facts_of(tmp_path, with_class_prompts([0.1, 0.2, 0.2])))
-    assert any("It leaks" in sentence and "0.17 to 0.73" in sentence for sentence in leaking.sentences)
-    assert not any("leaks" in sentence for sentence in clean.sentences)
+    assert (leaking.outcome, clean.outcome) == ("flawed", "learned")
+    assert leaking.headline.endswith("but it draws the subject without the trigger, too.")
+    assert "It leaks" in leaking.sentences[0] and "0.17 to 0.73" in leaking.sentences[0]
+    assert not any("leak" in sentence for sentence in (clean.headline, *clean.sentences))
     assert leaking.score == clean.score
+    slight = verdict_of(facts_of(tmp_path, with_class_prompts([0.4, 0.3, 0.4])))
+    assert slight.outcome == "flawed" and slight.headline.endswith("but it leaks without the trigger.")
+
+
+def test_pictures_that_are_not_good_leave_no_tick(tmp_path: Path) -> None:
+    """A measure that asks for a least share of good pictures speaks in the headline, whatever was learned."""
+    share = Measure(
+        name="clean", title="Clean heads", definition="a share.", least=0.75, lack="heads are smeared"
+    )
+    look = look_of(tmp_path, {FLOOR: [0.2, 0.1, 0.2, 0.1], "step 100": [0.8, 0.9, 0.8, 0.9]})
+
+    def with_clean(*good: float) -> FirstLook:
+        judged = tuple(
+            replace(
+                entry,
+                scores={**entry.scores, "clean": 1.0 if entry.checkpoint == FLOOR else good[entry.seed - 1]},
+            )
+            for entry in look.looks
+        )
+        return replace(look, looks=judged, measures=(*look.measures, share))
+
+    smeared = verdict_of(facts_of(tmp_path, with_clean(1.0, 0.0, 0.0, 0.0)))
+    assert smeared.outcome == "flawed"
+    assert smeared.headline == "The LoRA learned “zkw” (identity 0.15 → 0.85), but 3 of 4 heads are smeared."
+    assert "3 of 4 heads are smeared (0 with the base alone)" in smeared.sentences[0]
+    assert verdict_of(facts_of(tmp_path, with_clean(1.0, 1.0, 1.0, 0.0))).outcome == "learned"
+
+
+def test_the_trigger_word_alone_is_the_trigger_word_alone(tmp_path: Path) -> None:
+    scores = {FLOOR: [0.2, 0.1, 0.2], "step 100": [0.8, 0.9, 0.8]}
+    alone = verdict_of(facts_of(tmp_path, look_of(tmp_path, scores)))
+    with_class_word = verdict_of(facts_of(tmp_path, look_of(tmp_path, scores, prompt="zkw character")))
+    assert any("Drawn from the trigger word alone, “zkw”," in sentence for sentence in alone.sentences)
+    assert any("Drawn from “zkw character”," in sentence for sentence in with_class_word.sentences)
+    assert not any("alone, " in sentence for sentence in with_class_word.sentences)
 
 
 def test_a_prompt_may_take_fewer_seeds_than_the_plan() -> None:

@@ -15,14 +15,14 @@ import pytest
 
 from maquette.errors import OutputError
 from maquette.evaluating.charts import Axis, Series, line_chart, short, smoothed, thinned, ticks
-from maquette.evaluating.facts import facts_json, verdict_of
 from maquette.evaluating.looks import FLOOR
-from maquette.evaluating.report import read_block, render_report, write_report
+from maquette.evaluating.report import facts_json, read_block, render_report, write_report
+from maquette.evaluating.verdict import verdict_of
 from tests.runs.making import run_record
 
 from .making import facts_of, look_of
 
-VOID = {"meta", "img", "br", "hr", "link", "input"}
+VOID = {"meta", "img", "br", "wbr", "hr", "link", "input"}
 HOSTILE = '</script><script>alert("x")</script>&amp;<img src=x onerror=y> \'"—ü'
 
 
@@ -73,7 +73,7 @@ def test_every_picture_is_embedded_and_described(facts: Any) -> None:
     sources = [value for tag, name, value in page.attributes if (tag, name) == ("img", "src")]
     alts = [value for tag, name, value in page.attributes if (tag, name) == ("img", "alt")]
     assert len(alts) == page.tags["img"] and len(sources) >= 10 + 2
-    assert all(alts[:-1]), "only the enlargement has no text of its own before it is filled"
+    assert all(alts[:-2]), "only the enlargements have no text of their own before they are filled"
     assert page.tags["svg"] == 3 and page.tags["desc"] == 3, "identity, loss and learning rate"
 
 
@@ -154,6 +154,70 @@ def test_numbers_that_are_none_are_shown_as_such(tmp_path: Path) -> None:
 def test_a_lost_picture_leaves_a_note_instead_of_a_hole(facts: Any) -> None:
     facts.pictures[0][0].unlink()
     assert "p0.png cannot be shown" in "".join(Page(render_report(facts)).text)
+
+
+def test_pictures_come_before_words(facts: Any) -> None:
+    text = render_report(facts)
+    places = [
+        text.index(mark)
+        for mark in ("<h1>", 'id="before-after"', 'id="verdict"', 'id="grid"', 'id="measures"')
+    ]
+    assert places == sorted(places) and text.index("<img") < text.index("Drawn from")
+
+
+def test_a_run_that_nobody_judged_does_not_speak_of_its_loss_first(tmp_path: Path) -> None:
+    look = look_of(tmp_path / "look", {FLOOR: [0.0], "step 100": [0.0]}, measures=())
+    text = render_report(facts_of(tmp_path / "run", look))
+    tiles = text[text.index('class="tiles"') : text.index("</ul>")]
+    assert "loss" not in tiles and "0.125" not in tiles
+
+
+def test_settings_show_what_differs_and_fold_the_rest(facts: Any) -> None:
+    text = render_report(facts)
+    section = text[text.index('id="settings"') : text.index('id="run"')]
+    changed, same = section.split("<details>")
+    usual = type(facts.record.settings.lora).model_fields["rank"].default
+    assert f'<th scope="row">rank</th><td>4  (default {usual})</td>' in changed and usual != 4
+    for name in ("rank", "alpha", "steps"):
+        assert f'<th scope="row">{name}</th>' in changed and f'<th scope="row">{name}</th>' not in same
+    assert '<th scope="row">seed</th>' in same
+
+
+def test_small_pictures_are_shown_at_whole_multiples(facts: Any) -> None:
+    text = render_report(facts)
+    small = re.findall(
+        r'width="(\d+)" height="\d+" class="pic tiny" style="--side: (\d+)px; --times: (\d+)"', text
+    )
+    assert small and {(width, side) for width, side, _ in small} == {("16", "16")}
+    assert {int(times) for *_, times in small} == {8}
+
+
+def test_pictures_beside_the_page_are_enlarged_from_their_files(facts: Any, tmp_path: Path) -> None:
+    for entry in facts.look.looks:
+        assert (facts.look.folder / entry.path).is_file()
+    beside = write_report(tmp_path / "report.html", facts).read_text(encoding="utf-8")
+    elsewhere = write_report(tmp_path / "other" / "report.html", facts).read_text(encoding="utf-8")
+    originals = re.findall(r'data-original="([^"]*)"', beside)
+    assert originals and all((tmp_path / original).is_file() for original in originals)
+    assert "data-original" not in elsewhere
+
+
+@pytest.mark.parametrize("height", [0.02, 0.3, 0.5, 0.98])
+def test_the_name_of_a_line_stands_clear_of_the_others(height: float) -> None:
+    """Wherever a curve that stays near the named line can be avoided, it is."""
+    near = [(0.0, height), (60.0, height + 0.03), (100.0, height + 0.03)]
+    chart = line_chart(
+        [Series(name="a", points=near)],
+        title="t",
+        description="d",
+        x=Axis(label="x"),
+        y=Axis(label="y", low=0.0, high=1.2),
+        rules=[("without LoRA 0.25", height)],
+    )
+    [(_, at, end, base)] = chart.rules
+    curve = float(chart.lines[0][0].rsplit(" ", 1)[1])
+    assert chart.left < end - 7 * 17 and end < chart.right
+    assert not base - 15 < curve < base + 6, (at, base, curve)
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (0, 1200), (0.031, 0.477), (-3e-5, 2e-4), (7, 7.01)])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from maquette.evaluating.first_look import Judge
 from maquette.evaluating.looks import LookPrompt, Measure
 from maquette.world.cast import PROMPTS, TOVAKI
+from maquette.world.cleanness import clean
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 ROLES = {"trigger": "bare", "scene": "full", "edit": "edit", "class": "leak"}
 """The report's roles of what the cast's prompts are for."""
+
+CLEAN_ROLES = ("bare", "full")
+"""The roles whose pictures should show the character as clean as the base can draw."""
 
 MEASURES = (
     Measure(
@@ -32,6 +36,16 @@ MEASURES = (
         name="following",
         title="Prompt following",
         definition="the share of view, pose and background that are as asked; from 0 to 1, more is better.",
+    ),
+    Measure(
+        name="cleanness",
+        title="Clean heads",
+        definition=(
+            "the share of pictures whose head comes as near to a sharp drawing of what the judge sees there as the small "
+            "world's own VAE can; a face that blends two views, or a colour that runs, does not."
+        ),
+        least=0.75,
+        lack="heads are smeared",
     ),
 )
 
@@ -58,8 +72,11 @@ def judge_with(judge: WorldJudge) -> Judge:
     def scores(pictures: Sequence[Image.Image], prompts: Sequence[LookPrompt]) -> list[dict[str, float]]:
         found: list[dict[str, float]] = []
         identities = judge.identity(pictures, TOVAKI)
-        for picture, prompt, identity in zip(pictures, prompts, identities, strict=True):
+        heads = clean(judge, pictures)
+        for picture, prompt, identity, is_clean in zip(pictures, prompts, identities, heads, strict=True):
             told = {} if prompt.role == "edit" else {"identity": identity}
+            if prompt.role in CLEAN_ROLES:
+                told["cleanness"] = float(is_clean)
             if prompt.text in scenes:
                 told["following"] = judge.following([picture], scenes[prompt.text])[0]
             found.append(told)

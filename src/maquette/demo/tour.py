@@ -22,8 +22,9 @@ from maquette.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from maquette.deploying.comfyui import Installed
-    from maquette.evaluating.facts import ReportFacts, Verdict
+    from maquette.evaluating.facts import ReportFacts
     from maquette.evaluating.looks import FirstLook
+    from maquette.evaluating.verdict import Verdict
     from maquette.project.settings import Settings
 
 BARE_SEEDS = 16
@@ -195,8 +196,8 @@ def _look(folder: RunFolder, settings: Settings, bare_seeds: int, other_seeds: i
 
 def _facts(folder: RunFolder, settings: Settings, look: FirstLook) -> tuple[ReportFacts, Verdict]:
     """Return the report's facts about the checkpoint that the judge's numbers speak for, and the verdict."""
-    from maquette.evaluating.facts import verdict_of
     from maquette.evaluating.run import checkpoints_of, facts_of_run, speaking_for
+    from maquette.evaluating.verdict import verdict_of
     from maquette.runs.record import read_record
     from maquette.world.cast import BARE_PROMPT
 

@@ -1,12 +1,11 @@
 """Evaluate: what a LoRA draws, and what that is worth.
 
-draw         pictures from requests; the same request gives the same picture in any batch
 first_look   fixed prompts and seeds without the LoRA and with every checkpoint, judged where a judge exists
 looks        the records of a first look, their summaries, and which checkpoint they speak for
 statistics   means with 95 % intervals over prompts and seeds
 grid         a first look as one picture
+verdict      what the numbers say: learned or not, and what speaks against it
 report       everything about a run as one self-contained HTML page
-             (facts, drawn_sections, run_sections, words, charts, page)
+             (facts, drawn_sections, comparison, run_sections, words, charts, page)
 run          a finished run, looked at and reported
-samples      the pictures drawn while training
 """

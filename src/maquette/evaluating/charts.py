@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 WIDTH = 720
 LEFT, RIGHT, TOP, BOTTOM = 62, 16, 14, 46
 _MOST_POINTS = 480
+_NAME_PX = 7.0
 
 Point = tuple[float, float]
 
@@ -94,8 +96,8 @@ class Chart:
     y_label: str
     x_ticks: tuple[tuple[float, str], ...]
     y_ticks: tuple[tuple[float, str], ...]
-    rules: tuple[tuple[str, float, float], ...]
-    """Named horizontal lines: name, height of the line, height of its name."""
+    rules: tuple[tuple[str, float, float, float], ...]
+    """Named horizontal lines: name, height of the line, right end and height of its name."""
     bands: tuple[tuple[str, str], ...]
     """SVG path and style."""
     lines: tuple[tuple[str, str], ...]
@@ -136,7 +138,7 @@ def line_chart(
         y_label=y.label,
         x_ticks=tuple((frame.x(value), f"{value:,.6g}") for value in ticks(frame.x_low, frame.x_high, 8)),
         y_ticks=tuple((frame.y(value), short(value)) for value in ticks(frame.y_low, frame.y_high)),
-        rules=tuple(_rule(name, frame.y(value)) for name, value in rules),
+        rules=tuple(_rule(name, frame.y(value), frame, series) for name, value in rules),
         bands=tuple((_band(frame, entry), entry.style) for entry in series if entry.band),
         lines=tuple((path, entry.style) for entry in series for path in _paths(frame, entry)),
         dots=tuple(dot for entry in series if entry.dots for dot in _dots(frame, entry)),
@@ -172,6 +174,18 @@ class _Frame:
         share = (value - self.y_low) / (self.y_high - self.y_low)
         return round(self.height - BOTTOM - share * (self.height - TOP - BOTTOM), 1)
 
+    @property
+    def base(self) -> float:
+        return self.height - BOTTOM
+
+    def height_at(self, points: Sequence[Point], column: float) -> float | None:
+        """Return where the line through `points` runs at a column of the picture, None where it does not."""
+        placed = [(self.x(x), self.y(y)) for x, y in points if math.isfinite(y)]
+        for (x0, y0), (x1, y1) in pairwise(placed):
+            if x0 <= column <= x1:
+                return y0 + (y1 - y0) * (column - x0) / (x1 - x0 or 1.0)
+        return None
+
 
 def _limits(low: float, high: float, axis: Axis, margin: float) -> tuple[float, float]:
     pad = (high - low) * margin or abs(high) * 0.05 or 0.5
@@ -191,9 +205,27 @@ def _segments(points: Sequence[Point]) -> list[list[Point]]:
     return [part for part in parts if part]
 
 
-def _rule(name: str, at: float) -> tuple[str, float, float]:
-    """Return a named line; one near the top has its name beneath."""
-    return name, at, at - 6 if at > TOP + 24 else at + 20
+def _rule(name: str, at: float, frame: _Frame, series: Sequence[Series]) -> tuple[str, float, float, float]:
+    """Return a named line; its name stands where the fewest lines run through it, to the right and above by preference."""
+    width = _NAME_PX * len(name)
+    ends = (WIDTH - RIGHT - 12.0, (LEFT + WIDTH - RIGHT + width) / 2, LEFT + 16.0 + width)
+    places = [
+        (end, at + offset)
+        for offset in (-6.0, 20.0, -24.0)
+        for end in ends
+        if at + offset - 10 > TOP and at + offset < frame.base
+    ]
+    crossed = [_crossings(place, width, frame, series) for place in places]
+    end, name_y = places[crossed.index(min(crossed))] if places else (ends[0], at - 6.0)
+    return name, at, round(end, 1), round(name_y, 1)
+
+
+def _crossings(place: Point, width: float, frame: _Frame, series: Sequence[Series]) -> int:
+    """Return through how many of a name's columns a line runs. `place` is the name's right end and its base line."""
+    end, base = place
+    columns = [end - width + width * index / 12 for index in range(13)]
+    heights = [frame.height_at(entry.points, column) for entry in series for column in columns]
+    return sum(height is not None and base - 15 < height < base + 6 for height in heights)
 
 
 def _paths(frame: _Frame, series: Series) -> list[str]:

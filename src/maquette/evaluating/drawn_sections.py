@@ -1,24 +1,24 @@
-"""What a report shows of the drawings: key numbers, before and after, measures, the grid of checkpoints."""
+"""What a report shows of the drawings: key numbers, before and after, measures."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from maquette.evaluating.charts import Axis, Chart, Series, line_chart
-from maquette.evaluating.facts import ReportFacts, Verdict
+from maquette.evaluating.facts import ReportFacts
 from maquette.evaluating.looks import FLOOR, FirstLook, Measure, Summary
+from maquette.evaluating.verdict import LEAK_ROLE, Verdict
 from maquette.evaluating.words import change_text, interval
 from maquette.spoken import disk_size, duration
 
-_SEEDS_SHOWN = 3
 _STRIP = 6
-MARKS = {"learned": "✓", "unclear": "?", "worse": "✕", "unjudged": "○", "unfinished": "…"}
+MARKS = {"learned": "✓", "flawed": "!", "unclear": "?", "worse": "✕", "unjudged": "○", "unfinished": "…"}
 _ROLES = {
-    "bare": "The trigger alone",
+    "bare": "From the trigger",
     "full": "Full prompts",
-    "leak": "Without the trigger (lower is better)",
+    LEAK_ROLE: "Without the trigger (lower is better)",
     "edit": "Edits",
     "prompt": "Prompts",
 }
@@ -31,6 +31,7 @@ class Tile:
     value: str
     name: str
     note: str
+    is_flaw: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,53 +62,23 @@ class MeasureRow:
 
 @dataclass(frozen=True)
 class MeasurePart:
-    """One measure: its plot, the first role's numbers, the others' on demand."""
+    """One measure: its plot, and its numbers."""
 
     measure: Measure
     chart: Chart
-    first: Sequence[MeasureRow]
-    others: Sequence[MeasureRow]
-
-
-@dataclass(frozen=True)
-class GridCell:
-    """One drawing."""
-
-    path: Path
-    alt: str
-    score: str | None
-
-
-@dataclass(frozen=True)
-class GridRow:
-    """One prompt and seed, drawn by every checkpoint."""
-
-    prompt: str
-    seed: int
-    cells: Sequence[GridCell]
-    is_first: bool
-
-
-@dataclass(frozen=True)
-class Grid:
-    """All prompts and seeds by checkpoint."""
-
-    columns: Sequence[str]
-    shown: Sequence[GridRow]
-    rest: Sequence[GridRow]
+    groups: Sequence[tuple[str, Sequence[MeasureRow]]]
+    """The rows under the name of each kind of prompt."""
 
 
 def tiles(facts: ReportFacts, verdict: Verdict) -> list[Tile]:
-    """Return the key numbers under the headline."""
+    """Return the key numbers under the pictures: what was judged first, then what it took."""
     record = facts.record
     found = []
     if verdict.floor and verdict.score:
         gain = f"{verdict.floor.mean:.2f} → {verdict.score.mean:.2f}"
-        found.append(Tile(gain, "floor → with LoRA", interval(verdict.score)))
+        found.append(Tile(gain, f"{verdict.measure}, floor → with LoRA", interval(verdict.score)))
+    found += [Tile(flaw.value, flaw.name, "", is_flaw=True) for flaw in verdict.flaws]
     found.append(Tile(f"{record.step:,}", "optimizer steps", f"{len(facts.pictures)} pictures"))
-    if record.final_loss is not None:
-        note = "a lower loss is not a better LoRA"
-        found.append(Tile(f"{record.final_loss:.3f}", "training loss at the end", note))
     total_s = sum(facts.timings.values()) or record.timings.get("total_s", 0.0)
     if total_s:
         device = record.device.name if record.device else ""
@@ -132,11 +103,12 @@ def before_after(facts: ReportFacts, verdict: Verdict) -> BeforeAfter | None:
         ("Before", FLOOR, "the base model alone"),
         ("After", shown, f"with the LoRA, {shown}"),
     ):
-        rows.append(Strip(title, note, [_picture(look, name, prompt, seed) for seed in seeds]))
+        rows.append(Strip(title, note, [picture_of(look, name, prompt, seed) for seed in seeds]))
     return BeforeAfter(prompt, rows)
 
 
-def _picture(look: FirstLook, checkpoint: str, prompt: str, seed: int) -> tuple[Path, str]:
+def picture_of(look: FirstLook, checkpoint: str, prompt: str, seed: int) -> tuple[Path, str]:
+    """Return a drawing's file, and what it shows in words."""
     path = look.folder / look.find(checkpoint, prompt, seed).path
     return path, f"{checkpoint}, prompt “{prompt}”, seed {seed}"
 
@@ -155,19 +127,19 @@ def measures(facts: ReportFacts, verdict: Verdict) -> list[MeasurePart]:
 
 
 def _measure_part(measure: Measure, summaries: Sequence[Summary], verdict: Verdict) -> MeasurePart:
-    first = summaries[0].role
-    rows = [(summary.role, _measure_row(summary, verdict)) for summary in summaries]
+    roles = dict.fromkeys(summary.role for summary in summaries)
     return MeasurePart(
         measure=measure,
         chart=_measure_chart(measure, summaries, height=300 if measure.name == verdict.measure else 210),
-        first=[row for role, row in rows if role == first],
-        others=[row for role, row in rows if role != first],
+        groups=[
+            (_role(role), [_measure_row(summary, verdict) for summary in summaries if summary.role == role])
+            for role in roles
+        ],
     )
 
 
 def _measure_row(summary: Summary, verdict: Verdict) -> MeasureRow:
     cells = (
-        _role(summary.role),
         f"{summary.score.mean:.3f}",
         interval(summary.score).removeprefix("95 % "),
         "–" if summary.change is None else change_text(summary.change),
@@ -180,7 +152,9 @@ def _measure_chart(measure: Measure, summaries: Sequence[Summary], height: int) 
     """Return a line for each role; the base alone is step 0. Only the first role shows its interval, for legibility."""
     roles = list(dict.fromkeys(summary.role for summary in summaries))
     series, rules = [], []
-    for role, style in zip(roles, ("main", "second", "third"), strict=False):
+    styles = iter(("main", "second", "third"))
+    for role in roles:
+        style = "leak" if role == LEAK_ROLE else next(styles, "third")
         rows = [summary for summary in summaries if summary.role == role]
         points = [(float(row.step or 0), row.score.mean) for row in rows]
         band = [
@@ -207,31 +181,3 @@ def _measure_chart(measure: Measure, summaries: Sequence[Summary], height: int) 
 
 def _role(role: str) -> str:
     return _ROLES.get(role, role)
-
-
-def grid(facts: ReportFacts) -> Grid | None:
-    """Return all prompts and seeds by checkpoint: rows are prompts and seeds, columns checkpoints."""
-    look = facts.look
-    if look is None:
-        return None
-    columns = look.checkpoints()
-    shown, rest = [], []
-    for prompt in look.prompts():
-        seeds = look.seeds(prompt)
-        shown += _grid_rows(look, prompt, seeds[:_SEEDS_SHOWN], columns)
-        rest += _grid_rows(look, prompt, seeds[_SEEDS_SHOWN:], columns)
-    return Grid(columns, shown, rest)
-
-
-def _grid_rows(look: FirstLook, prompt: str, seeds: Sequence[int], columns: Iterable[str]) -> list[GridRow]:
-    return [
-        GridRow(prompt, seed, [_grid_cell(look, name, prompt, seed) for name in columns], index == 0)
-        for index, seed in enumerate(seeds)
-    ]
-
-
-def _grid_cell(look: FirstLook, checkpoint: str, prompt: str, seed: int) -> GridCell:
-    path, alt = _picture(look, checkpoint, prompt, seed)
-    scores = look.find(checkpoint, prompt, seed).scores
-    told = (f"{scores[measure.name]:.2f}" for measure in look.measures if measure.name in scores)
-    return GridCell(path, alt, next(told, None))

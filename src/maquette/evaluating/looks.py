@@ -32,6 +32,10 @@ class Measure:
     definition: str
     low: float = 0.0
     high: float = 1.0
+    least: float | None = None
+    """Where the measure is a share of good pictures: below it, a LoRA is not simply good, whatever else it learned."""
+    lack: str = ""
+    """What the other pictures are, behind their number: "heads are smeared"."""
 
 
 @dataclass(frozen=True, kw_only=True)

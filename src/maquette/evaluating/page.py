@@ -5,16 +5,19 @@ from __future__ import annotations
 import base64
 import io
 import json
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 _THUMBNAIL_PX = 384
 _SMALL_PX = 160
+_TILE_PX = 136
 
 
 @dataclass(frozen=True)
@@ -24,11 +27,34 @@ class Embedded:
     uri: str
     width_px: int
     height_px: int
+    original: str = ""
+    """Where its file is, seen from the page; empty where that is elsewhere."""
 
     @property
     def is_small(self) -> bool:
-        """Whether it is shown pixel by pixel when enlarged."""
+        """Whether it is shown pixel by pixel, at whole multiples of its size."""
         return max(self.width_px, self.height_px) <= _SMALL_PX
+
+    @property
+    def times(self) -> int:
+        """How often a small picture's pixels are repeated on a wide screen."""
+        return max(1, _TILE_PX // max(self.width_px, self.height_px))
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What a page embeds its pictures with. `home` is the page's folder, where it has one already."""
+
+    home: Path | None = None
+
+    def __call__(self, path: Path) -> Embedded | None:
+        found = embedded(path)
+        return found and replace(found, original=self._seen_from_home(path))
+
+    def _seen_from_home(self, path: Path) -> str:
+        if self.home is None or not path.resolve().is_relative_to(self.home):
+            return ""
+        return quote(path.resolve().relative_to(self.home).as_posix())
 
 
 def render(template: str, **values: Any) -> str:
@@ -40,7 +66,13 @@ def render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(template).render(embedded=embedded, **values)
+    environment.filters["breakable"] = breakable
+    return environment.get_template(template).render(**values)
+
+
+def breakable(text: str) -> Markup:
+    """Return a name as markup in which a line may break behind each of its signs."""
+    return Markup(re.sub(r"([-_./\\])", r"\1<wbr>", str(escape(text))))
 
 
 def embedded(path: Path) -> Embedded | None:

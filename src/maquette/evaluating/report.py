@@ -7,14 +7,16 @@ carries the same facts as JSON in `<script type="application/json" id="maquette-
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from maquette import __version__
 from maquette.errors import OutputError, Problem
-from maquette.evaluating import drawn_sections, run_sections
-from maquette.evaluating.facts import ReportFacts, facts_json, verdict_of
-from maquette.evaluating.page import json_markup, own_asset, render
+from maquette.evaluating import comparison, drawn_sections, run_sections
+from maquette.evaluating.facts import ReportFacts
+from maquette.evaluating.page import Pictures, json_markup, own_asset, render
+from maquette.evaluating.verdict import Verdict, verdict_of
 from maquette.files import write_atomic
 
 BLOCK_ID = "maquette-report"
@@ -22,11 +24,13 @@ BLOCK_ID = "maquette-report"
 
 def write_report(path: Path, facts: ReportFacts) -> Path:
     """Write the report of `facts` to `path` as one HTML file and return `path`."""
-    return write_atomic(path, render_report(facts))
+    return write_atomic(path, render_report(facts, home=path.resolve().parent))
 
 
-def render_report(facts: ReportFacts) -> str:
-    """Return the report's HTML."""
+def render_report(facts: ReportFacts, *, home: Path | None = None) -> str:
+    """Return the report's HTML. Pictures below `home`, the page's own folder, are enlarged from their files where these are
+    still there, and from the page where they are not.
+    """
     verdict = verdict_of(facts)
     return render(
         "report.html.jinja",
@@ -35,13 +39,14 @@ def render_report(facts: ReportFacts) -> str:
         script=own_asset("report.js"),
         block_id=BLOCK_ID,
         block=json_markup(_finite(facts_json(facts, verdict))),
+        pictures=Pictures(home),
         facts=facts,
         verdict=verdict,
         mark=drawn_sections.MARKS[verdict.outcome],
         tiles=drawn_sections.tiles(facts, verdict),
         before_after=drawn_sections.before_after(facts, verdict),
         measures=drawn_sections.measures(facts, verdict),
-        grid=drawn_sections.grid(facts),
+        grid=comparison.grid(facts),
         use=run_sections.use(facts),
         delivery_rows=run_sections.delivery_rows,
         strength=f"{facts.strength:g}",
@@ -52,6 +57,29 @@ def render_report(facts: ReportFacts) -> str:
         surroundings=run_sections.surroundings(facts),
         files=run_sections.files(facts),
     )
+
+
+def facts_json(facts: ReportFacts, verdict: Verdict) -> dict[str, Any]:
+    """Return the facts as the page's machine-readable block has them: plain JSON values, no picture data."""
+    return {
+        "maquette_report": 1,
+        "title": facts.title,
+        "trigger": facts.trigger,
+        "lora": str(facts.lora),
+        "lora_sha256": facts.lora_sha256,
+        "lora_bytes": facts.lora_bytes,
+        "strength": facts.strength,
+        "run": str(facts.run),
+        "verdict": {**asdict(verdict), "ratio": verdict.ratio},
+        "record": facts.record.as_json(),
+        "first_look": facts.look.to_json() if facts.look else None,
+        "metrics": [dict(row) for row in facts.metrics],
+        "pictures": [{"path": str(path), "caption": caption} for path, caption in facts.pictures],
+        "deliveries": [asdict(delivery) for delivery in facts.deliveries],
+        "prompt_template": facts.prompt_template,
+        "timings": {**facts.record.timings, **facts.timings},
+        "notes": list(facts.notes),
+    }
 
 
 def _finite(value: Any) -> Any:

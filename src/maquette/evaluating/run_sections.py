@@ -11,6 +11,7 @@ from maquette.evaluating.charts import Axis, Chart, Series, line_chart, smoothed
 from maquette.evaluating.facts import Delivery, ReportFacts
 from maquette.evaluating.words import flattened, spelled, value_text
 from maquette.project.config_file import dump_settings
+from maquette.project.settings import Settings
 from maquette.spoken import duration, memory_size
 
 Row = tuple[str, str]
@@ -114,12 +115,38 @@ def delivery_rows(delivery: Delivery) -> list[CodeRow]:
     return [(name, value, True) for name, value in rows]
 
 
-def settings(facts: ReportFacts) -> list[tuple[str, list[Row]]]:
-    """Return every setting of the run, by section."""
-    return [
-        (spelled(name), [(key, value_text(value)) for key, value in values.items()])
-        for name, values in dump_settings(facts.record.settings).items()
-    ]
+Section = tuple[str, list[Row]]
+
+
+@dataclass(frozen=True)
+class SettingsShown:
+    """The settings of the run by section: those that are not the defaults, and the others."""
+
+    changed: Sequence[Section]
+    default: Sequence[Section]
+
+
+def settings(facts: ReportFacts) -> SettingsShown:
+    """Return every setting of the run; a changed one says its default."""
+    base = facts.record.settings.model.base
+    default = dump_settings(Settings.model_validate({"model": {"base": base}}))
+    default["model"]["base"] = None
+    changed: list[Section] = []
+    same: list[Section] = []
+    for name, values in dump_settings(facts.record.settings).items():
+        usual = default.get(name, {})
+        differs = {key for key, value in values.items() if value != usual.get(key)}
+        rows = [(key, value_text(value), value_text(usual.get(key))) for key, value in values.items()]
+        if differs:
+            told = [
+                (key, f"{value}  (default {was})" if was != "–" else value)
+                for key, value, was in rows
+                if key in differs
+            ]
+            changed.append((spelled(name), told))
+        if len(differs) < len(rows):
+            same.append((spelled(name), [(key, value) for key, value, _ in rows if key not in differs]))
+    return SettingsShown(changed, same)
 
 
 def surroundings(facts: ReportFacts) -> list[tuple[str, list[Row]]]:

@@ -71,10 +71,10 @@ def _scene_prompt(view: str, pose: str, background: str) -> Prompt:
 
 
 BARE_PROMPT = subject(TRIGGER)
-"""The trigger and the class word alone: only the LoRA can know who that is."""
+"""The trigger and the class word, nothing else: only the LoRA can know who that is."""
 
 PROMPTS: tuple[Prompt, ...] = (
-    Prompt(text=BARE_PROMPT, purpose="trigger"),
+    Prompt(text=TRIGGER, purpose="trigger"),
     _scene_prompt("front", "standing", "blue"),
     _scene_prompt("front", "arms up", "yellow"),
     _scene_prompt("back", "arms up", "green"),
