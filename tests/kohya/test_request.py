@@ -8,14 +8,9 @@ from pathlib import Path
 import pytest
 
 from maquette.errors import ConfigError
+from maquette.kohya.config_file import is_config_file, is_dataset_toml, read_config_file
 from maquette.kohya.options import OPTIONS, SCRIPTS, option_named
-from maquette.kohya.request import (
-    has_training_command,
-    is_config_file,
-    is_dataset_toml,
-    read_commands,
-    read_config_file,
-)
+from maquette.kohya.request import has_training_command, read_commands
 from maquette.project.request import TrainingRequest
 
 SPYKE = """\
@@ -235,7 +230,7 @@ def test_a_comment_or_a_space_after_a_backslash_cuts_a_command_off(tmp_path: Pat
         (problem,) = run.problems
         assert reason in problem.given
         assert "--learning_rate=1e-4 stands alone" in problem.given
-        assert (run.rank, run.learning_rate) == (8, None)
+        assert (run.rank, run.learning_rate) == (8, 1e-4), "what was meant is read on"
 
 
 def test_variables_arrays_and_defaults_are_filled_in(tmp_path: Path) -> None:

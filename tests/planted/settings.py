@@ -289,3 +289,48 @@ def no_output(case: Case) -> None:
 @close_call("SET023", "the resolution stands in the dataset TOML", start="toml")
 def resolution_in_toml(case: Case) -> None:
     case.edit(case.toml, "resolution = 512", "resolution = [512, 512]")
+
+
+@fault("SET024", "buckets in steps of 32 px for an SD 1.5 model")
+def odd_steps(case: Case) -> None:
+    add(case, "--bucket_reso_steps=32")
+
+
+@fault("SET024", "bucket steps of 16 px in a dataset TOML", start="toml")
+def odd_steps_in_toml(case: Case) -> None:
+    case.edit(case.toml, "enable_bucket = true\n", "enable_bucket = true\nbucket_reso_steps = 16\n")
+
+
+@fault("SET024", "a resolution between two bucket steps")
+def between_steps(case: Case) -> None:
+    change(case, "--resolution=512,512", "--resolution=520,520")
+
+
+@close_call("SET024", "buckets in steps of 128 px")
+def wide_steps(case: Case) -> None:
+    add(case, "--bucket_reso_steps=128")
+
+
+@fault("SET014", "an algorithm of LyCORIS for sd-scripts' own module")
+def idle_algorithm(case: Case) -> None:
+    add(case, "--network_args algo=loha")
+
+
+@close_call("SET014", "arguments that sd-scripts' own module takes")
+def own_arguments(case: Case) -> None:
+    add(case, "--network_args rank_dropout=0.1 module_dropout=0.1")
+
+
+@fault("SET015", "an optimizer that does not exist")
+def misspelt_optimizer(case: Case) -> None:
+    change(case, "--optimizer_type=AdamW", "--optimizer_type=AdamW9")
+
+
+@close_call("SET015", "a schedule in sd-scripts' own words")
+def own_schedule(case: Case) -> None:
+    change(case, "--lr_scheduler=cosine", "--lr_scheduler=cosine_with_min_lr")
+
+
+@fault("SET015", "cmd's continuation mark in a bash script")
+def marks_of_cmd(case: Case) -> None:
+    case.edit(case.script, " \\\n", " ^\n")

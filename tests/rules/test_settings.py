@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from maquette.kohya.request import read_config_file
+from maquette.kohya.config_file import read_config_file
 from maquette.project.profile import Detail, Profile
 from maquette.project.request import TrainingRequest
 from maquette.rules.wording import number

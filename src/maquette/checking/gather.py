@@ -23,14 +23,19 @@ from maquette.dataset.reading import read_dataset
 from maquette.errors import MaquetteError
 from maquette.events import Message, Progress, Stage
 from maquette.families.protocol import ModelInfo
+from maquette.kohya.request import is_run_elsewhere
 from maquette.kohya.shell_commands import with_home
 from maquette.project.config_file import config_path, load_settings
 from maquette.project.machine import Machine
 from maquette.project.machine_look import machine_for
+from maquette.project.places import is_of_another_computer
 from maquette.project.profile import Profile
 from maquette.project.profile_file import profile_path_near, read_profile
 from maquette.project.request import Trainer, TrainingRequest
 from maquette.words.reading import TokenCounter
+
+ABOUT_WHAT_IS_WRITTEN = ("SET015", "SET016", "SET017")
+"""Rules that need not know what else a run is told."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +45,15 @@ class Context:
     machine: Machine
     profile: Profile | None = None
     trainer: Trainer | None = None
+    is_told: bool = False
+    """Whether the machine was described, and is not just the one that this runs on."""
 
 
 def scopes_of(target: Target, context: Context) -> Stage[list[Scope]]:
     """Read `target`; return a scope for each run in it, or the one that it is."""
-    files = {"log": _log, "lora": _lora, "base": _base, "profile": _profile}
+    if target.kind == "log":
+        return (yield from _log(target.path, context))
+    files = {"lora": _lora, "base": _base, "profile": _profile}
     if target.kind in files:
         return [files[target.kind](target.path, context)]
     read = {"project": _project, "dataset": _dataset, "config": _config, "script": _script}[target.kind]
@@ -76,7 +85,7 @@ def _project(path: Path, context: Context) -> Stage[list[Scope]]:
 
 
 def _config(path: Path, context: Context) -> Stage[list[Scope]]:
-    from maquette.kohya.request import read_config_file
+    from maquette.kohya.config_file import read_config_file
 
     scope = Scope(path)
     with _kept(scope, path):
@@ -99,8 +108,18 @@ def _script(path: Path, context: Context) -> Stage[list[Scope]]:
 
 def _run(scope: Scope, request: TrainingRequest, context: Context) -> Stage[None]:
     """Read what a planned run names: its base, its pictures, its profile."""
-    scope.add(request, machine_for(context.machine, request))
-    _add_base(scope, request)
+    is_elsewhere = is_run_elsewhere(request)
+    if request.unread:
+        scope.only = ABOUT_WHAT_IS_WRITTEN
+        scope.notes.append(f"{', '.join(request.unread)} is not here: what stands in it was not judged.")
+    scope.add(request)
+    if context.is_told or not is_elsewhere:
+        scope.add(machine_for(context.machine, request))
+    else:
+        scope.notes.append(
+            f"{request.file} is of another computer: device and packages were not judged (--machine describes its own)."
+        )
+    _add_base(scope, request, is_elsewhere)
     asked = _found(request.dataset_config or request.images, request)
     scope.add(context.profile or _profile_near(scope, asked or request.file))
     if asked is not None and not asked.exists() and request.trainer == "maquette":
@@ -116,33 +135,49 @@ def _run(scope: Scope, request: TrainingRequest, context: Context) -> Stage[None
 
 def _add_what_follows(scope: Scope, request: TrainingRequest) -> None:
     """Add what pictures, base and settings mean together: the steps and the memory."""
-    facts, info = scope.facts.get(DatasetFacts), scope.facts.get(ModelInfo)
+    facts, info, machine = (scope.facts.get(kind) for kind in (DatasetFacts, ModelInfo, Machine))
     if facts is None:
         return
     grid_px = info.vae_factor if info is not None else DEFAULT_GRID_PX
     scope.add(schedule_of(facts, request, grid_px))
-    if info is not None:
+    if info is not None and machine is not None:
         from maquette.footprint.run import footprint_of_facts
 
         with _kept(scope, request.file):
-            footprint = footprint_of_facts(request, info, facts, scope.facts[Machine])
+            footprint = footprint_of_facts(request, info, facts, machine)
             if footprint is not None:
                 scope.add(footprint.memory, footprint)
 
 
-def _add_base(scope: Scope, request: TrainingRequest) -> None:
+def _add_base(scope: Scope, request: TrainingRequest, is_elsewhere: bool) -> None:
     """Add what the base model is; a hub name that is not on this machine is only noted."""
     from maquette import families
 
     if request.base is None:
         return
     base = str(_found(Path(request.base), request))
+    if not Path(base).exists() and (is_elsewhere or is_of_another_computer(request.base)):
+        scope.notes.append(f"{request.base} is not on this computer: the model itself was not looked at.")
+        _add_published(scope, request)
+        return
     if not Path(base).exists() and not _looks_like_file(base):
         scope.notes.append(f"{base} is a hub name: the model itself was not looked at.")
         return
     with _kept(scope, request.file):
         scope.add(families.inspect(base))
         scope.add(_token_counter(base))
+
+
+def _add_published(scope: Scope, request: TrainingRequest) -> None:
+    """Add what a base of the script's family is like, where the file itself is elsewhere."""
+    from maquette import families
+
+    specs = (family.spec for family in families.FAMILIES.values())
+    spec = next((spec for spec in specs if request.script in spec.training_scripts), None)
+    if spec is not None and not request.other.get("v2"):
+        info = families.published_info(spec.name)
+        predicts = "v" if request.v_parameterization else info.prediction  # nothing here can gainsay it
+        scope.add(replace(info, path=str(request.base), prediction=predicts))
 
 
 def _token_counter(base: str | None = None) -> TokenCounter:
@@ -242,13 +277,20 @@ def _with_progress(
 # --- single files ----------------------------------------------------------------------------------------
 
 
-def _log(path: Path, context: Context) -> Scope:
+def _log(path: Path, context: Context) -> Stage[list[Scope]]:
+    """Read a log, and the commands of sd-scripts that it shows: what ended a run often stands in its own command."""
+    from maquette.kohya.request import commands_in_log
     from maquette.logs.reading import read_log
 
     scope = Scope(path)
+    scopes = [scope]
     with _kept(scope, path):
         scope.add(read_log(path))
-    return scope
+        for request in commands_in_log(path):
+            each = Scope(path, hears_hints=False)
+            yield from _run(each, request, context)
+            scopes.append(each)
+    return scopes
 
 
 def _lora(path: Path, context: Context) -> Scope:

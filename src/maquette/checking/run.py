@@ -117,10 +117,11 @@ def _context(options: CheckOptions, machine: Machine | None) -> Context:
     from maquette.project.machine_look import look_at_machine, read_machine
     from maquette.project.profile_file import read_profile
 
+    is_told = machine is not None or options.machine is not None
     if machine is None:
         machine = read_machine(options.machine) if options.machine is not None else look_at_machine()
     profile = read_profile(options.profile) if options.profile is not None else None
-    return Context(machine=machine, profile=profile, trainer=options.trainer)
+    return Context(machine=machine, profile=profile, trainer=options.trainer, is_told=is_told)
 
 
 def _checked(targets: Sequence[Target], rules: Sequence[Rule], context: Context) -> Stage[CheckResult]:
@@ -134,7 +135,11 @@ def _checked(targets: Sequence[Target], rules: Sequence[Rule], context: Context)
     for done, target in enumerate(targets, start=1):
         for scope in (yield from scopes_of(target, context)):
             found, codes = run_rules(_heard(rules, scope), scope.all_facts())
-            findings |= {(f.code, f.path, f.place, f.message): f for f in found}
+            findings |= {
+                (f.code, f.path, f.place, f.message): f
+                for f in found
+                if scope.hears_hints or f.severity != "hint"
+            }
             ran.update(codes)
             notes += scope.notes
             looked.append(", ".join(looked_at(scope)))
@@ -163,7 +168,9 @@ def _no_rule_asked(rules: Sequence[Rule], looked: Sequence[str]) -> Problem:
 
 
 def _heard(rules: Sequence[Rule], scope: Scope) -> Sequence[Rule]:
-    """Return the rules without those that the project has silenced."""
+    """Return the rules that can be asked of it, without those that the project has silenced."""
+    if scope.only:
+        rules = [rule for rule in rules if rule.code in scope.only or rule.group == "CHK"]
     if not scope.ignore:
         return rules
     return chosen({rule.code: rule for rule in rules}, (), _known(scope.ignore, rules))

@@ -21,6 +21,10 @@ class Scope:
     """Rules that the project does not want to hear."""
     notes: list[str] = field(default_factory=list)
     """What could not be looked at, and why."""
+    only: tuple[str, ...] = ()
+    """The rules that can be asked of it; empty: all."""
+    hears_hints: bool = True
+    """False for the command that a log shows: there only what may have ended the run counts."""
     unusable: list[tuple[Path, Problem]] = field(default_factory=list)
 
     def add(self, *facts: Any) -> None:

@@ -68,7 +68,7 @@ def _kind_of_file(path: Path) -> Kind | None:
 
 
 def _kind_of_table(path: Path) -> Kind | None:
-    from maquette.kohya.request import is_config_file, is_dataset_toml
+    from maquette.kohya.config_file import is_config_file, is_dataset_toml
 
     if is_dataset_toml(path):
         return "dataset"

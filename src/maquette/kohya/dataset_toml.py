@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
@@ -30,6 +30,8 @@ from pydantic import (
 )
 
 from maquette.errors import Problem, did_you_mean
+from maquette.kohya.options import OPTIONS
+from maquette.project.settings import SECTION_OF
 from maquette.project.values import parse_resolution
 
 CONFIG_SUFFIXES = frozenset({".toml", ".json"})
@@ -165,6 +167,9 @@ def read_dataset_file(path: Path, *, quoted_sizes: bool = True) -> tuple[Dataset
     loaded = _load(path)
     if isinstance(loaded, Problem):
         return DatasetFile(), (loaded,)
+    options = sorted(options_beside_datasets(loaded))
+    if options:
+        return DatasetFile(), (_file_of_options(path, options, "datasets" in loaded),)
     reader = _Reader(path, quoted_sizes)
     file = reader.file(loaded)
     return file, tuple(reader.problems)
@@ -188,6 +193,50 @@ def _load(path: Path) -> dict[str, Any] | Problem:
     if isinstance(loaded, dict):
         return loaded
     return Problem(str(path), "no tables", "[general] and [[datasets]]", "Write a dataset configuration.")
+
+
+DATASET_TABLES = ("general", "datasets")
+
+
+def own_options(tables: Mapping[str, Any]) -> set[str]:
+    """Return the options of sd-scripts' trainers in it that are not names of Maquette's settings as well."""
+    return {name for _, name, _ in flat(tables) if name in OPTIONS and name not in SECTION_OF}
+
+
+def options_beside_datasets(tables: Mapping[str, Any]) -> set[str]:
+    """Return the options of sd-scripts' trainers that stand in a file of datasets and do not belong there.
+
+    [general] shares many of its keys with the options, so only those that no dataset knows can tell.
+    """
+    general = tables.get("general")
+    own = {}
+    if isinstance(general, Mapping):
+        own["general"] = {name: value for name, value in general.items() if name not in General.model_fields}
+    return own_options(
+        {**{name: table for name, table in tables.items() if name not in DATASET_TABLES}, **own}
+    )
+
+
+def flat(tables: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """Yield (section, name, value) of all keys; sections are one level deep, as sd-scripts flattens them."""
+    for name, value in tables.items():
+        if isinstance(value, Mapping):
+            yield from ((name, inner, inner_value) for inner, inner_value in value.items())
+        else:
+            yield "", name, value
+
+
+def _file_of_options(path: Path, options: list[str], has_datasets: bool) -> Problem:
+    shown_options = ", ".join(options[:3]) + (", …" if len(options) > 3 else "")
+    given = f"a file of options for --config_file ({shown_options})" + (
+        " and of datasets in one" if has_datasets else ", not of datasets"
+    )
+    remedy = (
+        "Take the options out into a file of their own, for --config_file."
+        if has_datasets
+        else f"Give it as --config_file={path.name}, and the pictures in a TOML with [[datasets]], or by --train_data_dir."
+    )
+    return Problem(str(path), given, "a TOML of [general] and [[datasets]] alone", remedy)
 
 
 class _Reader:

@@ -7,7 +7,7 @@ an option's name on the command line; a --config_file must spell names out, and 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Kind = Literal["switch", "int", "number", "text", "path", "share", "size", "texts", "numbers"]
@@ -162,12 +162,39 @@ ONLY_SDXL: Mapping[str, Option] = {
 }
 """Options of sdxl_train_network.py that train_network.py does not have."""
 
-OPTIONS: Mapping[str, Option] = {**FIELD_OPTIONS, **OTHER_OPTIONS, **ONLY_SDXL}
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "sample_sampler": (
+        "ddim", "pndm", "lms", "euler", "euler_a", "heun", "dpm_2", "dpm_2_a", "dpmsolver", "dpmsolver++", "dpmsingle",
+        "k_lms", "k_euler", "k_euler_a", "k_dpm_2", "k_dpm_2_a",
+    ),
+    "save_model_as": ("safetensors", "ckpt", "pt"),
+    "loss_type": ("l2", "l1", "huber", "smooth_l1"),
+    "huber_schedule": ("snr", "constant", "exponential"),
+    "log_with": ("tensorboard", "wandb", "all"),
+    "console_log_level": ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+    "dynamo_backend": (
+        "eager", "aot_eager", "inductor", "aot_ts_nvfuser", "nvprims_nvfuser", "cudagraphs", "ofi", "fx2trt", "onnxrt",
+        "tensort", "ipex", "tvm",
+    ),
+    "resize_interpolation": ("lanczos", "nearest", "bilinear", "linear", "bicubic", "cubic", "area"),
+    "zero_stage": ("0", "1", "2", "3"),
+    "offload_optimizer_device": ("cpu", "nvme"),
+    "offload_param_device": ("cpu", "nvme"),
+}  # fmt: skip
+"""What the command line's parser takes for options that no field stands for; any other word stops it."""
+
+OPTIONS: Mapping[str, Option] = {
+    **FIELD_OPTIONS,
+    **{name: replace(option, choices=CHOICES.get(name, ())) for name, option in OTHER_OPTIONS.items()},
+    **ONLY_SDXL,
+}
 SCRIPTS: Mapping[str, frozenset[str]] = {
     "train_network.py": frozenset(OPTIONS) - frozenset(ONLY_SDXL),
     "sdxl_train_network.py": frozenset(OPTIONS),
 }
 """Scripts whose options are known to the last one; of others (flux_train_network.py …) no option is called unknown."""
+BUCKET_GRID_PX: Mapping[str, int] = {"train_network.py": 64, "sdxl_train_network.py": 32}
+"""What bucket_reso_steps must be a multiple of, or the script stops with an AssertionError."""
 SWITCHES = frozenset(name for name, option in OPTIONS.items() if option.kind == "switch")
 
 MEANT: Mapping[str, str] = {

@@ -1,39 +1,32 @@
-"""sd-scripts' runs as records: its `--config_file` TOML, and the commands of a saved script.
-
-Options have the meaning of sd-scripts 48d368fa. On the command line a unique beginning of a name is enough and an
-unknown one stops the trainer; in a --config_file sections mean nothing and unknown keys are ignored in silence.
-"""
+"""The runs that a saved script or command line of sd-scripts starts, as records."""
 
 from __future__ import annotations
 
-import json
+import os
 import re
-import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from maquette.errors import ConfigError, Problem, nearest
+from maquette.errors import ConfigError, Problem
+from maquette.kohya.config_file import read_options
+from maquette.kohya.given import Reading, request_of, with_guess
 from maquette.kohya.options import (
-    FIELDS_OF_SEVERAL,
-    MEANT,
     OPTIONS,
     SCRIPTS,
     Option,
     option_named,
 )
+from maquette.kohya.pasted import SCRIPT_IN_LINE, Rejoined, printed_lists, rejoined
 from maquette.kohya.shell_commands import Command, Word, shell_commands, syntax_of, with_home
+from maquette.kohya.shell_words import CONTINUATION, Syntax
 from maquette.kohya.values import (
     BadValue,
-    fields_of,
-    from_toml,
     from_words,
     path_problem,
-    simple_field,
 )
+from maquette.project.places import is_of_another_computer
 from maquette.project.request import TrainingRequest
-from maquette.project.settings import SECTION_OF
 
 TRAINING_SCRIPT = re.compile(r"(?:^|[/\\])(\w*(?:train|fine_tune)\w*\.py)$")
 COMMAND_IN_TEXT = re.compile(r"\w*(?:train|fine_tune)\w*\.py[\"']?(?:\s|\\|\^|`)+[\"$%]*(?:--\w|\{?\w+\[)")
@@ -41,52 +34,14 @@ ENVIRONMENT_WORD = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 LAUNCHERS = {"accelerate": "accelerate", "torchrun": "torchrun", "deepspeed": "deepspeed"}
 MODULES = {"accelerate": "accelerate", "torch": "torchrun"}
 LARGEST_SCRIPT_BYTES = 1_000_000
-
-
-@dataclass
-class _Reading:
-    """Options as they are found, from one or two places."""
-
-    values: dict[str, Any] = field(default_factory=dict)
-    """Option → value, in the forms of `kohya_values`."""
-    written: dict[str, str] = field(default_factory=dict)
-    """Option → its value as text, as the file has it."""
-    places: dict[str, str] = field(default_factory=dict)
-    unknown: list[str] = field(default_factory=list)
-    repeated: list[str] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-
-    def under(self, other: _Reading) -> _Reading:
-        """Return both readings as one, where `other` (the command line) wins."""
-        return _Reading(
-            self.values | other.values,
-            self.written | other.written,
-            self.places | other.places,
-            self.unknown + other.unknown,
-            self.repeated + other.repeated,
-            self.problems + other.problems,
-        )
-
-
-# --- what a file is --------------------------------------------------------------------------------------
-
-
-DATASET_TABLES = ("general", "datasets")
-
-
-def is_dataset_toml(path: Path) -> bool:
-    """Return whether a TOML or JSON file has the tables of a kohya dataset. Never raises."""
-    tables = _tables_or_none(path)
-    if tables is None or "datasets" not in tables:
-        return False
-    # [general] shares its keys with the options of a --config_file, so only what stands outside can tell.
-    return not _own_options({name: table for name, table in tables.items() if name not in DATASET_TABLES})
-
-
-def is_config_file(path: Path) -> bool:
-    """Return whether a TOML file sets options of sd-scripts that no other settings file has. Never raises."""
-    tables = _tables_or_none(path) if path.suffix.lower() == ".toml" else None
-    return tables is not None and bool(_own_options(tables))
+SCRIPT_SUFFIXES = frozenset({".sh", ".bash", ".zsh", ".bat", ".cmd", ".ps1"})
+LAUNCH = re.compile(r"\baccelerate\b.{0,200}\blaunch\b[^\n]*(?:--\w|[@$]\{?\w)")
+LONGEST_COMMAND = 100_000
+COMMAND_IN_LOG = re.compile(
+    r"\S*(?:accelerate|python)[\w.]*\"? .{0,2000}?\w*(?:train|fine_tune)\w*\.py\"?'? +\"?--"
+)
+SYNTAX_OF_MARK: dict[str, Syntax] = {mark: syntax for syntax, mark in CONTINUATION.items()}
+SHELLS: dict[Syntax, str] = {"sh": "bash", "bat": "cmd", "powershell": "PowerShell"}
 
 
 def has_training_command(path: Path) -> bool:
@@ -94,93 +49,13 @@ def has_training_command(path: Path) -> bool:
     try:
         if path.stat().st_size > LARGEST_SCRIPT_BYTES:
             return False
-        return COMMAND_IN_TEXT.search(path.read_text(encoding="utf-8", errors="replace")) is not None
+        text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return False
-
-
-def _tables_or_none(path: Path) -> Mapping[str, Any] | None:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        tables = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
-    except (OSError, ValueError):
-        return None
-    return tables if isinstance(tables, dict) else None
-
-
-def _own_options(tables: Mapping[str, Any]) -> set[str]:
-    """Return the options of sd-scripts' trainers in it that are not names of Maquette's settings as well."""
-    return {name for _, name, _ in _flat(tables) if name in OPTIONS and name not in SECTION_OF}
-
-
-# --- --config_file ---------------------------------------------------------------------------------------
-
-
-def read_config_file(path: Path) -> TrainingRequest:
-    """Return the run that a --config_file TOML describes. Raises ConfigError when it cannot be parsed.
-
-    Values of the wrong kind and `resolution = 512` become `problems`; keys that the trainer ignores become
-    `unknown_options`, each with the nearest name where there is one.
-    """
-    return _request(_read_table(path, None), path)
-
-
-def _read_table(path: Path, script: str | None) -> _Reading:
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        remedy = "Repair the line it names; write folders with / or in 'single quotes'."
-        raise ConfigError(Problem(str(path), f"not valid TOML ({error})", "a TOML file", remedy)) from error
-    except OSError as error:
-        given = f"cannot be read ({error.strerror})"
-        raise ConfigError(
-            Problem(str(path), given, "a --config_file of sd-scripts", "Check the path.")
-        ) from error
-    reading = _Reading()
-    known = SCRIPTS.get(script or "", frozenset(OPTIONS))
-    for section, name, value in _flat(tables):
-        place = f"[{section}] {name}" if section else name
-        if name not in known:
-            reading.unknown.append(_with_guess(name, known))
-            continue
-        if name in reading.values:
-            reading.repeated.append(name)
-        reading.places[name] = place
-        reading.written[name] = json.dumps(value, default=str)
-        try:
-            reading.values[name] = from_toml(OPTIONS[name], value)
-        except BadValue as error:
-            reading.values.pop(name, None)
-            reading.problems.append(_bad_toml_value(place, name, value, error))
-    return reading
-
-
-def _flat(tables: Mapping[str, Any]) -> Iterable[tuple[str, str, Any]]:
-    """Yield (section, name, value) of all keys; sections are one level deep, as sd-scripts flattens them."""
-    for name, value in tables.items():
-        if isinstance(value, Mapping):
-            yield from ((name, inner, inner_value) for inner, inner_value in value.items())
-        else:
-            yield "", name, value
-
-
-def _bad_toml_value(place: str, name: str, value: Any, error: BadValue) -> Problem:
-    given = f"{name} = {json.dumps(value, default=str)}"
-    remedy = "Write it so."
-    if name == "resolution" and isinstance(value, int) and not isinstance(value, bool):
-        given += ", which stops sd-scripts with \"AttributeError: 'int' object has no attribute 'split'\""
-        remedy = (
-            f'Write resolution = "{value},{value}", in quotes. (A dataset TOML is the other way round: '
-            f"resolution = {value}, without.)"
-        )
-    elif name == "resolution" and isinstance(value, list):
-        given += ", which stops sd-scripts with \"AttributeError: 'list' object has no attribute 'split'\""
-        remedy = f'Write resolution = "{",".join(str(part) for part in value)}", in quotes.'
-    elif isinstance(value, str) and OPTIONS[name].kind in ("int", "number", "share", "switch", "numbers"):
-        remedy = "Remove the quotes: a --config_file's values are taken as they are, never converted."
-    elif OPTIONS[name].kind == "texts":
-        remedy = f'Write {name} = ["name=value"], a list.'
-    return Problem(place, given, str(error), remedy)
+    named_elsewhere = (
+        path.suffix.lower() in SCRIPT_SUFFIXES and SCRIPT_IN_LINE.search(text) and LAUNCH.search(text)
+    )
+    return bool(COMMAND_IN_TEXT.search(rejoined(text).text) or named_elsewhere or any(printed_lists(text)))
 
 
 # --- scripts ---------------------------------------------------------------------------------------------
@@ -189,26 +64,92 @@ def _bad_toml_value(place: str, name: str, value: Any, error: BadValue) -> Probl
 def read_commands(path: Path) -> list[TrainingRequest]:
     """Return every training run that a script or a saved command line starts, in order.
 
-    Reads sh, Windows batch and PowerShell. A --config_file on the command line is read along, and the command line
-    wins over it. Raises ConfigError when the file cannot be read or starts no training.
+    Reads sh, Windows batch and PowerShell, and a command that is printed as a Python list. A --config_file on the command
+    line is read along, and the command line wins over it. Raises ConfigError when the file cannot be read or starts no
+    training.
     """
     try:
         text = path.read_bytes().decode("utf-8", errors="replace")
     except OSError as error:
         given = f"cannot be read ({error.strerror})"
         raise ConfigError(Problem(str(path), given, "a readable script", "Check the path.")) from error
-    requests: list[TrainingRequest] = []
-    commands = list(shell_commands(text, path.parent.absolute(), syntax_of(path, text)))
-    for index, command in enumerate(commands):
-        position = _script_position(command.words)
-        if position is not None:
-            cut_off = _cut_off(commands[index + 1 :])
-            requests.append(_request_of_command(command, position, path, cut_off))
+    requests = [*_requests_of_text(text, path), *_requests_of_lists(text, path)]
     if not requests:
         required = (
             "a command that starts train_network.py, sdxl_train_network.py or another of sd-scripts' trainers"
         )
         raise ConfigError(Problem(str(path), "no training command", required, "Check which file was meant."))
+    return requests
+
+
+def commands_in_log(path: Path) -> list[TrainingRequest]:
+    """Return the training runs whose commands a log shows, each once. Never raises."""
+    try:
+        text = _head_and_tail(path)
+    except OSError:
+        return []
+    requests = _requests_of_lists(text, path)
+    for number, line in enumerate(text.split("\n"), start=1):
+        start = COMMAND_IN_LOG.search(line) if len(line) < LONGEST_COMMAND else None
+        if start is not None and not any(printed_lists(line)):
+            command = "\n" * (number - 1) + line[start.start() :]
+            requests += _requests_of_text(command, path)
+    distinct = {(request.script, tuple(sorted(request.spelling))): request for request in requests}
+    return [replace(request, is_elsewhere=True) for request in distinct.values() if request.spelling]
+
+
+def is_run_elsewhere(request: TrainingRequest) -> bool:
+    """Return whether a run belongs to another computer: its paths are of one, or its script is for another system."""
+    if request.is_elsewhere or request.trainer != "sd-scripts":
+        return request.is_elsewhere
+    if os.name != "nt" and request.file.suffix.lower() in (".bat", ".cmd", ".ps1"):
+        return True
+    paths = (
+        request.base,
+        request.images,
+        request.dataset_config,
+        request.output_dir,
+        request.vae,
+        request.script_path,
+    )
+    return any(path is not None and is_of_another_computer(str(path)) for path in paths)
+
+
+def _head_and_tail(path: Path) -> str:
+    """Return a log's beginning and end, where commands stand."""
+    with path.open("rb") as file:
+        head = file.read(LARGEST_SCRIPT_BYTES)
+        file.seek(max(len(head), path.stat().st_size - LARGEST_SCRIPT_BYTES))
+        data = head + file.read(LARGEST_SCRIPT_BYTES)
+    return data.decode(
+        encoding="utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8", errors="replace"
+    )
+
+
+def _requests_of_text(text: str, path: Path) -> list[TrainingRequest]:
+    """Return the runs that a text's commands start."""
+    whole = rejoined(text)
+    commands = list(shell_commands(whole.text, path.parent.absolute(), syntax_of(path, whole.text)))
+    requests = []
+    for index, command in enumerate(commands):
+        position = _script_position(command.words)
+        if position is not None:
+            command, gaps = _read_on(command, commands[index + 1 :])
+            problems = [*_foreign_marks(command, path, text), *gaps, *_broken(command, whole)]
+            requests.append(_request_of_command(command, position, path, problems))
+    return requests
+
+
+def _requests_of_lists(text: str, path: Path) -> list[TrainingRequest]:
+    """Return the runs of commands that Python printed as lists, each once."""
+    requests = []
+    seen: list[list[str]] = []
+    for line, words in printed_lists(text):
+        command = Command(tuple(Word(word, line) for word in words), {}, path.parent.absolute())
+        position = _script_position(command.words)
+        if position is not None and words not in seen:
+            seen.append(words)
+            requests.append(_request_of_command(command, position, path, []))
     return requests
 
 
@@ -236,32 +177,64 @@ def _script_position(words: tuple[Word, ...]) -> int | None:
     return None
 
 
-def _cut_off(following: Iterable[Command]) -> list[Problem]:
-    """Return the lines behind a command that were meant to belong to it: their first word is an option."""
-    problems = []
-    for command in following:
-        if not command.words[0].text.startswith("--"):
+def _read_on(command: Command, following: Iterable[Command]) -> tuple[Command, list[Problem]]:
+    """Return the command with the lines behind it whose first word is an option, and the gaps before them.
+
+    They were meant to belong to it; so what they say counts here, and only the gap is reported.
+    """
+    words, marks, problems = list(command.words), list(command.foreign_marks), []
+    for other in following:
+        if not other.words[0].text.startswith("--"):
             break
-        line = command.line
+        words += other.words
+        marks += other.foreign_marks
+        line = other.line
         why = (
             f"a space stands behind the mark at the end of line {line - 1}"
-            if command.follows_stray_space
+            if other.follows_stray_space
             else f"line {line - 1} does not end in a continuation mark, or is a comment"
         )
         problems.append(
             Problem(
                 f"line {line}",
-                f"{command.words[0].text} stands alone: {why}, so this line and those after it never reach the trainer",
+                f"{other.words[0].text} stands alone: {why}, so this line and those after it never reach the trainer",
                 "one command without a gap",
                 f"Repair the end of line {line - 1}; a comment cannot stand within a command.",
             )
         )
-        break
-    return problems
+    return replace(command, words=tuple(words), foreign_marks=tuple(marks)), problems[:1]
+
+
+def _foreign_marks(command: Command, path: Path, text: str) -> Iterable[Problem]:
+    """Return the problem of lines that end in another shell's continuation mark."""
+    if not command.foreign_marks:
+        return
+    own = syntax_of(path, text)
+    lines = [line for line, _ in command.foreign_marks]
+    mark = command.foreign_marks[0][1]
+    where = f"line {lines[0]}" if len(lines) == 1 else f"lines {lines[0]} to {lines[-1]}"
+    yield Problem(
+        where,
+        f"{mark} at the end, {SHELLS[SYNTAX_OF_MARK[mark]]}'s continuation mark, which {SHELLS[own]} does not know: the "
+        f"command ends with line {lines[0]}, and the next line is run for itself",
+        f"{CONTINUATION[own]} at the end of each line but the last",
+        f"Write {CONTINUATION[own]} for {mark}, with nothing behind it.",
+    )
+
+
+def _broken(command: Command, whole: Rejoined) -> Iterable[Problem]:
+    for first, last in whole.broken:
+        if first <= command.line <= last:
+            yield Problem(
+                f"lines {first} to {last}",
+                f"the command is broken into {last - first + 1} lines without continuation marks: a shell runs the first alone",
+                "one line, or a mark at the end of each line but the last",
+                "Put it on one line, or end each line but the last in \\ (bash), ^ (cmd) or ` (PowerShell).",
+            )
 
 
 def _request_of_command(
-    command: Command, position: int, path: Path, cut_off: list[Problem]
+    command: Command, position: int, path: Path, problems: list[Problem]
 ) -> TrainingRequest:
     before, script_word = command.words[:position], command.words[position].text
     match = TRAINING_SCRIPT.search(script_word)
@@ -271,13 +244,13 @@ def _request_of_command(
     config = reading.values.get("config_file")
     if config:
         reading = _with_config(reading, config, script, command, path)
-    reading.problems += cut_off
+    reading.problems += problems
     environment = dict(command.environment)
     environment |= {m[1]: m[2] for word in before if (m := ENVIRONMENT_WORD.fullmatch(word.text))}
     launcher, told = _launcher([word.text for word in before])
     if command.folder != path.parent.absolute():
         _count_from(command.folder, reading)
-    return _request(
+    return request_of(
         reading,
         path,
         line=command.words[position].line,
@@ -289,7 +262,7 @@ def _request_of_command(
     )
 
 
-def _count_from(folder: Path, reading: _Reading) -> None:
+def _count_from(folder: Path, reading: Reading) -> None:
     """Make relative paths absolute that lie in the folder a script has changed to."""
     for name, value in reading.values.items():
         if OPTIONS[name].kind == "path" or name in ("pretrained_model_name_or_path", "vae", "sample_prompts"):
@@ -298,12 +271,17 @@ def _count_from(folder: Path, reading: _Reading) -> None:
                 reading.values[name] = str(folder / given)
 
 
-def _with_config(reading: _Reading, config: str, script: str, command: Command, path: Path) -> _Reading:
+def _with_config(reading: Reading, config: str, script: str, command: Command, path: Path) -> Reading:
     """Return the reading over that of its --config_file, whose name may lack `.toml`."""
     name = config if config.endswith(".toml") else f"{config}.toml"
     file = _located(name, command.folder, path)
+    if not file.exists():
+        reading.unread.append(config)
+        if not is_of_another_computer(config):
+            reading.problems.append(_missing_config(file))
+        return reading
     try:
-        below = _read_table(file, script)
+        below = read_options(file, script)
     except ConfigError as error:
         reading.problems += error.problems
         return reading
@@ -315,9 +293,16 @@ def _with_config(reading: _Reading, config: str, script: str, command: Command, 
     return below.under(reading)
 
 
+def _missing_config(file: Path) -> Problem:
+    given = "no such file: sd-scripts says so and ends before it reads anything else"
+    return Problem(str(file), given, "the --config_file with the options", "Correct its path.")
+
+
 def _located(text: str, folder: Path, file: Path) -> Path:
     """Return where a path of a command lies: from its working folder, else beside the script, else from here."""
     given = with_home(text)
+    if is_of_another_computer(text):
+        return Path(text.replace("\\", "/"))
     if "\\" in text and not given.exists():
         given = with_home(text.replace("\\", "/"))
     if given.is_absolute():
@@ -354,9 +339,9 @@ def _launcher_options(words: list[str]) -> dict[str, str]:
 # --- a command line's options ----------------------------------------------------------------------------
 
 
-def _read_words(words: tuple[Word, ...], script: str) -> _Reading:
+def _read_words(words: tuple[Word, ...], script: str) -> Reading:
     """Return the options of a command line, read as Python's argparse does."""
-    reading = _Reading()
+    reading = Reading()
     known = SCRIPTS.get(script)
     position = 0
     while position < len(words):
@@ -374,7 +359,7 @@ def _read_words(words: tuple[Word, ...], script: str) -> _Reading:
         position += taken
         if name is None or option is None:
             if known is not None:
-                reading.unknown.append(_with_guess(given, known, "--"))
+                reading.unknown.append(with_guess(given, known, "--"))
             continue
         _keep(reading, name, option, word, behind, bool(has_value), values)
     return reading
@@ -393,7 +378,7 @@ def _count_values(words: tuple[Word, ...], option: Option | None) -> int:
 
 
 def _keep(
-    reading: _Reading,
+    reading: Reading,
     name: str,
     option: Option,
     word: Word,
@@ -420,12 +405,12 @@ def _keep(
         reading.values[name] = from_words(option, behind)
     except BadValue as error:
         given = f"{' '.join(behind)!r}"
-        reading.problems.append(Problem(place, given, str(error), f"Correct --{name}."))
+        reading.problems.append(Problem(place, given, str(error), error.remedy or f"Correct --{name}."))
     if any(each.has_literal_tilde for each in values):
         reading.problems.append(path_problem(place, behind[0]))
 
 
-def _stray(word: Word, reading: _Reading) -> Problem:
+def _stray(word: Word, reading: Reading) -> Problem:
     last = list(reading.places)[-1] if reading.places else ""
     remedy = (
         f"Remove it: --{last} is a switch and takes no value."
@@ -434,44 +419,3 @@ def _stray(word: Word, reading: _Reading) -> Problem:
     )
     given = f"{word.text!r} belongs to no option" if word.text.strip() else "a lone space after a backslash"
     return Problem(f"line {word.line}", given, "options and their values only: sd-scripts stops here", remedy)
-
-
-def _with_guess(name: str, known: Iterable[str], dashes: str = "") -> str:
-    plain = name.replace("-", "_")
-    guess = MEANT.get(plain) or nearest(plain, sorted(known))
-    return f"{dashes}{name} (did you mean {dashes}{guess}?)" if guess else f"{dashes}{name}"
-
-
-# --- the record ------------------------------------------------------------------------------------------
-
-
-def _request(reading: _Reading, file: Path, **start: Any) -> TrainingRequest:
-    """Return the record of what was read."""
-    fields: dict[str, Any] = {}
-    spelling: dict[str, str] = {}
-    other: dict[str, Any] = {}
-    for name, value in reading.values.items():
-        option = OPTIONS[name]
-        if value == "":
-            continue  # as good as not said, and written so by programs that save every option
-        if option.field is not None:
-            fields[option.field] = simple_field(option, value)
-        else:
-            other[name] = value
-    for name, place in reading.places.items():
-        filled = OPTIONS[name].field or FIELDS_OF_SEVERAL.get(name)
-        if filled is not None:
-            spelling[filled] = place
-    fields |= {name: value for name, value in fields_of(reading.values).items() if value is not None}
-    return TrainingRequest(
-        file=file,
-        trainer="sd-scripts",
-        spelling=spelling,
-        resolution_as_written=reading.written.get("resolution"),
-        unknown_options=tuple(reading.unknown),
-        repeated_options=tuple(reading.repeated),
-        problems=tuple(reading.problems),
-        other=other,
-        **fields,
-        **start,
-    )

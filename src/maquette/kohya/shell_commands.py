@@ -2,7 +2,7 @@
 
 Reads the parts of sh, Windows batch and PowerShell that training scripts are made of: quotes, line continuations,
 comments, variables, arrays, exports, `cd`, here-documents. Nothing is ever executed. What cannot be known (`$1`,
-`$(nproc)`) stays as it is written. Branches are read as if all were taken, in their order.
+`$(nproc)`) stays as it is written, and a branch whose condition cannot be known is read as if it were taken.
 """
 
 from __future__ import annotations
@@ -11,14 +11,19 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from maquette.kohya.shell_words import Piece, RawWord, Syntax, raw_commands
+from maquette.kohya.powershell import Names, assign, carry_out, filled, value_of
+from maquette.kohya.shell_flow import PowerShellFlow, ShFlow
+from maquette.kohya.shell_words import Piece, RawCommand, RawWord, Syntax, raw_commands
 
 ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)(\+?)=(.*)", re.DOTALL)
 VARIABLE = re.compile(r"\$\{(\w+)(?::?[-=]([^}]*))?\}|\$env:(\w+)|\$(\w+)")
 BATCH_VARIABLE = re.compile(r"%(\w+)%|!(\w+)!")
 WHOLE_ARRAY = re.compile(r"\$\{(\w+)\[[@*]\]\}|\$\((\w+)\)")
+WHOLE_LIST = re.compile(r"[$@]\{?(\w+)\}?")
+"""A list of PowerShell's as words of a command: `$ext_args`, or splatted `@ext_args`."""
 SCRIPT_FOLDER = re.compile(r"(\$\{?0\}?|BASH_SOURCE|%~dp0)")
 
 
@@ -43,6 +48,8 @@ class Command:
     """Where it runs: the script's own folder until a `cd`."""
     follows_stray_space: bool = False
     """The line before it ends in a continuation mark with a space behind, which continues nothing."""
+    foreign_marks: tuple[tuple[int, str], ...] = ()
+    """(line, mark) of its lines that end in another shell's continuation mark, over which it was read on."""
 
     @property
     def line(self) -> int:
@@ -59,13 +66,15 @@ class _Shell:
     variables: dict[str, str] = field(default_factory=dict)
     arrays: dict[str, list[str]] = field(default_factory=dict)
     exported: dict[str, str] = field(default_factory=dict)
+    names: Names = field(default_factory=Names)
+    """PowerShell's variables, whose names know no capitals."""
 
 
 def shell_commands(text: str, folder: Path, syntax: Syntax = "sh") -> Iterator[Command]:
     """Yield the commands of a script that lies in `folder`, in order."""
     home = str(Path.home())
     shell = _Shell(folder, folder, syntax, {"HOME": home, "USERPROFILE": home, "PWD": str(folder)})
-    for raw in raw_commands(text, syntax):
+    for raw in _carried_out(text, shell):
         words = [word for each in raw.words for word in _filled(each, shell)]
         words = _set_variables(words, raw.words, shell)
         if not words:
@@ -74,14 +83,55 @@ def shell_commands(text: str, folder: Path, syntax: Syntax = "sh") -> Iterator[C
         if name in ("cd", "pushd", "chdir", "Set-Location"):
             _change_folder([word.text for word in words[1:] if word.text.lower() != "/d"], shell)
         else:
-            yield Command(tuple(words), dict(shell.exported), shell.folder, raw.follows_stray_space)
+            yield Command(
+                tuple(words), dict(shell.exported), shell.folder, raw.follows_stray_space, raw.foreign_marks
+            )
+
+
+def _carried_out(text: str, shell: _Shell) -> Iterator[RawCommand]:
+    """Yield the commands of the branches that are taken; PowerShell's assignments are carried out on the way."""
+    if shell.syntax == "powershell":
+        yield from _powershell_commands(text, shell)
+        return
+    flow = ShFlow()
+    for raw in raw_commands(text, shell.syntax):
+        takes = flow.takes(raw, partial(_texts, raw, shell))
+        if raw.words and (shell.syntax == "bat" or takes):
+            yield raw
+
+
+def _texts(raw: RawCommand, shell: _Shell) -> list[str]:
+    return [word.text for each in raw.words for word in _filled(each, shell)]
+
+
+def _powershell_commands(text: str, shell: _Shell) -> Iterator[RawCommand]:
+    flow = PowerShellFlow()
+    for raw in raw_commands(text, "powershell"):
+        target = flow.target
+        if not flow.takes(raw, shell.names) or not raw.source.strip():
+            continue
+        if target and (value := value_of(raw.source, shell.names)) is not None:
+            assign(target, value, shell.names)
+            continue
+        changed = carry_out(raw.source, shell.names)
+        if changed is None and raw.words:
+            yield raw
+        elif changed is not None and changed.lower().startswith("env:"):
+            name = changed[4:]
+            value = shell.names.texts.pop(changed.lower(), "")
+            shell.exported[name] = shell.variables[name] = str(value)
+            shell.names.texts[name.lower()] = str(value)
 
 
 def syntax_of(path: Path, text: str) -> Syntax:
     """Return the language of a script by its ending, or for a saved command line by its continuation marks."""
-    by_suffix: dict[str, Syntax] = {".bat": "bat", ".cmd": "bat", ".ps1": "powershell"}
+    by_suffix: dict[str, Syntax] = {
+        ".bat": "bat", ".cmd": "bat", ".ps1": "powershell", ".sh": "sh", ".bash": "sh", ".zsh": "sh"
+    }  # fmt: skip
     if path.suffix.lower() in by_suffix:
         return by_suffix[path.suffix.lower()]
+    if text.startswith("#!"):
+        return "sh"
     if re.search(r"\\[ \t]*\r?\n", text):
         return "sh"
     if re.search(r"\^[ \t]*\r?\n", text):
@@ -101,9 +151,6 @@ def with_home(text: str) -> Path:
 
 def _set_variables(words: list[Word], raw: tuple[RawWord, ...], shell: _Shell) -> list[Word]:
     """Carry out assignments and exports at the head of a command; return what is left to run."""
-    if shell.syntax == "powershell" and len(words) >= 3 and words[1].text == "=":
-        _assign_powershell(raw[0].text, " ".join(word.text for word in words[2:]), shell)
-        return []
     if words and words[0].text.lower() in (
         "export",
         "declare",
@@ -159,14 +206,6 @@ def _export(words: list[Word], shell: _Shell) -> None:
             shell.exported[name] = shell.variables.get(name, "")
 
 
-def _assign_powershell(name: str, value: str, shell: _Shell) -> None:
-    cleaned = name.removeprefix("$")
-    if cleaned.lower().startswith("env:"):
-        shell.exported[cleaned[4:]] = value
-        cleaned = cleaned[4:]
-    shell.variables[cleaned] = value
-
-
 def _change_folder(words: list[str], shell: _Shell) -> None:
     if words and "$" not in words[0] and "%" not in words[0]:
         shell.folder = Path(os.path.normpath(shell.folder / with_home(words[0].replace("\\", "/"))))
@@ -180,7 +219,13 @@ def _filled(raw: RawWord, shell: _Shell) -> list[Word]:
     """Return the words that one written word becomes: none, one, or several where an unquoted variable has spaces."""
     whole = WHOLE_ARRAY.fullmatch(raw.text) if len(raw.pieces) == 1 else None
     if whole is not None and (whole[1] or whole[2]) in shell.arrays:
-        return [Word(text, raw.line) for text in shell.arrays[whole[1] or whole[2]]]
+        texts = shell.arrays[whole[1] or whole[2]]
+        if raw.pieces[0].kind == "plain":  # without quotes the shell takes each value apart at its spaces
+            texts = [part for text in texts for part in text.split()]
+        return [Word(text, raw.line) for text in texts]
+    listed = WHOLE_LIST.fullmatch(raw.text) if shell.syntax == "powershell" else None
+    if listed is not None and listed[1].lower() in shell.names.lists:
+        return [Word(text, raw.line) for text in shell.names.lists[listed[1].lower()]]
     texts = [""]
     for index, piece in enumerate(raw.pieces):
         filled = _fill(piece, shell)
@@ -213,6 +258,9 @@ def _fill(piece: Piece, shell: _Shell) -> str:
     if shell.syntax == "bat":
         text = piece.text.replace("%~dp0", f"{shell.script_folder}/")
         return BATCH_VARIABLE.sub(lambda match: _batch_value(match, shell), text)
+    if shell.syntax == "powershell":
+        text = filled(piece.text, shell.names)
+        return VARIABLE.sub(lambda match: _value(match, shell), text)
     return VARIABLE.sub(lambda match: _value(match, shell), piece.text)
 
 

@@ -11,9 +11,13 @@ Syntax = Literal["sh", "bat", "powershell"]
 PieceKind = Literal["plain", "quoted", "literal", "command"]
 """`quoted`: variables are filled in, spaces stay. `literal`: nothing is. `command`: $(…) or `…`."""
 
-CONTINUATION = {"sh": "\\", "bat": "^", "powershell": "`"}
-ENDS = {"sh": ";&|()\n", "bat": "&|\n", "powershell": ";|\n"}
-NOT_COMMANDS = frozenset({"then", "do", "else", "{", "}", "!", "if", "while", "fi", "done", "time", "@echo"})
+CONTINUATION: dict[Syntax, str] = {"sh": "\\", "bat": "^", "powershell": "`"}
+MARKS = frozenset(CONTINUATION.values())
+FOLLOWED_BY_OPTION = re.compile(r"[ \t]*\n[ \t]*(?:--\w|[\w./\\~\"$-]*\.py\b)")
+ENDS = {"sh": ";&|()\n", "bat": "&|\n", "powershell": ";|{}\n"}
+NOT_COMMANDS = frozenset(
+    {"then", "do", "else", "elif", "{", "}", "!", "if", "while", "fi", "done", "time", "@echo"}
+)
 
 
 @dataclass(frozen=True)
@@ -47,29 +51,46 @@ class RawWord:
 
 @dataclass(frozen=True)
 class RawCommand:
-    """The words between two ends of a command."""
+    """The words between two ends of a command; none where only a keyword or a brace stands there."""
 
     words: tuple[RawWord, ...]
     follows_stray_space: bool = False
+    keywords: tuple[str, ...] = ()
+    """`if`, `then`, `else` and the like, which stood before the words."""
+    end: str = ""
+    """The letter that ended it: a line's end, `;`, `|`, in PowerShell a brace."""
+    source: str = ""
+    """Its text as written, without comments."""
+    foreign_marks: tuple[tuple[int, str], ...] = ()
+    """(line, mark) of lines that end in another shell's continuation mark, over which it was read on."""
 
 
 def raw_commands(text: str, syntax: Syntax) -> Iterator[RawCommand]:
-    """Yield the commands written in `text`, in order, without words like `then` that begin no command."""
+    """Yield the commands written in `text`, in order; words like `then`, which begin none, are its keywords."""
     reader = _Reader(text.replace("\r\n", "\n").removeprefix("\ufeff"), syntax)
     while not reader.at_end:
-        stray = reader.stray_space
-        reader.stray_space = False
+        stray, start = reader.stray_space, reader.position
+        reader.stray_space, reader.foreign_marks = False, []
         words = reader.command()
+        keywords = []
         while words and words[0].text.lstrip("@") in NOT_COMMANDS:
-            words = words[1:]
+            keywords.append(words.pop(0).text.lstrip("@"))
         if words:
             words[0].pieces[:1] = [
                 Piece(piece.text.removeprefix("@") if syntax == "bat" else piece.text, piece.kind)
                 for piece in words[0].pieces[:1]
             ]
-            yield RawCommand(tuple(words), stray)
         else:
             reader.stray_space = reader.stray_space or stray
+        if words or keywords or reader.end in "{}":
+            yield RawCommand(
+                tuple(words),
+                stray,
+                tuple(keywords),
+                reader.end,
+                reader.source_from(start),
+                tuple(reader.foreign_marks),
+            )
 
 
 class _Reader:
@@ -82,7 +103,19 @@ class _Reader:
         self.position = 0
         self.line = 1
         self.stray_space = False
+        self.end = ""
+        self.foreign_marks: list[tuple[int, str]] = []
+        self._comments: list[tuple[int, int]] = []
         self._here_documents: list[str] = []
+
+    def source_from(self, start: int) -> str:
+        """Return the text of the last command, which began at `start`, without comments and without what ended it."""
+        parts = []
+        for begin, end in self._comments:
+            parts.append(self.text[start:begin])
+            start = end
+        self._comments = []
+        return ("".join(parts) + self.text[start : self.position]).removesuffix(self.end)
 
     @property
     def at_end(self) -> bool:
@@ -92,18 +125,21 @@ class _Reader:
         """Return the words up to the end of one command; what redirects its output is left out."""
         words: list[RawWord] = []
         ends = ENDS[self.syntax]
+        self.end = ""
         while not self.at_end:
             letter = self._peek()
-            if self._continues() or letter in " \t\r":
+            if self._continues() or letter in " \t\r" or self._continues_elsewhere(words):
                 self._take()
+            elif letter == "<" and self._peek(1) == "#" and self.syntax == "powershell":
+                self._skip_comment("#>")
             elif self._begins_comment(words):
-                self._skip_line()
+                self._skip_comment()
             elif letter in "<>" or (letter == "&" and self._peek(1) == ">"):
                 self._skip_redirection(words)
             elif letter == "&" and self.syntax == "powershell" and not words:
                 self._take()
             elif letter in ends:
-                self._take()
+                self.end = self._take()
                 if letter == "\n":
                     self._skip_here_documents()
                 break
@@ -135,6 +171,29 @@ class _Reader:
             self.position += len(blank[0])  # the newline itself is left, and ends the command
         return False
 
+    def _continues_elsewhere(self, words: list[RawWord]) -> bool:
+        """Skip another shell's continuation mark at a line's end, and keep it; return whether there was one.
+
+        It stands behind a space, and an option or a script follows: `C:\\models\\` at the end of a line continues nothing.
+        """
+        before = self.text[self.position - 1 : self.position]
+        if not words or self._peek() not in MARKS or self._peek() == self.mark or before not in (" ", "\t"):
+            return False
+        if not FOLLOWED_BY_OPTION.match(self.text, self.position + 1):
+            return False
+        self.foreign_marks.append((self.line, self._take()))
+        while self._peek() != "\n":
+            self._take()
+        return True
+
+    def _skip_comment(self, end: str = "") -> None:
+        start = self.position
+        if end:
+            self._until(end)
+        else:
+            self._skip_line()
+        self._comments.append((start, self.position))
+
     def _skip_line(self) -> None:
         while not self.at_end and self._peek() != "\n":
             self._take()
@@ -157,7 +216,7 @@ class _Reader:
                 self._take()
             elif letter == "(" and self.syntax == "sh" and re.fullmatch(r"\w+\+?=", word.text):
                 word.array = self._array()
-            elif letter == "$" and self._peek(1) == "(" and self.syntax != "bat":
+            elif self._opens():
                 word.add(self._balanced(), "command")
             elif letter == "$" and self._peek(1) == "{":
                 word.add(self._until("}"), "plain")
@@ -203,6 +262,13 @@ class _Reader:
         self._take()
         word.add(part, "quoted")
 
+    def _opens(self) -> bool:
+        """Whether $( … ) begins here, or in PowerShell ( … ), @( … ) or @{ … }."""
+        if self._peek() == "$":
+            return self._peek(1) == "(" and self.syntax != "bat"
+        begins = self._peek() == "(" or (self._peek() == "@" and self._peek(1) in ("(", "{"))
+        return self.syntax == "powershell" and begins
+
     def _until(self, end: str) -> str:
         """Return the text up to and with `end`."""
         part = ""
@@ -213,14 +279,20 @@ class _Reader:
         return part
 
     def _balanced(self) -> str:
-        """Return $( … ) with everything nested in it."""
-        part, depth = "", 0
+        """Return $( … ), in PowerShell @( … ) and ( … ) too, with everything nested in it."""
+        part, depth, quote = "", 0, ""
+        opens, closes = ("({", ")}") if self.syntax == "powershell" else ("(", ")")
         while not self.at_end:
             letter = self._take()
             part += letter
-            depth += (letter == "(") - (letter == ")")
-            if letter == ")" and depth == 0:
-                break
+            if quote:
+                quote = "" if letter == quote else quote
+            elif letter in "\"'" and self.syntax == "powershell":
+                quote = letter
+            else:
+                depth += (letter in opens) - (letter in closes)
+                if letter in closes and depth == 0:
+                    break
         return part
 
     def _array(self) -> list[RawWord]:

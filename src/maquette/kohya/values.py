@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from maquette.errors import Problem
+from maquette.errors import Problem, nearest
 from maquette.kohya.options import Option
 from maquette.project.values import parse_resolution
 
@@ -27,8 +27,20 @@ WRITTEN = {
 }
 
 
+MEANT_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "fp32": ("float", "no"), "float32": ("float", "no"), "none": ("no",), "euler_ancestral": ("euler_a",),
+    "euler a": ("euler_a",), "dpm++ 2m": ("dpmsolver++",), "dpm++": ("dpmsolver++",), "mse": ("l2",), "mae": ("l1",),
+}  # fmt: skip
+"""What people write for a choice whose own name is not the nearest."""
+
+
 class BadValue(ValueError):
     """A value that the trainer cannot take. Its text says what is required."""
+
+    def __init__(self, required: str, remedy: str = "") -> None:
+        super().__init__(required)
+        self.remedy = remedy
+        """What to do, where the value itself tells."""
 
 
 def from_words(option: Option, words: Sequence[str]) -> Any:
@@ -50,7 +62,8 @@ def from_toml(option: Option, value: Any) -> Any:
         _size(value)
     if option.kind == "numbers":
         return [float(part) for part in value] if isinstance(value, list) else [float(value)]
-    return value
+    # Nobody checks the numbers of a --config_file: max_token_length = 75 is the GUI's word for the default.
+    return _checked_choice(option, value) if option.kind == "text" and value not in ("", "no") else value
 
 
 def fields_of(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,8 +151,14 @@ def _size(text: str) -> None:
 
 def _checked_choice(option: Option, value: Any) -> Any:
     if option.choices and str(value) not in option.choices:
-        raise BadValue(f"one of {', '.join(option.choices)}")
+        raise BadValue(f"one of {', '.join(option.choices)}", _nearest_choice(option, value))
     return value
+
+
+def _nearest_choice(option: Option, value: Any) -> str:
+    meant = [name for name in MEANT_CHOICES.get(str(value).lower(), ()) if name in option.choices]
+    found = meant[0] if meant else nearest(str(value), option.choices)
+    return f"Did you mean {found}?" if found else ""
 
 
 def _has_kind(option: Option, value: Any) -> bool:

@@ -96,6 +96,10 @@ class TrainingRequest:
     switch, `resolution = 512` in a --config_file, a line that a missing \\ cuts off. Such a field is None."""
     launcher_options: Mapping[str, str] = field(default_factory=dict)
     """What the launcher itself is told: `mixed_precision`, `num_cpu_threads_per_process`; "" for a switch."""
+    is_elsewhere: bool = False
+    """It ran on another computer, whatever its paths say: a log tells of it."""
+    unread: tuple[str, ...] = ()
+    """Files with more of its options that are not here: what it does not say is not known then."""
     other: Mapping[str, Any] = field(default_factory=dict)
     """Known options that no field stands for, by name: `scale_weight_norms`, `network_args`, `save_last_n_steps`."""
 

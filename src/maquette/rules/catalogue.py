@@ -24,6 +24,7 @@ RULE_MODULES = (
     "maquette.rules.resources",
     "maquette.rules.saving",
     "maquette.rules.settings",
+    "maquette.rules.sizes",
     "maquette.rules.models",
     "maquette.rules.lora_files",
     "maquette.rules.lora_weights",

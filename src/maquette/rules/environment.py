@@ -11,6 +11,7 @@ from maquette.findings.records import Finding
 from maquette.findings.registry import Report, rule
 from maquette.footprint.run import device_of
 from maquette.kohya.options import SCRIPTS
+from maquette.kohya.request import is_run_elsewhere
 from maquette.project.machine import Machine
 from maquette.project.request import TrainingRequest
 from maquette.rules.wording import device_words, gpu_of, is_sd_scripts
@@ -257,7 +258,7 @@ def trainer_missing(request: TrainingRequest, report: Report) -> Iterator[Findin
     Source: field notes of a character LoRA on Apple silicon (discovery 2: `git submodule status` showed a leading dash).
     """
     path = request.script_path
-    if path is None or not path.parent.is_dir() or path.exists():
+    if path is None or not path.parent.is_dir() or path.exists() or is_run_elsewhere(request):
         return
     held = [entry.name for entry in path.parent.iterdir() if entry.name != ".git"]
     if held:

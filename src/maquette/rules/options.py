@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from maquette.findings.records import Finding
 from maquette.findings.registry import Report, rule
+from maquette.kohya.names import LYCORIS, idle_network_arguments, network_arguments
 from maquette.project.request import TrainingRequest
 from maquette.rules.wording import is_sd_scripts, joined, number
 
@@ -230,6 +231,7 @@ def overruled_options(request: TrainingRequest, report: Report) -> Iterator[Find
     xformers before sdpa); cycles or power without their schedule; rates for Adafactor with relative steps; a schedule for a
     schedule-free optimizer; samples by steps beside samples by epochs; zero_terminal_snr without v_parameterization, which
     trains towards the wrong target at the last timestep.
+    Also arguments that the network module never asks for, such as algo=loha with networks.lora, which trains a plain LoRA.
     Do: Remove what has no effect, or what overrules it.
     Fault: `--xformers --sdpa`
     Instead: `--sdpa`
@@ -258,6 +260,15 @@ def _overruled(request: TrainingRequest) -> Iterator[Conflict]:
     if optimizer.endswith("schedulefree") and request.scheduler not in (None, "constant"):
         given = f"{optimizer} follows no schedule: {request.scheduler} has no effect."
         yield request.said("scheduler"), given, "Remove it."
+    idle = idle_network_arguments(request.network_module, network_arguments(other))
+    if idle:
+        remedy = (
+            f"Use --network_module={LYCORIS}, or remove it."
+            if "algo" in idle
+            else "Correct the name, or remove it."
+        )
+        given = f"{joined(idle)} in network_args {'is' if len(idle) == 1 else 'are'} never looked at by {request.network_module}."
+        yield "--network_args", given, remedy
     if request.sample_every_steps and request.sample_every_epochs:
         given = "Samples by steps have no effect beside samples by epochs."
         yield request.said("sample_every_steps"), given, "Remove one of them."
@@ -278,7 +289,8 @@ def unreadable_value(request: TrainingRequest, report: Report) -> Iterator[Findi
     `AttributeError: 'int' object has no attribute 'split'`, after which one project gave up TOML files altogether. A missing
     backslash cuts a command in two, and the second half is never read.
     Found by: the kind of value that each option of sd-scripts takes, from a command line (text, converted) or a --config_file
-    (taken as it is).
+    (taken as it is), its lists of choices, and the names that it looks up when it runs: optimizers, schedules, network
+    modules, the algorithms and presets of LyCORIS, arguments that are no NAME=VALUE. Modules of other packages are not judged.
     Do: What the message says: `resolution = "512,512"` in a --config_file, `resolution = 512` in a dataset TOML.
     Fault: `resolution = 512` in a --config_file
     Instead: `resolution = "512,512"`
