@@ -50,7 +50,7 @@ ROOMS = (
     "project",
     "findings",
 )
-FOUNDATION = ("devices", "web", "files", "stopping", "events", "errors", "spoken")
+FOUNDATION = ("devices", "web", "locking", "files", "stopping", "events", "errors", "spoken")
 # The small world is a base model like any other: it may not lean on how LoRAs are trained or drawn.
 ONLY_LEANS_ON = {"world": ("families",), "lora": ("families",)}
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from maquette.errors import ConfigError, Problem
 from maquette.events import Event, Stage, run_stage
-from maquette.project.config_file import CONFIG_NAME, load_settings
+from maquette.project.config_file import CONFIG_NAME, load_settings, with_length
 from maquette.project.settings import Settings
-from maquette.runs.record import read_record
+from maquette.runs.record import read_record, require_begun
 from maquette.stopping import Stop, stoppable
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ def train(
     """Train a LoRA and return its TrainResult; the run record on disk is the command line's.
 
     target: a project folder, a maquette.toml, a folder of pictures, or a kohya dataset TOML.
-    resume: a run's folder instead, to go on where it stopped with its own settings.
+    resume: a run's folder instead, to go on where it stopped with its own settings; with a greater steps or epochs, to train it
+        longer.
     smoke: a few steps only, nothing kept: proves device, memory and speed.
     on_event: called with every progress event.
     stop: whoever asks it ends the run after the step that is being taken; Stopped is raised then, and says how to go on.
@@ -84,7 +85,9 @@ def train_events(
     smoke_steps = DEFAULT_SMOKE_STEPS if smoke else None
     run = Path(resume) if resume is not None else None
     wanted = settings_of_run(run, target, settings) if run else resolve_settings(target, settings)
-    job = prepare(wanted, judge=judge, resume=run, smoke_steps=smoke_steps)
+    # A name that stands in a project's file is every run's of the project; one that is given now is this run's.
+    next_name = (settings or {}).get("name") is None
+    job = prepare(wanted, judge=judge, resume=run, smoke_steps=smoke_steps, next_name=next_name)
     return _train(job, started, stop)
 
 
@@ -119,19 +122,26 @@ def resolve_settings(target: str | Path | None, settings: Mapping[str, Any] | No
 def settings_of_run(
     run: Path, target: str | Path | None = None, settings: Mapping[str, Any] | None = None
 ) -> Settings:
-    """Return the recorded settings of `run`; a resumed run takes no others, since it would be another run."""
-    given = sorted(name for name, value in (settings or {}).items() if value is not None)
-    extra = [f"--{name.replace('_', '-')}" for name in given] + ([str(target)] if target is not None else [])
+    """Return the recorded settings of `run`, with another length where one is given.
+
+    A resumed run takes no other settings: it would be another run.
+    """
+    given = {name: value for name, value in (settings or {}).items() if value is not None}
+    length: dict[str, Any] = {name: given.pop(name) for name in ("steps", "epochs") if name in given}
+    extra = [f"--{name.replace('_', '-')}" for name in sorted(given)]
+    extra += [str(target)] if target is not None else []
     if extra:
         raise ConfigError(
             Problem(
                 "--resume",
                 f"given together with {', '.join(extra)}",
-                "nothing else: a resumed run keeps its settings",
+                "nothing else but --steps or --epochs: a resumed run keeps its settings",
                 "Leave them out, or start a new run with another --name.",
             )
         )
-    return read_record(run).settings
+    require_begun(run)
+    known = read_record(run).settings
+    return known if not length else with_length(known, length)
 
 
 def check(

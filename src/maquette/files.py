@@ -1,18 +1,34 @@
-"""Files that are never half written: each appears whole beside its target, then takes its name."""
+"""Files that are never half written: each appears whole beside its target, then takes its name.
+
+Until then it is called `.NAME.PROCESS-PLACE-LETTERS.part`: what a kill left behind is told by it from what is being written.
+"""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import re
+import socket
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from maquette.errors import OutputError, Problem
+
+PARTIAL = re.compile(r"\..*\.([0-9a-f]+)-([0-9a-f]{8})-\w{8}\.part")
+PARTIAL_OF_0_1 = re.compile(r"\..+\.[a-z0-9_]{8}\.part")
+HASH_BLOCK_BYTES = 1 << 20
+SHOWN_LETTERS = 40
+"""Of a file's name in that of its partial one, which is not to be longer than the disk allows where the name itself is not."""
+LONGEST_WRITE_S = 3600.0
+"""What was not written to for so long is being written by nobody."""
 
 
 @contextmanager
@@ -24,17 +40,18 @@ def replacing(path: Path) -> Iterator[Path]:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        prefix = f".{path.name[:SHOWN_LETTERS]}.{os.getpid():x}-{_place()}-"
+        handle, name = tempfile.mkstemp(prefix=prefix, suffix=".part", dir=path.parent)
         os.close(handle)
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
     temporary = Path(name)
     try:
         yield temporary
         _settle(temporary)
         temporary.replace(path)
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -55,6 +72,32 @@ def write_json(path: Path, value: Any) -> Path:
 def json_text(value: Any) -> str:
     """Return `value` as the indented JSON of a file."""
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+class LineLog:
+    """Appends lines whole and at once: nothing stays in memory that a full disk could refuse when it is closed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = path.open("ab", buffering=0)
+
+    def write(self, line: bytes) -> None:
+        """Append `line` and its end, or nothing. Raises OutputError."""
+        data, before = line + b"\n", self._file.tell()
+        try:
+            written = self._file.write(data)
+            if written != len(data):
+                self._file.truncate(before)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+
+    def close(self) -> None:
+        """Push everything to the disk."""
+        if not self._file.closed:
+            with suppress(OSError):  # what was refused has been said; what was taken stays
+                os.fsync(self._file.fileno())
+            self._file.close()
 
 
 def append_line(path: Path, value: Any) -> None:
@@ -80,10 +123,15 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
             yield value
 
 
-def sha256_file(path: Path) -> str:
-    """Return the hex SHA-256 of a file's bytes."""
+def sha256_file(path: Path, given_up: Callable[[], bool] = lambda: False) -> str:
+    """Return the hex SHA-256 of a file's bytes; nothing once `given_up` says that nobody waits for it."""
+    found = hashlib.sha256()
     with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while block := file.read(HASH_BLOCK_BYTES):
+            if given_up():
+                return ""
+            found.update(block)
+    return found.hexdigest()
 
 
 def require_writable_folder(folder: Path) -> None:
@@ -93,7 +141,58 @@ def require_writable_folder(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise _cannot_write(folder, error) from error
+        raise cannot_write(folder, error) from error
+
+
+def require_name_fits(folder: Path, name: str) -> None:
+    """Prove that a file called `name` can be made in `folder`, or raise OutputError: disks bound names, each in its own way."""
+    path = folder / name
+    try:
+        path.open("xb").close()
+        path.unlink()
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def remove_stale_partials(folder: Path) -> int:
+    """Remove what killed processes left half written below `folder`; return how many files that were."""
+    removed = 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            file = Path(path) / name
+            if name.endswith(".part") and _is_stale(file):
+                with suppress(OSError):
+                    file.unlink()
+                    removed += 1
+    return removed
+
+
+def _is_stale(partial: Path) -> bool:
+    """Return whether nobody is writing a partial file any more: its process is gone, or it was long not written to."""
+    match = PARTIAL.fullmatch(partial.name)
+    if match is None and not PARTIAL_OF_0_1.fullmatch(partial.name):
+        return False
+    if match is not None and match[2] == _place():
+        import psutil  # type: ignore[import-untyped]
+
+        if not psutil.pid_exists(int(match[1], 16)):
+            return True
+    try:
+        return time.time() - partial.lstat().st_mtime > LONGEST_WRITE_S
+    except OSError:
+        return False
+
+
+@cache
+def _place() -> str:
+    """Return what process numbers are unique in, hashed: this machine, and this container of it."""
+    try:
+        container = os.readlink("/proc/self/ns/pid")  # noqa: PTH115 (its target is no path)
+    except OSError:
+        container = ""
+    return hashlib.sha256(f"{socket.gethostname()}\n{container}".encode()).hexdigest()[:8]
 
 
 def _settle(temporary: Path) -> None:
@@ -105,7 +204,17 @@ def _settle(temporary: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _cannot_write(path: Path, error: OSError) -> OutputError:
+def cannot_write(path: Path, error: OSError) -> OutputError:
+    """Return the error that says in words why something could not be written at `path`."""
+    if error.errno == errno.ENAMETOOLONG:
+        return OutputError(
+            Problem(
+                str(path),
+                f"the name is too long for this disk ({len(os.fsencode(path.name))} bytes)",
+                "a shorter one",
+                "Choose a shorter name, or a folder higher up.",
+            )
+        )
     return OutputError(
         Problem(
             str(path),

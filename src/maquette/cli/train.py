@@ -20,7 +20,7 @@ from maquette.stopping import Stop
         "resume",
         type=click.Path(),
         metavar="RUN",
-        help="Go on with an interrupted run, with its own settings.",
+        help="Go on with an interrupted run, with its own settings; with --steps or --epochs, train a run longer.",
     ),
     click.option(
         "--smoke", is_flag=True, help="Take a few steps and keep nothing: proves device, memory, speed."
@@ -38,6 +38,7 @@ def command(target: str | None, resume: str | None, smoke: bool, **settings: Any
       maquette train my-project
       maquette train pictures/ --base model.safetensors --trigger myword --steps 800
       maquette train --resume my-project/runs/myword-001
+      maquette train --resume my-project/runs/myword-001 --steps 2000
     """
     from maquette.api import train_events
 

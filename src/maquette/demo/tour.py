@@ -171,7 +171,7 @@ def _train(config: Path) -> Stage[tuple[RunFolder, Settings]]:
     from maquette.training.prepare import prepare
 
     settings = load_settings(config)
-    with prepare(settings, judge=judge) as job:
+    with prepare(settings, judge=judge, next_name=True) as job:
         result = yield from run_job(job, draw=draw_samples)
     return RunFolder(result.run), settings
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import time
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from maquette.errors import MissingExtra
-from maquette.files import write_atomic
+from maquette.files import LineLog, cannot_write, write_atomic
 
 
 class MetricsLog:
@@ -26,21 +28,18 @@ class MetricsLog:
             kept = [json.dumps(row) for row in read_metrics(path) if row["step"] <= resume_step]
             write_atomic(path, "".join(line + "\n" for line in kept))
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("a", encoding="utf-8")
+        self._file = LineLog(path)
         self._events = _EventFile(events, resume_step) if events is not None else None
 
     def write(self, step: int, values: Mapping[str, Any]) -> None:
-        """Append the values of optimizer step `step` (1-based: the number of steps done)."""
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
-        self._file.flush()
+        """Append the values of optimizer step `step` (1-based: the number of steps done). Raises OutputError."""
+        self._file.write(json.dumps({"step": step, **values}).encode())
         if self._events is not None:
             numbers = {key: value for key, value in values.items() if isinstance(value, int | float)}
             self._events.scalars(step, numbers)
 
     def close(self) -> None:
         """Flush everything to the disk."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
         self._file.close()
         if self._events is not None:
             self._events.close()
@@ -79,27 +78,40 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 class _EventFile:
-    """TensorBoard's own record writer without torch.utils.tensorboard, whose import costs seconds."""
+    """TensorBoard's own records, without torch.utils.tensorboard, whose import costs seconds.
+
+    Written here and now: TensorBoard's writer does it in a thread, and on a full disk that prints its trace.
+    """
 
     def __init__(self, folder: Path, resume_step: int) -> None:
-        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+        from tensorboard.compat.proto.event_pb2 import SessionLog
+        from tensorboard.summary.writer.record_writer import RecordWriter
 
-        self._writer = EventFileWriter(str(folder))
+        self._path = folder / f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._records = RecordWriter(self._path.open("ab", buffering=0))
+        except OSError as error:
+            raise cannot_write(self._path, error) from error
+        self._add(file_version="brain.Event:2")
         if resume_step:
             # Tells TensorBoard to forget what it showed after this step.
-            self._writer.add_event(
-                Event(step=resume_step + 1, session_log=SessionLog(status=SessionLog.START))
-            )
+            self._add(step=resume_step + 1, session_log=SessionLog(status=SessionLog.START))
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        import time
-
-        from tensorboard.compat.proto.event_pb2 import Event
+        """Add one point to the curve of each value. Raises OutputError."""
         from tensorboard.compat.proto.summary_pb2 import Summary
 
         entries = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
-        self._writer.add_event(Event(wall_time=time.time(), step=step, summary=Summary(value=entries)))
+        self._add(step=step, summary=Summary(value=entries))
 
     def close(self) -> None:
-        self._writer.close()
+        self._records.close()
+
+    def _add(self, **what: Any) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+
+        try:
+            self._records.write(Event(wall_time=time.time(), **what).SerializeToString())
+        except OSError as error:
+            raise cannot_write(self._path, error) from error

@@ -37,7 +37,8 @@ from maquette.project.request import TrainingRequest
 from maquette.project.request_maquette import UNSAVED, request_of
 from maquette.project.settings import Settings
 from maquette.rules.verdict import judge, machine_here, remarks
-from maquette.training.prepare import bucketed_items, dataset_input, run_name, schedule_of
+from maquette.training.claiming import run_name
+from maquette.training.prepare import bucketed_items, dataset_input, schedule_of
 
 STAGE = "plan"
 NO_BASE = "no base given"

@@ -40,9 +40,7 @@ def plan_checkpoints(
     for step in range(1, total_steps):
         epoch, within = divmod(step, steps_per_epoch)
         if every_steps and step % every_steps == 0:
-            running = epoch + (within > 0)
-            file_name = f"{name}-step{step:08d}.safetensors"
-            planned.append(PlannedCheckpoint(step=step, epoch=running, file_name=file_name, by_step=True))
+            planned.append(by_step(name, step, epoch + (within > 0)))
         if every_epochs and within == 0 and epoch % every_epochs == 0:
             planned.append(
                 PlannedCheckpoint(step=step, epoch=epoch, file_name=f"{name}-{epoch:06d}.safetensors")
@@ -52,6 +50,12 @@ def plan_checkpoints(
         PlannedCheckpoint(step=total_steps, epoch=last_epoch, file_name=f"{name}.safetensors", final=True)
     )
     return tuple(planned)
+
+
+def by_step(name: str, step: int, epoch: int) -> PlannedCheckpoint:
+    """Return the file that is named by its step, which lies in 1-based `epoch`."""
+    file_name = f"{name}-step{step:08d}.safetensors"
+    return PlannedCheckpoint(step=step, epoch=epoch, file_name=file_name, by_step=True)
 
 
 def is_due(

@@ -80,6 +80,17 @@ def with_subject(settings: Settings, project: Path | None = None) -> Settings:
     return settings.model_copy(update={"subject": subject})
 
 
+def with_length(settings: Settings, length: Mapping[str, Any]) -> Settings:
+    """Return `settings` with another length: `steps` or `epochs`. Raises ConfigError."""
+    tables = settings.model_dump()
+    _drop_rivals(tables, length)
+    tables["training"].update(length)
+    changed, invalid = _validate(tables, "command line", length)
+    if invalid or changed is None:
+        raise ConfigError(invalid)
+    return changed
+
+
 def config_path(config: Path) -> Path:
     """Return the TOML file that `config` (a project folder or the file itself) means."""
     path = config / CONFIG_NAME if config.is_dir() else config

@@ -6,10 +6,12 @@ One JSON object a line (`Event.to_json`), appended and flushed as it is told. Se
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from maquette.errors import OutputError, Problem
 from maquette.events import Event, Stage, Stamps, T, event_from_json, mapped
+from maquette.files import LineLog
 
 
 class EventLog:
@@ -20,14 +22,14 @@ class EventLog:
         path.parent.mkdir(parents=True, exist_ok=True)
         known = read_events(path)
         self._stamps = Stamps(known[-1].sequence + 1 if known and known[-1].sequence is not None else 0)
-        self._file = path.open("ab")
-        self._file.truncate(_whole_bytes(path))
+        if path.exists():
+            os.truncate(path, _whole_bytes(path))
+        self._file = LineLog(path)
 
     def write(self, event: Event) -> Event:
-        """Append `event`; return it as it was written, with sequence and time."""
+        """Append `event`; return it as it was written, with sequence and time. Raises OutputError."""
         stamped = self._stamps.stamp(event)
-        self._file.write(json.dumps(stamped.to_json()).encode() + b"\n")
-        self._file.flush()
+        self._file.write(json.dumps(stamped.to_json()).encode())
         return stamped
 
     def recorded(self, stage: Stage[T]) -> Stage[T]:

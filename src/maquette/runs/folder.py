@@ -9,6 +9,7 @@ RUN/evaluation/         what was drawn and measured afterwards
 RUN/events/             TensorBoard
 RUN/state/              what resuming needs
 RUN/run.log             messages and tracebacks
+RUN/.maquette/          while it is being trained: who does (locking.py), and room for its record's end (runs/reserve.py)
 """
 
 from __future__ import annotations
@@ -16,7 +17,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from maquette.locking import OWN_FOLDER
+
 RECORD_NAME = "run.json"
+BEFORE_A_RECORD = {OWN_FOLDER, "events.jsonl", "run.log"}
+"""What a run may leave that was killed before its record was on the disk."""
 
 
 @dataclass(frozen=True)
@@ -60,3 +65,12 @@ class RunFolder:
     @property
     def log(self) -> Path:
         return self.path / "run.log"
+
+    @property
+    def reserve(self) -> Path:
+        return self.path / OWN_FOLDER / "reserve"
+
+
+def has_begun_at_most(folder: Path) -> bool:
+    """Return whether a folder is empty, or holds no more than a run that was killed before it had a record."""
+    return all(entry.name in BEFORE_A_RECORD or entry.suffix == ".part" for entry in folder.iterdir())

@@ -26,7 +26,7 @@ from maquette.files import write_json
 from maquette.project.reading import FileKind, read_table
 from maquette.project.settings import SECTIONS, Settings
 from maquette.project.validation import checked
-from maquette.runs.folder import RECORD_NAME, RunFolder
+from maquette.runs.folder import RECORD_NAME, RunFolder, has_begun_at_most
 from maquette.runs.migrations import RECORD_VERSION, WITHOUT_EFFECT_ON_WEIGHTS, migrated, weights_digest
 
 RunState = Literal["prepared", "running", "stopped", "interrupted", "failed", "finished"]
@@ -230,6 +230,19 @@ def read_record(run: Path) -> RunRecord:
             )
         )
     return checked(RunRecord, migrated(table, version), str(path), FILE)
+
+
+def require_begun(run: Path) -> None:
+    """Raise OutputError for a folder that a run began in and left without a record: there is nothing to go on with."""
+    if run.is_dir() and not (run / RECORD_NAME).exists() and has_begun_at_most(run):
+        raise OutputError(
+            Problem(
+                str(run),
+                "a run was begun here and left before its record was written",
+                "a run's folder with its run.json",
+                "Start it again with the command that began it: it takes this folder again.",
+            )
+        )
 
 
 def digest_of(

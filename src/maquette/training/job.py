@@ -18,6 +18,7 @@ from maquette.project.checkpoints import PlannedCheckpoint
 from maquette.project.settings import Settings
 from maquette.runs.folder import RunFolder
 from maquette.runs.record import RunRecord
+from maquette.training.claiming import Claim
 from maquette.training.config import TrialSettings
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class TrialRun:
     """Hash of all that decides its weights."""
     record: RunRecord
     resume: SavedState | None = None
+    messages: tuple[Message, ...] = ()
+    """What a person should know of how it goes on."""
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -84,7 +87,7 @@ class TrialRun:
 class Job:
     """P trials that are ready to train over one base and the same pictures; an ordinary run has one.
 
-    As a context manager it clears away what a smoke run leaves.
+    As a context manager it lets its folder go, and clears away what a smoke run leaves.
     """
 
     settings: Settings
@@ -92,6 +95,8 @@ class Job:
     trials: tuple[TrialRun, ...]
     name: str
     folder: RunFolder
+    claim: Claim
+    """The folder, held for this job until it is run or closed."""
     info: ModelInfo
     spec: FamilySpec
     base_file: Path | None
@@ -121,6 +126,7 @@ class Job:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.claim.close()
         if self.smoke_steps is not None:
             shutil.rmtree(self.folder.path.parent, ignore_errors=True)
 

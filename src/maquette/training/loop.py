@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import shlex
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import mean, median
 from typing import TYPE_CHECKING, Any
 
-from maquette.errors import MaquetteError
+from maquette.errors import MaquetteError, OutputError
 from maquette.events import Event, Finished, Message, Progress, Stage, Started
-from maquette.files import sha256_file
+from maquette.files import cannot_write, sha256_file
 from maquette.logs.metrics import MetricsLog
 from maquette.project.checkpoints import PlannedCheckpoint, is_due
 from maquette.runs.events import EventLog
 from maquette.runs.record import DeviceRecord, RunRecord, RunState, now
+from maquette.runs.reserve import Reserve
 from maquette.stopping import Stop, Stopped, stoppable
 from maquette.training.job import Job
 from maquette.training.outputs import SampleDrawer, TrialOutput, TrialResult
@@ -28,6 +31,9 @@ from maquette.training.outputs import SampleDrawer, TrialOutput, TrialResult
 if TYPE_CHECKING:
     from maquette.families.protocol import BaseModel
     from maquette.training.engine import Engine, StepResult
+
+OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+"""Errors of the system that a full or failing disk gives where something writes to it directly."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,23 +78,43 @@ def run_job(
     interrupt, an error, nobody listens any more), its state is saved as the last whole step left it, so that it resumes to
     the same weights, and record and events say how it ended. Raises Stopped where `stop` was asked.
     """
-    run = _Run(job, draw, started if started is not None else time.perf_counter())
-    with closing(run.told):
-        try:
-            return (yield from run.told.recorded(stoppable(run.events(), stop)))
-        except Stopped:
-            raise run.end("stopped", stop.reason if stop else "") from None
-        except KeyboardInterrupt as interrupt:
-            interrupt.add_note(str(run.end("interrupted")))
-            raise
-        except GeneratorExit:
-            run.end("interrupted", "nobody listened any more")
-            raise
-        except BaseException as error:
-            run.write_log(traceback.format_exc())
-            said = str(error) if isinstance(error, MaquetteError) else f"{type(error).__name__}: {error}"
-            run.end("failed", said)
-            raise
+    with closing(job.claim):
+        run = _Run(job, draw, started if started is not None else time.perf_counter())
+        with closing(run.told):
+            try:
+                return (yield from run.told.recorded(stoppable(run.events(), stop)))
+            except Stopped:
+                raise run.end("stopped", stop.reason if stop else "") from None
+            except KeyboardInterrupt as interrupt:
+                interrupt.add_note(str(run.end("interrupted")))
+                raise
+            except GeneratorExit:
+                run.end("interrupted", "nobody listened any more")
+                raise
+            except BaseException as error:
+                run.write_log(traceback.format_exc())
+                told = _in_words(error, job.folder.path)
+                ending = run.end("failed", str(told) if told else f"{type(error).__name__}: {error}")
+                if told is None:
+                    raise
+                raise _with_command(told, ending) from error
+
+
+def _in_words(error: BaseException, run: Path) -> MaquetteError | None:
+    """Return a failed run's error as a person reads it; None for one that only its trace explains."""
+    if isinstance(error, OSError) and error.errno in OF_THE_DISK:
+        return cannot_write(Path(error.filename or run), error)
+    return error if isinstance(error, MaquetteError) else None
+
+
+def _with_command(error: MaquetteError, ending: Stopped) -> MaquetteError:
+    """Return the error of a place that could not be written with the command that goes on when it can be."""
+    if not isinstance(error, OutputError) or not ending.go_on:
+        return error
+    problems = [
+        replace(each, remedy=f"{each.remedy} Then go on with: {ending.go_on}") for each in error.problems
+    ]
+    return OutputError(problems)
 
 
 class _Run:
@@ -104,11 +130,16 @@ class _Run:
         self.timings: dict[str, float] = dict(job.trials[-1].record.timings)
         first, total = job.first_step, job.schedule.steps
         self.steps = range(first, total if job.smoke_steps is None else min(first + job.smoke_steps, total))
+        # First of all the record: what a kill leaves from here on can be resumed.
+        self._note(state="running")
+        self.reserve = Reserve(job.folder.reserve, self.outputs[0].run.folder.record)
         self.told = EventLog(job.folder.event_log)
         self.engine: Engine | None = None
         self.saved = first
         """The step of the newest state; of step 0 there is none, and none is needed."""
         self.hasher = ThreadPoolExecutor(max_workers=1)
+        self.hashing = threading.Event()
+        """Set once nobody waits for the base's hash any more: the program is not to end later because of it."""
         self.base_hash: Future[str] | None = None
 
     def events(self) -> Stage[TrainResult]:
@@ -116,8 +147,7 @@ class _Run:
         from maquette.training.data import TrainingPictures
 
         job = self.job
-        self._note(state="running")
-        self.base_hash = self.hasher.submit(_base_hash, job.base_file)
+        self.base_hash = self.hasher.submit(_base_hash, job.base_file, self.hashing)
         yield from (Message(text.text, text.level) for text in job.messages)
         placement = self._timed("device_s", self._place)
         yield Started("load")
@@ -137,7 +167,10 @@ class _Run:
 
     def end(self, state: RunState, error: str = "") -> Stopped:
         """Keep what resuming needs; say in record and events how the run ended early. Return it in words."""
+        self.hashing.set()
         self.hasher.shutdown(wait=False, cancel_futures=True)
+        if self._is_gone():
+            return Stopped(f"step {self.outputs[0].record.step} of {self.steps.stop}", "")
         self._keep_state()
         resumable = self.job.smoke_steps is None
         done = self.outputs[0].record.step
@@ -147,10 +180,20 @@ class _Run:
         command = (
             shlex.join(["maquette", "train", "--resume", str(self.job.folder.path)]) if resumable else ""
         )
-        self._note(state=state, error=error or None, finished_at=now())
-        ending = Stopped(where, command)
-        self.told.write(Message(f"{state} at {where}" + (f": {error}" if error else ""), "warning"))
-        return ending
+        self.reserve.give_back()
+        # Whoever presses Ctrl-C meanwhile does not wait for it; on a full disk, what filled it is what is told.
+        with suppress(OSError, MaquetteError, KeyboardInterrupt):
+            self._note(state=state, error=error or None, finished_at=now())
+            self.told.write(Message(f"{state} at {where}" + (f": {error}" if error else ""), "warning"))
+        return Stopped(where, command)
+
+    def _is_gone(self) -> bool:
+        """Return whether somebody removed the run's folder: nothing is written to where it was."""
+        try:
+            self.job.claim.require_there()
+        except OutputError:
+            return True
+        return False
 
     def _keep_state(self) -> None:
         """Save the state of the last whole step, unless it is on the disk or its weights are no numbers any more."""
@@ -168,11 +211,10 @@ class _Run:
             return
 
     def write_log(self, text: str) -> None:
-        """Append `text` to the run's log for people."""
-        path = self.job.folder.log
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
-            file.write(f"{now()}\n{text}\n")
+        """Append `text` to the run's log for people, where there is room for it."""
+        if not self._is_gone():
+            with suppress(OSError), self.job.folder.log.open("a", encoding="utf-8") as file:
+                file.write(f"{now()}\n{text}\n")
 
     def _place(self) -> Any:
         from maquette.devices import device_name, place
@@ -229,6 +271,7 @@ class _Run:
                 began = time.perf_counter()
                 result = engine.step(step, data.micro_steps(step), job.schedule.accumulation)
                 self._clock(engine, time.perf_counter() - began)
+                job.claim.require_there()
                 self._log(logs, step + 1, result)
                 yield Progress("train", step + 1, total, "step", self._shown(result))
                 yield from self._after_step(engine, step + 1)
@@ -319,6 +362,7 @@ class _Run:
                 finished_at=now(),
             )
         self.hasher.shutdown()
+        self.reserve.give_back()
         return TrainResult(
             run=job.folder.path,
             trials=tuple(output.result() for output in self.outputs),
@@ -358,5 +402,5 @@ def _computed_on(record: RunRecord, forward_device: str) -> DeviceRecord | None:
     return None if record.device is None else replace(record.device, forward_device=forward_device)
 
 
-def _base_hash(path: Path | None) -> str:
-    return sha256_file(path) if path is not None and path.is_file() else ""
+def _base_hash(path: Path | None, given_up: threading.Event) -> str:
+    return sha256_file(path, given_up.is_set) if path is not None and path.is_file() else ""

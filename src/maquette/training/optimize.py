@@ -15,7 +15,7 @@ import torch
 from maquette.project.optimizers import OPTIMIZERS as FACTS
 from maquette.project.optimizers import Value
 from maquette.training.config import TrialSettings
-from maquette.training.schedules import ScheduleShape, learning_rate_factor
+from maquette.training.schedules import learning_rate_factor, shape_of
 
 Group = dict[str, Any]
 Factory = Callable[[Sequence[Group], TrialSettings, Mapping[str, Value]], torch.optim.Optimizer]
@@ -73,13 +73,7 @@ class TrialOptimizer:
             )
             if parameters
         ]
-        self._shape = ScheduleShape(
-            total_steps=total_steps,
-            warmup_steps=trial.warmup_steps,
-            cycles=trial.lr_cycles,
-            power=trial.lr_power,
-            base_lr=trial.schedule_lr or 1e-4,
-        )
+        self._shape = shape_of(trial, total_steps)
         groups = [{"params": list(parameters), "lr": lr} for parameters, lr in self._base_lrs]
         defaults = {name: argument.default for name, argument in FACTS[trial.optimizer].arguments.items()}
         self._row = OPTIMIZERS[trial.optimizer]

@@ -46,6 +46,7 @@ class TrialOutput:
 
     def note(self, **changes: Any) -> None:
         """Write `changes` into the record on disk."""
+        self.job.claim.require_there()
         self.record = self.record.with_(**changes)
         self.record.write(self.run.folder)
 
@@ -76,8 +77,9 @@ class TrialOutput:
     def has(self, planned: PlannedCheckpoint) -> bool:
         """Return whether the checkpoint was written, and is still there."""
         path = self.run.folder.checkpoints / planned.file_name
-        known = {self.run.folder.path / entry.path for entry in self.record.checkpoints}
-        return path in known and path.is_file()
+        # Of that very step: the final file of a run that is trained longer is replaced in the end.
+        known = {(self.run.folder.path / entry.path, entry.step) for entry in self.record.checkpoints}
+        return (path, planned.step) in known and path.is_file()
 
     def has_samples(self, step: int) -> bool:
         """Return whether the samples of `step` were drawn."""

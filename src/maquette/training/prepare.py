@@ -5,9 +5,9 @@ Problems of settings, base model, pictures, captions and output are gathered and
 
 from __future__ import annotations
 
-import tempfile
+import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -19,16 +19,16 @@ from maquette.dataset.reading import read_dataset
 from maquette.dataset.records import Dataset, Item
 from maquette.dataset.repeats import Schedule, plan_items
 from maquette.dataset.strict import dataset_of
-from maquette.errors import ConfigError, MaquetteError, OutputError, Problem, did_you_mean
+from maquette.errors import ConfigError, MaquetteError, Problem, did_you_mean
 from maquette.events import Message
 from maquette.families.options import family_options
-from maquette.files import require_writable_folder
+from maquette.files import require_name_fits, require_writable_folder
 from maquette.logs.metrics import writes_tensorboard
 from maquette.project.request_maquette import UNSAVED, request_of
 from maquette.project.settings import Settings
-from maquette.runs.folder import RunFolder
+from maquette.training.claiming import Claim, claim, require_free
 from maquette.training.job import Job, TrainingDataset
-from maquette.training.trials import Shared, require_alike, state_notes, trial_runs
+from maquette.training.trials import Shared, require_alike, trial_runs
 
 if TYPE_CHECKING:
     from maquette.families.protocol import FamilySpec, ModelInfo
@@ -62,6 +62,7 @@ def prepare(
     trials: Sequence[Settings] = (),
     resume: Path | None = None,
     smoke_steps: int | None = None,
+    next_name: bool = False,
 ) -> Job:
     """Return the job that `settings` ask for, checked through. Raises MaquetteError with every problem.
 
@@ -69,7 +70,8 @@ def prepare(
 
     With `trials`, one adapter is trained for each of them over the same base and pictures, in one pass (see `trials.py`);
     without, `settings` are the only trial. With `resume`, the run of that folder goes on from its latest state; with
-    `smoke_steps` it takes that many steps in a temporary folder.
+    `smoke_steps` it takes that many steps in a temporary folder; with `next_name` a new run whose name is taken has the next
+    free number. The job holds its folder from here on until it is run or closed.
     """
     gathered = _Gathered()
     info = spec = dataset = None
@@ -85,7 +87,7 @@ def prepare(
             with gathered.part():
                 _require_family(own, spec)
     with gathered.part():
-        _require_output(settings, resume, smoke_steps)
+        _require_output(settings, new=resume is None and smoke_steps is None, next_name=next_name)
     schedule_items: tuple[tuple[Item, ...], tuple[BucketSettings, ...], list[Message]] | None = None
     if dataset is not None and info is not None:
         with gathered.part():
@@ -98,7 +100,19 @@ def prepare(
         gathered.problems += verdict.problems
     gathered.raise_all()
     assert info is not None and spec is not None and dataset is not None and schedule_items is not None
-    job = _job(settings, info, spec, dataset, schedule_items, trials or (settings,), resume, smoke_steps)
+    claimed = claim(
+        settings,
+        next_name=next_name,
+        resume=resume,
+        smoke=smoke_steps is not None,
+        num_trials=len(trials) or 1,
+    )
+    with ExitStack() as undo:
+        undo.callback(claimed.close)
+        job = _job(
+            settings, info, spec, dataset, schedule_items, trials or (settings,), claimed, resume, smoke_steps
+        )
+        undo.pop_all()
     return replace(job, messages=(*job.messages, *verdict.messages))
 
 
@@ -181,38 +195,14 @@ def bucketed_items(
     return bucketed(plan_items(dataset.pictures), dataset.datasets, request, grid_px)
 
 
-def _require_output(settings: Settings, resume: Path | None, smoke_steps: int | None) -> None:
-    if resume is not None or smoke_steps is not None:
+def _require_output(settings: Settings, *, new: bool, next_name: bool) -> None:
+    if not new:
         return
     writes_tensorboard(settings.saving.tensorboard)
-    output = settings.saving.output
-    if settings.saving.name:
-        _require_free(output / settings.saving.name, settings.saving.name)
+    output, name = settings.saving.output, settings.saving.name
+    if name and not next_name:
+        require_free(output / name, name)
     require_writable_folder(output)
-
-
-def _require_free(folder: Path, name: str) -> None:
-    if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
-        raise OutputError(
-            Problem(
-                str(folder),
-                "a run of that name exists",
-                "a new name, since a run is never overwritten",
-                f"Choose another --name than '{name}', or go on with it: maquette train --resume {folder}",
-            )
-        )
-
-
-def run_name(settings: Settings) -> str:
-    """Return the name of the run and its files: as given, else made from the trigger and numbered past existing runs."""
-    if settings.saving.name:
-        return settings.saving.name
-    letters = [letter if letter.isalnum() or letter in "-_." else "_" for letter in settings.subject.trigger]
-    stem = "".join(letters).strip("._-") or "lora"
-    number = 1
-    while (settings.saving.output / f"{stem}-{number:03d}").exists():
-        number += 1
-    return f"{stem}-{number:03d}"
 
 
 def _job(
@@ -222,6 +212,7 @@ def _job(
     dataset: Dataset,
     bucketed: tuple[tuple[Item, ...], tuple[BucketSettings, ...], list[Message]],
     trials: Sequence[Settings],
+    claimed: Claim,
     resume: Path | None,
     smoke_steps: int | None,
 ) -> Job:
@@ -231,12 +222,10 @@ def _job(
     training = settings.training
     device = resolve_device(training.device)
     schedule = schedule_of(settings, dataset, items)
-    name = resume.resolve().name if resume is not None else run_name(settings)
-    folder = RunFolder(_run_path(settings, name, resume, smoke_steps))
     shared = Shared(
         settings=settings,
-        name=name,
-        folder=folder,
+        name=claimed.name,
+        folder=claimed.folder,
         dataset=dataset,
         schedule=schedule,
         info=info,
@@ -244,11 +233,15 @@ def _job(
     )
     precision = resolve_precision(training.precision, device)
     runs = trial_runs(shared, trials)
+    if resume is None and smoke_steps is None:
+        names = [planned.file_name for run in runs for planned in run.checkpoints]
+        require_name_fits(claimed.folder.path, max(names, key=lambda name: len(os.fsencode(name))))
     return Job(
         settings=settings,
         trials=runs,
-        name=name,
-        folder=folder,
+        name=claimed.name,
+        folder=claimed.folder,
+        claim=claimed,
         info=info,
         spec=spec,
         base_file=Path(info.path) if info.layout == "single-file" else None,
@@ -267,8 +260,9 @@ def _job(
         device=device,
         precision=precision,
         messages=(
+            *claimed.messages,
             *messages,
-            *(note for run in runs for note in state_notes(run)),
+            *(message for run in runs for message in run.messages),
             Message(schedule.explain()),
         ),
         smoke_steps=smoke_steps,
@@ -278,9 +272,3 @@ def _job(
 def schedule_of(settings: Settings, dataset: Dataset, items: Sequence[Item]) -> Schedule:
     """Return the arithmetic of the run over `items`, which have buckets; 1000 steps where no length is given."""
     return schedule_over(items, dataset.datasets, request_of(settings, UNSAVED))
-
-
-def _run_path(settings: Settings, name: str, resume: Path | None, smoke_steps: int | None) -> Path:
-    if smoke_steps is not None:
-        return Path(tempfile.mkdtemp(prefix="maquette-smoke-")) / name
-    return resume.resolve() if resume is not None else (settings.saving.output / name).resolve()

@@ -10,7 +10,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from maquette.training.config import TrialSettings
+
 POLYNOMIAL_END_LR = 1e-7
+WITHOUT_LENGTH = ("constant", "constant_with_warmup")
+"""Schedules whose rates are the same however long the run is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +29,17 @@ class ScheduleShape:
     cycles: int = 1
     power: float = 1.0
     base_lr: float = 1e-4
+
+
+def shape_of(trial: TrialSettings, total_steps: int) -> ScheduleShape:
+    """Return what the schedule of `trial` needs to know of a run of `total_steps`."""
+    return ScheduleShape(
+        total_steps=total_steps,
+        warmup_steps=trial.warmup_steps,
+        cycles=trial.lr_cycles,
+        power=trial.lr_power,
+        base_lr=trial.schedule_lr or 1e-4,
+    )
 
 
 def learning_rate_factor(name: str, step: int, shape: ScheduleShape) -> float:

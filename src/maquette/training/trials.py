@@ -16,7 +16,7 @@ from maquette.dataset.records import Dataset
 from maquette.dataset.repeats import Schedule
 from maquette.errors import ConfigError, OutputError, Problem
 from maquette.events import Message
-from maquette.project.checkpoints import plan_checkpoints
+from maquette.project.checkpoints import PlannedCheckpoint, by_step, plan_checkpoints
 from maquette.project.config_file import dump_settings
 from maquette.project.settings import Settings
 from maquette.runs.folder import RunFolder
@@ -29,15 +29,16 @@ from maquette.runs.record import (
     read_record,
     schedule_record,
 )
+from maquette.training.claiming import trial_folder
 from maquette.training.config import trial_of
 from maquette.training.job import TrialRun
+from maquette.training.schedules import WITHOUT_LENGTH, learning_rate_factor, shape_of
 
 if TYPE_CHECKING:
     from maquette.families.protocol import ModelInfo
     from maquette.training.state import SavedState
 
-TRIALS = "trials"
-"""Folder below a run of several trials that holds theirs."""
+LENGTH = ("steps", "epochs")
 OWN_TRAINING = (
     "learning_rate",
     "unet_lr",
@@ -107,28 +108,21 @@ def trial_runs(shared: Shared, trials: Sequence[Settings]) -> tuple[TrialRun, ..
 
     Raises OutputError when a run cannot be resumed: it is finished, changed, or its trials' states do not meet.
     """
-    alone = len(trials) == 1
     runs = []
     for number, settings in enumerate(trials, 1):
-        name = shared.name if alone else f"{shared.name}-{number:02d}"
-        folder = shared.folder if alone else RunFolder(shared.folder.path / TRIALS / name)
+        name, folder = trial_folder(shared.folder, shared.name, number, len(trials))
         runs.append(_trial_run(shared, settings, name, folder))
     return _at_one_step(runs) if shared.resume else tuple(runs)
 
 
 def _trial_run(shared: Shared, settings: Settings, name: str, folder: RunFolder) -> TrialRun:
-    schedule, saving = shared.schedule, settings.saving
-    checkpoints = plan_checkpoints(
-        name,
-        total_steps=schedule.steps,
-        steps_per_epoch=schedule.steps_per_epoch,
-        every_steps=saving.save_every_steps,
-        every_epochs=saving.save_every_epochs,
-    )
+    known = read_record(folder.path) if shared.resume else None
+    checkpoints = _planned_checkpoints(shared, settings, name, known)
     record = _new_record(shared, settings, name, tuple(planned.file_name for planned in checkpoints))
-    state = None
-    if shared.resume:
-        record, state = _resumed(record, folder)
+    state: SavedState | None = None
+    messages: tuple[Message, ...] = ()
+    if known is not None:
+        record, state, messages = _resumed(record, known, folder)
     return TrialRun(
         settings=settings,
         trial=trial_of(settings),
@@ -138,7 +132,29 @@ def _trial_run(shared: Shared, settings: Settings, name: str, folder: RunFolder)
         digest=record.digest,
         record=record,
         resume=state,
+        messages=messages,
     )
+
+
+def _planned_checkpoints(
+    shared: Shared, settings: Settings, name: str, known: RunRecord | None
+) -> tuple[PlannedCheckpoint, ...]:
+    """Return the files that a trial writes. One that is trained longer keeps where it ended before under that step's name."""
+    schedule, saving = shared.schedule, settings.saving
+    planned = plan_checkpoints(
+        name,
+        total_steps=schedule.steps,
+        steps_per_epoch=schedule.steps_per_epoch,
+        every_steps=saving.save_every_steps,
+        every_epochs=saving.save_every_epochs,
+    )
+    ends = [entry for entry in known.checkpoints if entry.final] if known is not None else []
+    kept = [
+        by_step(name, entry.step, entry.epoch)
+        for entry in ends
+        if entry.step < schedule.steps and not any(each.step == entry.step for each in planned)
+    ]
+    return tuple(sorted((*planned, *kept), key=lambda each: (each.step, each.final)))
 
 
 def _new_record(shared: Shared, settings: Settings, name: str, checkpoints: tuple[str, ...]) -> RunRecord:
@@ -162,25 +178,24 @@ def _new_record(shared: Shared, settings: Settings, name: str, checkpoints: tupl
 # --- resuming --------------------------------------------------------------------------------------------
 
 
-def _resumed(fresh: RunRecord, folder: RunFolder) -> tuple[RunRecord, SavedState | None]:
-    """Return the record of the run in `folder` as it goes on, and its newest state; `fresh` is what it would be anew.
+def _resumed(
+    fresh: RunRecord, known: RunRecord, folder: RunFolder
+) -> tuple[RunRecord, SavedState | None, tuple[Message, ...]]:
+    """Return the record of the run in `folder` as it goes on, its newest state, and what a person should know of it.
 
-    Raises OutputError where the run is finished, or is no longer what it was.
+    `fresh` is what it would be anew, `known` what it says of itself. Raises OutputError where it is finished and not to be
+    trained longer, or is no longer what it was.
     """
     from maquette.training.state import latest_state
 
-    record = read_record(folder.path)
-    if record.state == "finished":
-        raise OutputError(
-            Problem(
-                str(folder.path),
-                "this run is finished",
-                "an interrupted run",
-                "Start a new run to train longer.",
-            )
-        )
-    state = latest_state(folder.state, fresh.schedule.steps)
-    if not record.makes_the_weights_of(fresh) or (state is not None and state.digest != record.digest):
+    steps, before = fresh.schedule.steps, known.schedule.steps
+    asks_longer = fresh.settings != known.settings
+    if steps <= before and (known.state == "finished" or asks_longer):
+        raise OutputError(_no_longer(folder, known, steps, asks_longer))
+    state = latest_state(folder.state, steps)
+    if not known.makes_the_weights_of(_as_long_as(fresh, known)) or (
+        state is not None and state.digest != known.digest
+    ):
         raise OutputError(
             Problem(
                 str(folder.path),
@@ -191,16 +206,56 @@ def _resumed(fresh: RunRecord, folder: RunFolder) -> tuple[RunRecord, SavedState
         )
     kept = ("created_at", "digest", "base_sha256", "device", "timings", "checkpoints", "samples",
             "resumed_at_steps", "notes")  # fmt: skip
-    return fresh.with_(**{name: getattr(record, name) for name in kept}), state
+    record = fresh.with_(**{name: getattr(known, name) for name in kept})
+    messages = _of_the_state(folder, state)
+    if steps > before:
+        longer = told_of_length(fresh.settings, state.step if state else 0, before, steps)
+        messages = (*messages, longer)
+        record = record.with_(notes=(*known.notes, longer.text))
+    return record, state, messages
 
 
-def state_notes(run: TrialRun) -> tuple[Message, ...]:
+def _no_longer(folder: RunFolder, known: RunRecord, steps: int, asked: bool) -> Problem:
+    before = known.schedule.steps
+    return Problem(
+        str(folder.path),
+        f"{steps} steps asked for, and it has {before}" if asked else "this run is finished",
+        f"more than {before} steps" if asked else "an interrupted run, or more steps than it was planned for",
+        f"To train it longer: maquette train --resume {folder.path} --steps N, with N above {before}.",
+    )
+
+
+def _as_long_as(fresh: RunRecord, known: RunRecord) -> RunRecord:
+    """Return `fresh` with the length that `known` was planned for: all else decides whether both are one run."""
+    length = {name: getattr(known.settings.training, name) for name in LENGTH}
+    training = fresh.settings.training.model_copy(update=length)
+    return fresh.model_copy(update={"settings": fresh.settings.model_copy(update={"training": training})})
+
+
+def told_of_length(settings: Settings, done: int, before: int, steps: int) -> Message:
+    """Say what training to `steps`, where `before` were planned, makes of the weights."""
+    trial = trial_of(settings)
+    text = f"The run was planned for {before} steps and is trained to {steps}"
+    if trial.lr_scheduler in WITHOUT_LENGTH:
+        return Message(
+            f"{text}, to the weights of a run planned so: {trial.lr_scheduler} does not depend on it."
+        )
+    last = learning_rate_factor(trial.lr_scheduler, max(done - 1, 0), shape_of(trial, before))
+    next_ = learning_rate_factor(trial.lr_scheduler, done, shape_of(trial, steps))
+    return Message(
+        f"{text}. lr_scheduler {trial.lr_scheduler} depends on the length: step {done} had {last:.0%} of the rate, "
+        f"step {done + 1} has {next_:.0%}, as over {steps} steps. A run planned so from the start has other weights; with "
+        f"{' or '.join(WITHOUT_LENGTH)} it has the same.",
+        "warning",
+    )
+
+
+def _of_the_state(folder: RunFolder, state: SavedState | None) -> tuple[Message, ...]:
     """Return what a person should know of the state that a trial goes on from."""
-    state = run.resume
     if state is None:
         return ()
     notes = [
-        f"{run.folder.state}: {damage}; going on from the state of step {state.step}"
+        f"{folder.state}: {damage}; going on from the state of step {state.step}"
         for damage in state.passed_over
     ]
     if not state.has_checksum:
