@@ -71,7 +71,7 @@ class MissingExtra(MaquetteError):
                 feature,
                 "a package it needs is not installed",
                 f"the extra '{extra}'",
-                f"Run: pip install 'maquette[{extra}]'",
+                f"Run: pip install 'maquette[{extra}]' (every extra: pip install 'maquette[all]')",
             )
         )
 

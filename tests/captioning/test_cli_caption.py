@@ -78,7 +78,6 @@ def test_find_and_replace_can_be_tried_shown_and_taken_back(root: Path) -> None:
     ("arguments", "words"),
     [
         ((), "nothing to do"),
-        (("--source", "wd"), "--strategy"),
         (("--find", "x"), "--replace"),
         (("--undo", "--find", "x", "--replace", ""), "one task at a time"),
         ((*REWRITE, "--regex"), "--regex: given together with --source"),
@@ -94,6 +93,20 @@ def test_flags_that_cannot_be_meant_are_refused(root: Path, arguments: tuple[str
     assert done.exit_code == 2
     assert words in done.output
     assert files_below(root) == before
+
+
+def test_the_profile_s_kind_chooses_the_strategy_and_another_one_is_warned_of(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "p", {"10_x/front_view.png": None})
+    template = ("--source", "template", "--dry-run")
+    (root / "profile.toml").unlink()
+    refused = run(root, *template)
+    assert refused.exit_code == 2 and "--strategy: not given" in refused.output
+
+    (root / "profile.toml").write_text('kind = "object"\ntrigger = "zkw_pot"\nclass_word = "teapot"\n')
+    assert "zkw_pot, teapot, front view" in run(root, *template).output
+    warned = run(root, *template, "--strategy", "character")
+    assert warned.exit_code == 0 and "kind = 'object'" in warned.output
+    assert "kind = 'object'" not in run(root, *template, "--strategy", "detailed").output
 
 
 def test_strategies_are_explained_with_their_price() -> None:

@@ -89,7 +89,10 @@ class WritingOptions(Options):
 class CaptionOptions(SourceOptions, WritingOptions):
     """What captions name, and where the words come from."""
 
-    strategy: StrategyName = Field(description="What captions name. See --explain.")
+    strategy: StrategyName | None = Field(
+        None,
+        description="What captions name: see --explain. Default: what suits the kind that the profile says.",
+    )
     source: Annotated[tuple[str, ...], Flag(metavar="SPEC")] = Field(
         min_length=1,
         description="Where the words come from: wd, vlm, server, template, palette, rewrite; NAME:ARGUMENT gives a model. "

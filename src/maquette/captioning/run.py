@@ -16,13 +16,13 @@ from maquette.captioning.options import CaptionOptions
 from maquette.captioning.records import CaptionResult, Draft, Target
 from maquette.captioning.sources.opening import open_sources
 from maquette.captioning.sources.source import Ask, Context, Source
-from maquette.captioning.strategies import strategy_named
+from maquette.captioning.strategies import STRATEGIES, Strategy, strategy_named
 from maquette.captioning.targets import Place, find_place, find_profile, find_targets
 from maquette.captioning.words_diff import Difference
 from maquette.errors import ConfigError, Problem
 from maquette.events import Finished, Message, Progress, Stage, Started
 from maquette.project.journal import Recorder
-from maquette.project.profile import Kind
+from maquette.project.profile import Kind, Profile
 
 STAGE = "caption"
 SECOND_TRIES = 1
@@ -34,6 +34,13 @@ KIND_OF: dict[str, Kind] = {
     "object": "object",
     "style": "style",
     "detailed": "character",
+}
+"""The kind of a subject that has no profile."""
+STRATEGY_OF: dict[Kind, str] = {
+    "character": "character",
+    "person": "character",
+    "object": "object",
+    "style": "style",
 }
 
 Confirm = Callable[[Sequence[Draft]], bool]
@@ -64,10 +71,11 @@ def caption_events(
     first event.
     """
     began = time.perf_counter()
-    chosen = strategy_named(options.strategy)
     place = find_place(Path(directory), options.caption_extension)
     targets, warnings = find_targets(place)
-    subject, profile_path = find_profile(place, options.profile, options.trigger, KIND_OF[chosen.name])
+    kind = KIND_OF[options.strategy] if options.strategy else "character"
+    subject, profile_path = find_profile(place, options.profile, options.trigger, kind)
+    chosen = _strategy(options, subject, profile_path)
     if chosen.name == "style" and not subject.style:
         raise ConfigError(_no_style(profile_path))
     context = Context(strategy=chosen, profile=subject, options=options, root=place.root)
@@ -78,7 +86,34 @@ def caption_events(
         todo, left = todo[: options.limit], left + todo[options.limit :]
     messages = [Message(text, "warning") for text in warnings]
     messages += _remarks(profile_path, options.profile, todo, run.journal.num_recalled)
+    messages += _unlike(chosen, subject, profile_path)
     return _events(run, todo, left, messages, options.preview, confirm, began)
+
+
+def _strategy(options: CaptionOptions, subject: Profile, profile_path: Path | None) -> Strategy:
+    """Return the strategy asked for, else the one that the profile's kind asks for. ConfigError where neither says."""
+    if options.strategy is None and profile_path is None:
+        raise ConfigError(
+            Problem(
+                "--strategy",
+                "not given, and no profile says what is learned",
+                f"one of {', '.join(STRATEGIES)}",
+                "maquette caption --explain all tells what each does.",
+            )
+        )
+    return strategy_named(options.strategy or STRATEGY_OF[subject.kind])
+
+
+def _unlike(chosen: Strategy, subject: Profile, profile_path: Path | None) -> list[Message]:
+    """Warn where the strategy is another kind's than the profile's: it leaves out, or names, what that kind should not."""
+    usual = STRATEGY_OF[subject.kind]
+    if profile_path is None or chosen.name in (usual, "detailed"):
+        return []
+    text = (
+        f"{profile_path} says kind = '{subject.kind}', whose captions --strategy {usual} writes; --strategy "
+        f"{chosen.name} was given: {chosen.summary}. Correct one of them if that is not meant."
+    )
+    return [Message(text, "warning")]
 
 
 def _opened(options: CaptionOptions, place: Place, context: Context, source: Source) -> _Run:

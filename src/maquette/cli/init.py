@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,26 @@ import click
 from maquette.cli.options import options_of
 from maquette.cli.output import result_command
 from maquette.planning.new_project import InitOptions, make_project
+
+
+def _next_commands(project: Path, has_captions: bool) -> list[tuple[str, str]]:
+    """Return what to run next, each with what it is for."""
+    folder = str(project)
+    caption = shlex.join(["maquette", "caption", folder, "--source", "wd"])
+    return [
+        *([] if has_captions else [(caption, "captions; --help lists other sources than this tagger")]),
+        (shlex.join(["maquette", "check", folder]), "known mistakes, before anything runs"),
+        (shlex.join(["maquette", "train", folder, "--smoke"]), "a few steps: proves device, memory, speed"),
+        (shlex.join(["maquette", "train", folder]), ""),
+    ]
+
+
+def _next_lines(commands: list[tuple[str, str]]) -> list[str]:
+    """Return commands below one another, what each is for behind it."""
+    return [
+        f"{'      ' if number else 'Next: '}{command}" + (f"   ({purpose})" if purpose else "")
+        for number, (command, purpose) in enumerate(commands)
+    ]
 
 
 @result_command(
@@ -40,8 +61,6 @@ def command(project: Path, **given: Any) -> dict[str, Any]:
             f"{made.profile}: "
             + ("the subject as guessed, to correct" if made.profile_is_new else "kept as it is"),
             *(f"  {text}" for text in made.guesses),
-            f"Next: maquette check {project}   (known mistakes, before anything runs)",
-            f"      maquette train {project} --smoke   (a few steps: proves device, memory, speed)",
-            f"      maquette train {project}",
+            *_next_lines(_next_commands(project, made.has_captions)),
         ],
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,7 @@ def _migrate(target: Path | None, settings: dict[str, Any], base: str, folder: P
     lines = migration_lines(migration)
     written = write_migration(migration, folder, project) if folder is not None else None
     if written is not None:
-        lines += ["", f"{written}: the new project. Next: maquette plan {folder}"]
+        lines += ["", f"{written}: the new project. Next: {shlex.join(['maquette', 'plan', str(folder)])}"]
     return {
         "migration": [line.to_json() for line in migration.lines],
         "elsewhere": {name: vars(entry) for name, entry in migration.elsewhere.items()},
@@ -160,7 +161,7 @@ def _sibling(target: Path | None, settings: dict[str, Any], folder: Path) -> dic
             f"Kept: {', '.join(made.kept)}",
             *(f"Changed: {sentence}" for sentence in made.changed),
             f"{made.profile}: fill in who the subject is",
-            f"Next: maquette plan {made.folder}",
+            f"Next: {shlex.join(['maquette', 'plan', str(made.folder)])}",
         ],
     }
 

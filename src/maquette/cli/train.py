@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import click
@@ -63,7 +64,7 @@ def train_report(result: Any) -> dict[str, Any]:
             f"{result.steps} steps, loss {result.final_loss:.4f}, {result.seconds_per_step:.3g} s/step on {result.device}",
             f"Run:  {result.run}",
             f"LoRA: {result.lora}",
-            f"Next: maquette evaluate {result.run}",
+            f"Next: {shlex.join(['maquette', 'evaluate', str(result.run)])}",
         ],
     }
 

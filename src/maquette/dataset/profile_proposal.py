@@ -84,9 +84,8 @@ def propose_profile(
         details, disputed = _details(texts)
         notes += [*said, *disputed]
         if not appearance:
-            notes.append(
-                "The captions name no looks that always belong to the subject: fill in `appearance` yourself."
-            )
+            source = "The captions name no looks" if texts else "There are no captions to tell the looks"
+            notes.append(f"{source} that always belong to the subject: fill in `appearance` yourself.")
     palette = _palette(pictures)
     if palette:
         notes.append(f"All pictures together have {len(palette)} colours: `palette` lists them.")

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maquette.encoders.embeddings import open_rgb
-from maquette.encoders.source import fingerprint
+from maquette.encoders.source import fingerprint, from_hub
 from maquette.errors import ModelError, Problem
 
 LONGEST_PX = 640
@@ -172,21 +172,8 @@ def _model_file(part: str, folder: Path | None) -> Path:
 
 
 def _from_hub(hub_name: str, file: str) -> Path:
-    from huggingface_hub import hf_hub_download
-
-    for local_only in (True, False):
-        try:
-            return Path(hf_hub_download(hub_name, file, local_files_only=local_only))
-        except Exception as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-    raise ModelError(
-        Problem(
-            f"{hub_name}/{file}",
-            f"not in the local hub cache, and no download ({reason})",
-            "the model's file",
-            "Fetch it once while online, or put it into a folder and name that with --face-models.",
-        )
-    )
+    remedy = "Fetch it once while online, or put it into a folder and name that with --face-models."
+    return from_hub(hub_name, [file], [file], remedy) / file
 
 
 def _broken(paths: dict[str, Path], error: Exception) -> Problem:

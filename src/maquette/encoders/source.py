@@ -11,10 +11,16 @@ from maquette.errors import ModelError, Problem
 SAMPLE_BYTES = 1 << 20
 
 
-def model_folder(source: str, patterns: Sequence[str], required: Sequence[str]) -> Path:
+NAME_A_FOLDER = "Download it once while online, or name a local folder: --encoder clip=/path/to/folder."
+
+
+def model_folder(
+    source: str, patterns: Sequence[str], required: Sequence[str], remedy: str = NAME_A_FOLDER
+) -> Path:
     """Return the local folder of `source` (a folder, or a hub name) that holds the files `required` (glob patterns).
 
-    The hub's cache is looked at first, then the hub. Raises ModelError when the files are in neither.
+    The hub's cache is looked at first, then the hub. Raises ModelError when the files are in neither; `remedy` says what
+    to do without a network.
     """
     local = Path(source).expanduser()
     if local.exists():
@@ -29,10 +35,14 @@ def model_folder(source: str, patterns: Sequence[str], required: Sequence[str]) 
         raise ModelError(
             Problem(source, "no such folder", "a model's folder or hub name", "Correct the path.")
         )
-    return _from_hub(source, patterns, required)
+    return from_hub(source, patterns, required, remedy)
 
 
-def _from_hub(name: str, patterns: Sequence[str], required: Sequence[str]) -> Path:
+def from_hub(name: str, patterns: Sequence[str], required: Sequence[str], remedy: str) -> Path:
+    """Return the cached folder of the hub model `name`, downloading what is missing. Raises ModelError without a network.
+
+    Asks for a snapshot, never for single files: these are asked for again and again, with a line each time.
+    """
     from huggingface_hub import snapshot_download
 
     try:
@@ -50,7 +60,7 @@ def _from_hub(name: str, patterns: Sequence[str], required: Sequence[str]) -> Pa
                 name,
                 f"not in the local hub cache, and no download ({first_line})",
                 f"a folder with {', '.join(required)}",
-                "Download it once while online, or name a local folder: --encoder clip=/path/to/folder.",
+                remedy,
             )
         ) from None
     missing = [pattern for pattern in required if not any(folder.glob(pattern))]

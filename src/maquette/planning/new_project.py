@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from maquette.errors import ConfigError, Problem
 from maquette.project.fields import Options
 
 if TYPE_CHECKING:
@@ -23,7 +24,10 @@ class InitOptions(Options):
 
     images: Path = Field(description="Folder of pictures with captions beside them, or a kohya folder.")
     base: str = Field(description="The base model: .safetensors, diffusers folder or hub name.")
-    trigger: str = Field(description="The invented word that will mean the subject.")
+    trigger: str = Field(
+        "",
+        description="The invented word that will mean the subject. Needed, but for a style whose captions all begin alike.",
+    )
     class_word: str = Field("", description="The ordinary word for it: man, dog, anime character.")
     regularization: Path | None = Field(None, description="Folder of class pictures.")
 
@@ -39,6 +43,7 @@ class NewProjectResult:
     profile: Path
     profile_is_new: bool
     """False where a profile.toml was there already: it is left as it is."""
+    has_captions: bool = True
     guesses: tuple[str, ...] = ()
     """What the proposed profile was guessed from, and what is left to fill in."""
     warnings: tuple[str, ...] = ()
@@ -55,15 +60,21 @@ def make_project(folder: Path, options: InitOptions) -> NewProjectResult:
     from maquette.dataset.reading import read_dataset
     from maquette.dataset.strict import dataset_of
     from maquette.project.config_file import load_settings
-    from maquette.project.scaffold import write_profile, write_project
+    from maquette.project.profile import PROFILE_NAME
+    from maquette.project.profile_file import read_profile
+    from maquette.project.scaffold import fallback_caption, write_profile, write_project
     from maquette.rules.verdict import remarks
 
+    has_profile = (folder / PROFILE_NAME).exists()
     info = families.inspect(options.base)
-    given = DatasetInput(images=options.images, fallback_caption=options.trigger)
+    fallback = fallback_caption(options.trigger, options.class_word)
+    given = DatasetInput(images=options.images, fallback_caption=fallback)
     facts = read_dataset(given, "measures", cache=None)
-    new = _project(folder, options, info, families.FAMILIES[info.family].spec, dataset_of(facts))
+    proposed = read_profile(folder) if has_profile else _proposed_profile(facts, options)
+    _require_opening(proposed, options)
+    dataset = dataset_of(facts)
+    new = _project(folder, options, info, families.FAMILIES[info.family].spec, dataset, proposed)
     config = write_project(new)
-    proposed = _proposed_profile(facts, options)
     profile, is_new = write_profile(folder, proposed)
     return NewProjectResult(
         config=config,
@@ -72,13 +83,27 @@ def make_project(folder: Path, options: InitOptions) -> NewProjectResult:
         steps=new.steps,
         profile=profile,
         profile_is_new=is_new,
+        has_captions=not new.without_captions,
         guesses=proposed.notes if is_new else (),
         warnings=tuple(message.text for message in remarks(load_settings(config), facts)),
     )
 
 
+def _require_opening(profile: Profile, options: InitOptions) -> None:
+    """Raise ConfigError where nothing would mean the subject: no trigger, and no words of a style."""
+    if not options.trigger and not profile.opening:
+        raise ConfigError(
+            Problem(
+                "--trigger",
+                "not given",
+                "the invented word that will mean the subject (a style whose captions all begin alike needs none)",
+                "Add for example: --trigger zkw_fox",
+            )
+        )
+
+
 def _project(
-    folder: Path, options: InitOptions, info: ModelInfo, spec: FamilySpec, dataset: Dataset
+    folder: Path, options: InitOptions, info: ModelInfo, spec: FamilySpec, dataset: Dataset, profile: Profile
 ) -> NewProject:
     """Return the settings that the base's family and the number of pictures propose."""
     from maquette.dataset.targets import proposed_steps
@@ -101,7 +126,8 @@ def _project(
         regularization=options.regularization,
         sampler=spec.default_sampler,
         guidance=spec.default_guidance,
-        states_subject=(folder / PROFILE_NAME).exists(),
+        states_subject=bool(options.trigger) and (folder / PROFILE_NAME).exists(),
+        kind=profile.kind,
     )
 
 

@@ -59,6 +59,8 @@ def load_settings(config: Path | None = None, overrides: Mapping[str, Any] | Non
 def with_subject(settings: Settings, project: Path | None = None) -> Settings:
     """Return `settings` with the trigger and class word of the subject's profile where they name none themselves.
 
+    A style without a trigger is meant by its words: they stand for it, in samples as in prompts.
+
     The profile is their home: it is looked for in the project's folder, then by the pictures. One that cannot be read gives
     nothing here; the rules say what is wrong with it.
     """
@@ -74,7 +76,7 @@ def with_subject(settings: Settings, project: Path | None = None) -> Settings:
     if profile is None:
         return settings
     subject = SubjectSettings(
-        trigger=settings.subject.trigger or profile.trigger,
+        trigger=settings.subject.trigger or profile.opening,
         class_word=settings.subject.class_word or profile.class_word,
     )
     return settings.model_copy(update={"subject": subject})

@@ -87,6 +87,11 @@ class Profile:
         return self.kind in ("character", "person")
 
     @property
+    def opening(self) -> str:
+        """What prompts begin with: the trigger; for a style without one, its words."""
+        return self.trigger or ", ".join(self.style)
+
+    @property
     def triggers(self) -> tuple[str, ...]:
         """Its own trigger and those of its forms."""
         return tuple(word for word in (self.trigger, *(form.trigger for form in self.forms)) if word)

@@ -62,7 +62,7 @@ def _subject(profile: Profile) -> str:
     return f"""\
 # character, person, object or style: decides what captions should say and which checks run.
 kind = {_text(profile.kind)}
-# The invented word that means the subject; first in every caption and in every prompt.
+# The invented word that means the subject; first in every caption and in every prompt. A style needs none beside its words.
 trigger = {_text(profile.trigger)}
 # The ordinary word for it: man, dog, anime character.
 class_word = {_text(profile.class_word)}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 from maquette.errors import OutputError, Problem
 from maquette.files import require_writable_folder, write_atomic
 from maquette.project.config_file import CONFIG_NAME
-from maquette.project.profile import PROFILE_NAME, Profile
+from maquette.project.profile import PROFILE_NAME, Kind, Profile
 from maquette.project.profile_text import profile_toml
 from maquette.project.settings import DEFAULT_STEPS
 
@@ -34,6 +35,7 @@ class NewProject:
     regularization: Path | None = None
     sampler: str = "euler_ancestral"
     guidance: float = 7.0
+    kind: Kind = "character"
     states_subject: bool = False
     """Whether trigger and class word are written here too: where a profile.toml, their home, is there already."""
 
@@ -65,7 +67,7 @@ def write_profile(folder: Path, profile: Profile) -> tuple[Path, bool]:
 def project_toml(project: NewProject) -> str:
     """Return the text of a new `maquette.toml`."""
     every = max(1, project.steps // 5)
-    return f"""# A Maquette project. Train it with:  maquette train {_shell(project.folder)}
+    return f"""# A Maquette project. Train it with:  {shlex.join(["maquette", "train", str(project.folder)])}
 # Every key that can stand here: maquette train --help
 
 {_subject(project)}
@@ -95,14 +97,21 @@ min_snr_gamma = 5
 seed = 42
 
 [saving]
-name = {_text(_file_name(project.trigger))}
+name = {_text(_file_name(project.trigger or project.class_word or project.folder.resolve().name))}
 save_every_steps = {every}
 
 [samples]
-sample_prompts = ["{{trigger}}", {_text("{trigger}, " + (project.class_word or "portrait") + ", outdoors")}]
+sample_prompts = ["{{trigger}}", {_text(_scene(project))}]
 guidance = {project.guidance}
 sampler = {_text(project.sampler)}
 """
+
+
+def _scene(project: NewProject) -> str:
+    """Return a prompt with something in it beside the subject."""
+    if project.kind == "style":
+        return "{trigger}, a house by a river, trees, evening"  # what no portrait shows
+    return "{trigger}, " + (project.class_word or "portrait") + ", outdoors"
 
 
 def _subject(project: NewProject) -> str:
@@ -114,8 +123,13 @@ def _subject(project: NewProject) -> str:
     )
 
 
+def fallback_caption(trigger: str, class_word: str) -> str:
+    """Return what stands for the caption of a picture that has none."""
+    return " ".join(word for word in (trigger, class_word) if word)
+
+
 def _fallback_line(project: NewProject) -> str:
-    caption = " ".join(word for word in (project.trigger, project.class_word) if word)
+    caption = fallback_caption(project.trigger, project.class_word)
     if project.without_captions:
         return f"caption_fallback = {_text(caption)}   # these pictures have no captions; better: one beside each"
     return f"# caption_fallback = {_text(caption)}   # for pictures without captions"
@@ -149,8 +163,3 @@ def _relative(path: Path, folder: Path) -> str:
 
 def _readable(base: str, folder: Path) -> str:
     return _relative(Path(base), folder) if Path(base).expanduser().exists() else base
-
-
-def _shell(path: Path) -> str:
-    text = str(path)
-    return f'"{text}"' if " " in text else text

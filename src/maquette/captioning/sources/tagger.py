@@ -9,6 +9,7 @@ https://huggingface.co/SmilingWolf/wd-eva02-large-tagger-v3
 from __future__ import annotations
 
 import csv
+import importlib.util
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from maquette.captioning.records import Answer
 from maquette.captioning.sources.looking import load_rgb
 from maquette.captioning.sources.source import Ask, Context, Source
+from maquette.encoders.source import from_hub
 from maquette.errors import MissingExtra, ModelError, Problem
 
 if TYPE_CHECKING:
@@ -127,7 +129,12 @@ class Tagger:
 
 
 def open_source(argument: str, context: Context) -> Source:
-    """Return the source for the model `argument` (else --model, else the default). Raises ModelError, MissingExtra."""
+    """Return the source for the model `argument` (else --model, else the default). Raises ModelError, MissingExtra.
+
+    The runtime is asked for before the model, whose download takes long (1.2 GB).
+    """
+    if importlib.util.find_spec("onnxruntime") is None:
+        raise MissingExtra("--source wd", "tagger")
     return Tagger(_model_folder(argument or context.options.model or DEFAULT_MODEL), context)
 
 
@@ -166,10 +173,8 @@ def spoken(tag: str) -> str:
 
 
 def _session(path: Path) -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingExtra("--source wd", "tagger") from error
+    import onnxruntime
+
     if not path.is_file():
         raise _wrong_model(path.parent, f"no {MODEL_FILE} in it")
     preferred = ("CUDAExecutionProvider", "CoreMLExecutionProvider", "CPUExecutionProvider")
@@ -189,13 +194,8 @@ def _model_folder(name: str) -> Path:
         return folder.parent
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise _wrong_model(folder, "no such folder")
-    from huggingface_hub import hf_hub_download
-
-    try:
-        files = [hf_hub_download(name, file) for file in (MODEL_FILE, TAGS_FILE)]
-    except Exception as error:  # every version of the library has its own exceptions for it
-        raise _wrong_model(folder, f"no such folder here and no download ({_first_line(error)})") from error
-    return Path(files[0]).parent
+    remedy = f"Download it once while online, or name its folder: --model FOLDER (with {MODEL_FILE} and {TAGS_FILE})."
+    return from_hub(name, [MODEL_FILE, TAGS_FILE], [MODEL_FILE, TAGS_FILE], remedy)
 
 
 def _wrong_model(path: Path, given: str) -> ModelError:
@@ -211,7 +211,3 @@ def _wrong_model(path: Path, given: str) -> ModelError:
 
 def _given(value: float | None, default: float) -> float:
     return default if value is None else value
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
