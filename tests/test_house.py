@@ -281,6 +281,27 @@ def test_nothing_is_ever_unpickled() -> None:
     assert not offences, places(offences)
 
 
+def test_pictures_are_opened_in_one_place() -> None:
+    """There formats and sizes are held against what is allowed, and what goes wrong becomes one error with a name."""
+    openers = ("Image.open", "cv2.imread", "cv2.imdecode", "cv2.imdecodemulti", "cv2.VideoCapture")
+    offences = []
+    for path in SOURCES:
+        if path == PACKAGE / "dataset" / "opening.py":
+            continue
+        offences += [
+            (path, node.lineno, f"calls {ast.unparse(node.func)}")
+            for node in ast.walk(tree_of(path))
+            if isinstance(node, ast.Call)
+            and (ast.unparse(node.func) in openers or ast.unparse(node.func).endswith("Image.open"))
+        ]
+        offences += [
+            (path, line, f"imports {name}")
+            for name, line in imported_modules(path)
+            if name.startswith(("PIL.Image.open", "PIL.ImageFile", "imageio"))
+        ]
+    assert not offences, places(offences)
+
+
 def test_files_stay_readable_in_one_sitting() -> None:
     folders = ("src", "tests", "tools", "benchmarks")
     lengths = {

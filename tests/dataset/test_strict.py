@@ -211,7 +211,7 @@ BAD_PICTURES = {
         lambda whole: whole[:200] + bytes(byte ^ 0xFF for byte in whole[200:260]) + whole[260:],
         "damaged or cut short",
     ),
-    "huge.png": (lambda _: huge_png(), "3,600,000,000 pixels — at most 178,956,970 pixels"),
+    "huge.png": (lambda _: huge_png(), "3,600,000,000 pixels — at most 67,108,864 pixels"),
     "words.png": (lambda _: b"these are words", "not a picture"),
     "page.jpg": (lambda _: b"<!DOCTYPE html><html></html>", "a web page"),
     "pointer.webp": (lambda _: b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from maquette.dataset.config import PICTURE_EXTENSIONS
+from maquette.dataset.config import OTHER_PICTURE_EXTENSIONS, PICTURE_EXTENSIONS
 from maquette.dataset.folders import own_folder
-from maquette.dataset.pictures import OTHER_PICTURE_EXTENSIONS
 from maquette.errors import DatasetError, Problem
 
 MANIFEST_NAME = "curation-set.json"

@@ -16,8 +16,9 @@ from PIL import Image, ImageDraw
 
 from maquette.curating.decisions import Decision, Decisions
 from maquette.curating.records import CODES
+from maquette.dataset.opening import picture_rgb
 from maquette.drawing import paper
-from maquette.encoders.embeddings import open_rgb
+from maquette.errors import DatasetError
 from maquette.files import replacing
 
 COLUMNS, ROWS = 5, 4
@@ -260,8 +261,8 @@ def _thumbnail(path: Path) -> Image.Image | None:
     if path == Path():
         return Image.new("RGB", (1, 1), paper.MAT)
     try:
-        image = open_rgb(path, least_px=box)
-    except Exception:  # whatever is wrong with it stands below as its reason
+        image = picture_rgb(path, least_px=box)
+    except DatasetError:  # what is wrong with it stands below as its reason
         return None
     if max(image.size) <= PIXEL_ART_PX:
         factor = max(1, box // max(image.size))

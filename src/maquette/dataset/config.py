@@ -13,6 +13,29 @@ from maquette.errors import ConfigError, Problem
 from maquette.events import Message
 
 PICTURE_EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
+OTHER_PICTURE_EXTENSIONS = frozenset(
+    {
+        *(
+            ".gif",
+            ".apng",
+            ".tif",
+            ".tiff",
+            ".heic",
+            ".heif",
+            ".hif",
+            ".avif",
+            ".avifs",
+            ".jxl",
+            ".jfif",
+            ".jpe",
+            ".jp2",
+        ),
+        *(".ico", ".tga", ".svg", ".psd", ".xcf", ".kra", ".exr", ".ppm", ".qoi", ".dds", ".eps", ".pdf"),
+        *(".raw", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".dng"),
+        *(".mp4", ".m4v", ".webm", ".mov", ".mkv", ".avi"),
+    }
+)
+"""Of pictures and films that no trainer reads."""
 FOLDER_CAPTION_EXTENSION = ".txt"
 TOML_CAPTION_EXTENSION = ".caption"  # sd-scripts' default, which ignores the .txt files most people have
 

@@ -23,7 +23,7 @@ from maquette.dataset.measures import Measured, Measures
 from maquette.errors import Problem
 from maquette.files import cache_folder
 
-MEASURE_VERSION = "1"
+MEASURE_VERSION = "2"
 """Raise it when a measure's definition changes: older entries are then taken anew."""
 FRESH_NS = 2_000_000_000
 """A file changed this recently may change again within one tick of its disk's clock: its path is not remembered."""

@@ -44,7 +44,9 @@ class PictureFacts(PictureSize):
 
 @dataclass(frozen=True, kw_only=True)
 class Measures(PictureFacts):
-    """One decodable picture. Values are of its pixels as stored, transparent parts on white."""
+    """One decodable picture. Values are of what a viewer shows, upright and transparent parts on white; width and height are
+    as stored, which is what training takes.
+    """
 
     format: str
     """PNG, JPEG, WEBP, BMP, MPO."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,8 +23,9 @@ from maquette.dataset.hashes import difference_hash, hashed, perceptual_hashes
 from maquette.dataset.measure_cache import FileState, MeasureCache
 from maquette.dataset.measure_grid import pixel_grid
 from maquette.dataset.measures import Measured, Measures
+from maquette.dataset.opening import room_for
 from maquette.dataset.pictures import LoadedPicture, decode_picture, read_picture
-from maquette.errors import Problem
+from maquette.errors import DatasetError, Problem
 
 RECALLED_AT_ONCE = 512
 AHEAD_PER_WORKER = 4
@@ -47,7 +47,7 @@ def measure_pictures(
     workers = workers or os.cpu_count() or 1
     known = MeasureCache() if cache == "default" else cache
     ahead: deque[Measured | Future[Measured]] = deque()
-    with _quiet(), ThreadPoolExecutor(workers, thread_name_prefix="measure") as pool:
+    with _one_thread_a_picture(), ThreadPoolExecutor(workers, thread_name_prefix="measure") as pool:
         try:
             for result in _begun(paths, known, pool):
                 ahead.append(result)
@@ -74,17 +74,24 @@ def measure_picture(path: Path, *, cache: MeasureCache | None = None) -> Measure
     sha256 = hashlib.sha256(data).hexdigest()
     known = cache.by_content(path, sha256) if cache is not None else None
     if known is None:
-        loaded = decode_picture(path, data, sha256=sha256)
-        known = Measured(path, loaded if isinstance(loaded, Problem) else measures_of(loaded))
+        known = Measured(path, _taken(path, data, sha256))
     if cache is not None:
         cache.remember(known, sha256, state)
     return known
 
 
+def _taken(path: Path, data: bytes, sha256: str) -> Measures | Problem:
+    try:
+        with room_for(path, data):
+            loaded = decode_picture(path, data, sha256=sha256)
+            return loaded if isinstance(loaded, Problem) else measures_of(loaded)
+    except DatasetError as error:
+        return error.problems[0]
+
+
 def measures_of(loaded: LoadedPicture) -> Measures:
     """Return the measures of a decoded picture."""
-    image, facts = loaded.image, loaded.facts
-    rgb = _on_white(image) if facts.is_transparent else image if image.mode == "RGB" else image.convert("RGB")
+    rgb, facts = loaded.rgb, loaded.facts
     reduced = _reduced(rgb, look.VIEW_PX)
     view_HW = look.shrunk(np.asarray(reduced.convert("L")), look.VIEW_PX)
     small_HWC = look.shrunk(np.asarray(_reduced(reduced, 2 * look.SMALL_PX)), look.SMALL_PX)
@@ -98,8 +105,8 @@ def measures_of(loaded: LoadedPicture) -> Measures:
         width_px=facts.width_px,
         height_px=facts.height_px,
         sha256=facts.sha256,
-        format=image.format or "",
-        mode=image.mode,
+        format=loaded.format,
+        mode=loaded.mode,
         sharpness=look.sharpness(view_HW),
         edge_width_px=look.edge_width(view_HW),
         brightness=brightness,
@@ -117,7 +124,7 @@ def measures_of(loaded: LoadedPicture) -> Measures:
         thumbnail=look.thumbnail(small_HWC),
         is_rotated=facts.is_rotated,
         is_transparent=facts.is_transparent,
-        colour_profile=colour_profile(image.info.get("icc_profile")),
+        colour_profile=colour_profile(loaded.icc_profile),
         subject_share=subject_share,
         edge_contact=sum(edge_contacts) / 4,
         edge_contacts=edge_contacts,
@@ -143,11 +150,6 @@ def _profile_name(icc: bytes) -> str:
     return "" if any(word in plain for word in STANDARD_COLOURS) else name or "an unnamed ICC profile"
 
 
-def _on_white(image: Image.Image) -> Image.Image:
-    rgba = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-
-
 def _reduced(rgb: Image.Image, longest_px: int) -> Image.Image:
     """Return a copy reduced by a whole factor, which is quick, to between one and two times `longest_px`."""
     factor = max(rgb.size) // longest_px
@@ -170,13 +172,11 @@ def _finished(result: Measured | Future[Measured]) -> Measured:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Pillow's warnings to itself and OpenCV to the calling thread: the pictures are what runs in parallel."""
+def _one_thread_a_picture() -> Iterator[None]:
+    """Keep OpenCV to the calling thread: the pictures are what runs in parallel."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+        yield
     finally:
         cv2.setNumThreads(threads)

@@ -6,7 +6,6 @@ Shapes: pixels_HWC uint8 RGB; float_CHW float32 in [-1, 1]. Sizes are pixels as 
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from maquette.dataset.opening import stored_rgb
 from maquette.dataset.records import Fit, Item
 from maquette.errors import DatasetError, Problem
 
@@ -101,15 +101,10 @@ def load_pixels(path: Path) -> Pixels:
     Raises DatasetError when it cannot be decoded.
     """
     try:
-        with warnings.catch_warnings(), Image.open(path) as image:
-            warnings.simplefilter("ignore")
-            return np.array(image if image.mode == "RGB" else image.convert("RGB"), np.uint8)
-    # Decoders fail in many ways on damaged data (OSError, SyntaxError, struct.error, zlib.error, EOFError,
-    # ...).
-    except Exception as error:
-        problem = Problem(
-            str(path), f"can no longer be read ({error})", "a sound picture", "Restore it and start again."
-        )
+        return np.array(stored_rgb(path), np.uint8)
+    except DatasetError as error:
+        given = f"can no longer be read ({error.problems[0].given})"
+        problem = Problem(str(path), given, "a sound picture", "Restore it and start again.")
         raise DatasetError(problem) from error
 
 

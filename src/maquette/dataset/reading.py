@@ -184,7 +184,7 @@ class _Found:
 
     def _use(self, subset: SubsetSource) -> None:
         """Add a folder that the trainer takes pictures from, and those below it that it does not search."""
-        from maquette.dataset.pictures import OTHER_PICTURE_EXTENSIONS
+        from maquette.dataset.config import OTHER_PICTURE_EXTENSIONS
 
         listing = self.opened(subset.path)
         without = tuple(

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from maquette.deploying.workflow import Recipe
-from maquette.errors import ConfigError, LoraError, OutputError, Problem
+from maquette.errors import ConfigError, DatasetError, LoraError, OutputError, Problem
 from maquette.files import replacing, sha256_file, write_atomic, write_json
 
 _FORBIDDEN = re.compile(r'[<>:"|?*,\x00-\x1f]')
@@ -167,24 +167,20 @@ def _sidecar(recipe: Recipe) -> dict[str, Any]:
 
 
 def _write_preview(source: Path, target: Path, chunks: dict[str, str]) -> None:
-    from PIL import Image, PngImagePlugin, UnidentifiedImageError
+    from PIL import PngImagePlugin
+
+    from maquette.dataset.opening import on_white, opened, upright
 
     try:
-        with Image.open(source) as opened:
-            picture = opened.convert("RGB")
+        with opened(source) as image:
+            picture = on_white(upright(image))
             info = PngImagePlugin.PngInfo()
-            own = {str(key): text for key, text in opened.info.items() if isinstance(text, str)}
+            own = {str(key): text for key, text in image.info.items() if isinstance(text, str)}
             for key, text in (own | chunks).items():
                 info.add_text(key, text) if text.isascii() else info.add_itxt(key, text)
-    except (OSError, UnidentifiedImageError) as error:
-        raise OutputError(
-            Problem(
-                str(source),
-                f"cannot be read as a picture ({error})",
-                "a preview picture",
-                "Give another one.",
-            )
-        ) from error
+    except DatasetError as error:
+        given = f"cannot be read as a picture ({error.problems[0].given})"
+        raise OutputError(Problem(str(source), given, "a preview picture", "Give another one.")) from error
     with replacing(target) as temporary:
         picture.save(temporary, format="PNG", pnginfo=info)
 

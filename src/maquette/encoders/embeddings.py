@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from maquette.dataset.opening import picture_rgb
 from maquette.encoders import Encoder
+from maquette.errors import DatasetError
 
 HASH_BYTES = 32
 BLOCK_ROWS = 4096
@@ -108,19 +109,8 @@ def embed(
             yield len(batch), lost
 
 
-def open_rgb(path: Path, *, least_px: int | None = None) -> Image.Image:
-    """Return a picture as RGB, transparent parts on white; a JPEG decodes small when `least_px` suffices."""
-    with Image.open(path) as image:
-        if least_px is not None:
-            image.draft("RGB", (least_px, least_px))
-        if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-            rgba = image.convert("RGBA")
-            return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-        return image.convert("RGB")
-
-
 def _prepared(encoder: Encoder, path: Path) -> NDArray[Any] | None:
     try:
-        return encoder.prepare(open_rgb(path))
-    except Exception:  # changed or vanished since it was measured; the caller says so
+        return encoder.prepare(picture_rgb(path))
+    except DatasetError:  # changed or vanished since it was measured; the caller says so
         return None

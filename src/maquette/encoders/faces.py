@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maquette.encoders.embeddings import open_rgb
+from maquette.dataset.opening import picture_rgb
 from maquette.encoders.source import fingerprint, from_hub
-from maquette.errors import ModelError, Problem
+from maquette.errors import DatasetError, ModelError, Problem
 
 LONGEST_PX = 640
 SCORE = 0.7
@@ -137,8 +137,8 @@ def find_faces(
 
 def _pixels(path: Path) -> NDArray[np.uint8] | None:
     try:
-        image = open_rgb(path, least_px=LONGEST_PX)
-    except Exception:  # changed or vanished since it was measured
+        image = picture_rgb(path, least_px=LONGEST_PX)
+    except DatasetError:  # changed or vanished since it was measured
         return None
     image.thumbnail((LONGEST_PX, LONGEST_PX))
     return np.asarray(image, np.uint8)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from maquette.encoders import cosine
-from maquette.errors import ConfigError
+from maquette.errors import ConfigError, DatasetError
 from maquette.world.attributes import CHARACTER_VALUES, SCENE_VALUES, Character, Scene
 from maquette.world.renderer import render
 
@@ -63,15 +63,15 @@ class World:
 
 def shows_the_small_world(paths: Sequence[Path]) -> bool:
     """Return whether most of these pictures are the small world's: drawn again from what the judge reads, they agree."""
-    from maquette.encoders.embeddings import open_rgb
+    from maquette.dataset.opening import picture_rgb
     from maquette.world.judge import SIZE_PX
     from maquette.world.pack import load_judge
 
     small = []
     for path in paths[:SAMPLED]:
         try:
-            small.append(open_rgb(path).resize((SIZE_PX, SIZE_PX), Image.Resampling.BOX))
-        except Exception:  # whatever is wrong with it is said where references are encoded
+            small.append(picture_rgb(path).resize((SIZE_PX, SIZE_PX), Image.Resampling.BOX))
+        except DatasetError:  # whatever is wrong with it is said where references are encoded
             continue
     if not small:
         return False

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from maquette.dataset.opening import picture_rgb
 from maquette.drawing import paper
 from maquette.evaluating.looks import FirstLook
 
@@ -21,8 +22,8 @@ def write_grid(look: FirstLook, path: Path, *, seeds_shown: int = 4) -> Path:
     """Write the grid of the first `seeds_shown` seeds of every prompt as PNG and return `path`."""
     rows = [(prompt, seed) for prompt in look.prompts() for seed in look.seeds(prompt)[:seeds_shown]]
     columns = look.checkpoints()
-    with Image.open(look.folder / look.find(columns[0], *rows[0]).path) as first:
-        cell = paper.cell_size(first.size, _CELL_PX, _MOST_CELL_PX)
+    first = picture_rgb(look.folder / look.find(columns[0], *rows[0]).path)
+    cell = paper.cell_size(first.size, _CELL_PX, _MOST_CELL_PX)
     step_x, step_y = cell[0] + _GAP_PX, cell[1] + _GAP_PX
     sheet = Image.new("RGB", (_LABEL_PX + step_x * len(columns), _HEAD_PX + step_y * len(rows)), paper.PAPER)
     pen = ImageDraw.Draw(sheet)
@@ -33,8 +34,8 @@ def write_grid(look: FirstLook, path: Path, *, seeds_shown: int = 4) -> Path:
         top = _HEAD_PX + step_y * row
         _label(pen, (12, top + 8), prompt, seed)
         for column, name in enumerate(columns):
-            with Image.open(look.folder / look.find(name, prompt, seed).path) as opened:
-                sheet.paste(paper.in_cell(opened.convert("RGB"), cell), (_LABEL_PX + step_x * column, top))
+            drawn = picture_rgb(look.folder / look.find(name, prompt, seed).path)
+            sheet.paste(paper.in_cell(drawn, cell), (_LABEL_PX + step_x * column, top))
     return paper.save_sheet(sheet, path)
 
 

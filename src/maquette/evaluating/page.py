@@ -15,6 +15,8 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from maquette.errors import DatasetError
+
 _THUMBNAIL_PX = 384
 _SMALL_PX = 160
 _TILE_PX = 136
@@ -79,12 +81,13 @@ def embedded(path: Path) -> Embedded | None:
     """Return a picture file for a page, None when it is gone or unreadable; large ones are reduced, small ones kept to
     the pixel.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
+
+    from maquette.dataset.opening import picture_rgb
 
     try:
-        with Image.open(path) as opened:
-            picture = ImageOps.exif_transpose(opened).convert("RGB")
-    except OSError:
+        picture = picture_rgb(path)
+    except DatasetError:
         return None
     buffer = io.BytesIO()
     if max(picture.size) <= _SMALL_PX:

@@ -478,14 +478,12 @@ def _pictures_in(source: Path, out: Path) -> list[Path]:
 
 def _unfit(path: Path, size_px: int | None) -> str:
     """Return why a picture cannot be used, or nothing."""
-    from PIL import Image
+    from maquette.dataset.pictures import check_picture
 
-    try:
-        with Image.open(path) as picture:
-            size = picture.size
-            picture.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        return f"cannot be read ({error})"
+    look = check_picture(path)
+    if isinstance(look, Problem):
+        return look.given
+    size = look.size_wh
     if size_px is not None and min(size) < size_px:
         return f"{size[0]}×{size[1]}, below {size_px} px"
     return ""
@@ -520,6 +518,7 @@ def write_sheet(pictures: Sequence[Path], path: Path) -> Path:
     """Write the pictures (at most 240, spread over all) as one PNG and return `path`."""
     from PIL import Image
 
+    from maquette.dataset.opening import picture_rgb
     from maquette.drawing import paper
 
     step = max(1, -(-len(pictures) // SHEET_MOST))
@@ -529,8 +528,7 @@ def write_sheet(pictures: Sequence[Path], path: Path) -> Path:
     pitch = SHEET_CELL_PX + SHEET_GAP_PX
     sheet = Image.new("RGB", (columns * pitch + SHEET_GAP_PX, rows * pitch + SHEET_GAP_PX), paper.PAPER)
     for index, file in enumerate(shown):
-        with Image.open(file) as opened:
-            cell = opened.convert("RGB")
+        cell = picture_rgb(file)
         cell = paper.in_cell(cell, paper.cell_size(cell.size, SHEET_CELL_PX // 2 + 1, SHEET_CELL_PX))
         row, column = divmod(index, columns)
         sheet.paste(cell, (SHEET_GAP_PX + column * pitch, SHEET_GAP_PX + row * pitch))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from maquette.dataset.facts import CaptionFact, DatasetFacts
 from maquette.dataset.measures import Measures
+from maquette.errors import DatasetError
 from maquette.findings.records import Finding
 from maquette.findings.registry import Report, rule
 from maquette.project.request import TrainingRequest
@@ -156,15 +157,11 @@ def _has_colour(colours: Iterable[str], code: str) -> bool:
 
 def _colours_of(picture: Path) -> list[str]:
     """Return every colour of a picture, transparent parts on white; none when it cannot be read."""
-    from PIL import Image
+    from maquette.dataset.opening import picture_rgb
 
     try:
-        with Image.open(picture) as image:
-            layer = image.convert("RGBA")
-        ground = Image.new("RGBA", layer.size, "white")
-        ground.alpha_composite(layer)
-        found = ground.convert("RGB").getcolors(SMALL_PALETTE) or []
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        found = picture_rgb(picture).getcolors(SMALL_PALETTE) or []
+    except DatasetError:
         return []
     return ["#{:02x}{:02x}{:02x}".format(*colour) for _, colour in found if isinstance(colour, tuple)]
 

@@ -11,79 +11,74 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from maquette.dataset import opening
+from maquette.dataset.opening import EXIF_ORIENTATION, opened
 from maquette.errors import DatasetError, Problem
 from maquette.findings.records import WriteBytes
 
 if TYPE_CHECKING:
     from PIL import Image
 
-EXIF_ORIENTATION = 0x0112
 Repair = Callable[[Path], bytes]
 
 
 class SavedAgain(WriteBytes):
     """An edit whose bytes are made when they are asked for: hundreds of proposed repairs cost nothing."""
 
-    def __init__(self, path: Path, repair: Repair) -> None:
+    def __init__(self, path: Path, repair: Repair, source: Path | None = None) -> None:
+        """`source`: the file that is read, where it is another than the one that is written."""
         object.__setattr__(self, "path", path)
         object.__setattr__(self, "repair", repair)
+        object.__setattr__(self, "source", source or path)
 
     @property
     def data(self) -> bytes:
         """The repaired file. Raises DatasetError where it cannot be made."""
         try:
-            return self.repair(self.path)  # type: ignore[attr-defined]
-        except (OSError, ValueError, SyntaxError) as error:
+            return self.repair(self.source)  # type: ignore[attr-defined]
+        except DatasetError as error:
+            given = f"cannot be saved again ({error.problems[0].given})"
+            remedy = "Repair it in a drawing program."
             raise DatasetError(
-                Problem(
-                    str(self.path),
-                    f"cannot be saved again ({error})",
-                    "a picture that can be repaired",
-                    "Repair it in a drawing program.",
-                )
+                Problem(str(self.source), given, "a picture that can be repaired", remedy)  # type: ignore[attr-defined]
             ) from error
 
 
 def upright(path: Path) -> bytes:
     """Return the file with its pixels turned the way EXIF data ask for, and no such request left in them."""
-    from PIL import Image, ImageOps
-
-    with Image.open(path) as image:
-        turned = ImageOps.exif_transpose(image)
-        return _saved(turned, image, icc_profile=image.info.get("icc_profile"))
+    with opened(path) as image:
+        return _saved(opening.upright(image), image, icc_profile=image.info.get("icc_profile"))
 
 
 def in_srgb(path: Path) -> bytes:
-    """Return the file with colours converted from its profile (CMYK without one: Pillow's plain way) to sRGB."""
-    from PIL import Image, ImageCms
-
-    with Image.open(path) as image:
-        icc = image.info.get("icc_profile")
-        alpha = image.getchannel("A") if "A" in image.getbands() else None
-        plain = image.convert("RGB") if image.mode not in ("RGB", "CMYK", "L") else image
-        if icc:
-            source = ImageCms.ImageCmsProfile(BytesIO(icc))
-            target = ImageCms.createProfile("sRGB")
-            try:
-                changed = ImageCms.profileToProfile(plain, source, target, outputMode="RGB")
-            except ImageCms.PyCMSError as error:
-                raise ValueError(str(error)) from error
-            assert changed is not None, "only a conversion in place returns nothing"
-        else:
-            changed = plain.convert("RGB")
-        if alpha is not None:
-            changed.putalpha(alpha)
-        return _saved(changed, image)
+    """Return the file, upright, with colours converted from its profile (CMYK without one: Pillow's plain way) to sRGB."""
+    with opened(path) as image:
+        return _saved(_as_srgb(opening.upright(image)), image)
 
 
 def on_white(path: Path) -> bytes:
-    """Return the file with transparent parts laid on white."""
-    from PIL import Image
-
-    with Image.open(path) as image:
-        rgba = image.convert("RGBA")
-        flat = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    """Return the file, upright, with transparent parts laid on white."""
+    with opened(path) as image:
+        flat = opening.on_white(opening.upright(image))
         return _saved(flat, image, icc_profile=image.info.get("icc_profile"))
+
+
+def _as_srgb(image: Image.Image) -> Image.Image:
+    from PIL import ImageCms
+
+    icc = image.info.get("icc_profile")
+    alpha = image.getchannel("A") if "A" in image.getbands() else None
+    plain = image.convert("RGB") if image.mode not in ("RGB", "CMYK", "L") else image
+    if icc:
+        source = ImageCms.ImageCmsProfile(BytesIO(icc))
+        target = ImageCms.createProfile("sRGB")
+        changed = ImageCms.profileToProfile(plain, source, target, outputMode="RGB")
+        assert changed is not None, "only a conversion in place returns nothing"
+    else:
+        changed = plain.convert("RGB")
+    if alpha is not None:
+        changed.putalpha(alpha)
+    return changed
 
 
 def _saved(image: Image.Image, original: Image.Image, icc_profile: bytes | None = None) -> bytes:

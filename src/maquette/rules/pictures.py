@@ -7,6 +7,7 @@ from pathlib import Path
 
 from maquette.dataset.facts import DatasetFacts
 from maquette.dataset.measures import Measures
+from maquette.dataset.opening import DAMAGED
 from maquette.errors import Problem
 from maquette.findings.records import Finding, Fix
 from maquette.findings.registry import Report, rule
@@ -26,7 +27,6 @@ from maquette.rules.picture_groups import (
 )
 from maquette.rules.picture_repairs import in_srgb, on_white, upright
 
-DAMAGED = "damaged or cut short"
 ENLARGED_MUCH, ENLARGED_SOME = 1.25, 1.05
 MAX_ASPECT = 3.0
 MAX_CUT_OFF = 0.3

@@ -1,4 +1,4 @@
-"""A picture as models are shown it: pixels as stored, transparent parts on white, scaled down, as a data URI."""
+"""A picture as models are shown it: upright, transparent parts on white, scaled down, as a data URI."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maquette.errors import Problem
+from maquette.errors import DatasetError, Problem
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -17,24 +17,15 @@ FEW_COLOURS = 256
 
 
 def load_rgb(path: Path, longest_px: int | None = None) -> Image.Image | Problem:
-    """Return a picture as RGB, not larger than `longest_px`, or what is wrong with its file.
-
-    EXIF rotation is not applied: training takes the pixels as stored, and the caption should say what training sees.
-    """
+    """Return a picture as RGB, upright, not larger than `longest_px`, or what is wrong with its file."""
     from PIL import Image
 
-    from maquette.dataset.pictures import decode_picture, read_picture
+    from maquette.dataset.opening import picture_rgb
 
-    data = read_picture(path)
-    loaded = data if isinstance(data, Problem) else decode_picture(path, data)
-    if isinstance(loaded, Problem):
-        return loaded
-    image = loaded.image
-    if "A" in image.getbands() or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    image = image.convert("RGB")
+    try:
+        image = picture_rgb(path)
+    except DatasetError as error:
+        return error.problems[0]
     if longest_px and max(image.size) > longest_px:
         scale = longest_px / max(image.size)
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
