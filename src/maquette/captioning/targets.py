@@ -12,6 +12,7 @@ from maquette.dataset.config import SubsetOptions
 from maquette.dataset.facts import CaptionFact, DatasetFacts, DatasetInput, FolderFact
 from maquette.dataset.folders import with_dot
 from maquette.dataset.reading import read_dataset
+from maquette.dataset.unread import said_of_unread
 from maquette.errors import ConfigError, DatasetError, Problem
 from maquette.project.profile import PROFILE_NAME, Kind, Profile
 
@@ -63,6 +64,7 @@ def find_targets(place: Place) -> tuple[list[Target], list[str]]:
     if facts.problems:
         raise DatasetError(facts.problems)
     targets = [target for folder in facts.used_folders for target in _targets_of(folder, facts)]
+    unread = [said_of_unread(folder.path, folder.others) for folder in facts.folders if folder.others]
     if not targets:
         raise DatasetError(
             Problem(
@@ -71,10 +73,10 @@ def find_targets(place: Place) -> tuple[list[Target], list[str]]:
                 "a folder of pictures, or of N_name folders with pictures",
                 f"Pictures lie in {places(facts.below)}. {advice(facts.below)}"
                 if facts.below
-                else "Check the path; pictures are .png, .jpg, .jpeg, .webp or .bmp.",
+                else " ".join(["Check the path; pictures are .png, .jpg, .jpeg, .webp or .bmp.", *unread]),
             )
         )
-    return targets, [
+    return targets, unread + [
         f"{folder.path}: its {folder.num_pictures} pictures are not captioned, since training does not look there."
         for folder in facts.folders
         if folder.subset is None and folder.num_pictures

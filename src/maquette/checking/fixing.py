@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+from maquette.errors import DatasetError, Problem
 from maquette.findings.records import Edit, Finding, SetAside, WriteText
 from maquette.project.journal import Journal, Recorder
 
@@ -22,8 +23,17 @@ class Applied:
     paths: tuple[Path, ...]
 
 
-def apply_fixes(findings: Iterable[Finding], root: Path, *, session: str = "") -> tuple[Applied, ...]:
+def apply_fixes(
+    findings: Iterable[Finding],
+    root: Path,
+    *,
+    session: str = "",
+    on_trouble: Callable[[Problem], object] | None = None,
+) -> tuple[Applied, ...]:
     """Carry out the repairs of `findings` and return them; those that touch a file already changed are left for later.
+
+    on_trouble: told of a file whose repair cannot be made, while the others are repaired all the same; without it,
+    DatasetError is raised.
 
     Repairs of one `session` are taken back together, those of files outside `root` too, which their own folders' journals
     note. Raises OutputError when something cannot be written; what was changed until then can be undone.
@@ -39,13 +49,25 @@ def apply_fixes(findings: Iterable[Finding], root: Path, *, session: str = "") -
     if not chosen:
         return ()
     recorders = _recorders(root, touched, session or uuid4().hex)
+    applied = []
     for finding, edits in chosen:
+        done: list[Path] = []
+        troubles: list[Problem] = []
         for edit in edits:
-            _apply(edit, recorders[_folder_of(edit.path, root)], finding)
-    return tuple(
-        Applied(finding.code, finding.fix.summary if finding.fix else "", tuple(edit.path for edit in edits))
-        for finding, edits in chosen
-    )
+            if troubles and isinstance(edit, SetAside):
+                continue  # what was to take its place may not be there
+            try:
+                _apply(edit, recorders[_folder_of(edit.path, root)], finding)
+                done.append(edit.path)
+            except DatasetError as error:
+                if on_trouble is None:
+                    raise
+                troubles += error.problems
+        for problem in troubles if on_trouble is not None else ():
+            on_trouble(problem)
+        if done:
+            applied.append(Applied(finding.code, finding.fix.summary if finding.fix else "", tuple(done)))
+    return tuple(applied)
 
 
 def _recorders(root: Path, paths: Iterable[Path], session: str) -> Mapping[Path, Recorder]:

@@ -67,13 +67,17 @@ def check_events(
     context = _context(options, machine)
     result = yield from _checked(targets, rules, context)
     fixed: list[Applied] = []
+    troubles: dict[Problem, None] = {}
     session = uuid4().hex
     for _ in range(MAX_FIX_ROUNDS if options.fix else 0):
         applied = [
             done
             for target in targets
             for done in apply_fixes(
-                _within(result.findings, target, targets), undo_root(target.path), session=session
+                _within(result.findings, target, targets),
+                undo_root(target.path),
+                session=session,
+                on_trouble=troubles.setdefault,
             )
         ]
         if not applied:
@@ -81,6 +85,7 @@ def check_events(
         fixed += applied
         yield from (Message(f"repaired: {done.code} {done.summary}") for done in applied)
         result = yield from _checked(targets, rules, context)
+    yield from (Message(f"not repaired: {problem}", "warning") for problem in troubles)
     return replace(result, fixed=tuple(fixed))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from maquette.dataset.config import OTHER_PICTURE_EXTENSIONS, PICTURE_EXTENSIONS
 from maquette.dataset.folders import own_folder
+from maquette.dataset.unread import said_of_unread
 from maquette.errors import DatasetError, Problem
 
 MANIFEST_NAME = "curation-set.json"
@@ -47,6 +48,8 @@ def list_heap(directory: Path, *, without: Iterable[Path] = ()) -> Heap:
             names.append(name)
         elif suffix in OTHER_PICTURE_EXTENSIONS:
             others.append(name)
+    stems = {Path(name).with_suffix("") for name in names}
+    others = [name for name in others if Path(name).with_suffix("") not in stems]
     if not names:
         raise DatasetError(_empty(directory, others))
     return Heap(directory, tuple(sorted(names)), tuple(sorted(others)))
@@ -110,7 +113,7 @@ def _missing(directory: Path) -> Problem:
 
 def _empty(directory: Path, others: Sequence[str]) -> Problem:
     kinds = ", ".join(sorted(PICTURE_EXTENSIONS))
-    hint = f" {len(others)} files of other kinds lie there, {others[0]} for one." if others else ""
+    hint = f" {said_of_unread(directory, [directory / name for name in others])}" if others else ""
     return Problem(
         str(directory), "no pictures", f"at least one ({kinds})", f"Add pictures or correct the path.{hint}"
     )

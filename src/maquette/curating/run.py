@@ -30,6 +30,7 @@ from maquette.curating.options import CurateOptions
 from maquette.curating.person import write_decisions
 from maquette.curating.quality import judge_quality
 from maquette.curating.records import MAQUETTE, STATES, YOU, CurateResult, Look
+from maquette.dataset.unread import said_of_unread
 from maquette.errors import ConfigError, Problem
 from maquette.events import Artifact, Finished, Message, Progress, Stage, Started
 from maquette.files import write_json
@@ -89,7 +90,7 @@ def _curate(job: Job, cache: Any) -> Stage[CurateResult]:
         yield Message(note)
     if job.heap.others:
         yield found.warn(
-            f"{len(job.heap.others)} files of other kinds are not looked at, {job.heap.others[0]} for one."
+            said_of_unread(job.heap.directory, [job.heap.path(name) for name in job.heap.others])
         )
     yield from looking.make_ready(job, found, job.options.device)
     yield from looking.measure(job, found, cache)

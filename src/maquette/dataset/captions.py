@@ -43,14 +43,20 @@ class CaptionMatches:
     """Caption files that no picture uses, sorted."""
 
 
-def match_captions(pictures: Sequence[Path], files: Iterable[Path], extension: str) -> CaptionMatches:
-    """Return the captions of `pictures` among a folder's `files` with this ending."""
+def match_captions(
+    pictures: Sequence[Path], files: Iterable[Path], extension: str, *, waiting: Iterable[Path] = ()
+) -> CaptionMatches:
+    """Return the captions of `pictures` among a folder's `files` with this ending.
+
+    waiting: pictures that are not read as they are; their captions belong to nobody yet, and are no orphans.
+    """
     present = {path for path in files if path.suffix == extension}
     sources = {
         picture: next((c for c in caption_candidates(picture, extension) if c in present), None)
         for picture in pictures
     }
-    return CaptionMatches(sources, tuple(sorted(present - set(sources.values()))))
+    spoken_for = {caption for picture in waiting for caption in caption_candidates(picture, extension)}
+    return CaptionMatches(sources, tuple(sorted(present - {*sources.values()} - spoken_for)))
 
 
 def compose_caption(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from maquette.dataset.config import (
     FOLDER_CAPTION_EXTENSION,
+    OTHER_PICTURE_EXTENSIONS,
     PICTURE_EXTENSIONS,
     TOML_CAPTION_EXTENSION,
     SubsetOptions,
@@ -17,6 +19,7 @@ from maquette.dataset.config import (
 )
 from maquette.errors import Problem, nearest
 from maquette.kohya.dataset_toml import CONFIG_SUFFIXES
+from maquette.project.request import Trainer
 
 SET_ASIDE_NAMES = (
     "reject",
@@ -49,6 +52,21 @@ class Listing:
     @cached_property
     def pictures(self) -> tuple[Path, ...]:
         return self.with_endings(PICTURE_EXTENSIONS)
+
+    def pictures_for(self, trainer: Trainer) -> tuple[Path, ...]:
+        """Return the pictures that `trainer` finds; sd-scripts looks for .jpg and .JPG, and on Windows alone for .Jpg too."""
+        if trainer != "sd-scripts" or os.name == "nt":
+            return self.pictures
+        return tuple(
+            path for path in self.pictures if path.suffix in (path.suffix.lower(), path.suffix.upper())
+        )
+
+    def unread_by(self, trainer: Trainer) -> tuple[Path, ...]:
+        """Return pictures and films that `trainer` does not read, by kind or by name; those converted already left out."""
+        read = self.pictures_for(trainer)
+        others = {*self.with_endings(OTHER_PICTURE_EXTENSIONS), *self.pictures} - {*read}
+        stems = {path.stem for path in read}
+        return tuple(path for path in self.files if path in others and path.stem not in stems)
 
     def with_endings(self, endings: frozenset[str]) -> tuple[Path, ...]:
         """Return its files with one of these endings, in upper or lower case."""

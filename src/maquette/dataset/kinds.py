@@ -6,10 +6,12 @@ Only what the bytes say counts. Each kind carries the words for it and what its 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 HEAD_BYTES = 4096
+NOTHING_BUT_ZEROS = "nothing but zeros"
+TEXT = "text, not a picture"
 NOT_A_PICTURE = "not a picture, whatever its name says"
 REPLACE = "Replace it, or remove it and its caption."
 AS_PNG = "Save it as PNG."
@@ -29,13 +31,21 @@ class Kind:
     size_wh: tuple[int, int] | None = None
     """Width and height, where a decoder would take memory before it tells them."""
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the bytes told anything."""
+        return self.given not in (NOT_A_PICTURE, NOTHING_BUT_ZEROS, TEXT)
+
 
 OTHER = Kind(NOT_A_PICTURE, REPLACE)
 HEIF = Kind("a HEIC picture (a phone's)", AS_PNG, "HEIF", "formats")
 AVIF = Kind("an AVIF picture", AS_PNG, "AVIF")
-JXL = Kind("a JPEG XL picture", AS_PNG)
+JXL = Kind("a JPEG XL picture", "Make a PNG of it: djxl FILE.jxl FILE.png.")
 JPEG_2000 = Kind("a JPEG 2000 picture")
-FILM = Kind("a film", "Take its frames: maquette curate FOLDER --video FILM.")
+FILM = Kind("a film", "Take its frames: maquette curate NEW_FOLDER --video FILM.")
+GIF = Kind("a GIF picture", AS_PNG, "GIF")
+PHOTOSHOP = Kind("a Photoshop file (PSD)", "Export it as PNG.")
+SVG = Kind("an SVG drawing", "Export it as PNG.")
 TIFF = Kind("a TIFF picture", AS_PNG, "TIFF")
 POSTSCRIPT = Kind("a PostScript drawing (EPS), which is a program", "Export it as PNG.")
 ZIP = Kind(
@@ -44,7 +54,7 @@ ZIP = Kind(
 SIGNS = (
     (b"\x89PNG\r\n\x1a\n", Kind("a PNG picture", "", "PNG")),
     (b"\xff\xd8\xff", Kind("a JPEG picture", "", "JPEG")),
-    (b"GIF8", Kind("a GIF picture", AS_PNG, "GIF")),
+    (b"GIF8", GIF),
     (b"II*\x00", TIFF),
     (b"MM\x00*", TIFF),
     (b"II+\x00", TIFF),
@@ -55,7 +65,7 @@ SIGNS = (
     (b"%!PS", POSTSCRIPT),
     (b"\xc5\xd0\xd3\xc6", POSTSCRIPT),
     (b"%PDF", Kind("a PDF", "Export the page as PNG.")),
-    (b"8BPS", Kind("a Photoshop file (PSD)", "Export it as PNG.")),
+    (b"8BPS", PHOTOSHOP),
     (b"gimp xcf", Kind("a file of GIMP (XCF)", "Export it as PNG.")),
     (b"\x00\x00\x01\x00", Kind("an icon (ICO)")),
     (b"\x00\x00\x02\x00", Kind("a mouse pointer (CUR)")),
@@ -81,7 +91,7 @@ SIGNS_OF_TEXT = (
     (b"version https://git-lfs", Kind("a Git LFS pointer", "Fetch the real file: git lfs pull")),
     (b"<!doctype html", Kind("a web page", "Download the picture itself.")),
     (b"<html", Kind("a web page", "Download the picture itself.")),
-    (b"<svg", Kind("an SVG drawing", "Export it as PNG.")),
+    (b"<svg", SVG),
     (b"%!ps", POSTSCRIPT),
     (b"%pdf", Kind("a PDF", "Export the page as PNG.")),
 )
@@ -89,6 +99,17 @@ BRANDS = (
     ((b"avif", b"avis"), AVIF),
     ((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"heif"), HEIF),
 )
+ENDINGS = {
+    **dict.fromkeys((".heic", ".heif", ".hif"), HEIF),
+    **dict.fromkeys((".avif", ".avifs"), AVIF),
+    **dict.fromkeys((".tif", ".tiff"), TIFF),
+    **dict.fromkeys((".mp4", ".m4v", ".webm", ".mov", ".mkv", ".avi"), FILM),
+    ".gif": GIF,
+    ".jxl": JXL,
+    ".jp2": JPEG_2000,
+    ".psd": PHOTOSHOP,
+    ".svg": SVG,
+}
 RIFF = {b"AVI ": FILM, b"WAVE": Kind("a sound", REPLACE)}
 BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)
 """Sizes of the header that follows the two letters, which many a text begins with as well."""
@@ -102,6 +123,11 @@ def kind_at(path: Path) -> Kind:
             return kind_of(file.read(HEAD_BYTES))
     except (OSError, ValueError):
         return OTHER
+
+
+def kind_of_name(path: Path) -> Kind:
+    """Return what a file's name says that it is, for one whose bytes tell nothing."""
+    return ENDINGS.get(path.suffix.lower(), Kind(f"a {path.suffix} file", "Export it as PNG."))
 
 
 def kind_of(data: bytes) -> Kind:
@@ -118,7 +144,7 @@ def kind_of(data: bytes) -> Kind:
         return Kind("a BMP picture", "", "BMP")
     if head[:2] in NETPBM and head[2:3].isspace():
         return Kind("a Netpbm picture (PPM, PGM)")
-    return _text(head) or (Kind("nothing but zeros", REPLACE) if head and not any(head) else OTHER)
+    return _text(head) or (Kind(NOTHING_BUT_ZEROS, REPLACE) if head and not any(head) else OTHER)
 
 
 def _riff(head: bytes) -> Kind:
@@ -161,11 +187,9 @@ def _text(head: bytes) -> Kind | None:
         if start.startswith(sign):
             return kind
     if start.startswith((b"<?xml", b"<!--")) and b"<svg" in start:
-        return replace(SIGNS_OF_TEXT[3][1])
+        return SVG
     return (
-        Kind("text, not a picture", "Download the picture itself, or remove it and its caption.")
-        if _is_text(head)
-        else None
+        Kind(TEXT, "Download the picture itself, or remove it and its caption.") if _is_text(head) else None
     )
 
 

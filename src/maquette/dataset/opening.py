@@ -13,6 +13,7 @@ import stat
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
 
@@ -23,6 +24,8 @@ from maquette.errors import DatasetError, Problem
 
 READ_FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 """What the trainers read."""
+CONVERTED_FORMATS = ("GIF", "TIFF", "AVIF", "HEIF")
+"""What a PNG can be made of where somebody asks for it."""
 STILL_FORMATS = frozenset({"MPO"})
 """A camera's JPEG with a preview as second frame."""
 MAX_PICTURE_PIXELS = 1 << 26
@@ -66,6 +69,7 @@ def opened(
     data = read_file(path) if data is None else data
     with _as_problem(path):
         _require_known(path, data, formats)
+        _bring_decoder(formats)
         with Image.open(io.BytesIO(data), formats=formats) as image:
             _require_fit(path, image)
             yield image
@@ -221,6 +225,14 @@ def _require_known(path: Path, data: bytes, formats: Sequence[str]) -> None:
         _require_size(path, *kind.size_wh)
 
 
+def _bring_decoder(formats: Sequence[str]) -> None:
+    """Add the decoder of phones' pictures to Pillow, where they are asked for and the extra is installed."""
+    if "HEIF" in formats and find_spec("pi_heif") is not None:
+        from pi_heif import register_heif_opener
+
+        register_heif_opener(thumbnails=False)
+
+
 def _sizes_of_notes(data: bytes) -> Iterator[int]:
     """Yield how many bytes the chunks of a PNG ask for that are no pixels: text, profile, EXIF data."""
     at = len(PNG_SIGNATURE)
@@ -241,8 +253,8 @@ def _require_fit(path: Path, image: Image.Image) -> None:
     _require_size(path, *image.size)
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format not in STILL_FORMATS:
-        given = f"an animation of {frames} frames"
-        raise _unfit(path, given, "a still picture", "Save the frame you want as PNG.")
+        pages = "a file of {} pages" if image.format == "TIFF" else "an animation of {} frames"
+        raise _unfit(path, pages.format(frames), "a still picture", "Save the frame you want as PNG.")
     if image.mode not in EIGHT_BIT_MODES:
         given = f"more than 8 bits a pixel channel (mode {image.mode})"
         remedy = "Save it as an 8-bit PNG: brightness would be cut off."

@@ -184,24 +184,22 @@ class _Found:
 
     def _use(self, subset: SubsetSource) -> None:
         """Add a folder that the trainer takes pictures from, and those below it that it does not search."""
-        from maquette.dataset.config import OTHER_PICTURE_EXTENSIONS
-
         listing = self.opened(subset.path)
-        without = tuple(
-            picture for picture, path in _matches(subset, listing).sources.items() if path is None
-        )
-        nobody_has_one = len(without) == len(listing.pictures)
+        pictures = listing.pictures_for(self.given.trainer)
+        matches = self._matches(subset)
+        without = tuple(picture for picture, path in matches.sources.items() if path is None)
+        nobody_has_one = len(without) == len(pictures)
         stand_in = _stand_in(subset, self.given, nobody_has_one)
         by_name = self.given.trainer == "sd-scripts" and not self.given.images.is_file()
         self.folders.append(
             FolderFact(
                 path=subset.path,
-                num_pictures=len(listing.pictures),
+                num_pictures=len(pictures),
                 prefix_repeats=_prefix(subset.path),
                 subset=subset,
-                files=listing.pictures,
+                files=pictures,
                 is_regularization=subset.is_regularization,
-                others=listing.with_endings(OTHER_PICTURE_EXTENSIONS),
+                others=listing.unread_by(self.given.trainer),
                 without_caption=without,
                 stand_in=stand_in,
                 is_meant_without=nobody_has_one and bool(stand_in) and not by_name,
@@ -222,7 +220,7 @@ class _Found:
     ) -> None:
         """Add a folder that the trainer takes nothing from; an empty one is worth no word unless it was asked for."""
         known = any(fact.path == folder for fact in self.folders)
-        count = len(self.listing(folder).pictures) if folder.is_dir() else 0
+        count = len(self.listing(folder).pictures_for(self.given.trainer)) if folder.is_dir() else 0
         if (count and not known) or even_if_empty:
             self.folders.append(
                 FolderFact(
@@ -240,20 +238,21 @@ class _Found:
         """Return the folders' captions, each folder's orphans behind its pictures'."""
         captions: list[CaptionFact] = []
         for subset in _readings(folders):
-            matches = _matches(subset, self.listing(subset.path))
+            matches = self._matches(subset)
             of_pictures = [(path, picture) for picture, path in matches.sources.items() if path is not None]
             captions += [self._caption(path, picture, subset) for path, picture in of_pictures]
             captions += [self._caption(path, None, subset) for path in matches.orphans]
         return tuple(captions)
 
+    def _matches(self, subset: SubsetSource) -> CaptionMatches:
+        listing, trainer = self.listing(subset.path), self.given.trainer
+        pictures, others = listing.pictures_for(trainer), listing.unread_by(trainer)
+        return match_captions(pictures, listing.files, subset.caption_extension, waiting=others)
+
     def _caption(self, path: Path, picture: Path | None, subset: SubsetSource) -> CaptionFact:
         if path not in self.texts:
             self.texts[path] = _read(path)
         return caption_fact(self.texts[path], path, picture, subset)
-
-
-def _matches(subset: SubsetSource, listing: Listing) -> CaptionMatches:
-    return match_captions(listing.pictures, listing.files, subset.caption_extension)
 
 
 def _readings(folders: Iterable[FolderFact]) -> list[SubsetSource]:

@@ -11,6 +11,7 @@ from maquette.dataset.facts import CaptionFact, DatasetFacts, FolderFact
 from maquette.dataset.folders import names_of
 from maquette.dataset.measures import PictureFacts
 from maquette.dataset.records import Dataset, Picture
+from maquette.dataset.unread import said_of_unread
 from maquette.errors import DatasetError, Problem, nearest
 
 
@@ -134,9 +135,10 @@ def _no_pictures(facts: DatasetFacts) -> Problem:
 def _instead(facts: DatasetFacts) -> Iterator[str]:
     if facts.below:
         yield f" Pictures lie in {places(facts.below)}. {advice(facts.below)}"
-    others = [path for folder in facts.folders for path in folder.others]
-    if others:
-        yield f" {names_of(others)} cannot be read. Convert to PNG what should be trained on."
+    for folder in facts.folders:
+        if folder.others:
+            said = said_of_unread(folder.path, folder.others, facts.trainer)
+            yield f" {names_of(folder.others)} cannot be read. Convert to PNG what should be trained on. {said}"
     for folder in facts.folders:
         if folder.why_unused == "no repeats":
             yield f" {folder.path} is not used: it asks for {folder.asked_repeats} repeats."

@@ -9,9 +9,11 @@ from maquette.dataset.below import advice, places
 from maquette.dataset.facts import DatasetFacts, FolderFact
 from maquette.dataset.folders import is_set_aside, names_of
 from maquette.dataset.targets import step_target
-from maquette.findings.records import Finding, Severity
+from maquette.dataset.unread import Unread, unread_in
+from maquette.findings.records import Finding, Fix, SetAside, Severity
 from maquette.findings.registry import Report, rule
 from maquette.project.profile import Profile
+from maquette.rules.picture_repairs import SavedAgain, as_it_is, as_png
 
 FEWEST_COPIES = 3
 SURPRISING_REPEATS = 500
@@ -197,26 +199,39 @@ def no_repeats(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
         yield report(folder.path, "", message, remedy, severity="warning" if facts.is_toml else "hint")
 
 
-@rule("STP014", "pictures-of-other-kinds", "warning", since="0.2")
+@rule("STP014", "pictures-of-other-kinds", "warning", since="0.2", repair="decides")
 def pictures_of_other_kinds(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     """Pictures or films of a kind that is not read lie among the pictures.
 
     Why: Only .png, .jpg, .jpeg, .webp and .bmp are read. A phone's .heic, a .tif from a scanner or a .gif is passed over
-    without a word, and fewer pictures are trained than lie there.
-    Found by: Files with endings of other pictures and of films in a folder in use. An error where no other picture lies
-    there.
-    Do: Convert to PNG what should be trained on, and move the rest elsewhere.
+    without a word, and fewer pictures are trained than lie there. sd-scripts looks for .jpg and .JPG; on Linux it does not
+    find .Jpg.
+    Found by: Files with endings of other pictures and of films in a folder in use, named for what their bytes say. An error
+    where no other picture lies there. One beside a picture of the same name is taken for converted already.
+    Do: `--fix` writes a PNG beside each GIF, TIFF, AVIF and HEIC picture (HEIC: with the extra `formats`) and keeps the
+    originals, and gives pictures that only lack an ending the right one. Export others as PNG; move films elsewhere.
     Fault: `IMG_0042.HEIC` in `10_zkw_fox`
     Instead: `IMG_0042.png`, converted
     Source: sd-scripts 48d368fa, train_util.py IMAGE_EXTENSIONS.
     """
     for folder in facts.folders:
-        if folder.others:
+        for group in unread_in(folder.path, folder.others, facts.trainer):
             severity: Severity = "warning" if folder.files else "error"
-            verb = "is" if len(folder.others) == 1 else "are"
-            message = f"{names_of(folder.others)} {verb} not read: only PNG, JPEG, WebP and BMP pictures are."
-            remedy = "Convert to PNG what should be trained on, and move the rest elsewhere."
-            yield report(folder.path, "", message, remedy, severity=severity)
+            message = f"{names_of(group.paths)} {group.what}"
+            yield report(folder.path, "", message, group.remedy, severity=severity, fix=_made_readable(group))
+
+
+def _made_readable(group: Unread) -> Fix | None:
+    """Return the repair: a PNG beside each, or its own bytes under a name that is looked for; none where neither helps."""
+    if group.can_convert:
+        edits = [SavedAgain(path.with_suffix(".png"), as_png, path) for path in group.paths]
+        return Fix("write a PNG beside each picture that is not read", tuple(edits))
+    targets = {path: path.with_suffix(group.new_name) for path in group.paths if group.new_name}
+    renamed = {path: target for path, target in targets.items() if not target.exists()}
+    if not renamed:
+        return None
+    edits = [SavedAgain(target, as_it_is, path) for path, target in renamed.items()]
+    return Fix("give pictures an ending that is looked for", (*edits, *map(SetAside, renamed)))
 
 
 @rule("STP015", "folder-without-pictures", "warning", since="0.2")

@@ -7,6 +7,7 @@ The work is done when the edit is carried out, not when a rule proposes it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,19 +64,38 @@ def on_white(path: Path) -> bytes:
         return _saved(flat, image, icc_profile=image.info.get("icc_profile"))
 
 
+def as_png(path: Path) -> bytes:
+    """Return a picture of another kind as PNG: upright, 8 bits, its colours in sRGB, its transparency kept."""
+    with opened(path, formats=opening.CONVERTED_FORMATS) as image:
+        shown = opening.upright(image)
+        if shown.mode != "CMYK":
+            shown = shown.convert("RGBA" if opening.has_alpha(shown) else "RGB")
+        buffer = BytesIO()
+        _as_srgb(shown).save(buffer, "PNG")
+        return buffer.getvalue()
+
+
+def as_it_is(path: Path) -> bytes:
+    """Return the file's own bytes, which another name takes over."""
+    return opening.read_file(path)
+
+
 def _as_srgb(image: Image.Image) -> Image.Image:
     from PIL import ImageCms
 
     icc = image.info.get("icc_profile")
     alpha = image.getchannel("A") if "A" in image.getbands() else None
     plain = image.convert("RGB") if image.mode not in ("RGB", "CMYK", "L") else image
+    changed = None
     if icc:
-        source = ImageCms.ImageCmsProfile(BytesIO(icc))
-        target = ImageCms.createProfile("sRGB")
-        changed = ImageCms.profileToProfile(plain, source, target, outputMode="RGB")
-        assert changed is not None, "only a conversion in place returns nothing"
-    else:
-        changed = plain.convert("RGB")
+        with suppress(
+            ImageCms.PyCMSError, OSError
+        ):  # broken, or of other channels: it says nothing of these numbers
+            source = ImageCms.ImageCmsProfile(BytesIO(icc))
+            changed = ImageCms.profileToProfile(
+                plain, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
+            )
+    changed = changed or plain.convert("RGB")
     if alpha is not None:
         changed.putalpha(alpha)
     return changed
