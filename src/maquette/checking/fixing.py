@@ -63,8 +63,9 @@ def apply_fixes(
                 if on_trouble is None:
                     raise
                 troubles += error.problems
-        for problem in troubles if on_trouble is not None else ():
-            on_trouble(problem)
+        if on_trouble is not None:
+            for problem in troubles:
+                on_trouble(problem)
         if done:
             applied.append(Applied(finding.code, finding.fix.summary if finding.fix else "", tuple(done)))
     return tuple(applied)

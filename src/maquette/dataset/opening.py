@@ -11,7 +11,7 @@ import io
 import re
 import stat
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
@@ -59,7 +59,7 @@ def read_file(path: Path) -> bytes:
 
 @contextmanager
 def opened(
-    path: Path, data: bytes | None = None, *, formats: Sequence[str] = READ_FORMATS
+    path: Path, data: bytes | None = None, *, formats: tuple[str, ...] = READ_FORMATS
 ) -> Iterator[Image.Image]:
     """Give the picture of a file, its header read and found fit; pixels are decoded by whoever asks for them.
 
@@ -211,7 +211,7 @@ def _require_file(path: Path) -> None:
         raise _unfit(path, f"a file of {given}", f"at most {most}", remedy)
 
 
-def _require_known(path: Path, data: bytes, formats: Sequence[str]) -> None:
+def _require_known(path: Path, data: bytes, formats: tuple[str, ...]) -> None:
     """Raise DatasetError, naming what the file is by its content, unless it is one of `formats`."""
     kind = kind_of(data)
     if kind.format not in formats:
@@ -225,7 +225,7 @@ def _require_known(path: Path, data: bytes, formats: Sequence[str]) -> None:
         _require_size(path, *kind.size_wh)
 
 
-def _bring_decoder(formats: Sequence[str]) -> None:
+def _bring_decoder(formats: tuple[str, ...]) -> None:
     """Add the decoder of phones' pictures to Pillow, where they are asked for and the extra is installed."""
     if "HEIF" in formats and find_spec("pi_heif") is not None:
         from pi_heif import register_heif_opener
