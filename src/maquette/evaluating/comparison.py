@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
+from maquette.errors import DatasetError
 from maquette.evaluating.drawn_sections import picture_of
 from maquette.evaluating.facts import ReportFacts
 from maquette.evaluating.looks import FLOOR, FirstLook
@@ -128,8 +129,9 @@ def _largest_difference(paths: Sequence[Path]) -> float:
 def _reduced(path: Path) -> bytes | None:
     from PIL import Image
 
+    from maquette.dataset.opening import picture_rgb
+
     try:
-        with Image.open(path) as picture:
-            return picture.convert("RGB").resize((_REDUCED_PX, _REDUCED_PX), Image.Resampling.BOX).tobytes()
-    except OSError:
+        return picture_rgb(path).resize((_REDUCED_PX, _REDUCED_PX), Image.Resampling.BOX).tobytes()
+    except DatasetError:
         return None
