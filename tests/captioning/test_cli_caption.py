@@ -96,10 +96,9 @@ def test_flags_that_cannot_be_meant_are_refused(root: Path, arguments: tuple[str
 
 
 def test_the_profile_s_kind_chooses_the_strategy_and_another_one_is_warned_of(tmp_path: Path) -> None:
-    root = make_folder(tmp_path / "p", {"10_x/front_view.png": None})
+    root = make_folder(tmp_path / "p", {"10_x/front_view.png": None}, None)
     template = ("--source", "template", "--dry-run")
-    (root / "profile.toml").unlink()
-    refused = run(root, *template)
+    refused = run(root, *template, "--trigger", "zkw_pot")
     assert refused.exit_code == 2 and "--strategy: not given" in refused.output
 
     (root / "profile.toml").write_text('kind = "object"\ntrigger = "zkw_pot"\nclass_word = "teapot"\n')
