@@ -25,7 +25,7 @@ from maquette.planning.options import PlanOptions
 from maquette.planning.requests import settings_for
 from maquette.planning.run import plan, plan_events
 from maquette.project.config_file import load_settings
-from maquette.regularizing.run import train_items
+from maquette.regularizing.subject import train_items
 from maquette.rules.verdict import judge
 from maquette.training.prepare import prepare
 from tests.conftest import make_pictures

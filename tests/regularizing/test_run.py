@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,10 @@ from maquette.events import Event, Message, run_stage
 from maquette.project.profile import KINDS
 from maquette.regularizing.options import RegularizeOptions
 from maquette.regularizing.prompts import TEMPLATES, prompts_for, template_problems, with_article
-from maquette.regularizing.run import (
-    Regularized,
-    regularize_events,
-    train_items,
-    write_sheet,
-)
+from maquette.regularizing.run import regularize_events
+from maquette.regularizing.sheet import write_sheet
+from maquette.regularizing.store import Regularized
+from maquette.regularizing.subject import train_items
 from maquette.world.pack import base_path
 from tests.conftest import make_pictures
 from tests.dataset.making import dataset_at
@@ -196,9 +195,9 @@ def test_without_a_class_word_there_is_no_class(tmp_path: Path) -> None:
 
 
 def test_pictures_of_one_colour_are_not_kept(tmp_path: Path) -> None:
-    from maquette.regularizing.run import _Store
+    from maquette.regularizing.store import Store
 
-    store = _Store(tmp_path / "reg", "dog")
+    store = Store(tmp_path / "reg", "dog")
     with pytest.raises(ModelError, match="--precision no"):
         store.save([("dog_0001.png", "a dog", 1)], [Image.new("RGB", (8, 8))])
     assert not list((tmp_path / "reg").rglob("*.png"))
@@ -289,3 +288,75 @@ def test_the_command_needs_a_base_or_a_folder(tmp_path: Path) -> None:
     done = CliRunner().invoke(command, ["--out", str(tmp_path / "reg"), "--class-word", "dog"])
     assert done.exit_code == 2
     assert "--from DIR" in done.stderr
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project whose profile alone says the class word, with pictures beside it."""
+    images = make_pictures(tmp_path / "my pictures", [(64, 64)] * 2)
+    root = tmp_path / "my project"
+    root.mkdir()
+    (root / "maquette.toml").write_text(
+        f'[model]\nbase = "{base_path()}"\n[dataset]\nimages = "../my pictures"\n'
+    )
+    (root / "profile.toml").write_text('kind = "object"\ntrigger = "zkw_pot"\nclass_word = "teapot"\n')
+    others = make_pictures(tmp_path / "others", [(64, 64)] * 3)
+    for caption in [*images.glob("*.txt"), *others.glob("*.txt")]:
+        caption.write_text("a teapot")
+    return root
+
+
+def test_the_class_word_is_the_profile_s_and_what_is_printed_can_be_pasted(
+    project: Path, tmp_path: Path
+) -> None:
+    from maquette.cli.app import maquette
+    from maquette.project.config_file import load_settings
+
+    out = tmp_path / "reg of 'pots'"
+    done = CliRunner().invoke(
+        maquette, ["regularize", "--from", str(tmp_path / "others"), "--for", str(project), "--out", str(out)]
+    )
+    assert done.exit_code == 0, done.output
+    assert "of “teapot”" in done.output and (out / "1_teapot").is_dir()
+    setting = next(
+        line.strip() for line in done.output.splitlines() if line.strip().startswith("regularization =")
+    )
+    config = project / "maquette.toml"
+    config.write_text(config.read_text() + setting + "\n")
+    assert load_settings(project).dataset.regularization.resolve() == out.resolve()
+    command = next(line for line in done.output.splitlines() if line.startswith("or once:")).partition(
+        "maquette "
+    )[2]
+    planned = CliRunner().invoke(maquette, ["plan", *shlex.split(command)[1:], "--no-measure"])
+    assert planned.exit_code == 0 and "regularization items" in planned.output, planned.output
+
+
+def test_a_profile_by_the_folder_of_the_pictures_is_found(project: Path, tmp_path: Path) -> None:
+    made = run_stage(
+        regularize_events(None, RegularizeOptions(out=project / "reg", source=tmp_path / "others"))
+    )
+    assert made.class_word == "teapot"
+
+
+@pytest.mark.parametrize("place", [".maquette/thumbnails", ".curation/sheets"])
+def test_our_hidden_folders_are_no_source(project: Path, tmp_path: Path, place: str) -> None:
+    hidden = tmp_path / "others" / place
+    hidden.parent.mkdir(parents=True, exist_ok=True)
+    make_pictures(hidden, [(64, 64)] * 2)
+    options = {"class_word": "teapot", "out": tmp_path / "reg"}
+    for source in (hidden, hidden.parent):
+        with pytest.raises(ConfigError, match="Maquette's own folder"):
+            run_stage(regularize_events(None, RegularizeOptions(source=source, **options)))
+    made = run_stage(regularize_events(None, RegularizeOptions(source=tmp_path / "others", **options)))
+    assert made.pictures == 3, "hidden folders below a source are passed over"
+
+
+def test_the_subject_itself_is_no_class_picture(project: Path, tmp_path: Path) -> None:
+    own = RegularizeOptions(source=tmp_path / "my pictures", dataset=project, out=tmp_path / "reg")
+    with pytest.raises(ConfigError, match="own pictures"):
+        run_stage(regularize_events(None, own))
+    (tmp_path / "others" / "p1.txt").write_text("zkw_pot, front view")
+    named = RegularizeOptions(source=tmp_path / "others", dataset=project, out=tmp_path / "reg")
+    with pytest.raises(ConfigError, match="zkw_pot"):
+        run_stage(regularize_events(None, named))
+    assert not (tmp_path / "reg").exists()

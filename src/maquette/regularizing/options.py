@@ -55,7 +55,9 @@ class RegularizeOptions(DrawingOptions):
         None, description="Copy the class pictures of this folder in place of drawing any."
     )
     profile: Annotated[Path | None, Flag(metavar="FILE")] = Field(
-        None, description="The subject's profile.toml: its class word, and triggers that no prompt may hold."
+        None,
+        description="The subject's profile.toml: its class word, and triggers that no prompt may hold. Default: the one by "
+        "--for, else by --out.",
     )
     size_px: Annotated[int | None, Flag("--size", "PX")] = Field(
         None,
