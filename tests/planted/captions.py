@@ -205,6 +205,43 @@ def trigger_partly_known(case: Case) -> None:
     _renamed(case, "spyke_plasma_v1")
 
 
+@fault("CAP007", "no profile names the trigger, and one caption lacks the folder's word")
+def guessed_trigger_absent(case: Case) -> None:
+    _without_profile(case)
+    trigger_absent(case)
+
+
+@close_call("CAP007", "no profile names a trigger, and the folder is named after what it is")
+def nothing_to_guess(case: Case) -> None:
+    _without_profile(case)
+    folder = case.pictures[0].parent
+    folder.rename(folder.with_name("10_fox"))
+    case.pictures = sorted(folder.with_name("10_fox").glob("*.png"))
+    case.all_captions(lambda text: text.replace(f"{TRIGGER}, ", "fox, "))
+    for index in (3, 7, 11):
+        case.caption(index, text_of(case, index).removeprefix("fox, "))
+    case.edit(case.script, "  --shuffle_caption \\\n  --keep_tokens=1 \\\n", "")
+
+
+def _without_profile(case: Case) -> None:
+    assert case.profile is not None
+    case.profile.unlink()
+    case.profile = None
+
+
+@fault("CAP007", "the settings name a trigger that one caption lacks", start="project")
+def trigger_of_the_settings_absent(case: Case) -> None:
+    _without_profile(case)
+    trigger_absent(case)
+
+
+@fault("CAP010", "the settings name a trigger that the base model knows", start="project")
+def trigger_of_the_settings_known(case: Case) -> None:
+    _without_profile(case)
+    case.edit(case.config, f'trigger = "{TRIGGER}"', 'trigger = "luca"')
+    case.all_captions(lambda text: text.replace(TRIGGER, "luca"))
+
+
 # --- what captions say of the subject --------------------------------------------------------------------
 
 
@@ -471,3 +508,68 @@ def other_class_word(case: Case) -> None:
 @close_call("CAP032", "the project leaves the trigger to the profile", start="project")
 def trigger_in_the_profile(case: Case) -> None:
     case.edit(case.config, f'trigger = "{TRIGGER}"', "")
+
+
+# --- other languages than a caption's --------------------------------------------------------------------
+
+
+@fault("CAP033", "brackets are escaped")
+def brackets_escaped(case: Case) -> None:
+    add(case, 0, r"a drawing \(sketch\)")
+
+
+@fault("CAP033", "a word has a weight")
+def word_weighted(case: Case) -> None:
+    add(case, 0, "(arms raised:1.2)")
+
+
+@fault("CAP033", "a LoRA is called")
+def lora_called(case: Case) -> None:
+    add(case, 0, "<lora:other:0.8>")
+
+
+@close_call("CAP033", "emoticons, brackets, a time and a ratio")
+def emoticons(case: Case) -> None:
+    add(case, 0, ":d, >_<, a poster (torn), at 10:30, 16:9")
+
+
+@close_call("CAP033", "weights that the trainer reads")
+def weights_read(case: Case) -> None:
+    case.edit(case.script, "  --sdpa \\\n", "  --sdpa \\\n  --weighted_captions \\\n")
+    add(case, 0, r"(arms raised:1.2), a drawing \(sketch\)")
+
+
+@fault("CAP034", "a choice without wildcards")
+def choice_idle(case: Case) -> None:
+    add(case, 0, "{day|dusk}")
+
+
+@close_call("CAP034", "a choice with wildcards switched on")
+def choice_made(case: Case) -> None:
+    case.edit(case.script, "  --sdpa \\\n", "  --sdpa \\\n  --enable_wildcard \\\n")
+    add(case, 0, "{day|dusk}")
+
+
+@fault("CAP035", "one caption has full-width commas")
+def full_width(case: Case) -> None:
+    add(case, 0, "soft light，dusk")
+
+
+@close_call("CAP035", "a title with a full-width letter")
+def full_width_letter(case: Case) -> None:
+    add(case, 0, "a sign that says ＦＯＸ")
+
+
+@fault("CAP036", "a line break was written as two letters")
+def line_break_escaped(case: Case) -> None:
+    case.caption(0, rf"{text_of(case, 0)}\nsoft light")
+
+
+@fault("CAP036", "an entity of a web page")
+def entity(case: Case) -> None:
+    add(case, 0, "a cat &amp; a dog")
+
+
+@close_call("CAP036", "an ampersand and a gesture")
+def ampersand(case: Case) -> None:
+    add(case, 0, r"a cat & a dog, \n/")

@@ -45,3 +45,27 @@ def foreign_log(case: Case) -> None:
 def log_of_a_beginning(case: Case) -> None:
     lines = case.paths[0].read_text(encoding="utf-8").splitlines(keepends=True)
     case.paths[0].write_text("".join(lines[:6]), encoding="utf-8")
+
+
+@fault("CHK003", "a folder of the dataset has a space for the underscore")
+def space_for_underscore(case: Case) -> None:
+    folder = case.pictures[0].parent.parent / "10 zkw_fox more"
+    folder.mkdir()
+    for picture in case.pictures[18:]:
+        for path in (picture, picture.with_suffix(".txt")):
+            path.rename(folder / path.name)
+
+
+@fault("CHK003", "Maquette is given a folder with a space for the underscore", start="folder")
+def space_for_underscore_alone(case: Case) -> None:
+    folder = case.pictures[0].parent
+    folder.rename(folder.with_name("10 zkw_fox"))
+    case.trainer = "maquette"
+
+
+@close_call("CHK003", "a folder of a year", start="folder")
+def folder_of_a_year(case: Case) -> None:
+    folder = case.pictures[0].parent
+    folder.rename(folder.with_name("2024 fox"))
+    case.paths = [folder.with_name("2024 fox")]
+    case.trainer = "maquette"

@@ -15,11 +15,13 @@ from PIL import Image
 from maquette.checking.fixing import apply_fixes
 from maquette.dataset.config import SubsetOptions
 from maquette.dataset.facts import DatasetFacts
+from maquette.dataset.subject_guess import subject_of
 from maquette.families.common.tokenizer import clip_tokenizer
 from maquette.findings.records import Finding, WriteText
 from maquette.findings.registry import RULES, run_rules
 from maquette.project.profile import Profile
 from maquette.project.request import TrainingRequest
+from maquette.rules import caption_syntax as rules_caption_syntax
 from maquette.rules import caption_texts as rules_caption_texts
 from maquette.rules import caption_words as rules_caption_words
 from maquette.rules import captions as rules_captions
@@ -30,7 +32,14 @@ from tests.dataset.making import facts_of
 from tests.words.test_reading import GEAR, SPYKE
 
 MODULES = {
-    module.__name__ for module in (rules_captions, rules_caption_texts, rules_triggers, rules_caption_words)
+    module.__name__
+    for module in (
+        rules_captions,
+        rules_caption_syntax,
+        rules_caption_texts,
+        rules_triggers,
+        rules_caption_words,
+    )
 }
 OURS = [each for _, each in sorted(RULES.items()) if each.function.__module__ in MODULES]
 PUNK = Profile(kind="style", trigger="bespoke punk", style=("pixel art", "24x24"))
@@ -61,7 +70,8 @@ def check(
         DatasetFacts: facts_of(root, "measures" if measure else "hashes", **options),
         TokenCounter: counter(),
     }
-    for fact in (profile, request):
+    subject = subject_of(profile, request, facts[DatasetFacts], facts[TokenCounter])
+    for fact in (profile, request, subject):
         if fact is not None:
             facts[type(fact)] = fact
     return run_rules(OURS, facts)[0]
@@ -326,3 +336,55 @@ def test_odd_datasets_raise_nothing(tmp_path: Path) -> None:
     for root in (empty, odd, tmp_path / "nowhere"):
         for profile in (SPYKE, PUNK, Profile(kind="object", trigger=""), None):
             check(root, profile)
+
+
+# --- other languages than a caption's ---
+
+
+def folder_with(spyke: Path, text: str) -> Path:
+    """Give one caption of Spyke's set this text behind the trigger."""
+    path = spyke / "10_spyke_plasma_v1" / "spyke_005.txt"
+    path.write_text(f"spyke_plasma_v1, {text}", encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("written", "code", "repaired"),
+    [
+        (r"saber \(fate\), hatsune miku \(vocaloid\)", "CAP033", "saber (fate), hatsune miku (vocaloid)"),
+        ("(masterpiece:1.2), ((smirk)), [arms up:0.8]", "CAP033", "masterpiece, smirk, arms up"),
+        ("smirk, <lora:foo:1>, BREAK arms up", "CAP033", "smirk, arms up"),
+        ("smirk，arms up、dusk", "CAP035", "smirk, arms up, dusk"),
+        (r"smirk\narms up &amp; legs &#39;crossed&#39;", "CAP036", "smirk, arms up & legs 'crossed'"),
+    ],
+)
+def test_what_trainers_do_not_read_is_written_as_words(
+    spyke: Path, written: str, code: str, repaired: str
+) -> None:
+    path = folder_with(spyke, written)
+    findings = [each for each in check(spyke) if each.code == code]
+    assert findings and all(each.fixable for each in findings)
+    for _ in range(3):
+        apply_fixes([each for each in check(spyke) if each.code == code], spyke)
+    assert path.read_text(encoding="utf-8") == f"spyke_plasma_v1, {repaired}"
+    assert code not in codes(check(spyke))
+
+
+def test_emoticons_and_prose_are_left_alone(spyke: Path) -> None:
+    for text in (":d, ^_^, >_<, o_o", r"\m/, \o/, \n/", "16:9, 10:30", "全角カンマ、全角スペース"):
+        folder_with(spyke, text)
+        assert not {"CAP033", "CAP034", "CAP035", "CAP036"} & set(codes(check(spyke))), text
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("spyke_plasma_v1, smirk\nspyke_plasma_v1, grin\nspyke_plasma_v1, a sly smile", "enable_wildcard"),
+        ("spyke_plasma_v1, smirk\nwearing a red cape", "Join the lines with commas"),
+    ],
+)
+def test_alternatives_are_not_to_be_joined(spyke: Path, lines: str, said: str) -> None:
+    folder_with(spyke, "").write_text(lines, encoding="utf-8")
+    remedy = only(check(spyke), "CAP006").remedy
+    assert said in remedy
+    assert ("Join" in remedy) == ("Join" in said)

@@ -20,6 +20,7 @@ from maquette.dataset.folders import missing_folder
 from maquette.dataset.measure_cache import MeasureCache
 from maquette.dataset.planned import DEFAULT_GRID_PX, input_of, schedule_of
 from maquette.dataset.reading import read_dataset
+from maquette.dataset.subject_guess import subject_of
 from maquette.errors import MaquetteError
 from maquette.events import Message, Progress, Stage
 from maquette.families.protocol import ModelInfo
@@ -32,6 +33,7 @@ from maquette.project.places import is_of_another_computer
 from maquette.project.profile import Profile
 from maquette.project.profile_file import profile_path_near, read_profile
 from maquette.project.request import Trainer, TrainingRequest
+from maquette.project.subject import subject_said
 from maquette.words.reading import TokenCounter
 
 ABOUT_WHAT_IS_WRITTEN = ("SET015", "SET016", "SET017")
@@ -47,6 +49,8 @@ class Context:
     trainer: Trainer | None = None
     is_told: bool = False
     """Whether the machine was described, and is not just the one that this runs on."""
+    trigger: str | None = None
+    """As --trigger names it; it counts before what files say."""
 
 
 def scopes_of(target: Target, context: Context) -> Stage[list[Scope]]:
@@ -129,6 +133,7 @@ def _run(scope: Scope, request: TrainingRequest, context: Context) -> Stage[None
     elif asked is not None:
         beside = _found(request.regularization, request) if request.dataset_config is None else None
         yield from _pictures(scope, input_of(request, asked, beside))
+    _add_subject(scope, context)
     yield from (Message(note) for note in scope.notes)
     _add_what_follows(scope, request)
 
@@ -147,6 +152,20 @@ def _add_what_follows(scope: Scope, request: TrainingRequest) -> None:
             footprint = footprint_of_facts(request, info, facts, machine)
             if footprint is not None:
                 scope.add(footprint.memory, footprint)
+
+
+def _add_subject(scope: Scope, context: Context) -> None:
+    """Add which words mean the subject: as somebody names it, else as folders and captions show it."""
+    known = scope.facts
+    scope.add(
+        subject_of(
+            known.get(Profile),
+            known.get(TrainingRequest),
+            known.get(DatasetFacts),
+            known.get(TokenCounter),
+            context.trigger,
+        )
+    )
 
 
 def _add_base(scope: Scope, request: TrainingRequest, is_elsewhere: bool) -> None:
@@ -215,6 +234,7 @@ def _dataset(path: Path, context: Context) -> Stage[list[Scope]]:
     given = _given_or_below(scope, DatasetInput(images=path, trainer=trainer))
     yield from (Message(note) for note in scope.notes)
     yield from _pictures(scope, given)
+    _add_subject(scope, context)
     return [scope]
 
 
@@ -315,7 +335,8 @@ def _base(path: Path, context: Context) -> Scope:
 def _profile(path: Path, context: Context) -> Scope:
     scope = Scope(path)
     with _kept(scope, path):
-        scope.add(read_profile(path))
+        profile = read_profile(path)
+        scope.add(profile, subject_said(profile))
     return scope
 
 

@@ -22,6 +22,10 @@ class CheckOptions(Options):
         description="Whose meaning of folders, repeats and captions counts. "
         "Default: as the files say; for a plain folder maquette.",
     )
+    trigger: Annotated[str | None, Flag(metavar="WORD")] = Field(
+        None,
+        description="The trigger, where no profile and no settings name it. Default: what folders and captions show.",
+    )
     select: Annotated[tuple[str, ...], Flag(metavar="CODE")] = Field(
         (), description="Only these rules: CAP010, PIC, a name."
     )

@@ -126,7 +126,13 @@ def _context(options: CheckOptions, machine: Machine | None) -> Context:
     if machine is None:
         machine = read_machine(options.machine) if options.machine is not None else look_at_machine()
     profile = read_profile(options.profile) if options.profile is not None else None
-    return Context(machine=machine, profile=profile, trainer=options.trainer, is_told=is_told)
+    return Context(
+        machine=machine,
+        profile=profile,
+        trainer=options.trainer,
+        is_told=is_told,
+        trigger=options.trigger,
+    )
 
 
 def _checked(targets: Sequence[Target], rules: Sequence[Rule], context: Context) -> Stage[CheckResult]:

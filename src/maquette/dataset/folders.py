@@ -163,6 +163,12 @@ def own_folder(path: Path) -> Problem | None:
     )
 
 
+def meant_prefix(name: str) -> str | None:
+    """Return N_name for a folder whose name has a space, dot or hyphen where the underscore belongs; else None."""
+    found = re.fullmatch(r"(\d{1,3})\s*[ .-]\s*([^\W\d].*)", name)
+    return f"{found[1]}_{found[2]}" if found and prefix_of(name) is None else None
+
+
 def unusable_root(root: Path, *, is_regularization: bool = False) -> Problem | None:
     """Return why nothing can be looked for at `root`, or None for a folder or (not of regularization) a dataset TOML."""
     if (problem := own_folder(root)) is not None:

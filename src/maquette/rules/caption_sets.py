@@ -7,7 +7,7 @@ from pathlib import Path
 
 from maquette.dataset.facts import CaptionFact, DatasetFacts
 from maquette.findings.records import Fix, WriteText
-from maquette.project.profile import Profile
+from maquette.project.subject import Subject
 from maquette.words.text import has_word
 
 SHOWN = 3
@@ -41,9 +41,9 @@ def separator_of(caption: CaptionFact) -> str:
     return caption.subset.options.caption_separator or ","
 
 
-def triggers_in(text: str, profile: Profile) -> list[str]:
-    """Return which of the profile's triggers a text contains as words of their own."""
-    return [trigger for trigger in profile.triggers if has_word(text, trigger)]
+def triggers_in(text: str, subject: Subject) -> list[str]:
+    """Return which of the subject's triggers a text contains as words of their own."""
+    return [trigger for trigger in subject.triggers if has_word(text, trigger)]
 
 
 def names(paths: Iterable[Path]) -> str:

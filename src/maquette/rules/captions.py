@@ -5,7 +5,7 @@ What their texts say is judged in `caption_texts`, the trigger in `triggers`, th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from maquette.dataset.config import SubsetOptions
@@ -15,6 +15,8 @@ from maquette.findings.records import Finding, Fix, SetAside, WriteText
 from maquette.findings.registry import Report, rule
 from maquette.project.request import TrainingRequest
 from maquette.rules.caption_sets import caption_files, first_line, names, place_of
+from maquette.rules.caption_syntax import switching_on_wildcards
+from maquette.spoken import counted
 
 CODECS = {
     "Windows-1252": "cp1252",
@@ -237,13 +239,16 @@ def caption_byte_order_mark(facts: DatasetFacts, report: Report) -> Iterator[Fin
 
 
 @rule("CAP006", "caption-further-lines", "warning", since="0.2")
-def caption_further_lines(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
+def caption_further_lines(
+    facts: DatasetFacts, request: TrainingRequest | None, report: Report
+) -> Iterator[Finding]:
     """A caption has text after its first line, which is not read.
 
-    Why: Maquette and sd-scripts train on the first line only, unless wildcards are enabled (then on one line at a time).
-    What a captioning model wrote as a second paragraph is lost.
-    Found by: Files with another line that is not blank, where `enable_wildcard` is off.
-    Do: Join the lines with commas, or take the rest out.
+    Why: Maquette and sd-scripts train on the first line only, unless wildcards are enabled (then on one line at a time, as
+    OneTrainer always does). What a captioning model wrote as a second paragraph is lost.
+    Found by: Files with another line that is not blank, where `enable_wildcard` is off. Lines that begin with the same word
+    are taken for alternatives, captions of their own.
+    Do: Join lines that belong together with commas, or take the rest out. For alternatives switch enable_wildcard on.
     Fault: `zkw_fox, front view` and `wearing a red cape` on a second line
     Instead: `zkw_fox, front view, wearing a red cape`
     Source: sd-scripts 48d368fa, train_util.py process_caption.
@@ -257,9 +262,30 @@ def caption_further_lines(facts: DatasetFacts, report: Report) -> Iterator[Findi
     yield report(
         place_of(paths, facts),
         "",
-        f"{what} text after the first line, which is not read ({lost} lines in all): {names(paths)}.",
-        "Join the lines with commas, or take out what is not needed.",
+        f"{what} text after the first line, which is not read ({counted(lost, 'line')} in all): {names(paths)}.",
+        _for_further_lines(long, facts, request),
     )
+
+
+def _for_further_lines(
+    captions: Sequence[CaptionFact], facts: DatasetFacts, request: TrainingRequest | None
+) -> str:
+    """Return what to do about further lines: alternatives are not joined, a caption that goes on is."""
+    alternatives = sum(_has_alternatives(each.path) for each in captions)
+    choose = f"{switching_on_wildcards(facts, request)}, and one line is trained at a time"
+    if alternatives == len(captions):
+        return f"Each line is a caption of its own: {choose}; or keep the first line alone."
+    join = "Join the lines with commas, or take out what is not needed."
+    return f"{join} Where each line is a caption of its own, {choose}." if alternatives else join
+
+
+def _has_alternatives(path: Path) -> bool:
+    """Return whether a file's lines all begin with the same word: the same picture said in several ways."""
+    try:
+        lines = [line.split() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeError):
+        return False
+    return len(lines) > 1 and len({line[0].strip(",.").lower() for line in lines}) == 1
 
 
 @rule("CAP029", "one-caption-for-all", "warning", since="0.2")

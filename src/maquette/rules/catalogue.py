@@ -11,6 +11,7 @@ RULE_MODULES = (
     "maquette.rules.unusable",
     "maquette.rules.caption_words",
     "maquette.rules.captions",
+    "maquette.rules.caption_syntax",
     "maquette.rules.caption_texts",
     "maquette.rules.folders",
     "maquette.rules.picture_sets",

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from maquette.dataset.below import advice, places
 from maquette.dataset.facts import DatasetFacts, FolderFact
-from maquette.dataset.folders import is_set_aside, names_of
+from maquette.dataset.folders import is_set_aside, meant_prefix, names_of
 from maquette.dataset.targets import step_target
 from maquette.dataset.unread import Unread, unread_in
 from maquette.findings.records import Finding, Fix, SetAside, Severity
 from maquette.findings.registry import Report, rule
 from maquette.project.profile import Profile
 from maquette.rules.picture_repairs import SavedAgain, as_it_is, as_png
+from maquette.spoken import counted
 
 FEWEST_COPIES = 3
 SURPRISING_REPEATS = 500
@@ -72,6 +73,8 @@ def no_data_found(facts: DatasetFacts, report: Report, profile: Profile | None =
         return
     if any(folder.subset is not None and not folder.is_regularization for folder in facts.folders):
         return
+    if any(folder.num_pictures and meant_prefix(folder.path.name) for folder in facts.folders):
+        return  # repeats-without-underscore says it
     unseen = [folder for folder in facts.folders if folder.num_pictures and not folder.is_regularization]
     count = sum(folder.num_pictures for folder in unseen)
     if not unseen:
@@ -89,6 +92,34 @@ def no_data_found(facts: DatasetFacts, report: Report, profile: Profile | None =
         f'its {count} {_plural(count, "picture")} ({place}) are not seen, and it ends with "No data found".'
     )
     yield report(facts.root, "", message, _where_to(first, facts.root, count, profile))
+
+
+@rule("CHK003", "repeats-without-underscore", "warning", since="0.2")
+def repeats_without_underscore(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
+    """A folder's name begins with a number and no underscore follows, so that it asks for no repeats.
+
+    Why: `10_fox` means ten showings an epoch. `10 fox` is a name like any other: sd-scripts leaves the folder out without a
+    word, and Maquette shows each picture once.
+    Found by: Folders with pictures whose name is a number of up to three digits, a space, dot or hyphen, and a word; not in a
+    dataset TOML, which says repeats itself. An error where the trainer finds nothing else.
+    Do: Rename the folder.
+    Fault: a folder `10 fox`
+    Instead: `10_fox`
+    Source: sd-scripts 48d368fa, config_util.py (the number before the first _ is num_repeats).
+    """
+    if facts.is_toml:
+        return
+    for folder in facts.folders:
+        meant = meant_prefix(folder.path.name)
+        if meant is None or not folder.num_pictures:
+            continue
+        count = counted(folder.num_pictures, "picture")
+        effect = (
+            f"its {count} are not used" if folder.subset is None else f"its {count} are shown once an epoch"
+        )
+        message = f"No underscore follows the number in its name, so it asks for no repeats: {effect}."
+        severity: Severity = "error" if not facts.files else "warning"
+        yield report(folder.path, "", message, f"Rename it to {meant}.", severity=severity)
 
 
 @rule("STP007", "pictures-not-searched", "warning", since="0.2")
@@ -109,7 +140,13 @@ def pictures_not_searched(facts: DatasetFacts, report: Report) -> Iterator[Findi
     used = [folder for folder in facts.folders if folder.subset is not None]
     if not used:
         return
-    unseen = [f for f in facts.folders if f.num_pictures and f.why_unused in ("below", "beside", "no prefix")]
+    unseen = [
+        f
+        for f in facts.folders
+        if f.num_pictures
+        and f.why_unused in ("below", "beside", "no prefix")
+        and (facts.is_toml or meant_prefix(f.path.name) is None)  # repeats-without-underscore says it
+    ]
     starved = {folder.path for folder in used if not folder.num_pictures}
     below_starved = [folder for folder in unseen if folder.path.parent in starved]
     if below_starved and not facts.below:  # else folder-without-pictures names what lies below

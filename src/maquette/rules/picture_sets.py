@@ -16,7 +16,6 @@ from maquette.project.request import TrainingRequest
 from maquette.rules.picture_groups import aside, enlargement, many, sound, training_resolution
 
 FLIP_NAME = re.compile(r"(?:^|[^a-z])(?:h?flip(?:ped)?|mirror(?:ed)?)(?:$|[^a-z])")
-SIDE_WORD = re.compile(r"\b(?:left|right)\b")
 NO_FACE_WORD = re.compile(r"\b(?:back view|from behind|back of (?:the )?head|face not visible|no face)\b")
 MIN_PICTURES = 5
 OFF_GRID_SHARE = 0.02
@@ -155,7 +154,7 @@ def mirrored_pair(facts: DatasetFacts, profile: Profile | None, report: Report) 
         0.78. A mirrored copy adds little even where nothing is lost.
     Found by: a picture's hash within 10 of 64 bits of another's mirrored hash, confirmed on 16×16 thumbnails, where
         mirroring must halve their difference (pictures that are symmetrical anyway are none). An error where the profile
-        names asymmetric details, a warning where the captions of the pair name a side, else a hint.
+        names asymmetric details, else a warning: a mirrored copy is a copy, and nobody says that the subject has no sides.
     Do: remove the mirrored ones; `--fix` sets aside those whose name says which one it is (`*_flip.png`) and their
         captions.
     Fault: `fox.png` and `fox_flip.png` of a character with one glove
@@ -171,8 +170,7 @@ def mirrored_pair(facts: DatasetFacts, profile: Profile | None, report: Report) 
     if not pairs:
         return
     asymmetric = profile is not None and profile.is_asymmetric
-    sided = any(SIDE_WORD.search(_caption(facts, path).lower()) for pair in pairs for path in pair)
-    severity: Severity = "error" if asymmetric else "warning" if sided else "hint"
+    severity: Severity = "error" if asymmetric else "warning"
     details = _details_of(profile) if asymmetric and profile is not None else ""
     known = list(dict.fromkeys(flip for flip, other in pairs if _says_flip(flip) and not _says_flip(other)))
     flips = list(dict.fromkeys(flip for flip, _ in pairs))
@@ -184,7 +182,8 @@ def mirrored_pair(facts: DatasetFacts, profile: Profile | None, report: Report) 
         f"({_listed(pairs, 'of')}){details}.",
         "Remove the mirrored ones and their captions."
         if asymmetric
-        else "Remove the mirrored ones if the subject has anything on one side only.",
+        else "Remove the mirrored ones and their captions: they are copies, and wrong if the subject has anything on one side "
+        "only.",
         fix=Fix("set mirrored copies and their captions aside", aside(facts, known)) if known else None,
         severity=severity,
     )

@@ -9,19 +9,24 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from maquette import families
 from maquette.dataset.facts import DatasetFacts
 from maquette.dataset.repeats import Schedule
+from maquette.dataset.subject_guess import subject_of
 from maquette.errors import Problem
 from maquette.events import Message
 from maquette.families.protocol import ModelInfo
 from maquette.findings.records import Finding, worst_first
 from maquette.findings.registry import RULES, Rule, run_rules
 from maquette.project.machine import Gpu, Machine
+from maquette.project.profile import Profile
 from maquette.project.profile_file import profile_near
 from maquette.project.request_maquette import UNSAVED, request_of
 from maquette.project.settings import Settings
+from maquette.project.subject import Subject
 from maquette.rules.catalogue import all_rules
 from maquette.training.prepare import Verdict
+from maquette.words.reading import TokenCounter
 
 GROUPS = ("ENV", "SET", "MOD", "STP", "CAP", "PIC")
 NEVER_STOP = ("PIC", "STP005")
@@ -60,12 +65,21 @@ def remarks(
 
 def _heard(settings: Settings, groups: tuple[str, ...], *known: Any) -> list[Finding]:
     """Return the errors and warnings about what is known of a run that its project does not silence, worst first."""
-    facts = {type(fact): fact for fact in (request_of(settings, UNSAVED), *known) if fact is not None}
+    request = request_of(settings, UNSAVED)
+    facts: dict[type, Any] = {type(fact): fact for fact in (request, *known) if fact is not None}
+    subject = subject_of(facts.get(Profile), request, facts.get(DatasetFacts), _tokens())
+    facts |= {Subject: subject} if subject is not None else {}
     found, _ = run_rules(concerning_a_run(groups), facts)
     ignored = settings.check.ignore_rules
     return [
         each for each in worst_first(found) if each.severity != "hint" and not _is_silenced(each, ignored)
     ]
+
+
+def _tokens() -> TokenCounter:
+    """Return how CLIP sees words, which is enough to tell an invented one."""
+    tokenizer = families.tokenizer(None)
+    return TokenCounter(count=lambda text: len(tokenizer.encode(text)), pieces=tokenizer.pieces)
 
 
 def concerning_a_run(groups: tuple[str, ...] = GROUPS) -> list[Rule]:
