@@ -50,7 +50,7 @@ ROOMS = (
     "project",
     "findings",
 )
-FOUNDATION = ("devices", "web", "locking", "files", "stopping", "events", "errors", "spoken")
+FOUNDATION = ("devices", "web", "locking", "files", "reading", "stopping", "events", "errors", "spoken")
 # The small world is a base model like any other: it may not lean on how LoRAs are trained or drawn.
 ONLY_LEANS_ON = {"world": ("families",), "lora": ("families",)}
 
@@ -299,6 +299,28 @@ def test_pictures_are_opened_in_one_place() -> None:
             for name, line in imported_modules(path)
             if name.startswith(("PIL.Image.open", "PIL.ImageFile", "imageio"))
         ]
+    assert not offences, places(offences)
+
+
+PARSERS = ("json.load", "json.loads", "tomllib.load", "tomllib.loads", "tomli.loads", "JSONDecoder")
+"""And whatever of `yaml` parses."""
+READ_ELSEWHERE = {
+    "web": "answers of a server, over a connection that bounds them",
+    "world": "the pack that is shipped, and the programs that make it",
+}
+"""Rooms and modules that parse for themselves, and what."""
+
+
+def test_what_a_stranger_may_have_written_is_read_in_one_place() -> None:
+    """`maquette.reading` bounds size, depth, digits and entries, and says in words what is wrong."""
+    offences = []
+    for path in SOURCES:
+        if room_of(path) in ("reading", *READ_ELSEWHERE):
+            continue
+        for node in ast.walk(tree_of(path)):
+            name = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            if name in PARSERS or name.startswith("yaml."):
+                offences.append((path, node.lineno, f"calls {name}"))
     assert not offences, places(offences)
 
 

@@ -112,17 +112,6 @@ def append_line(path: Path, value: Any) -> None:
         os.fsync(stream.fileno())
 
 
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the objects of a JSON-lines file; lines that were cut short are passed over."""
-    for line in path.read_bytes().split(b"\n"):
-        try:
-            value = json.loads(line) if line.strip() else None
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(value, dict):
-            yield value
-
-
 def sha256_file(path: Path, given_up: Callable[[], bool] = lambda: False) -> str:
     """Return the hex SHA-256 of a file's bytes; nothing once `given_up` says that nobody waits for it."""
     found = hashlib.sha256()

@@ -8,7 +8,6 @@ Both go when the folder is let go. What a killed process left is taken over.
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import time
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from maquette.errors import OutputError, Problem
 from maquette.files import cannot_write, remove_stale_partials, write_json
+from maquette.reading import parse_json
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -170,9 +170,9 @@ def _owner(folder: Path) -> Owner | None:
     """Return who noted to hold `folder`; None where nobody did, or the note is none."""
     try:
         with (folder / OWN_FOLDER / "owner.json").open("rb") as file:
-            note = json.loads(file.read(OWNER_BYTES))
+            note = parse_json(file.read(OWNER_BYTES))
         return Owner(int(note["pid"]), *(_plain(note[name]) for name in ("host", "started", "what")))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 

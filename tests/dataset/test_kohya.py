@@ -163,7 +163,7 @@ def test_keys_that_do_nothing_alone_are_accepted_with_a_word(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[[datasets", "cannot be parsed"),
+        ("[[datasets", "not valid TOML"),
         ('image_dir = "C:\\pictures"', "'single quotes'"),
         ("datasets = 3", "[[datasets]]"),
         ("", "no [[datasets.subsets]]"),

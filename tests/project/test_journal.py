@@ -64,7 +64,7 @@ def test_a_journal_that_came_with_a_folder_cannot_lead_out_of_it(tmp_path: Path,
     header, line = map(json.loads, file.read_text().splitlines())
     crafted = {**line, "path": name, "before": "0" * 64, "text": "overwritten"}
     file.write_text("\n".join(map(json.dumps, (header, crafted))) + "\n")
-    with pytest.raises(OutputError, match="leads out of"):
+    with pytest.raises(OutputError, match=r"leads out of|holds a character that no text file can"):
         undo(root)
     assert victim.read_text() == "mine"
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from maquette.errors import ConfigError, DatasetError
-from maquette.project.reading import MAX_DEPTH, FileKind, read_table, read_yaml
 from maquette.project.validation import Unfit, check, checked, read_as
+from maquette.reading import FileKind, read_table, read_yaml
+from maquette.reading.limits import MAX_DEPTH
 
 KIND = FileKind("a list of hens", "Count them again.", DatasetError)
 

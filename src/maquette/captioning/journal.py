@@ -16,7 +16,8 @@ from typing import Any
 from maquette.captioning.records import Answer, Target
 from maquette.captioning.targets import file_state
 from maquette.errors import OutputError, Problem
-from maquette.files import append_line, read_lines
+from maquette.files import append_line
+from maquette.reading import Unreadable, read_lines
 
 PLACE = Path(".maquette") / "captioning.jsonl"
 
@@ -77,7 +78,10 @@ class Journal:
     def _read(self) -> dict[str, dict[str, Any]]:
         if not self._file.is_file():
             return {}
-        header, *lines = list(read_lines(self._file)) or [{}]
+        try:
+            header, *lines = list(read_lines(self._file)) or [{}]
+        except Unreadable:
+            header, lines = {}, []
         if header.get("how") != self._how:
             self.end()
             return {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import click
 from maquette.cli.options import options_of
 from maquette.cli.output import result_command
 from maquette.deploying.options import DeployOptions
+from maquette.reading import json_of
 
 
 @result_command(
@@ -45,7 +45,7 @@ def _verified(url: str, installed: list[Any], lines: list[str]) -> dict[str, Any
     problems = []
     for entry in installed:
         if entry.workflow is not None:
-            checked = verify(url, json.loads(Path(entry.workflow).read_text(encoding="utf-8")))
+            checked = verify(url, json_of(Path(entry.workflow)))
             problems += [str(problem) for problem in checked.problems]
     said = [f"  problem: {problem}" for problem in problems] or [
         f"{url} lists the LoRA and takes the workflow."

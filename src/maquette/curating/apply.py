@@ -19,8 +19,8 @@ from maquette.errors import OutputError, Problem
 from maquette.files import json_text, sha256_file
 from maquette.project.journal import Journal
 from maquette.project.journal import hash_of as sha256_of
-from maquette.project.reading import FileKind
 from maquette.project.validation import below, read_as
+from maquette.reading import FileKind
 
 CAPTION_ENDINGS = (".txt", ".caption")
 FILE = FileKind("the list of a folder of copies", "Name another folder.", OutputError)

@@ -14,8 +14,8 @@ from typing import Any
 
 from maquette.curating.records import MAQUETTE, STATES, YOU, Decider, Look, Reason, State
 from maquette.errors import DatasetError, Problem
-from maquette.project.reading import FileKind, read_table
 from maquette.project.validation import checked
+from maquette.reading import FileKind, read_table
 
 DECISIONS_NAME = "curation.json"
 WORK_NAME = ".curation"

@@ -34,8 +34,8 @@ from maquette.dataset.unread import said_of_unread
 from maquette.errors import ConfigError, Problem
 from maquette.events import Artifact, Finished, Message, Progress, Stage, Started
 from maquette.files import write_json
-from maquette.project.reading import FileKind
 from maquette.project.validation import read_as
+from maquette.reading import FileKind
 
 CHART_NAME = "histogram.png"
 

@@ -16,8 +16,8 @@ from typing import Any, Literal
 from maquette.errors import DatasetError, MissingExtra, OutputError, Problem
 from maquette.events import Finished, Message, Progress, Stage, Started
 from maquette.files import replacing, write_json
-from maquette.project.reading import FileKind
 from maquette.project.validation import read_as
+from maquette.reading import FileKind
 
 DEFAULT_EVERY_S = 2.0
 RECORD_NAME = "frames.json"

@@ -22,6 +22,7 @@ import PIL
 from maquette.dataset.measures import Measured, Measures
 from maquette.errors import Problem
 from maquette.files import cache_folder
+from maquette.reading import parse_json
 
 MEASURE_VERSION = "2"
 """Raise it when a measure's definition changes: older entries are then taken anew."""
@@ -210,7 +211,7 @@ def _read(path: Path, text: str | None) -> Measured | None:
     if text is None:
         return None
     try:
-        value = json.loads(text)
+        value = parse_json(text)
         if "problem" in value:
             return Measured(path, replace(Problem(**value["problem"]), where=str(path)))
         values = value["measures"]

@@ -8,7 +8,6 @@ Preprocessing: 384 × 384 bilinear, CLIP's mean and deviation, as the models' pu
 from __future__ import annotations
 
 import importlib.util
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from maquette.encoders.source import fingerprint, model_folder
-from maquette.errors import MissingExtra
+from maquette.encoders.source import MODEL_FILE, fingerprint, model_folder
+from maquette.errors import MissingExtra, ModelError, Problem
+from maquette.reading import is_finite, read_table, shown
 
 HUB_NAME = "deepghs/ccip_onnx"
 MODEL = "ccip-caformer-24-randaug-pruned"
@@ -48,8 +48,7 @@ class Ccip:
         )
         self.dims = int(self._features.get_outputs()[0].shape[-1])
         self.identity_dims = self.dims
-        published = json.loads((folder / FILES[2]).read_text(encoding="utf-8"))
-        self.threshold = round(1.0 - float(published["threshold"]), 3)
+        self.threshold = round(1.0 - _published_threshold(folder / FILES[2]), 3)
         self.fingerprint = f"ccip-{fingerprint(folder / file for file in FILES)}"
 
     def prepare(self, image: Image.Image) -> NDArray[Any]:
@@ -81,3 +80,10 @@ def load(name: str, source: str, device: str | None) -> Ccip:
         return Ccip(f"{name}={source}", model_folder(source, FILES, FILES))
     wanted = [f"{MODEL}/{file}" for file in FILES]
     return Ccip(f"{name}={HUB_NAME}/{MODEL}", model_folder(HUB_NAME, wanted, wanted) / MODEL)
+
+
+def _published_threshold(path: Path) -> float:
+    threshold = read_table(path, MODEL_FILE).get("threshold")
+    if not is_finite(threshold):
+        raise ModelError(Problem(f"{path} threshold", shown(threshold), "a finite number", MODEL_FILE.remedy))
+    return float(threshold)

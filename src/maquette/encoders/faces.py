@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from maquette.dataset.opening import picture_rgb
 from maquette.encoders.source import fingerprint, from_hub
 from maquette.errors import DatasetError, ModelError, Problem
+from maquette.reading import parse_json
 
 LONGEST_PX = 640
 SCORE = 0.7
@@ -147,7 +148,7 @@ def _pixels(path: Path) -> NDArray[np.uint8] | None:
 def _read_line(line: str) -> tuple[str, Faces]:
     """Return one picture's faces; an empty hash for a line that a crash cut short."""
     try:
-        entry = json.loads(line)
+        entry = parse_json(line)
         rows = np.frombuffer(base64.b64decode(entry["rows"]), "<f2").reshape(entry["shape"])
         return entry["sha256"], Faces(entry["count"], rows)
     except (ValueError, KeyError, TypeError):

@@ -5,7 +5,6 @@ Parity with the image processors of transformers is tested; what they can do bey
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from maquette.encoders.source import MODEL_FILE
 from maquette.errors import ModelError, Problem
+from maquette.reading import is_finite, read_table, shown
 
 CONFIG_NAME = "preprocessor_config.json"
+LARGEST_PX = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,28 +63,39 @@ class Preprocessing:
 def read_preprocessing(folder: Path) -> Preprocessing:
     """Return the preprocessing that a model's folder asks for. Raises ModelError when it asks for other steps."""
     path = folder / CONFIG_NAME
-    config = json.loads(path.read_text(encoding="utf-8"))
-    size = config.get("size", 224)
-    shortest = size if isinstance(size, int) else size.get("shortest_edge")
-    whole = None if isinstance(size, int) or "height" not in size else (size["height"], size["width"])
-    known = {"shortest_edge", "height", "width"}
-    if (shortest is None and whole is None) or (isinstance(size, dict) and set(size) - known):
+    config = read_table(path, MODEL_FILE)
+    try:
+        found = _preprocessing(config)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        found = None
+    if found is None:
         raise ModelError(
             Problem(
                 str(path),
-                f"size {size}",
-                "shortest_edge, or height and width",
+                f"size {shown(config.get('size'))}, crop_size {shown(config.get('crop_size'))}",
+                "shortest_edge, or height and width; resample, image_mean and image_std as numbers",
                 "Use another model of this kind.",
             )
         )
+    return found
+
+
+def _preprocessing(config: dict[str, Any]) -> Preprocessing | None:
+    size = config.get("size", 224)
+    shortest = _px(size if isinstance(size, int) else size.get("shortest_edge"))
+    whole = None if isinstance(size, int) or "height" not in size else _pair(size)
+    known = {"shortest_edge", "height", "width"}
+    if (shortest is None and whole is None) or (isinstance(size, dict) and set(size) - known):
+        return None
+    normal = config.get("do_normalize", True)
     return Preprocessing(
         shortest_edge=shortest,
         size_hw=whole,
         resample=Image.Resampling(config.get("resample", Image.Resampling.BICUBIC)),
         crop_hw=_crop(config, shortest),
-        factor=config.get("rescale_factor", 1 / 255) if config.get("do_rescale", True) else 1.0,
-        mean=tuple(config["image_mean"]) if config.get("do_normalize", True) else (0.0,) * 3,
-        std=tuple(config["image_std"]) if config.get("do_normalize", True) else (1.0,) * 3,
+        factor=_number(config.get("rescale_factor", 1 / 255)) if config.get("do_rescale", True) else 1.0,
+        mean=_three(config["image_mean"]) if normal else (0.0,) * 3,
+        std=_three(config["image_std"]) if normal else (1.0,) * 3,
     )
 
 
@@ -90,4 +103,30 @@ def _crop(config: dict[str, Any], shortest: int | None) -> tuple[int, int] | Non
     size = config.get("crop_size")
     if not config.get("do_center_crop", shortest is not None) or size is None:
         return None
-    return (size, size) if isinstance(size, int) else (size["height"], size["width"])
+    return _pair({"height": size, "width": size} if isinstance(size, int) else size)
+
+
+def _pair(size: dict[str, Any]) -> tuple[int, int]:
+    height, width = _px(size["height"]), _px(size["width"])
+    if height is None or width is None:
+        raise ValueError("no size")
+    return height, width
+
+
+def _px(value: Any) -> int | None:
+    if value is not None and not (isinstance(value, int) and 1 <= value <= LARGEST_PX):
+        raise ValueError("no size in pixels")
+    return value
+
+
+def _three(values: Any) -> tuple[float, ...]:
+    found = tuple(_number(value) for value in values)
+    if len(found) != 3:
+        raise ValueError("not three numbers")
+    return found
+
+
+def _number(value: Any) -> float:
+    if not is_finite(value):
+        raise ValueError("no number")
+    return float(value)

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from maquette.errors import ModelError, Problem
+from maquette.reading import FileKind
 
+MODEL_FILE = FileKind("the configuration of a model", "Get the model again.", ModelError)
 SAMPLE_BYTES = 1 << 20
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,9 @@ from numpy.typing import NDArray
 
 from maquette.encoders import cosine
 from maquette.encoders.preprocess import CONFIG_NAME, Preprocessing, read_preprocessing
-from maquette.encoders.source import fingerprint, model_folder
+from maquette.encoders.source import MODEL_FILE, fingerprint, model_folder
 from maquette.errors import ModelError, Problem
+from maquette.reading import read_table, shown
 
 PATTERNS = ("config.json", CONFIG_NAME, "model*.safetensors", "model.safetensors.index.json")
 REQUIRED = ("config.json", CONFIG_NAME, "*.safetensors")
@@ -107,12 +107,12 @@ def fastest_device() -> str:
 
 
 def _require_kind(name: str, kind: VisionKind, folder: Path) -> None:
-    found = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    found = read_table(folder / "config.json", MODEL_FILE).get("model_type")
     if found in kind.model_types:
         return
     other = next((other for other, spec in KINDS.items() if found in spec.model_types), None)
     remedy = f"Say --encoder {other}={folder}" if other else f"Known kinds: {', '.join(KINDS)}."
-    raise ModelError(Problem(str(folder), f"a model of type {found}", f"a {name} model", remedy))
+    raise ModelError(Problem(str(folder), f"a model of type {shown(found)}", f"a {name} model", remedy))
 
 
 def _vision_config(folder: Path) -> Any:

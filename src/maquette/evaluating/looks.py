@@ -12,8 +12,8 @@ from typing import Any, Literal
 from maquette.errors import OutputError
 from maquette.evaluating.statistics import Estimate, difference, estimate
 from maquette.files import write_json
-from maquette.project.reading import FileKind
 from maquette.project.validation import read_as
+from maquette.reading import FileKind
 
 FLOOR = "no LoRA"
 """The label of pictures that the base model drew alone: the floor that a LoRA has to leave."""

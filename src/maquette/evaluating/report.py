@@ -18,6 +18,7 @@ from maquette.evaluating.facts import ReportFacts
 from maquette.evaluating.page import Pictures, json_markup, own_asset, render
 from maquette.evaluating.verdict import Verdict, verdict_of
 from maquette.files import write_atomic
+from maquette.reading import parse_json
 
 BLOCK_ID = "maquette-report"
 
@@ -95,12 +96,10 @@ def _finite(value: Any) -> Any:
 
 def read_block(path: Path) -> dict[str, Any]:
     """Return the machine-readable facts of a report. Raises OutputError when the file is no report."""
-    import json
-
     opening = f'<script type="application/json" id="{BLOCK_ID}">'
     try:
         text = path.read_text(encoding="utf-8")
-        found: dict[str, Any] = json.loads(text.split(opening, 1)[1].split("</script>", 1)[0])
+        found: dict[str, Any] = parse_json(text.split(opening, 1)[1].split("</script>", 1)[0])
         return found
     except (OSError, UnicodeDecodeError, IndexError, ValueError) as error:
         raise OutputError(

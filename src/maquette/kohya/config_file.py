@@ -12,8 +12,8 @@ from maquette.kohya.dataset_toml import flat, options_beside_datasets, own_optio
 from maquette.kohya.given import Reading, request_of, with_guess
 from maquette.kohya.options import OPTIONS, SCRIPTS
 from maquette.kohya.values import BadValue, from_toml
-from maquette.project.reading import FileKind, read_table
 from maquette.project.request import TrainingRequest
+from maquette.reading import FileKind, read_table
 
 FILE = FileKind(
     "a --config_file of sd-scripts as TOML",

@@ -10,7 +10,6 @@ What a value means, and which of them Maquette acts on, is said in `dataset/kohy
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,11 +28,13 @@ from pydantic import (
     ValidationError,
 )
 
-from maquette.errors import Problem, did_you_mean
+from maquette.errors import ConfigError, Problem, did_you_mean
 from maquette.kohya.options import OPTIONS
 from maquette.project.settings import SECTION_OF
 from maquette.project.values import parse_resolution
+from maquette.reading import FileKind, read_table
 
+FILE = FileKind("[general] and [[datasets]]", "Write a dataset configuration.")
 CONFIG_SUFFIXES = frozenset({".toml", ".json"})
 
 
@@ -178,21 +179,9 @@ def read_dataset_file(path: Path, *, quoted_sizes: bool = True) -> tuple[Dataset
 def _load(path: Path) -> dict[str, Any] | Problem:
     """Return the file's tables, or where its syntax breaks."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        loaded = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
-    except UnicodeDecodeError:
-        return Problem(str(path), "not UTF-8 text", "UTF-8", "Save it as UTF-8.")
-    except (tomllib.TOMLDecodeError, json.JSONDecodeError) as error:
-        how = (
-            "; write folders with / or in 'single quotes', since \\ begins an escape" if "\\" in text else ""
-        )
-        return Problem(str(path), f"cannot be parsed ({error})", "valid syntax", f"Repair that line{how}.")
-    except OSError as error:
-        given = f"cannot be read ({error.strerror})"
-        return Problem(str(path), given, "a readable file", "Check the path and its permissions.")
-    if isinstance(loaded, dict):
-        return loaded
-    return Problem(str(path), "no tables", "[general] and [[datasets]]", "Write a dataset configuration.")
+        return read_table(path, FILE)
+    except ConfigError as error:
+        return error.problems[0]
 
 
 DATASET_TABLES = ("general", "datasets")

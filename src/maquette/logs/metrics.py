@@ -14,6 +14,7 @@ from typing import Any
 
 from maquette.errors import MissingExtra
 from maquette.files import LineLog, cannot_write, write_atomic
+from maquette.reading import parse_json
 
 
 class MetricsLog:
@@ -71,7 +72,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         return rows
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            rows.append(json.loads(line))
+            rows.append(parse_json(line))
         except ValueError:
             break
     return rows

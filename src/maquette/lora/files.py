@@ -29,6 +29,7 @@ from maquette.lora.kinds.foreign import TITLES as FOREIGN_TITLES
 from maquette.lora.names import aliases
 from maquette.lora.reading import read_lora_facts
 from maquette.lora.state import State, match_problems, modules_of, shapes_for, split_key
+from maquette.reading import parse_json
 
 Precision = Literal["fp32", "fp16", "bf16"]
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -112,7 +113,7 @@ def _require_finite(path: Path, tensors: Mapping[str, Tensor], dtype: Precision)
 def _parts(serialized: bytes) -> tuple[dict[str, Any], memoryview]:
     """Return the header table and the data of a serialized safetensors file."""
     length = int.from_bytes(serialized[:8], "little")
-    return json.loads(serialized[8 : 8 + length]), memoryview(serialized)[8 + length :]
+    return parse_json(serialized[8 : 8 + length]), memoryview(serialized)[8 + length :]
 
 
 def _header_bytes(tensors: Mapping[str, Any], metadata: Mapping[str, str]) -> bytes:
@@ -148,9 +149,9 @@ def _fit(tensors: Mapping[str, Any], metadata: dict[str, str]) -> tuple[dict[str
 
 def _trim_tags(key: str, value: str, keep: int) -> str:
     if key == "ss_tag_frequency":
-        return json.dumps(_most_frequent(json.loads(value), keep))
+        return json.dumps(_most_frequent(parse_json(value), keep))
     if key == "ss_datasets":
-        datasets = json.loads(value)
+        datasets = parse_json(value)
         return json.dumps(
             [{**entry, "tag_frequency": _most_frequent(entry["tag_frequency"], keep)} for entry in datasets]
         )

@@ -10,7 +10,6 @@ diffusers and PEFT keep alpha beside the tensors: in the file's metadata, or in 
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import Any, Literal, Protocol
 from maquette.errors import LoraError, Problem
 from maquette.families.protocol import LoraPart
 from maquette.lora.kinds import ALPHA, endings
+from maquette.reading import parse_json
 
 
 class Named(Protocol):
@@ -128,7 +128,7 @@ def _component_configs(metadata: Mapping[str, str]) -> dict[str, dict[str, Any]]
     """Return each component's PEFT configuration from diffusers' metadata, where keys are `unet.lora_alpha` and so on."""
     configs: dict[str, dict[str, Any]] = {}
     try:
-        for name, value in json.loads(metadata.get(ADAPTER_METADATA, "{}")).items():
+        for name, value in parse_json(metadata.get(ADAPTER_METADATA, "{}")).items():
             component, _, setting = name.partition(".")
             configs.setdefault(component, {})[setting] = value
     except (ValueError, AttributeError) as error:

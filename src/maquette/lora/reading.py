@@ -10,7 +10,6 @@ meanwhile kills nothing.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import struct
@@ -28,6 +27,7 @@ from maquette.lora.facts import LoraFacts, ModuleFact
 from maquette.lora.kinds import ALPHA, KINDS, kind_of
 from maquette.lora.kinds.foreign import split_foreign_name
 from maquette.lora.names import aliases, alphas_beside, layout_of, look_up, split_tensor_name
+from maquette.reading import FileKind, read_table
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -193,16 +193,12 @@ def _adapter_config(path: Path) -> Mapping[str, Any] | None:
     beside = path.with_name("adapter_config.json")
     if path.name != "adapter_model.safetensors" or not beside.is_file():
         return None
-    try:
-        config = json.loads(beside.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        remedy = "Repair it, or move it away to use a scale of one."
-        raise LoraError(
-            Problem(str(beside), f"cannot be read ({error})", "PEFT's JSON configuration", remedy)
-        ) from error
-    return config if isinstance(config, dict) else None
+    return read_table(beside, ADAPTER_CONFIG)
 
 
+ADAPTER_CONFIG = FileKind(
+    "PEFT's JSON configuration", "Repair it, or move it away to use a scale of one.", LoraError
+)
 NUMBERS = {"F64": "<d", "F32": "<f", "F16": "<e", "I64": "<q", "I32": "<i"}
 """How a single number lies in a file; bfloat16 is the upper half of a float32."""
 

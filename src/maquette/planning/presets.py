@@ -5,7 +5,6 @@ They lie in `presets.toml`, each value with its reason. Their names say what the
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +14,7 @@ from typing import Any
 from maquette.errors import ConfigError, Problem, did_you_mean
 from maquette.footprint.memory import DeviceKind
 from maquette.project.settings import SECTION_OF
+from maquette.reading import parse_toml
 
 FILE = Path(__file__).with_name("presets.toml")
 
@@ -67,7 +67,7 @@ class Preset:
 @cache
 def presets() -> tuple[Preset, ...]:
     """Return every preset that ships, in the order of the file."""
-    tables = tomllib.loads(FILE.read_text(encoding="utf-8"))["preset"]
+    tables = parse_toml(FILE.read_text(encoding="utf-8"))["preset"]
     return tuple(_preset(table) for table in tables)
 
 

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from maquette.errors import ConfigError, Problem, did_you_mean
 from maquette.project.fields import flag_of, problem_of
-from maquette.project.reading import FileKind, read_table
 from maquette.project.settings import PATHS, SECTION_OF, SECTIONS, Settings, SubjectSettings
+from maquette.reading import FileKind, read_table
 
 CONFIG_NAME = "maquette.toml"
 FILE = FileKind("settings as TOML", "Repair it, or make a project anew with maquette init.")

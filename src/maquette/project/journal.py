@@ -20,7 +20,8 @@ from typing import Any, Literal
 from uuid import uuid4
 
 from maquette.errors import OutputError, Problem
-from maquette.files import append_line, read_lines, write_atomic
+from maquette.files import append_line, write_atomic
+from maquette.reading import Unreadable, read_lines
 
 FOLDER = Path(".maquette") / "history"
 CHANGE = re.compile(r"(\d{6,})\.jsonl")
@@ -251,12 +252,11 @@ class Journal:
     def _sweep(self) -> None:
         """Remove kept bytes that no change needs, and folders that are empty then."""
         kept = self.folder / "files"
-        needed = {
-            line.get("before")
-            for name in self._names()
-            if name.endswith(".jsonl")
-            for line in read_lines(self.folder / name)
-        }
+        changes = [self.folder / name for name in self._names() if name.endswith(".jsonl")]
+        try:
+            needed = {line.get("before") for path in changes for line in read_lines(path)}
+        except (OSError, TypeError, Unreadable):  # who cannot read a change does not know what it needs
+            return
         for path in kept.iterdir() if kept.is_dir() else ():
             if path.name.removesuffix(".gz") not in needed:
                 path.unlink(missing_ok=True)

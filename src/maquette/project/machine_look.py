@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from maquette.project.machine import Gpu, Machine, System, machine_from_json
-from maquette.project.reading import FileKind, read_table
 from maquette.project.request import TrainingRequest
+from maquette.reading import FileKind, read_table
 
 FILE = FileKind("a machine as JSON", "Write it, or leave it out.")
 PROBE_SECONDS = 5.0

@@ -17,8 +17,8 @@ from maquette.errors import ConfigError, Problem, did_you_mean
 from maquette.project.profile import PROFILE_NAME, VIEWS, Detail, Form, Kind, Profile, Side
 from maquette.project.profile_import import profile_from_sheet, view_named
 from maquette.project.profile_text import profile_toml
-from maquette.project.reading import FileKind, read_table, read_yaml
 from maquette.project.validation import Unfit, check
+from maquette.reading import FileKind, read_table, read_yaml
 
 __all__ = ["profile_from_table", "profile_toml", "read_profile"]
 

@@ -26,7 +26,7 @@ from typing import (
 )
 
 from maquette.errors import ConfigError, Problem, did_you_mean, nearest
-from maquette.project.reading import FileKind, read_table, shown
+from maquette.reading import FileKind, read_table, shown
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo

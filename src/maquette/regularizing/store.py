@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from maquette.errors import ModelError, OutputError, Problem
 from maquette.files import replacing, require_writable_folder, sha256_file, write_atomic, write_json
-from maquette.project.reading import FileKind, read_table
 from maquette.project.validation import checked
+from maquette.reading import FileKind, read_table
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -12,6 +12,7 @@ from pathlib import Path
 from maquette.errors import OutputError, Problem
 from maquette.events import Event, Stage, Stamps, T, event_from_json, mapped
 from maquette.files import LineLog
+from maquette.reading import parse_json
 
 
 class EventLog:
@@ -53,7 +54,7 @@ def read_events(path: Path, *, after: int = -1) -> list[Event]:
     events = []
     for number, line in enumerate(whole.splitlines(), 1):
         try:
-            event = event_from_json(json.loads(line))
+            event = event_from_json(parse_json(line))
         except ValueError as error:
             raise OutputError(
                 Problem(

@@ -23,9 +23,9 @@ from maquette.dataset.repeats import Schedule
 from maquette.errors import OutputError, Problem
 from maquette.families.protocol import ModelInfo
 from maquette.files import write_json
-from maquette.project.reading import FileKind, read_table
 from maquette.project.settings import SECTIONS, Settings
 from maquette.project.validation import checked
+from maquette.reading import FileKind, read_table
 from maquette.runs.folder import RECORD_NAME, RunFolder, has_begun_at_most
 from maquette.runs.migrations import RECORD_VERSION, WITHOUT_EFFECT_ON_WEIGHTS, migrated, weights_digest
 

@@ -24,6 +24,7 @@ from safetensors.torch import save_file
 
 from maquette.errors import OutputError, Problem
 from maquette.files import replacing
+from maquette.reading import parse_json
 
 if TYPE_CHECKING:
     from maquette.training.optimize import TrialOptimizer
@@ -172,7 +173,7 @@ def _groups(text: str) -> list[dict[str, Any]]:
     """Return saved parameter groups; JSON knows no tuples, and optimizers compare pairs such as betas with tuples."""
     return [
         {name: tuple(value) if isinstance(value, list) else value for name, value in group.items()}
-        for group in json.loads(text)
+        for group in parse_json(text)
     ]
 
 
@@ -198,9 +199,9 @@ def _read(path: Path, last_step: int | None) -> SavedState:
     if not all(tensor.isfinite().all() for key, tensor in tensors.items() if key.startswith(_LORA)):
         raise ValueError("its weights are not finite numbers")
     try:
-        scaler = json.loads(metadata["scaler"]) if metadata["scaler"] else None
+        scaler = parse_json(metadata["scaler"]) if metadata["scaler"] else None
         groups = _groups(metadata.get("groups", "[]"))
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"its metadata are not a state's ({error})") from error
     return SavedState(path, step, metadata["digest"], tensors, groups, scaler, CHECKSUM in metadata)
 

@@ -6,7 +6,6 @@ Layout of the format: 8 bytes little-endian header length N, N bytes of JSON
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from maquette.errors import ModelError, Problem
+from maquette.reading import Unreadable, parse_json
 
 ITEM_BYTES = {
     "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8,
@@ -109,8 +109,8 @@ def _length_fits(start: bytes, size_bytes: int) -> bool:
 
 def _parse(path: Path, raw: bytes) -> dict[str, Any]:
     try:
-        table = json.loads(raw)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+        table = parse_json(raw)
+    except Unreadable:
         raise _unusable(path, "its header is not valid JSON, so the file is damaged", _AGAIN) from None
     if not isinstance(table, dict) or not isinstance(table.get("__metadata__", {}), dict | None):
         raise _unusable(path, "its header is not a table of tensors, so the file is damaged", _AGAIN)

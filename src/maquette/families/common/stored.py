@@ -18,6 +18,7 @@ from typing import Any
 from maquette.errors import MaquetteError
 from maquette.families.protocol import Layout
 from maquette.files import cache_folder, replacing
+from maquette.reading import parse_json
 
 SHIPPED = Path(__file__).parent / "tables"
 VERSION = 1
@@ -53,7 +54,7 @@ def write_table(path: Path, table: dict[str, Any]) -> None:
 def read_table(path: Path) -> dict[str, Any] | None:
     """Return the table at `path`, None where there is none of this version."""
     try:
-        table = json.loads(gzip.decompress(path.read_bytes()))
+        table = parse_json(gzip.decompress(path.read_bytes()))
     except (OSError, EOFError, ValueError):
         return None
     return table if isinstance(table, dict) and table.get("version") == VERSION else None

@@ -8,7 +8,6 @@ full-width letters get other ids there. https://arxiv.org/abs/2103.00020, sectio
 from __future__ import annotations
 
 import gzip
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, lru_cache
 from importlib import resources
@@ -16,6 +15,7 @@ from itertools import pairwise
 from typing import Any
 
 from maquette.errors import ConfigError, ModelError, Problem
+from maquette.reading import parse_json
 
 BEGIN, END = "<|startoftext|>", "<|endoftext|>"
 CLIP_VOCABULARY = 49408
@@ -155,7 +155,7 @@ def clip_tokenizer() -> ClipTokenizer:
 def tokenizer_from(value: Any, where: str) -> ClipTokenizer:
     """Return the tokenizer that {"vocab": {token: id}, "merges": ["a b", …]} (or its JSON text) describes."""
     try:
-        table = json.loads(value) if isinstance(value, str) else value
+        table = parse_json(value) if isinstance(value, str) else value
         return ClipTokenizer(
             {str(token): int(number) for token, number in table["vocab"].items()}, _pairs(table["merges"])
         )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from maquette.errors import ModelError, Problem
 from maquette.families.common.source import DiffusersFolder, SingleFile
 from maquette.families.common.tokenizer import CLIP_VOCABULARY, ClipTokenizer, clip_tokenizer, tokenizer_from
+from maquette.reading import FileKind, Unreadable, read_table, text_of
 
+TOKENIZER = FileKind("a model's tokenizer", "Download the model again.", ModelError)
 METADATA_KEY = "maquette.tokenizer"
 
 
@@ -49,10 +50,10 @@ def folder_tokenizer(source: DiffusersFolder, part: str) -> ClipTokenizer:
     """Return the tokenizer of a diffusers folder: vocab.json and merges.txt, tokenizer.json, or CLIP's."""
     folder = source.path / part
     if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
-        lines = (folder / "merges.txt").read_text(encoding="utf-8").splitlines()
+        lines = _merges(folder / "merges.txt")
         merges = [line for line in lines if line.strip() and not line.startswith("#version")]
         table: Any = {
-            "vocab": json.loads((folder / "vocab.json").read_text(encoding="utf-8")),
+            "vocab": read_table(folder / "vocab.json", TOKENIZER),
             "merges": merges,
         }
         return tokenizer_from(table, str(folder))
@@ -63,11 +64,22 @@ def folder_tokenizer(source: DiffusersFolder, part: str) -> ClipTokenizer:
 
 def _fast_table(path: Path) -> dict[str, Any]:
     """Return vocabulary and merges of a tokenizer.json, with the special tokens that it keeps apart."""
-    table = json.loads(path.read_text(encoding="utf-8"))
-    model = table.get("model", {})
-    vocabulary = dict(model.get("vocab", {}))
-    vocabulary.update({token["content"]: token["id"] for token in table.get("added_tokens", [])})
-    return {"vocab": vocabulary, "merges": model.get("merges", [])}
+    table = read_table(path, TOKENIZER)
+    try:
+        vocabulary = dict(table["model"]["vocab"])
+        vocabulary.update({token["content"]: token["id"] for token in table.get("added_tokens", [])})
+        return {"vocab": vocabulary, "merges": table["model"]["merges"]}
+    except (KeyError, TypeError, ValueError):
+        raise ModelError(
+            Problem(str(path), "no vocabulary and merges", TOKENIZER.required, TOKENIZER.remedy)
+        ) from None
+
+
+def _merges(path: Path) -> list[str]:
+    try:
+        return text_of(path).splitlines()
+    except Unreadable as error:
+        raise ModelError(error.problem(path, TOKENIZER.required, TOKENIZER.remedy)) from None
 
 
 def _check_fits(tokenizer: ClipTokenizer, rows: int, where: str) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from maquette.errors import ModelError, Problem
+from maquette.errors import ModelError
+from maquette.reading import FileKind, read_table
 
+CONFIGURATION = FileKind("the model's configuration", "Download the model again.", ModelError)
 WEIGHT_NAMES = ("diffusion_pytorch_model", "model", "pytorch_model")
 
 
@@ -26,19 +27,4 @@ def weight_files(folder: Path) -> list[Path]:
 
 def read_json(path: Path) -> dict[str, Any]:
     """Return a configuration; ModelError when it is none."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ModelError(
-            Problem(
-                str(path),
-                f"not readable as JSON ({error})",
-                "the model's configuration",
-                "Download the model again.",
-            )
-        ) from None
-    if not isinstance(value, dict):
-        raise ModelError(
-            Problem(str(path), "not a table", "the model's configuration", "Download the model again.")
-        )
-    return value
+    return read_table(path, CONFIGURATION)
