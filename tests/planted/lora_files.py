@@ -11,6 +11,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from maquette.families import FAMILIES
+from maquette.families.common.unet_keys import unet_table
 from maquette.families.lora_names import lora_modules
 from tests.planted.case import Case, close_call, fault
 
@@ -86,9 +88,40 @@ def only_alphas(case: Case) -> None:
     rewrite(case, change)
 
 
-@close_call("LOR002", "a tensor that belongs to no module lies beside the LoRA", start="lora")
+@fault("LOR023", "a tensor that belongs to no module lies beside the LoRA", start="lora")
 def loose_tensor(case: Case) -> None:
     rewrite(case, lambda tensors, metadata: tensors.update({"emb_params": torch.zeros(1, 768)}))
+
+
+@close_call("LOR023", "an alpha without its module", start="lora")
+def loose_alpha(case: Case) -> None:
+    rewrite(
+        case, lambda tensors, metadata: tensors.update({"lora_unet_gone.alpha": torch.tensor(2.0).half()})
+    )
+
+
+@fault("LOR022", "OneTrainer bundled the trigger's embedding", start="lora")
+def embedding_inside(case: Case) -> None:
+    rewrite(
+        case,
+        lambda tensors, metadata: tensors.update({"bundle_emb.zkw.string_to_param.*": torch.zeros(2, 768)}),
+    )
+
+
+@close_call("LOR022", "metadata that speak of an embedding", start="lora")
+def embedding_in_metadata(case: Case) -> None:
+    rewrite(case, lambda tensors, metadata: metadata.update({"embedding": "bundle_emb.zkw"}))
+
+
+@close_call("LOR002", "one module alone", start="lora")
+def one_module(case: Case) -> None:
+    def change(tensors: Tensors, metadata: Metadata) -> None:
+        for name in [
+            name for name in tensors if not name.startswith("lora_te_text_model_encoder_layers_0_mlp_fc1")
+        ]:
+            del tensors[name]
+
+    rewrite(case, change)
 
 
 @fault("LOR003", "the U-Net's names are cut short", start="lora")
@@ -110,9 +143,33 @@ def _diffusers(tensors: Tensors, metadata: Metadata) -> None:
         tensors[f"{modules[key].diffusers_key}.{end or part}"] = value
 
 
-@close_call("LOR003", "the names are diffusers' own", start="lora")
+@fault("LOR021", "the names are diffusers' own", start="lora")
 def diffusers_names(case: Case) -> None:
     rewrite(case, _diffusers)
+
+
+@close_call("LOR021", "kohya's module names with PEFT's endings", start="lora")
+def kohya_names_with_peft_endings(case: Case) -> None:
+    def change(tensors: Tensors, metadata: Metadata) -> None:
+        for name in list(tensors):
+            new = name.replace("lora_down", "lora_A").replace("lora_up", "lora_B")
+            tensors[new] = tensors.pop(name)
+
+    rewrite(case, change)
+
+
+@close_call("LOR003", "the names are those of the original blocks", start="lora")
+def original_names(case: Case) -> None:
+    table = unet_table(FAMILIES["sd1"].layout(None).unet)
+
+    def change(tensors: Tensors, metadata: Metadata) -> None:
+        for name in [name for name in tensors if name.startswith("lora_unet_")]:
+            key, _, part = name.partition(".")
+            path = lora_modules("sd1")[key].diffusers_key.removeprefix("unet.")
+            original = str(table.restore(path)).replace(".", "_")
+            tensors[f"lora_unet_{original}.{part}"] = tensors.pop(name)
+
+    rewrite(case, change)
 
 
 @fault("LOR004", "modules of SDXL were merged in", start="lora")

@@ -9,6 +9,7 @@ from typing import Literal
 from maquette.dataset.config import PICTURE_EXTENSIONS
 from maquette.errors import ConfigError, MaquetteError, Problem, nearest
 from maquette.kohya.shell_commands import with_home
+from maquette.lora.names import is_adapter_name
 from maquette.project.config_file import CONFIG_NAME
 from maquette.project.profile import PROFILE_NAME
 
@@ -16,7 +17,6 @@ Kind = Literal["project", "dataset", "config", "script", "log", "lora", "base", 
 
 WEIGHT_SUFFIXES = frozenset({".safetensors", ".ckpt", ".pt", ".pth", ".bin"})
 PROFILE_SUFFIXES = frozenset({".yaml", ".yml", ".json"})
-LORA_MARKS = ("lora_", ".lora", "hada_w", "lokr_w", "oft_blocks", "dora_scale", ".alpha")
 ACCEPTED = "a project, a folder of pictures, a kohya folder or TOML, a training script, a log, a LoRA or a base model"
 
 
@@ -97,8 +97,7 @@ def _kind_of_weights(path: Path) -> Kind:
         names = read_header(path).tensors
     except MaquetteError:
         return "lora"
-    marked = sum(any(mark in name for mark in LORA_MARKS) for name in names)
-    return "lora" if marked else "base"
+    return "lora" if any(is_adapter_name(name) for name in names) else "base"
 
 
 def _is_picture(path: Path) -> bool:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, TypeVar
 from maquette.errors import Problem
 from maquette.lora.kinds import KINDS
 from maquette.lora.kinds.protocol import AdapterKind, Shape
+from maquette.lora.names import BUNDLED
+from maquette.lora.programs import comfyui_finds
 
 if TYPE_CHECKING:
     from maquette.families.lora_names import LoraModule
@@ -129,6 +131,8 @@ class LoraFacts:
     """Tensors that are no part of an adapter."""
     family: str | None = None
     """Key of the family whose modules it holds, which is what it can be drawn with; None when it holds those of none."""
+    architecture: str | None = None
+    """Title of the model that it is for where that is none of our families: FLUX.1, Wan, …"""
     named_family: str | None = None
     """Key of the family that its metadata name."""
     only_in: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -139,8 +143,39 @@ class LoraFacts:
     """Scale numerators that metadata or PEFT's configuration give for modules without an alpha tensor."""
 
     @property
+    def family_title(self) -> str | None:
+        """What the family is called."""
+        from maquette.families import FAMILIES
+
+        return FAMILIES[self.family].spec.title if self.family else None
+
+    @property
     def is_lora(self) -> bool:
         return bool(self.modules)
+
+    @property
+    def unfound(self) -> tuple[ModuleFact, ...]:
+        """Modules of the family that ComfyUI does not find under the names that they have here."""
+        return tuple(
+            module for module in self.modules if module.known is not None and not comfyui_finds(module.name)
+        )
+
+    @property
+    def embeddings(self) -> Mapping[str, tuple[str, ...]]:
+        """By name, the tensors of the embeddings that are bundled with it (`bundle_emb.NAME.…`)."""
+        found: dict[str, tuple[str, ...]] = {}
+        for tensor in self.loose:
+            mark, _, rest = tensor.partition(".")
+            name = rest.partition(".")[0]
+            if mark == BUNDLED and name:
+                found[name] = (*found.get(name, ()), tensor)
+        return found
+
+    @property
+    def stray(self) -> tuple[str, ...]:
+        """Tensors that are part of no adapter and of no bundled embedding: no program reads them."""
+        bundled = {tensor for tensors in self.embeddings.values() for tensor in tensors}
+        return tuple(tensor for tensor in self.loose if tensor not in bundled)
 
     @property
     def strangers(self) -> tuple[ModuleFact, ...]:

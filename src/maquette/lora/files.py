@@ -25,7 +25,7 @@ from maquette.files import replacing
 from maquette.lora.facts import LoraFacts
 from maquette.lora.formats import to_kohya
 from maquette.lora.kinds import ALPHA, KINDS
-from maquette.lora.kinds.foreign import TITLES as FOREIGN_TITLES
+from maquette.lora.kinds.foreign import titles_of
 from maquette.lora.names import aliases
 from maquette.lora.reading import read_lora_facts
 from maquette.lora.state import State, match_problems, modules_of, shapes_for, split_key
@@ -175,10 +175,11 @@ def inspect_lora(path: Path) -> LoraFacts:
 
 def require_lora(facts: LoraFacts) -> LoraFacts:
     """Return `facts` of a file that can be loaded as a LoRA. Raises LoraError that says why it cannot."""
-    if facts.problem is not None:
-        raise LoraError(replace(facts.problem, required="a LoRA as a .safetensors file"))
+    require_adapter(facts)
     if facts.adapters:
-        given = f"it holds {', '.join(facts.adapters)}: another kind of adapter ({FOREIGN_TITLES})"
+        given = (
+            f"it holds {titles_of(facts.adapters)} ({', '.join(facts.adapters[:3])}): another kind of adapter"
+        )
         kinds = ", ".join(kind.title for kind in KINDS.values())
         raise LoraError(
             Problem(str(facts.path), given, f"an adapter of {kinds}", "Convert it to LoRA first.")
@@ -202,12 +203,7 @@ def read_lora(path: Path, targets: Sequence[LoraTarget] | None = None) -> LoraFi
 def load_lora(facts: LoraFacts, targets: Sequence[LoraTarget] | None = None) -> LoraFile:
     """Return the LoRA that `facts` are of, its tensors in memory; see `read_lora`."""
     where = str(facts.path)
-    try:
-        # From memory, not mapped: the file may be replaced while its tensors live.
-        tensors = safetensors.torch.load(require_lora(facts).path.read_bytes())
-    except (OSError, safetensors.SafetensorError) as error:
-        given = f"it cannot be read ({error})"
-        raise LoraError(Problem(where, given, "a LoRA as a .safetensors file", _AGAIN)) from error
+    tensors = read_tensors(require_lora(facts))
     renamed = to_kohya(tensors, targets, facts.alphas_beside)
     if targets is None:
         return LoraFile(facts=facts, state=renamed.state)
@@ -226,6 +222,25 @@ def load_lora(facts: LoraFacts, targets: Sequence[LoraTarget] | None = None) -> 
         for name, tensor, shape in zip(weights.kind.tensors, weights.tensors, shapes, strict=True):
             state[f"{key}.{name}"] = tensor.reshape(shape)
     return LoraFile(facts=facts, state=state)
+
+
+def read_tensors(facts: LoraFacts) -> dict[str, Tensor]:
+    """Return all tensors of a file under its own names. Raises LoraError when it has changed or gone since `facts` were read."""
+    try:
+        # From memory, not mapped: the file may be replaced while its tensors live.
+        return safetensors.torch.load(facts.path.read_bytes())
+    except (OSError, safetensors.SafetensorError) as error:
+        given = f"it cannot be read ({error})"
+        raise LoraError(Problem(str(facts.path), given, "a LoRA as a .safetensors file", _AGAIN)) from error
+
+
+def require_adapter(facts: LoraFacts) -> LoraFacts:
+    """Return `facts` of a file that holds an adapter of any kind. Raises LoraError that says what it is instead."""
+    if facts.problem is not None:
+        raise LoraError(replace(facts.problem, required="a LoRA as a .safetensors file"))
+    if not facts.is_lora:
+        raise _no_lora(facts)
+    return facts
 
 
 def _no_lora(facts: LoraFacts) -> LoraError:

@@ -16,8 +16,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from maquette.errors import LoraError, Problem
+from maquette.families.common.unet_keys import present_path
 from maquette.families.protocol import LoraPart
 from maquette.lora.kinds import ALPHA, endings
+from maquette.lora.kinds.foreign import split_foreign_name
 from maquette.reading import parse_json
 
 
@@ -34,6 +36,8 @@ class Named(Protocol):
 
 Layout = Literal["kohya", "diffusers", "peft"]
 
+BUNDLED = "bundle_emb"
+"""How the name of a bundled embedding's tensor begins. OneTrainer writes them; of the drawing programs A1111 reads them."""
 ADAPTER_METADATA = "lora_adapter_metadata"
 """Metadata key under which diffusers keeps each component's PEFT configuration as JSON."""
 
@@ -52,6 +56,13 @@ def split_tensor_name(name: str) -> tuple[str, str] | None:
         if name.endswith(suffix):
             return name.removesuffix(suffix), tensor
     return None
+
+
+def is_adapter_name(name: str) -> bool:
+    """Tell whether a tensor's name is that of an adapter of any kind, its alpha, or of what is bundled with one."""
+    return bool(split_tensor_name(name) or split_foreign_name(name)) or name.startswith(
+        ("lora_", "lycoris_", f"{BUNDLED}.")
+    )
 
 
 def layout_of(names: Iterable[str]) -> Layout | None:
@@ -90,7 +101,7 @@ def _flattened(target: Named) -> str:
 
 def plain_name(module: str) -> str:
     """Return a module's name without wrappers and in its present spelling."""
-    name = module.removeprefix("base_model.model.")
+    name = module.removeprefix("base_model.model.").removeprefix("model.diffusion_model.")
     for pattern, present in OLD_NAMES:
         name = pattern.sub(present, name)
     return name
@@ -99,8 +110,20 @@ def plain_name(module: str) -> str:
 def look_up(table: Mapping[str, str], module: str) -> str | None:
     """Return the kohya key that a module's name means by a table of `aliases`, or None when it is in no spelling there."""
     name = plain_name(module)
-    flat = f"lora_unet_{name.removeprefix('diffusion_model.').removeprefix('unet.').replace('.', '_')}"
-    return next((table[choice] for choice in (module, name, flat) if choice in table), None)
+    path = re.sub(r"^(lora_unet_|lycoris_|diffusion_model\.|unet\.)", "", name).replace(".", "_")
+    choices = (module, name, f"lora_unet_{path}", f"lora_unet_{present_path(path)}", *_of_clip(name))
+    return next((table[choice] for choice in choices if choice in table), None)
+
+
+def _of_clip(name: str) -> tuple[str, ...]:
+    """Return other names of a text encoder's layer: for ComfyUI's own, and for the first of two encoders where there is one."""
+    for own, component in (
+        ("text_encoders.clip_l.transformer.", "text_encoder."),
+        ("text_encoders.clip_g.transformer.", "text_encoder_2."),
+    ):
+        if name.startswith(own):
+            return (component + name.removeprefix(own),)
+    return (f"lora_te_{name.removeprefix('lora_te1_')}",) if name.startswith("lora_te1_") else ()
 
 
 # --- alpha beside the tensors ----------------------------------------------------------------------------

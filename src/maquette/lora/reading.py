@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from maquette.errors import LoraError, ModelError, Problem
 from maquette.families.common.header import Header, TensorEntry, read_header
 from maquette.families.lora_names import LoraModule, known_families, lora_modules
+from maquette.lora.architectures import architecture_of
 from maquette.lora.facts import LoraFacts, ModuleFact
 from maquette.lora.kinds import ALPHA, KINDS, kind_of
-from maquette.lora.kinds.foreign import split_foreign_name
+from maquette.lora.kinds.foreign import BESIDE_ON_INPUT, split_foreign_name
 from maquette.lora.names import aliases, alphas_beside, layout_of, look_up, split_tensor_name
 from maquette.reading import FileKind, read_table
 
@@ -47,7 +48,8 @@ def read_lora_facts(path: Path, *, depth: Depth = "values") -> LoraFacts:
         return LoraFacts(path=path, problem=problem, num_bytes=path.stat().st_size if path.is_file() else 0)
     grouped, loose = _grouped(header)
     tables = _matches(grouped)
-    family = _best_family(tables, header.metadata)
+    architecture = architecture_of(grouped)
+    family = None if architecture else _best_family(tables, header.metadata)
     known = tables[family] if family else {}
     modules = tuple(_module(name, tensors, known.get(name)) for name, tensors in grouped.items())
     beside, beside_problem = _alphas_beside(header, modules)
@@ -62,9 +64,12 @@ def read_lora_facts(path: Path, *, depth: Depth = "values") -> LoraFacts:
         modules=modules,
         loose=tuple(loose),
         family=family,
+        architecture=architecture,
         named_family=family_named(header.metadata),
-        only_in=_only_in(tables),
-        near=_near([module.name for module in modules if module.known is None], family),
+        only_in={} if architecture else _only_in(tables),
+        near={}
+        if architecture
+        else _near([module.name for module in modules if module.known is None], family),
         alphas_beside=beside,
     )
     return facts if depth == "header" else _with_values(facts, grouped)
@@ -83,6 +88,11 @@ def _grouped(header: Header) -> tuple[dict[str, dict[str, TensorEntry]], list[st
             loose.append(name)
         else:
             grouped.setdefault(split[0], {})[split[1]] = entry
+    for name in [name for name in loose if name.endswith(f".{BESIDE_ON_INPUT}")]:
+        module = name.removesuffix(f".{BESIDE_ON_INPUT}")
+        if "on_input" in grouped.get(module, {}):
+            grouped[module][BESIDE_ON_INPUT] = header.tensors[name]
+            loose.remove(name)
     # A lone alpha is a leftover, not a module.
     lone = [name for name, tensors in grouped.items() if set(tensors) == {ALPHA}]
     return {name: tensors for name, tensors in grouped.items() if name not in lone}, [
@@ -179,7 +189,9 @@ def _alphas_beside(header: Header, modules: Sequence[ModuleFact]) -> tuple[dict[
     """Return the alphas that stand beside the tensors, by module, and what kept them from being read."""
     ranks = {module.name: module.rank for module in modules if module.rank and module.alpha is None}
     try:
-        return alphas_beside(ranks, header.metadata, _adapter_config(header.path)), None
+        return alphas_beside(
+            ranks, header.metadata, _adapter_config(header.path, layout_of(header.tensors) == "peft")
+        ), None
     except LoraError as error:
         return {}, error.problems[0]
     except (TypeError, ValueError, re.error) as error:
@@ -188,10 +200,10 @@ def _alphas_beside(header: Header, modules: Sequence[ModuleFact]) -> tuple[dict[
         return {}, Problem(str(header.path), given, "numbers as diffusers and PEFT write them", remedy)
 
 
-def _adapter_config(path: Path) -> Mapping[str, Any] | None:
-    """Return PEFT's configuration beside `path`, which holds alpha; only its own file name has one."""
+def _adapter_config(path: Path, is_peft: bool) -> Mapping[str, Any] | None:
+    """Return PEFT's configuration beside `path`, which holds alpha: of its own file name, or of a file in its layout."""
     beside = path.with_name("adapter_config.json")
-    if path.name != "adapter_model.safetensors" or not beside.is_file():
+    if not (is_peft or path.name == "adapter_model.safetensors") or not beside.is_file():
         return None
     return read_table(beside, ADAPTER_CONFIG)
 

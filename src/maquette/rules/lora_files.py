@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from maquette.findings.records import Finding
 from maquette.findings.registry import Report, rule
 from maquette.lora.facts import LoraFacts, ModuleFact
+from maquette.lora.kinds.foreign import titles_of
+from maquette.lora.names import BUNDLED
 from maquette.rules import lora_weights as rules_weights
 from maquette.rules.lora_weights import modules, some
 
@@ -17,6 +21,11 @@ MAX_HEADER_BYTES = 1 << 20
 LISTED_ENDINGS = (".safetensors", ".sft")
 BROKEN_IN_PROMPTS = ":<>,"
 SMALL_SHARE = 0.02
+
+
+def quoted(path: Path) -> str:
+    """Return a path as it is typed after a command."""
+    return shlex.quote(str(path))
 
 
 def _title(family: str | None) -> str:
@@ -70,7 +79,8 @@ def keys_of_no_family(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     Why: drawing programs skip what they do not know: ComfyUI only logs “lora key not loaded”, answers success, and draws
     with the rest, or with nothing.
     Found by: every module's name against all names of the known families, in kohya's, diffusers' and PEFT's spelling. An error
-    when none fits or more than 2 % do not, else a warning. Files whose sizes show another model (LOR006) are left out.
+    when none fits or more than 2 % do not, else a warning; a hint where the names are those of a model that is known by its name
+    alone (FLUX, SD 3, Wan, …). Files whose sizes show another model (LOR006) are left out.
     Do: export again with the trainer's kohya or ComfyUI layout; over a base of a family that Maquette does not know, no finding
     of this kind can be trusted.
     Fault: `unet_down_blocks_0_attn…`
@@ -78,6 +88,16 @@ def keys_of_no_family(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     Source: ComfyUI 0.3.64, measured; OneTrainer#885, ai-toolkit#67; names of sd-scripts 48d368fa (golden numbers lora_keys.json).
     """
     strangers = lora.strangers
+    if lora.architecture is not None:
+        count = len(lora.modules)
+        yield report(
+            lora.path,
+            "",
+            f"It is a LoRA for {lora.architecture} ({count} modules), which Maquette does not know: only its form was judged.",
+            f"Draw with it over {lora.architecture}.",
+            severity="hint",
+        )
+        return
     if not strangers or lora.is_for_another_model or len(lora.only_in) > 1:
         return
     names = [module.name for module in strangers]
@@ -193,13 +213,13 @@ def _is_sd2(misfits: Sequence[ModuleFact]) -> bool:
 
 @rule("LOR007", "another-kind-of-adapter", "hint", since="0.2")
 def another_kind(lora: LoraFacts, report: Report) -> Iterator[Finding]:
-    """The file is not plain LoRA: DoRA, LoHa, LoKr, OFT.
+    """The file is not plain LoRA: DoRA, LoHa, LoKr, OFT, (IA)³, GLoRA.
 
     Why: DoRA scales each output row of the changed weight. ComfyUI divides by the norm of the base's weight alone, where
     training divided by that of the changed weight, so DoRA draws differently there than in training (a warning); PEFT's
     one-dimensional magnitudes fail, or are silently wrong on square layers. The others draw as trained in ComfyUI, and not in
     every other program. Maquette's merging and comparing take plain LoRA only.
-    Found by: tensors named dora_scale or lora_magnitude_vector; hada_w…, lokr_w…, oft_…, lora_mid, diff.
+    Found by: tensors named dora_scale or lora_magnitude_vector; hada_w…, lokr_w…, oft_…, lora_mid, diff, on_input, a1 and b1.
     Do: compare a picture of the trainer with one of the drawing program before you publish it; train plain LoRA if in doubt.
     Fault: `….dora_scale`
     Instead: plain LoRA, or a picture of each program compared
@@ -221,7 +241,7 @@ def another_kind(lora: LoraFacts, report: Report) -> Iterator[Finding]:
         yield report(
             lora.path,
             lora.adapters[0],
-            f"{modules(lora, count, 'is', 'are')} of another kind than plain LoRA ({some(lora.adapters)}).",
+            f"{modules(lora, count, 'is', 'are')} {titles_of(lora.adapters)} ({some(lora.adapters)}), not plain LoRA.",
             "Make sure that the programs of those who get it can draw with it.",
         )
 
@@ -231,7 +251,7 @@ def half_a_pair(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     """A module lacks one half of its pair, or the halves do not fit each other.
 
     Why: a LoRA module is up · down. With one missing ComfyUI stops with an execution error at the first picture.
-    Found by: a module with lora_up but no lora_down or the reverse, or whose ranks differ between the two.
+    Found by: a module with lora_up but no lora_down or the reverse, whose ranks differ between the two, or of rank 0.
     Do: export it again; the file is damaged or was cut by hand.
     Fault: `….lora_up.weight` without `….lora_down.weight`
     Instead: the file exported again
@@ -241,7 +261,9 @@ def half_a_pair(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     if not broken:
         return
     first = broken[0]
-    if first.misfit:
+    if first.rank == 0:
+        why = "its rank is 0: it holds no weights"
+    elif first.misfit:
         why = f"the halves are {first.misfit}"
     else:
         why = f"{' and '.join(name.removesuffix('.weight') for name in first.missing)} is missing"
@@ -252,6 +274,79 @@ def half_a_pair(lora: LoraFacts, report: Report) -> Iterator[Finding]:
         f"{modules(lora, len(broken), 'is', 'are')} incomplete: {some(names)} ({why} in the first).",
         "Export or download it again.",
     )
+
+
+@rule("LOR021", "names-comfyui-skips", "warning", since="0.2")
+def names_skipped(lora: LoraFacts, report: Report) -> Iterator[Finding]:
+    """Modules have names under which ComfyUI does not look, though the model has them.
+
+    Why: ComfyUI skips them with a line in its log and draws with the rest, or with nothing: of a full SDXL file in diffusers' or
+    PEFT's names it matches none of 1,120 tensors. Other programs read kohya's names alone.
+    Found by: each known module's spelling against those that ComfyUI looks for. An error when it finds none.
+    Do: maquette lora convert FILE writes the same weights under kohya's names, which every program reads.
+    Fault: `unet.…attn1.to_q.lora_A.weight`
+    Instead: `lora_unet_…attn1_to_q.lora_down.weight`
+    Source: ComfyUI 0.3.64, measured and read (comfy/lora.py).
+    """
+    unfound = [module.name for module in lora.unfound]
+    if not unfound or lora.problem is not None:
+        return
+    none_left = len(unfound) == len(lora.modules)
+    yield report(
+        lora.path,
+        unfound[0],
+        f"{modules(lora, len(unfound), 'has', 'have')} a name that ComfyUI skips ({some(unfound, 2)}): it draws with "
+        f"{'none of it' if none_left else 'the rest alone'}.",
+        f"Write it under names that every program reads: maquette lora convert {quoted(lora.path)}",
+        severity="error" if none_left else None,
+    )
+
+
+@rule("LOR022", "embedding-bundled", "warning", since="0.2")
+def embedding_bundled(lora: LoraFacts, report: Report) -> Iterator[Finding]:
+    """An embedding is bundled with the LoRA, which ComfyUI does not read.
+
+    Why: OneTrainer can put a trained embedding, often the trigger word itself, into the LoRA's file. A1111 reads it there.
+    ComfyUI skips it: the trigger then means nothing, and the LoRA seems weak.
+    Found by: tensors named bundle_emb.NAME.…
+    Do: maquette lora convert FILE writes the embedding as a file of its own beside the LoRA; put that into the program's
+    embeddings folder and write embedding:NAME in the prompt.
+    Fault: `bundle_emb.zkw.clip_l`
+    Instead: the embedding as a file of its own
+    Source: ComfyUI, read (no key of that name); A1111's networks.py, read.
+    """
+    if lora.embeddings:
+        names = list(lora.embeddings)
+        words = "An embedding is" if len(names) == 1 else f"{len(names)} embeddings are"
+        yield report(
+            lora.path,
+            f"{BUNDLED}.{names[0]}",
+            f"{words} bundled with it ({some(names)}): ComfyUI does not read that there, and what it means is lost.",
+            f"Write it as a file of its own: maquette lora convert {quoted(lora.path)}",
+        )
+
+
+@rule("LOR023", "stray-tensors", "hint", since="0.2")
+def stray_tensors(lora: LoraFacts, report: Report) -> Iterator[Finding]:
+    """Tensors lie in the file that are part of no adapter.
+
+    Why: drawing programs skip them with a line in their log each. They take room, and show that the file was merged, cut or
+    saved by a program that means something by them.
+    Found by: names that end like no adapter's tensor, beside modules that do; alphas of modules that are not there are left out.
+    Do: nothing, if it draws what you expect; maquette lora convert FILE leaves them out.
+    Fault: `emb_params` beside the LoRA
+    Instead: the adapter's tensors alone
+    Source: ComfyUI 0.3.64, measured (“lora key not loaded”).
+    """
+    stray = [name for name in lora.stray if not name.endswith(".alpha")]
+    verb = "is" if len(stray) == 1 else "are"
+    if stray and lora.is_lora:
+        yield report(
+            lora.path,
+            stray[0],
+            f"{len(stray)} of its tensors {verb} part of no adapter ({some(stray)}): programs skip them.",
+            f"Leave them out: maquette lora convert {quoted(lora.path)}",
+        )
 
 
 @rule("LOR012", "metadata-missing", "hint", since="0.2")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from maquette.families.common.keymap import Binding, PrefixTable
@@ -24,6 +25,36 @@ RESIDUAL: tuple[tuple[str, str], ...] = (
     ("out_layers.3", "conv2"),
     ("skip_connection", "conv_shortcut"),
 )
+
+
+_FLAT_BLOCK = re.compile(r"(input|middle|output)_blocks?_(\d+)_(.+)$")
+_FLAT_RESIDUAL = tuple((f"{old.replace('.', '_')}", new) for old, new in RESIDUAL)
+
+
+def present_path(path: str) -> str:
+    """Return an original layer's name in diffusers' terms, both with underlines for dots; other names as they are.
+
+    `input_blocks_4_1_proj_in` is `down_blocks_1_attentions_0_proj_in`: two residual blocks a level, as all published U-Nets have.
+    """
+    match = _FLAT_BLOCK.match(path)
+    if match is None:
+        return path
+    side, block, rest = match[1], int(match[2]), match[3]
+    if side == "middle":
+        kind, layer = ("attentions", 0) if block == 1 else ("resnets", block // 2)
+        return f"mid_block_{kind}_{layer}_{_present_layer(rest) if kind == 'resnets' else rest}"
+    level, layer = divmod(block - 1, 3) if side == "input" else divmod(block, 3)
+    start = f"{'down' if side == 'input' else 'up'}_blocks_{level}"
+    place, _, inner = rest.partition("_")
+    if inner in ("op", "conv"):
+        return f"{start}_{'downsamplers' if inner == 'op' else 'upsamplers'}_0_conv"
+    if place == "0":
+        return f"{start}_resnets_{layer}_{_present_layer(inner)}"
+    return f"{start}_attentions_{layer}_{inner}"
+
+
+def _present_layer(inner: str) -> str:
+    return next((new for old, new in _FLAT_RESIDUAL if inner == old), inner)
 
 
 def unet_blocks(layout: UnetLayout) -> Iterator[tuple[str, str]]:
