@@ -1,6 +1,6 @@
 """A LoRA's tensors from one program's layout to another's; `names.py` tells the names.
 
-Every conversion goes through a model's own LoraTarget table.
+Every conversion goes through a model's own table of layers.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 
 from maquette.errors import LoraError, Problem
-from maquette.families.protocol import LoraTarget
 from maquette.lora.kinds import ALPHA, kind_of
-from maquette.lora.names import ADAPTER_METADATA, aliases, look_up, plain_name, split_tensor_name
+from maquette.lora.names import ADAPTER_METADATA, Named, aliases, look_up, plain_name, split_tensor_name
 from maquette.lora.state import ModuleWeights, modules_of
 
 
@@ -33,7 +32,7 @@ class Renamed:
 
 def to_kohya(
     tensors: Mapping[str, Tensor],
-    targets: Sequence[LoraTarget] | None,
+    targets: Sequence[Named] | None,
     alphas: Mapping[str, float] | None = None,
 ) -> Renamed:
     """Return `tensors` of any layout under kohya names of `targets`; without targets modules keep their names.
@@ -68,7 +67,7 @@ def _leads(tensor: str) -> bool:
 
 
 def to_diffusers(
-    state: Mapping[str, Tensor], targets: Sequence[LoraTarget]
+    state: Mapping[str, Tensor], targets: Sequence[Named]
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return a kohya-named state as diffusers' `save_lora_weights` would write it: tensors and metadata.
 
