@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from maquette.checking.run import CheckResult
     from maquette.curating.options import CurateOptions
     from maquette.curating.records import CurateResult
-    from maquette.deploying.comfyui import Installed
     from maquette.deploying.options import DeployOptions
+    from maquette.deploying.program import Installed
     from maquette.evaluating.options import EvaluateOptions
     from maquette.evaluating.run import Evaluation
     from maquette.planning.new_project import InitOptions, NewProjectResult
@@ -256,9 +256,18 @@ def evaluate(
     )
 
 
-def deploy(run: str | Path, *, options: DeployOptions | None = None, **given: Any) -> list[Installed]:
-    """Install a checkpoint of `run` into a drawing program's folder (`deploying.options`: comfyui=, webui=)."""
+def deploy(
+    run: str | Path,
+    *,
+    options: DeployOptions | None = None,
+    on_event: OnEvent = None,
+    stop: Stop | None = None,
+    **given: Any,
+) -> list[Installed]:
+    """Install a checkpoint of `run`, or a LoRA file, into a drawing program's folder (`deploying.options`: comfyui=, webui=)."""
     from maquette.deploying.options import DeployOptions
-    from maquette.deploying.run import deploy
+    from maquette.deploying.run import deploy_events
 
-    return deploy(Path(run), DeployOptions.made_from(options, given))
+    return run_stage(
+        stoppable(deploy_events(Path(run), DeployOptions.made_from(options, given)), stop), on_event
+    )

@@ -43,8 +43,16 @@ class Address:
     @classmethod
     def parse(cls, url: str, *, where: str, required: str, remedy: str) -> Address:
         """Return the address; `http://` may be left out. Raises ConfigError in the caller's words."""
-        parts = urlsplit(url if "://" in url else f"http://{url}")
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urlsplit(url if "://" in url else f"http://{url}")
+            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+            httpx2.URL(parts.geturl())
+        except (
+            ValueError,
+            httpx2.InvalidURL,
+        ):  # a port that is no number or too high, half of an IPv6 address
+            usable = False
+        if not usable or not parts.hostname:
             raise ConfigError(Problem(where, f"'{url}' is no web address", required, remedy))
         if parts.username or parts.password or parts.query:
             raise ConfigError(
@@ -57,6 +65,7 @@ class Http:
     """Asks one server; several threads may use it at once.
 
     No redirect is followed: pictures and key go to the address that the person gave. A key is sent as a bearer token.
+    `timeout_s` is how long nothing may come, `longest_s` how long a whole answer may take.
     """
 
     def __init__(
@@ -68,11 +77,13 @@ class Http:
         retries: int = 0,
         wait_s: float = 1.0,
         longest_bytes: int = LONGEST_ANSWER_BYTES,
+        longest_s: float | None = None,
     ) -> None:
         self.address = address
         self._retries = retries
         self._wait_s = wait_s
         self._longest_bytes = longest_bytes
+        self._longest_s = longest_s
         headers = {"Accept": "application/json", "User-Agent": "maquette"}
         if key:
             headers["Authorization"] = f"Bearer {key}"
@@ -111,9 +122,10 @@ class Http:
 
     def _once(self, method: str, path: str, value: Any) -> Any:
         url = self.address.text + path
+        until = None if self._longest_s is None else time.monotonic() + self._longest_s
         try:
             with self._client.stream(method, url, json=value) as reply:
-                data = self._read(reply)
+                data = self._read(reply, until)
         except httpx2.TimeoutException:
             raise _Again("no answer in time") from None
         except httpx2.TransportError as error:
@@ -127,10 +139,12 @@ class Http:
         except (ValueError, RecursionError):
             raise _Again("its answer is not JSON") from None
 
-    def _read(self, reply: httpx2.Response) -> bytes:
+    def _read(self, reply: httpx2.Response, until: float | None) -> bytes:
         data = bytearray()
         for chunk in reply.iter_bytes():
             data += chunk
+            if until is not None and time.monotonic() > until:
+                raise _Again("no answer in time")
             if len(data) > self._longest_bytes:
                 raise Refusal(reply.status_code, f"an answer of more than {self._longest_bytes >> 20} MiB")
         return bytes(data)

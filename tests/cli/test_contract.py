@@ -16,7 +16,7 @@ from PIL import Image
 from maquette.cli.app import COMMANDS, maquette
 from maquette.project.config_file import load_settings
 from tests.conftest import make_pictures
-from tests.deploying.test_server import Server
+from tests.deploying.test_verify import Server
 
 DEVICE = ["--device", "cpu", "--precision", "no"]
 
@@ -129,10 +129,10 @@ def test_deploy_and_evaluate_take_a_run(train: Callable[..., Result], pictures: 
     entry = last_json(installed)["installed"][0]
     assert Path(entry["lora"]).is_file() and json.loads(Path(entry["workflow"]).read_text())
     server = Server()
-    server.lists(loras=[entry["lora_name"]], checkpoints=["tiny.safetensors"])
+    server.comfyui({entry["lora_name"]: entry["model_hash"]}, ["tiny.safetensors"])
     verified = run("deploy", answer["run"], "--comfyui", comfy, "--verify", server.url, "--json")
     assert verified.exit_code == 0, verified.output
-    server.lists(loras=[], checkpoints=["tiny.safetensors"])
+    server.comfyui({}, ["tiny.safetensors"])
     missing = run("deploy", answer["run"], "--comfyui", comfy, "--verify", server.url, "--json")
     assert missing.exit_code == 1 and entry["lora_name"] in last_json(missing)["problems"][0]
     looked = run("evaluate", answer["run"], "--prompt", "{trigger}", "--seeds", 1, "--json")

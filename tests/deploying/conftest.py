@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from maquette.deploying.workflow import Recipe
+from maquette.deploying.recipe import Recipe
+from maquette.drawing.draw import DrawRequest
+from maquette.drawing.scene import Scene
+from maquette.families import FAMILIES
 from maquette.lora.files import save_lora
 
 KEY = "lora_unet_down_blocks_0_attentions_0_proj_in"
@@ -44,9 +49,18 @@ def comfy(tmp_path: Path) -> Path:
 @pytest.fixture
 def recipe() -> Recipe:
     """How the LoRA is drawn."""
+    prompts = ("zkw, standing, front view", "zkw, jumping")
+    request = DrawRequest(prompt=prompts[0], width_px=512, height_px=512, steps=20, sampler="euler")
     return Recipe(
-        sd_version="SD1",
         trigger="zkw",
-        prompts=("zkw, standing, front view", "zkw, jumping"),
-        base_checkpoint="base.safetensors",
+        prompts=prompts,
+        origin="step 200 (zkw-step00000200) of run zkw-001",
+        scene=Scene(request=request, family=FAMILIES["sd1"].spec, base="base.safetensors"),
     )
+
+
+def with_scene(recipe: Recipe, **changes: Any) -> Recipe:
+    """Return the recipe with other values in its scene, or in what the scene asks for."""
+    scene = recipe.scene
+    asked = {name: changes.pop(name) for name in list(changes) if hasattr(scene.request, name)}
+    return replace(recipe, scene=replace(scene, request=replace(scene.request, **asked), **changes))

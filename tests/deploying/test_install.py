@@ -8,17 +8,20 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from maquette.deploying import comfyui, release, webui
 from maquette.deploying.nodes import check_workflow
-from maquette.deploying.workflow import Recipe
+from maquette.deploying.recipe import Recipe
+from maquette.deploying.sidecars import Preview
 from maquette.errors import ConfigError, LoraError, OutputError
 from maquette.files import sha256_file
+from maquette.lora.files import inspect_lora
 
-from .conftest import write_lora
+from .conftest import with_scene, write_lora
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -50,6 +53,7 @@ def test_another_lora_of_that_name_becomes_a_new_release(
 ) -> None:
     first = comfyui.install(lora, comfy, name="zkw", recipe=recipe)
     before = tree(comfy)
+    del before["maquette/written.json"]  # the list of what was written grows
     second = comfyui.install(write_lora(tmp_path / "b.safetensors", seed=1), comfy, name="zkw", recipe=recipe)
     third = comfyui.install(write_lora(tmp_path / "c.safetensors", seed=2), comfy, name="zkw", recipe=recipe)
     after = tree(comfy)
@@ -124,20 +128,143 @@ def test_a_persons_sidecar_is_kept(lora: Path, comfy: Path, recipe: Recipe) -> N
     assert own.read_text(encoding="utf-8") == '{"activation text": "mine"}'
 
 
-def test_the_preview_carries_the_workflow(lora: Path, comfy: Path, recipe: Recipe, tmp_path: Path) -> None:
-    """Dropping the preview on ComfyUI's canvas opens the workflow; its A1111 parameters stay readable."""
-    from maquette.drawing.pictures import save_picture
+def chunks(path: Path | None) -> dict[str, str]:
+    assert path is not None
+    with Image.open(path) as picture:
+        return dict(picture.info)
 
-    preview = save_picture(tmp_path / "preview.png", Image.new("RGB", (64, 64), "red"), "zkw\nSteps: 25")
-    installed = comfyui.install(
-        lora, comfy, name="zkw", recipe=replace(recipe, negative="schön"), preview=preview
+
+def inputs_of(workflow: Path | str | None, class_type: str) -> dict[str, Any]:
+    text = workflow if isinstance(workflow, str) else Path(str(workflow)).read_text(encoding="utf-8")
+    nodes = json.loads(text).values()
+    return next(node["inputs"] for node in nodes if node["class_type"] == class_type)
+
+
+def test_the_preview_carries_what_drew_it(lora: Path, comfy: Path, recipe: Recipe, tmp_path: Path) -> None:
+    """Its own prompt, seed and size, the LoRA by its name here, everything else as the workflow's."""
+    write_lora(comfy / "models/loras/zkw.safetensors", seed=5)
+    path = tmp_path / "preview.png"
+    Image.new("RGB", (64, 96), "red").save(path)
+    drawn = Preview(path=path, prompt="zkw (v2), wäre schön", seed=77)
+    installed = comfyui.install(lora, comfy, name="zkw", recipe=with_scene(recipe, steps=9), preview=drawn)
+    assert installed.lora_name == "zkw-v2.safetensors"
+    told = chunks(installed.preview)
+    assert inputs_of(told["prompt"], "LoraLoader")["lora_name"] == "zkw-v2.safetensors"
+    assert inputs_of(told["prompt"], "CLIPTextEncode")["text"] == r"zkw \(v2\), wäre schön"
+    size = inputs_of(told["prompt"], "EmptyLatentImage")
+    assert (size["width"], size["height"]) == (64, 96)
+    sampler = inputs_of(told["prompt"], "KSampler")
+    planned = inputs_of(installed.workflow, "KSampler")
+    assert sampler["seed"] == 77
+    assert {**sampler, "seed": 1} == planned
+    lines = told["parameters"].splitlines()
+    assert lines[0] == r"zkw \(v2\), wäre schön <lora:zkw-v2:1>"
+    model_hash = inspect_lora(installed.lora).metadata["sshs_model_hash"]
+    for fact in ("Steps: 9", "Seed: 77", "Size: 64x96", "Model: base,", f'"zkw-v2: {model_hash[:12]}"'):
+        assert fact in lines[2]
+
+
+def test_a_picture_of_an_earlier_release_promises_nothing(
+    lora: Path, comfy: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    path = tmp_path / "preview.png"
+    Image.new("RGB", (64, 64), "red").save(path)
+    drawn = Preview(path=path, prompt="zkw", seed=7, told=False)
+    installed = comfyui.install(lora, comfy, name="zkw", recipe=recipe, preview=drawn)
+    assert chunks(installed.preview) == {}
+
+
+def test_one_strength_everywhere(lora: Path, comfy: Path, recipe: Recipe) -> None:
+    installed = comfyui.install(lora, comfy, name="zkw", recipe=with_scene(recipe, strength=0.8))
+    loader = inputs_of(installed.workflow, "LoraLoader")
+    assert (loader["strength_model"], loader["strength_clip"]) == (0.8, 0.8)
+    edited = json.loads(Path(str(installed.editor_workflow)).read_text(encoding="utf-8"))
+    [node] = [node for node in edited["nodes"] if node["type"] == "LoraLoader"]
+    assert node["widgets_values"] == ["zkw.safetensors", 0.8, 0.8]
+    assert json.loads(installed.sidecar.read_text(encoding="utf-8"))["preferred weight"] == 0.8
+    manager = json.loads(Path(str(installed.metadata)).read_text(encoding="utf-8"))
+    assert json.loads(manager["usage_tips"]) == {"strength": 0.8}
+    prompts = installed.prompts.read_text(encoding="utf-8")
+    assert "Strength   0.8" in prompts and "<lora:zkw:0.8>" in prompts
+    assert installed.to_json()["strength"] == 0.8
+
+
+def test_lora_manager_reads_its_own_sidecar(lora: Path, comfy: Path, recipe: Recipe, tmp_path: Path) -> None:
+    path = tmp_path / "preview.png"
+    Image.new("RGB", (64, 64), "red").save(path)
+    told = replace(recipe, trigger="asuka_(eva)")
+    drawn = Preview(path=path, prompt="zkw", seed=7)
+    installed = comfyui.install(lora, comfy, name="people/zkw", recipe=told, preview=drawn)
+    assert installed.metadata == comfy / "models/loras/people/zkw.metadata.json"
+    table = json.loads(installed.metadata.read_text(encoding="utf-8"))
+    notes = table.pop("notes")
+    assert table == {
+        "file_name": "zkw",
+        "model_name": "zkw",
+        "file_path": installed.lora.as_posix(),
+        "size": lora.stat().st_size,
+        "modified": installed.lora.stat().st_mtime,
+        "sha256": sha256_file(lora),
+        "base_model": "SD 1.5",
+        "preview_url": (comfy / "models/loras/people/zkw.png").as_posix(),
+        "from_civitai": False,
+        "usage_tips": '{"strength": 1.0}',
+        "civitai": {"trainedWords": [r"asuka_\(eva\)"]},
+    }
+    assert "step 200 (zkw-step00000200) of run zkw-001" in notes
+
+
+def test_sidecars_name_the_released_weights(lora: Path, comfy: Path, recipe: Recipe) -> None:
+    installed = comfyui.install(lora, comfy, name="zkw", recipe=recipe)
+    for path in (installed.sidecar, installed.metadata, installed.prompts):
+        assert "step 200 (zkw-step00000200) of run zkw-001" in Path(str(path)).read_text(encoding="utf-8")
+    assert installed.weights == "step 200 (zkw-step00000200) of run zkw-001"
+
+
+def test_brackets_are_escaped_in_sidecars(lora: Path, comfy: Path, recipe: Recipe) -> None:
+    told = with_scene(
+        replace(recipe, trigger="asuka_(eva)", prompts=("asuka_(eva), boots (red)",)), negative="(bad)"
     )
-    assert installed.preview is not None and installed.workflow is not None
-    with Image.open(installed.preview) as picture:
-        assert json.loads(picture.info["prompt"]) == json.loads(
-            installed.workflow.read_text(encoding="utf-8")
-        )
-        assert picture.info["parameters"] == "zkw\nSteps: 25"
+    sidecar = json.loads(comfyui.install(lora, comfy, name="zkw", recipe=told).sidecar.read_text("utf-8"))
+    assert sidecar["activation text"] == r"asuka_\(eva\)"
+    assert sidecar["negative text"] == r"\(bad\)"
+    assert r"asuka_\(eva\), boots \(red\)" in sidecar["notes"]
+
+
+def test_what_a_person_changed_is_never_overwritten(lora: Path, comfy: Path, recipe: Recipe) -> None:
+    first = comfyui.install(lora, comfy, name="zkw", recipe=recipe)
+    mine = {}
+    for path in (first.workflow, first.editor_workflow, first.prompts, first.sidecar, first.metadata):
+        assert path is not None
+        mine[path] = path.read_text(encoding="utf-8") + " "
+        path.write_text(mine[path], encoding="utf-8")
+    second = comfyui.install(lora, comfy, name="zkw", recipe=with_scene(recipe, strength=0.5))
+    assert {path: path.read_text(encoding="utf-8") for path in mine} == mine
+    assert second.workflow == comfy / "maquette/zkw-2.workflow.json"
+    assert second.editor_workflow == comfy / "user/default/workflows/zkw-2.json"
+    assert second.prompts == comfy / "maquette/zkw-2.prompts.txt"
+    assert inputs_of(second.workflow, "LoraLoader")["strength_model"] == 0.5
+    kept = next(note for note in second.notes if note.startswith("Kept"))
+    assert all(str(path) in kept for path in mine)
+
+
+def test_what_nobody_changed_is_renewed_under_its_name(lora: Path, comfy: Path, recipe: Recipe) -> None:
+    first = comfyui.install(lora, comfy, name="zkw", recipe=recipe)
+    second = comfyui.install(lora, comfy, name="zkw", recipe=with_scene(recipe, strength=0.5))
+    assert replace(second, strength=1.0, already_installed=False, notes=()) == replace(first, notes=())
+    assert inputs_of(second.workflow, "LoraLoader")["strength_model"] == 0.5
+    assert json.loads(second.sidecar.read_text(encoding="utf-8"))["preferred weight"] == 0.5
+    assert not any(note.startswith("Kept") for note in second.notes)
+
+
+def test_without_its_list_every_file_counts_as_a_persons(lora: Path, comfy: Path, recipe: Recipe) -> None:
+    comfyui.install(lora, comfy, name="zkw", recipe=recipe)
+    before = tree(comfy)
+    (comfy / "maquette/written.json").write_text("{", encoding="utf-8")
+    again = comfyui.install(lora, comfy, name="zkw", recipe=with_scene(recipe, strength=0.5))
+    assert again.workflow == comfy / "maquette/zkw-2.workflow.json"
+    after = tree(comfy)
+    assert all(after[name] == data for name, data in before.items() if name != "maquette/written.json")
 
 
 def test_subfolders_keep_releases_in_order(lora: Path, comfy: Path, recipe: Recipe) -> None:
@@ -145,6 +272,7 @@ def test_subfolders_keep_releases_in_order(lora: Path, comfy: Path, recipe: Reci
     assert installed.lora == comfy / "models/loras/people/zkw.safetensors"
     assert installed.lora_name == os.path.join("people", "zkw.safetensors")  # noqa: PTH118
     assert installed.workflow == comfy / "maquette/people/zkw.workflow.json"
+    assert installed.editor_workflow == comfy / "user/default/workflows/people/zkw.json"
 
 
 def test_a_portable_builds_folder_is_recognised(lora: Path, comfy: Path, recipe: Recipe) -> None:
@@ -168,9 +296,7 @@ def test_a_folder_that_is_no_comfyui_is_refused_unless_asked(
 
 
 def test_a_missing_base_is_said_with_the_nearest_name(lora: Path, comfy: Path, recipe: Recipe) -> None:
-    installed = comfyui.install(
-        lora, comfy, name="zkw", recipe=replace(recipe, base_checkpoint="bse.safetensors")
-    )
+    installed = comfyui.install(lora, comfy, name="zkw", recipe=with_scene(recipe, base="bse.safetensors"))
     assert any("there is base.safetensors" in note for note in installed.notes)
 
 
@@ -207,3 +333,87 @@ def test_installs_for_automatic1111(lora: Path, recipe: Recipe, tmp_path: Path) 
     assert "<lora:zkw:1>" in installed.prompts.read_text(encoding="utf-8")
     with pytest.raises(OutputError, match="--create"):
         webui.install(lora, tmp_path / "run", name="zkw", recipe=recipe)
+
+
+EXTRA = """
+comfyui:
+    base_path: {shared}
+    {default}
+    checkpoints: checkpoints
+    loras: |
+        loras
+        more/loras
+nothing:
+other:
+    loras: relative/loras
+"""
+
+
+def with_extra_paths(comfy: Path, default: str = "") -> Path:
+    shared = comfy.parent / "shared"
+    for name in ("loras", "more/loras", "checkpoints"):
+        (shared / name).mkdir(parents=True)
+    text = EXTRA.format(shared=shared, default=default)
+    (comfy / "extra_model_paths.yaml").write_text(text, encoding="utf-8")
+    return shared
+
+
+def test_a_name_in_a_shared_folder_is_taken(lora: Path, comfy: Path, recipe: Recipe, tmp_path: Path) -> None:
+    """ComfyUI takes the first file of a name: another LoRA of this name elsewhere would be drawn with, or hidden."""
+    shared = with_extra_paths(comfy)
+    other = write_lora(shared / "more/loras/zkw.safetensors", seed=4)
+    (shared / "checkpoints/base2.safetensors").write_bytes(b"")
+    installed = comfyui.install(lora, comfy, name="zkw", recipe=with_scene(recipe, base="base2.safetensors"))
+    assert installed.lora == comfy / "models/loras/zkw-v2.safetensors"
+    assert not any("base2" in note for note in installed.notes), "the base lies in a shared folder"
+    same = comfyui.install(other, comfy, name="zkw", recipe=recipe)
+    assert (same.lora, same.already_installed) == (other, True)
+
+
+def test_the_default_folder_of_the_shared_ones_takes_the_lora(
+    lora: Path, comfy: Path, recipe: Recipe
+) -> None:
+    shared = with_extra_paths(comfy, default="is_default: true")
+    installed = comfyui.install(lora, comfy, name="zkw", recipe=recipe)
+    assert installed.lora == shared / "more/loras/zkw.safetensors", "of a default section the last line leads"
+    assert installed.sidecar == shared / "more/loras/zkw.json"
+    assert installed.workflow == comfy / "maquette/zkw.workflow.json"
+    assert any(str(installed.lora.parent) in note for note in installed.notes)
+
+
+def test_shared_folders_are_found_without_an_own_one(lora: Path, recipe: Recipe, tmp_path: Path) -> None:
+    comfy = tmp_path / "ComfyUI"
+    (comfy / "comfy/ldm").mkdir(parents=True)
+    shared = with_extra_paths(comfy)
+    assert comfyui.install(lora, comfy, name="zkw", recipe=recipe).lora == shared / "loras/zkw.safetensors"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a: [", "- 1", "comfyui: 3\nb: {loras: [1, 2]}", "a: &a [1]\nb: *a", "x" * (1 << 21), "a:\n  loras: 7"],
+)
+def test_a_list_of_folders_that_is_none_hinders_nothing(
+    lora: Path, comfy: Path, recipe: Recipe, text: str
+) -> None:
+    (comfy / "extra_model_paths.yaml").write_text(text, encoding="utf-8")
+    assert comfyui.install(lora, comfy, name="zkw", recipe=recipe).lora.parent == comfy / "models/loras"
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "folder"),
+    [
+        ("webui-user.sh", 'export COMMANDLINE_ARGS="--xformers --lora-dir {there}"', ""),
+        ("webui-user.bat", 'set COMMANDLINE_ARGS=--api --lora-dir="{there}"', ""),
+        ("webui-user.sh", "export COMMANDLINE_ARGS='--forge-ref-a1111-home {there}'", "models/Lora"),
+    ],
+)
+def test_web_uis_read_the_folder_they_are_started_with(
+    lora: Path, recipe: Recipe, tmp_path: Path, name: str, line: str, folder: str
+) -> None:
+    root, there = tmp_path / "webui", tmp_path / "shared"
+    (root / "models/Lora").mkdir(parents=True)
+    (there / folder).mkdir(parents=True)
+    (root / name).write_text(f"# --lora-dir /elsewhere\n{line.format(there=there)}\n", encoding="utf-8")
+    installed = webui.install(lora, root, name="zkw", recipe=recipe)
+    assert installed.lora == there / folder / "zkw.safetensors"
+    assert installed.prompts.parent == installed.sidecar.parent == there / folder

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from maquette.deploying.run import checkpoint_of, recipe_of
-from maquette.deploying.workflow import check_recipe
+from maquette.deploying.recipe import Recipe, check_recipe
+from maquette.deploying.run import checkpoint_of
+from maquette.deploying.run import recipe_of as recipe_of_checkpoint
 from maquette.errors import ConfigError, OutputError
 from maquette.runs.record import Checkpoint, RunRecord
 from tests.runs.making import captioned, run_record
@@ -34,24 +35,31 @@ def record_of(family: str = "sd1", settings: dict[str, Any] | None = None, **cha
     return captioned(record.with_(base=base), "zkw, standing", "sitting").with_(**changes)
 
 
+def recipe_of(record: RunRecord, **given: Any) -> Recipe:
+    """Return the recipe of the run's last checkpoint."""
+    return recipe_of_checkpoint(record, checkpoint_of(record), **given)
+
+
 @pytest.mark.parametrize(("family", "clip_skip", "word"), [("sd1", 1, "SD1"), ("sdxl", 2, "SDXL")])
 def test_the_recipe_is_the_runs_own(family: str, clip_skip: int, word: str) -> None:
     recipe = recipe_of(record_of(family), strength=0.8)
     check_recipe(recipe)
-    assert (recipe.clip_skip, recipe.sd_version) == (clip_skip, word)
-    assert (recipe.width_px, recipe.height_px, recipe.guidance, recipe.steps) == (512, 768, 6.5, 30)
-    assert (recipe.base_checkpoint, recipe.sampler, recipe.strength) == ("base.safetensors", "dpmpp_2m", 0.8)
+    scene, asked = recipe.scene, recipe.scene.request
+    assert (scene.clip_skip, scene.family.webui_version) == (clip_skip, word)
+    assert (asked.width_px, asked.height_px, asked.guidance, asked.steps) == (512, 768, 6.5, 30)
+    assert (scene.base, scene.sampler, scene.strength) == ("base.safetensors", "dpmpp_2m", 0.8)
     assert recipe.prompts == ("zkw, standing", "zkw, sitting"), "captions that lack the trigger receive it"
+    assert recipe.origin == "step 400 (zkw) of run zkw-001"
 
 
 def test_sample_prompts_and_clip_skip_win() -> None:
     changed = record_of(
         settings={"samples": {"sample_prompts": ["{trigger}, waving"]}, "model": {"clip_skip": 2}}
     )
-    recipe = recipe_of(changed, base_checkpoint="people/other.safetensors")
+    recipe = recipe_of(changed, base_name="people/other.safetensors")
     assert recipe.prompts == ("zkw, waving", "zkw, standing", "zkw, sitting")
-    assert recipe.clip_skip == 2
-    assert recipe.base_checkpoint == "people/other.safetensors"
+    assert recipe.scene.clip_skip == 2
+    assert recipe.scene.base == "people/other.safetensors"
 
 
 def test_the_template_opens_as_the_captions_do() -> None:
@@ -63,13 +71,16 @@ def test_the_template_opens_as_the_captions_do() -> None:
 
 def test_a_v_prediction_base_is_drawn_as_such() -> None:
     base = replace(record_of().base, prediction="v", zero_terminal_snr=True)
-    recipe = recipe_of(record_of(base=base))
-    assert (recipe.prediction, recipe.zero_terminal_snr) == ("v", True)
+    scene = recipe_of(record_of(base=base)).scene
+    assert (scene.prediction, scene.zero_terminal_snr) == ("v", True)
 
 
-def test_a_run_without_trigger_says_what_is_missing() -> None:
-    with pytest.raises(ConfigError, match="trigger"):
-        recipe_of(record_of(settings={"subject": {"trigger": ""}}))
+def test_a_style_without_trigger_is_drawn_by_its_captions() -> None:
+    untold = record_of(settings={"subject": {"trigger": ""}})
+    recipe = recipe_of(untold)
+    assert (recipe.trigger, recipe.prompts) == ("", ("zkw, standing", "sitting"))
+    assert recipe.template == "[pose], [view], [scene]"
+    assert recipe_of(untold, trigger="ink").prompts == ("ink, zkw, standing", "ink, sitting")
 
 
 def test_checkpoints_are_known_by_name() -> None:

@@ -10,14 +10,18 @@ from typing import Any
 
 import pytest
 
-from maquette.deploying.nodes import NODES, SAMPLERS, check_workflow
-from maquette.deploying.workflow import Recipe, build_workflow, prompt_template, sampler_name
+from maquette.deploying.editor import editor_workflow
+from maquette.deploying.nodes import NODES, SAMPLERS, SCHEDULERS, check_workflow
+from maquette.deploying.recipe import Recipe, check_recipe, prompt_template
+from maquette.drawing.scene import comfyui_workflow
 from maquette.errors import ConfigError
-from maquette.families.common.samplers import SAMPLERS as OWN_SAMPLERS
+from maquette.families import FAMILIES
+
+from .conftest import with_scene
 
 
-def workflow_of(recipe: Recipe) -> dict[str, Any]:
-    return build_workflow(recipe, "zkw.safetensors", prefix="zkw")
+def workflow_of(recipe: Recipe, lora: str = "zkw.safetensors") -> dict[str, Any]:
+    return comfyui_workflow(recipe.scene_of(lora), prefix="zkw")
 
 
 def node(workflow: dict[str, Any], class_type: str) -> dict[str, Any]:
@@ -29,7 +33,7 @@ def node(workflow: dict[str, Any], class_type: str) -> dict[str, Any]:
     "changes",
     [
         {},
-        {"clip_skip": 2},
+        {"options": {"clip_skip": 2}},
         {"prediction": "v"},
         {"prediction": "v", "zero_terminal_snr": True},
         {"width_px": 1024, "height_px": 768, "guidance": 5, "sampler": "dpmpp_2m_karras"},
@@ -37,13 +41,14 @@ def node(workflow: dict[str, Any], class_type: str) -> dict[str, Any]:
     ],
 )
 def test_every_recipe_gives_a_sound_workflow(recipe: Recipe, changes: dict[str, Any]) -> None:
-    workflow = workflow_of(replace(recipe, **changes))
+    workflow = workflow_of(with_scene(recipe, **changes))
     assert check_workflow(workflow) == ()
     assert json.loads(json.dumps(workflow)) == workflow
 
 
 def test_the_workflow_says_what_the_recipe_says(recipe: Recipe) -> None:
-    told = replace(recipe, clip_skip=2, strength=0.8, negative="blurry", seed=9, steps=31, guidance=5.5)
+    asked = {"negative": "blurry", "seed": 9, "steps": 31, "guidance": 5.5}
+    told = with_scene(recipe, options={"clip_skip": 2}, strength=0.8, **asked)
     workflow = workflow_of(told)
     texts = [
         entry["inputs"]["text"] for entry in workflow.values() if entry["class_type"] == "CLIPTextEncode"
@@ -60,7 +65,7 @@ def test_the_workflow_says_what_the_recipe_says(recipe: Recipe) -> None:
 
 
 def test_a_v_prediction_model_draws_through_its_sampling_node(recipe: Recipe) -> None:
-    workflow = workflow_of(replace(recipe, prediction="v", zero_terminal_snr=True))
+    workflow = workflow_of(with_scene(recipe, prediction="v", zero_terminal_snr=True))
     sampling = node(workflow, "ModelSamplingDiscrete")
     assert (sampling["sampling"], sampling["zsnr"]) == ("v_prediction", True)
     source = node(workflow, "KSampler")["model"][0]
@@ -68,32 +73,24 @@ def test_a_v_prediction_model_draws_through_its_sampling_node(recipe: Recipe) ->
 
 
 def test_lora_names_carry_the_systems_separator(recipe: Recipe) -> None:
-    workflow = build_workflow(recipe, "people/zkw.safetensors", prefix="zkw")
+    workflow = workflow_of(recipe, "people/zkw.safetensors")
     assert node(workflow, "LoraLoader")["lora_name"] == f"people{os.sep}zkw.safetensors"
 
 
-@pytest.mark.parametrize(
-    ("given", "meant"), [("euler_a", "euler_ancestral"), ("DPM++ 2M", "dpmpp_2m"), ("unipc", "uni_pc")]
-)
-def test_samplers_are_known_by_their_common_names(given: str, meant: str) -> None:
-    assert sampler_name(given) == meant
-
-
 def test_what_samples_can_be_drawn_with_exists_in_comfyui() -> None:
-    from maquette.families import FAMILIES
-
-    for name in {name for family in FAMILIES.values() for name in family.spec.samplers}:
-        assert name in OWN_SAMPLERS
-        assert sampler_name(name) in SAMPLERS
+    for family in FAMILIES.values():
+        for there in family.spec.samplers_elsewhere.values():
+            sampler, scheduler = there.comfyui
+            assert sampler in SAMPLERS and scheduler in SCHEDULERS
 
 
 def test_unusable_recipes_name_everything_that_is_wrong(recipe: Recipe) -> None:
-    broken = replace(recipe, seed=-1, width_px=100, sampler="eulr", trigger=" ", prompts=())
+    broken = replace(with_scene(recipe, seed=-1, width_px=100, sampler="eulr", base=" "), prompts=())
     with pytest.raises(ConfigError) as caught:
-        workflow_of(broken)
+        check_recipe(broken)
     told = str(caught.value)
     assert len(caught.value.problems) == 5
-    assert all(word in told for word in ("seed", "width_px", "Did you mean 'euler'", "trigger", "prompts"))
+    assert all(word in told for word in ("seed", "width_px", "eulr", "base", "prompts"))
 
 
 def broken(workflow: dict[str, Any], class_type: str, **inputs: Any) -> dict[str, Any]:
@@ -128,7 +125,7 @@ def test_the_check_finds_what_comfyui_would_refuse(
 
 @pytest.mark.parametrize("class_type", NODES)
 def test_every_required_input_is_required(recipe: Recipe, class_type: str) -> None:
-    workflow = workflow_of(replace(recipe, prediction="v"))
+    workflow = workflow_of(with_scene(recipe, prediction="v"))
     for name in NODES[class_type]["input"]["required"]:
         changed = copy.deepcopy(workflow)
         for entry in changed.values():
@@ -162,7 +159,9 @@ def test_the_check_finds_circles() -> None:
 
 
 def test_the_template_tells_all_that_drawing_needs(recipe: Recipe) -> None:
-    text = prompt_template(replace(recipe, strength=0.8, negative="blurry", clip_skip=2), "zkw.safetensors")
+    text = prompt_template(
+        with_scene(recipe, strength=0.8, negative="blurry", options={"clip_skip": 2}), "zkw.safetensors"
+    )
     for fact in (
         "zkw.safetensors",
         "base.safetensors",
@@ -171,5 +170,71 @@ def test_the_template_tells_all_that_drawing_needs(recipe: Recipe) -> None:
         "zkw, jumping",
         "<lora:zkw:0.8>",
         "512 × 512",
+        "euler / sgm_uniform",
+        "Euler / SGM Uniform",
+        "step 200 (zkw-step00000200) of run zkw-001",
     ):
         assert fact in text
+
+
+def test_brackets_are_no_emphasis_anywhere(recipe: Recipe) -> None:
+    """In the workflow, the template, its examples, the negative prompt and the line for the web UIs."""
+    told = with_scene(
+        replace(
+            recipe,
+            trigger="asuka_(eva)",
+            template="asuka_(eva), [pose]",
+            prompts=("asuka_(eva), boots (red, gold and white)", r"asuka_\(eva\), [sic]"),
+        ),
+        negative="(worst quality)",
+    )
+    texts = [
+        entry["inputs"]["text"]
+        for entry in workflow_of(told).values()
+        if entry["class_type"] == "CLIPTextEncode"
+    ]
+    assert texts == [r"asuka_\(eva\), boots \(red, gold and white\)", r"\(worst quality\)"]
+    lines = [line.strip() for line in prompt_template(told, "zkw.safetensors").splitlines()]
+    for line in (
+        r"Trigger    asuka_\(eva\)",
+        r"asuka_\(eva\), [pose]",
+        r"asuka_\(eva\), boots \(red, gold and white\)",
+        r"asuka_\(eva\), [sic]",
+        r"\(worst quality\)",
+        r"asuka_\(eva\), boots \(red, gold and white\) <lora:zkw:1>",
+    ):
+        assert line in lines
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"prediction": "v", "zero_terminal_snr": True, "negative": "blurry"}]
+)
+def test_the_editors_form_means_the_same(recipe: Recipe, changes: dict[str, Any]) -> None:
+    """Read back as the editor sends it: linked inputs by their links, the others in the order of the values."""
+    workflow = workflow_of(with_scene(recipe, seed=9, **changes))
+    edited = json.loads(json.dumps(editor_workflow(workflow)))
+    assert (edited["version"], edited["last_link_id"]) == (0.4, len(edited["links"]))
+    links = {link[0]: link for link in edited["links"]}
+    assert len(links) == len(edited["links"])
+    for placed in edited["nodes"]:
+        sockets = {entry["name"]: links[entry["link"]] for entry in placed["inputs"]}
+        values = iter(placed["widgets_values"])
+        inputs: dict[str, Any] = {}
+        for name in NODES[placed["type"]]["input"]["required"]:
+            if name in sockets:
+                _, source, output, target, slot, kind = sockets[name]
+                assert (target, placed["inputs"][slot]["name"]) == (placed["id"], name)
+                assert placed["inputs"][slot]["type"] == kind
+                inputs[name] = [str(source), output]
+            else:
+                inputs[name] = next(values)
+                if name == "seed":
+                    assert next(values) == "fixed"
+        assert next(values, None) is None
+        assert inputs == workflow[str(placed["id"])]["inputs"]
+        for slot, output in enumerate(placed["outputs"]):
+            assert output["links"] == [n for n, link in links.items() if link[1:3] == [placed["id"], slot]]
+    assert {str(entry["id"]) for entry in edited["nodes"]} == set(workflow)
+    assert sorted(entry["order"] for entry in edited["nodes"]) == list(range(len(workflow)))
+    places = [tuple(entry["pos"]) for entry in edited["nodes"]]
+    assert len(set(places)) == len(places), "no node lies on another"

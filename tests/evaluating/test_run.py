@@ -2,71 +2,55 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from maquette.drawing.samples import draw_samples
 from maquette.errors import OutputError
 from maquette.evaluating.report import read_block
 from maquette.evaluating.run import batch_for, checkpoints_of, look_at_run
 from maquette.events import run_stage
-from maquette.families.tiny import write_tiny
 from maquette.files import sha256_file
-from maquette.project.config_file import load_settings
-from maquette.rules.verdict import judge
 from maquette.runs.folder import RunFolder
 from maquette.runs.record import RunRecord, read_record
-from maquette.training.loop import run_job
-from maquette.training.prepare import prepare
+from tests.drawing.trained import train_small
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A run of four steps with a checkpoint and a sample every two."""
-    folder = tmp_path_factory.mktemp("project")
-    rng = np.random.default_rng(1)
-    (folder / "images").mkdir()
-    for index in range(3):
-        Image.fromarray(rng.integers(0, 255, (64, 64, 3), np.uint8)).save(folder / "images" / f"{index}.png")
-        (folder / "images" / f"{index}.txt").write_text(f"zkw, pose {index}", encoding="utf-8")
-    settings = load_settings(
-        None,
-        {
-            "images": folder / "images",
-            "base": str(write_tiny("sd1", folder / "base.safetensors")),
-            "trigger": "zkw",
-            "steps": 4,
-            "rank": 2,
-            "resolution": 64,
-            "device": "cpu",
-            "precision": "no",
-            "output": folder / "runs",
-            "save_every_steps": 2,
-            "sample_prompts": ("{trigger}, waving",),
-            "sample_steps": 2,
-        },
-    )
-    with prepare(settings, judge=judge) as job:
-        return RunFolder(run_stage(run_job(job, draw=draw_samples)).run)
+    return train_small(tmp_path_factory.mktemp("project"))
 
 
 def test_samples_are_drawn_at_every_checkpoint(run: RunFolder) -> None:
     record = read_record(run.path)
     assert [entry.step for entry in record.samples] == [2, 4]
-    for entry in record.samples:
+    for entry, lora in zip(record.samples, ("zkw-001-step00000002", "zkw-001"), strict=True):
         assert (entry.prompt, entry.seed) == ("zkw, waving", 1)
+        assert (run.checkpoints / f"{lora}.safetensors").is_file()
         with Image.open(run.path / entry.path) as picture:
             assert picture.size == (64, 64)
-            assert "zkw, waving <lora:zkw-001:1>" in picture.info["parameters"]
+            assert f"zkw, waving <lora:{lora}:1>" in picture.info["parameters"]
+            loader = json.loads(picture.info["prompt"])["2"]["inputs"]
+            assert loader["lora_name"] == f"{lora}.safetensors"
 
 
 def test_a_run_is_looked_at_and_reported(run: RunFolder) -> None:
     result = run_stage(look_at_run(run, seeds=(1, 2)))
     assert (result.pictures, result.checkpoints) == (3 * 2 * 2, 2)
+    for look in result.look.looks:
+        with Image.open(result.look.folder / look.path) as picture:
+            nodes = {
+                node["class_type"]: node["inputs"] for node in json.loads(picture.info["prompt"]).values()
+            }
+            wanted = {None: None, 2: "zkw-001-step00000002.safetensors", 4: "zkw-001.safetensors"}[look.step]
+            assert nodes.get("LoraLoader", {}).get("lora_name") == wanted
+            assert nodes["KSampler"]["seed"] == look.seed
+            assert ("<lora:" in picture.info["parameters"]) == (look.step is not None)
+            assert ("Lora hashes" in picture.info["parameters"]) == (look.step is not None)
     assert result.look.checkpoints() == ("no LoRA", "step 2", "final (4)")
     assert result.look.prompts() == ("zkw", "zkw, waving")
     block = read_block(result.report)

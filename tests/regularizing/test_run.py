@@ -199,7 +199,7 @@ def test_pictures_of_one_colour_are_not_kept(tmp_path: Path) -> None:
 
     store = Store(tmp_path / "reg", "dog")
     with pytest.raises(ModelError, match="--precision no"):
-        store.save([("dog_0001.png", "a dog", 1)], [Image.new("RGB", (8, 8))])
+        store.save([("dog_0001.png", "a dog", 1)], [Image.new("RGB", (8, 8))], [{}])
     assert not list((tmp_path / "reg").rglob("*.png"))
 
 

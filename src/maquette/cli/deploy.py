@@ -2,52 +2,73 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from maquette.cli.options import options_of
-from maquette.cli.output import result_command
+from maquette.cli.output import follow, result_command
 from maquette.deploying.options import DeployOptions
-from maquette.reading import json_of
+
+if TYPE_CHECKING:
+    from maquette.deploying.program import Installed
 
 
 @result_command(
-    click.argument("run", type=click.Path(path_type=Path)),
+    click.argument("source", metavar="RUN", type=click.Path(path_type=Path)),
     *options_of(DeployOptions),
     click.option(
         "--verify",
         metavar="URL",
-        help="Also ask the ComfyUI running at URL whether it lists the LoRA and takes the workflow.",
+        multiple=True,
+        help="Also ask the program running at URL whether it has these very weights under this name, and ComfyUI "
+        "whether it takes the workflow. Once for each program; AUTOMATIC1111 and Forge need --api.",
     ),
     name="deploy",
 )
-def command(run: Path, verify: str | None, **given: Any) -> dict[str, Any]:
-    """Install a LoRA of RUN where it is drawn with: under a new name, with sidecars, workflow and prompt template."""
-    from maquette.deploying.run import deploy
+def command(source: Path, verify: tuple[str, ...], **given: Any) -> dict[str, Any]:
+    """Install a LoRA where it is drawn with: under a new name, with sidecars, workflow and prompt template.
 
-    installed = deploy(run, DeployOptions(**given))
-    lines = []
-    for entry in installed:
-        lines += [f"{entry.program}: {entry.lora}", f"  prompts: {entry.prompts}"]
-        lines += [f"  workflow: {entry.workflow}"] if entry.workflow else []
-        lines += [f"  note: {note}" for note in entry.notes]
-    if verify is not None:
-        return {"installed": [entry.to_json() for entry in installed], **_verified(verify, installed, lines)}
-    return {"installed": [entry.to_json() for entry in installed], "lines": lines}
+    RUN is the folder of a run, or a LoRA file.
+    """
+    from maquette.deploying.run import PartlyInstalled, deploy_events
+
+    failed: Sequence[Any] = ()
+    try:
+        installed: Sequence[Installed] = follow(deploy_events(source, DeployOptions(**given)))
+    except PartlyInstalled as error:
+        installed, failed = error.installed, error.problems
+    result: dict[str, Any] = {"installed": [entry.to_json() for entry in installed]}
+    lines = [line for entry in installed for line in _told(entry)]
+    if failed:
+        result |= {"error": [vars(problem) for problem in failed], "exit_code": 2}
+        lines += [f"error: not installed there: {problem}" for problem in failed]
+    if verify:
+        result = {**_verified(verify, installed, lines), **result}
+    return {**result, "lines": lines}
 
 
-def _verified(url: str, installed: list[Any], lines: list[str]) -> dict[str, Any]:
-    """Ask a running ComfyUI; HTTP success alone proves nothing there. A problem makes the exit code 1."""
-    from maquette.deploying.server import verify
+def _told(entry: Installed) -> Iterator[str]:
+    yield f"{entry.program}: {entry.lora}"
+    yield f"  weights: {entry.weights}; strength {entry.strength:g}"
+    yield f"  prompts: {entry.prompts}"
+    if entry.workflow:
+        yield f"  workflow: {entry.editor_workflow} (API format: {entry.workflow})"
+    yield from (f"  note: {note}" for note in entry.notes)
 
-    problems = []
-    for entry in installed:
-        if entry.workflow is not None:
-            checked = verify(url, json_of(Path(entry.workflow)))
-            problems += [str(problem) for problem in checked.problems]
-    said = [f"  problem: {problem}" for problem in problems] or [
-        f"{url} lists the LoRA and takes the workflow."
-    ]
-    return {"verified": url, "problems": problems, "exit_code": 1 if problems else 0, "lines": lines + said}
+
+def _verified(urls: Sequence[str], installed: Sequence[Installed], lines: list[str]) -> dict[str, Any]:
+    """Ask running programs; that a server answers proves nothing. Anything wrong or unknown makes the exit code 1."""
+    from maquette.deploying.verify import verify
+
+    answers = verify(urls, installed)
+    for answer in answers:
+        if answer.ok:
+            takes = " and takes the workflow" if answer.program == "ComfyUI" else ""
+            lines.append(f"{answer.url} lists {answer.lora_name} with these very weights{takes}.")
+    problems = list(dict.fromkeys(str(problem) for answer in answers for problem in answer.problems))
+    lines += [f"not verified: {problem}" for problem in problems]
+    told = {"verified": [answer.to_json() for answer in answers], "problems": problems}
+    return {**told, "exit_code": 1} if problems else told

@@ -21,7 +21,7 @@ from maquette.events import Artifact, Message, Stage
 from maquette.runs.folder import RunFolder
 
 if TYPE_CHECKING:
-    from maquette.deploying.comfyui import Installed
+    from maquette.deploying.program import Installed
     from maquette.evaluating.facts import ReportFacts
     from maquette.evaluating.looks import FirstLook
     from maquette.evaluating.verdict import Verdict
@@ -226,11 +226,17 @@ def _install(
 ) -> Installed:
     """Install the chosen checkpoint into a ComfyUI-style folder, a picture drawn by it as its preview."""
     from maquette.deploying.comfyui import install
-    from maquette.deploying.run import recipe_of
+    from maquette.deploying.run import checkpoint_of, recipe_of
+    from maquette.deploying.sidecars import Preview
 
-    recipe = recipe_of(facts.record, strength=facts.strength)
+    chosen = checkpoint_of(facts.record, facts.lora.name)
+    recipe = recipe_of(facts.record, chosen, strength=facts.strength)
     drawn = [entry for entry in look.looks if entry.checkpoint == verdict.checkpoint and entry.role == "full"]
-    preview = look.folder / drawn[0].path if drawn else None
+    preview = (
+        Preview(path=look.folder / drawn[0].path, prompt=drawn[0].prompt, seed=drawn[0].seed)
+        if drawn
+        else None
+    )
     return install(
         facts.lora, output / "comfyui", name=facts.trigger, recipe=recipe, preview=preview, create=True
     )

@@ -1,9 +1,15 @@
 """Deploy: a proven LoRA goes where its user draws with it.
 
-release      naming, copying and sidecars: a new name per release, never a file overwritten in place
+run          a run's checkpoint or a bare file becomes a delivery
+bare         what a file without its run tells of how it is drawn
+recipe       how a LoRA is meant to be drawn
+release      naming, copying: a new name per release, never a file overwritten in place
+sidecars     what model browsers, model managers and drawing programs read beside it
+ledger       what was written before, so that a person's changes are never overwritten
+folders      where a program looks for models, shared folders included
 comfyui      install into a ComfyUI folder, with a workflow and a prompt template
 webui        install into an AUTOMATIC1111 / Forge folder
-workflow     the drawing workflow in ComfyUI's API format
-nodes        the nodes that the workflow uses, and the check of any workflow against a node table
-server       the same check against a running ComfyUI
+editor       a workflow in the format of ComfyUI's editor
+nodes        the nodes that workflows use, and the check of any workflow against a node table
+verify       what running programs say about it
 """

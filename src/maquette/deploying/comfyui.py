@@ -1,59 +1,44 @@
-"""Install a LoRA into a ComfyUI folder, with sidecars, an API workflow and a prompt template.
+"""Install a LoRA into a ComfyUI folder, with sidecars, workflows in both formats and a prompt template.
 
 COMFYUI/
-  models/loras/NAME.safetensors  NAME.json  NAME.png
-  maquette/NAME.workflow.json    open or drop it in ComfyUI, or POST {"prompt": …} to /prompt
+  models/loras/NAME.safetensors  NAME.json  NAME.metadata.json  NAME.png
+  user/default/workflows/NAME.json     where ComfyUI's Workflows sidebar lists it
+  maquette/NAME.workflow.json          the API format: POST {"prompt": …} to /prompt
   maquette/NAME.prompts.txt
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+from maquette.deploying.editor import editor_workflow
+from maquette.deploying.folders import ModelFolders, comfyui_folders
+from maquette.deploying.ledger import Ledger
 from maquette.deploying.nodes import check_workflow
-from maquette.deploying.program import Program, placed_notes
-from maquette.deploying.release import Placed, write_beside, write_sidecars
-from maquette.deploying.workflow import Recipe, build_workflow, prompt_template
+from maquette.deploying.program import Installed, Program, Release, common_notes, release
+from maquette.deploying.recipe import Recipe, prompt_template
+from maquette.deploying.sidecars import (
+    Preview,
+    write_manager_sidecar,
+    write_preview,
+    write_webui_sidecar,
+)
+from maquette.drawing.scene import comfyui_workflow
 from maquette.errors import nearest
+from maquette.files import json_text
 
 LORAS = Path("models/loras")
 CHECKPOINTS = Path("models/checkpoints")
+WORKFLOWS = Path("user/default/workflows")
 COMFYUI = Program(
     title="ComfyUI",
     loras=LORAS,
-    marks=(LORAS,),
+    marks=(LORAS, Path("comfy/ldm")),
     inner="ComfyUI",
     made=(LORAS, CHECKPOINTS),
     home="the folder that holds ComfyUI's main.py and models/",
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Installed:
-    """What an installation left behind, and what its user still has to do."""
-
-    program: str
-    """The drawing program: "ComfyUI" or "AUTOMATIC1111 / Forge"."""
-    lora: Path
-    lora_name: str
-    """The name under which the program lists the LoRA."""
-    sha256: str
-    already_installed: bool
-    """True when a file with this content was there under this name before."""
-    sidecar: Path
-    preview: Path | None
-    workflow: Path | None
-    prompts: Path
-    notes: tuple[str, ...] = ()
-    """What the user still has to know or do."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the record as plain JSON values."""
-        return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(self).items()}
 
 
 def install(
@@ -62,57 +47,70 @@ def install(
     *,
     name: str,
     recipe: Recipe,
-    preview: Path | None = None,
+    preview: Preview | None = None,
     create: bool = False,
 ) -> Installed:
-    """Install the LoRA file into the ComfyUI at `comfy_dir` as a release of its own; nothing there is
-    overwritten.
+    """Install the LoRA file into the ComfyUI at `comfy_dir` as a release of its own; nothing there that a person made or
+    changed is overwritten.
 
-    `name` becomes NAME.safetensors, or NAME-v2… when another LoRA holds it. `preview` is a picture drawn with
-    the LoRA. `create` makes the folders where no ComfyUI is. Raises OutputError when `comfy_dir` is no
-    ComfyUI or cannot be written, LoraError for an unusable LoRA, ConfigError for an unusable recipe or name;
-    then nothing was installed.
+    `name` becomes NAME.safetensors, or NAME-v2… when another LoRA holds it in any folder that ComfyUI reads. `create`
+    makes the folders where no ComfyUI is. Raises OutputError when `comfy_dir` is no ComfyUI or cannot be written,
+    LoraError for an unusable LoRA, ConfigError for an unusable recipe or name; then nothing was installed.
     """
-    root, placed = COMFYUI.release(lora, comfy_dir, name=name, recipe=recipe, create=create)
-    lora_name = str(placed.path.relative_to(root / LORAS))
-    stem = Path(lora_name).with_suffix("").as_posix()
-    workflow = build_workflow(recipe, lora_name, prefix=stem.replace("/", "-"))
+    root = COMFYUI.root(comfy_dir, create=create)
+    folders = comfyui_folders(root, "loras", LORAS)
+    released = release(lora, folders, name=name, recipe=recipe)
+    placed = released.placed
+    ledger = Ledger(root)
+    scene = recipe.scene_of(placed.name, released.model_hash)
+    workflow = comfyui_workflow(scene, prefix=placed.stem.replace("/", "-"))
     sound = check_workflow(workflow)
     assert not sound, sound
-    texts = {
-        ".workflow.json": json.dumps(workflow, indent=2, ensure_ascii=False) + "\n",
-        ".prompts.txt": prompt_template(recipe, lora_name),
-    }
-    workflow_path, prompts_path = write_beside(root / "maquette", stem, texts)
-    sidecars = write_sidecars(placed, recipe, preview, {"prompt": json.dumps(workflow)})
+    ours = root / "maquette"
+    api = ledger.put_under_free_name(ours, placed.stem, ".workflow.json", json_text(workflow))
+    editor = json_text(editor_workflow(workflow))
+    edited = ledger.put_under_free_name(root / WORKFLOWS, placed.stem, ".json", editor)
+    text = prompt_template(recipe, placed.name)
+    prompts = ledger.put_under_free_name(ours, placed.stem, ".prompts.txt", text)
+    picture = write_preview(ledger, placed, preview, scene) if preview else None
+    sidecar = write_webui_sidecar(ledger, placed, recipe)
+    metadata = write_manager_sidecar(ledger, placed, recipe, picture)
     return Installed(
         program=COMFYUI.title,
         lora=placed.path,
-        lora_name=lora_name,
+        lora_name=placed.name,
         sha256=placed.sha256,
+        model_hash=released.model_hash,
         already_installed=placed.already_installed,
-        sidecar=sidecars["sidecar"],
-        preview=sidecars.get("preview"),
-        workflow=workflow_path,
-        prompts=prompts_path,
-        notes=tuple(_notes(root, recipe, placed)),
+        weights=recipe.origin,
+        strength=recipe.scene.strength,
+        sidecar=sidecar,
+        preview=picture,
+        workflow=api,
+        editor_workflow=edited,
+        metadata=metadata,
+        prompts=prompts,
+        notes=tuple(_notes(root, released, ledger, folders)),
     )
 
 
-def _notes(root: Path, recipe: Recipe, placed: Placed) -> list[str]:
+def _notes(root: Path, released: Release, ledger: Ledger, folders: ModelFolders) -> list[str]:
     notes = []
-    checkpoints = _files(root / CHECKPOINTS)
-    if recipe.base_checkpoint.replace("\\", "/") not in checkpoints:
-        guess = nearest(recipe.base_checkpoint, checkpoints)
+    scene = released.recipe.scene
+    known = comfyui_folders(root, "checkpoints", CHECKPOINTS)
+    names = known.names()
+    if scene.base.replace("\\", "/") not in names:
+        guess = nearest(scene.base, names)
         hint = f" (there is {guess})" if guess else ""
         notes.append(
-            f"The base model {recipe.base_checkpoint} is not in {CHECKPOINTS}{hint}: put it there, "
+            f"The base model {scene.base} is not in {known.install}{hint}: put it there, "
             "or choose it in the workflow's first node."
         )
-    return notes + placed_notes(placed)
-
-
-def _files(folder: Path) -> Sequence[str]:
-    if not folder.is_dir():
-        return ()
-    return [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
+    if scene.elsewhere is not None and scene.elsewhere.fresh_noise:
+        notes.append(
+            f"{scene.sampler} adds noise while it draws, which ComfyUI makes on its own device: on a GPU its pictures "
+            "differ from those drawn here. euler and dpmpp_2m draw the same everywhere."
+        )
+    return notes + common_notes(
+        released, ledger, root / LORAS, replace(folders, note=known.note or folders.note)
+    )

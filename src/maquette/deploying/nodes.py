@@ -146,7 +146,9 @@ def _check_node(node_id: str, workflow: Workflow, nodes: NodeTable) -> Iterator[
     where = f"node {node_id} ({class_type})"
     for name, declared in required.items():
         if name not in node["inputs"]:
-            yield Problem(where, f"input '{name}' is missing", f"a {_kind(declared)}", "Connect or fill it.")
+            yield Problem(
+                where, f"input '{name}' is missing", f"a {kind_of(declared)}", "Connect or fill it."
+            )
     for name, value in node["inputs"].items():
         declared = required.get(name) or optional.get(name)
         if declared is None:
@@ -160,7 +162,7 @@ def _check_node(node_id: str, workflow: Workflow, nodes: NodeTable) -> Iterator[
             yield from _check_input(f"{where} input '{name}'", value, declared, workflow, nodes)
 
 
-def _kind(declared: Any) -> str:
+def kind_of(declared: Any) -> str:
     """Return the type name of a declared input: MODEL, INT, COMBO…"""
     return "COMBO" if isinstance(declared[0], list | tuple) else str(declared[0])
 
@@ -178,7 +180,7 @@ def _choices(declared: Any) -> list[Any] | None:
 def _check_input(
     where: str, value: Any, declared: Any, workflow: Workflow, nodes: NodeTable
 ) -> Iterator[Problem]:
-    kind = _kind(declared)
+    kind = kind_of(declared)
     if isinstance(value, list | tuple):
         yield from _check_link(where, value, kind, workflow, nodes)
     elif kind in _WIDGETS:

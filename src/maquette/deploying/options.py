@@ -11,7 +11,7 @@ from maquette.project.fields import Flag, Options
 
 
 class DeployOptions(Options):
-    """Where a run's LoRA goes, and under which name."""
+    """Where a LoRA goes, and under which name."""
 
     comfyui: Annotated[Path | None, Flag(metavar="DIR")] = Field(
         None, description="ComfyUI's folder (the one with models/)."
@@ -22,9 +22,14 @@ class DeployOptions(Options):
     checkpoint: Annotated[str | None, Flag(metavar="NAME")] = Field(
         None, description="Checkpoint to install. Default: the final one."
     )
-    name: str | None = Field(None, description="Name of the release. Default: the run's.")
+    name: str | None = Field(None, description="Name of the release. Default: the run's, or the file's.")
+    trigger: Annotated[str | None, Flag(metavar="WORD")] = Field(
+        None, description="Word that means the subject. Default: the run's, or the one that the file names."
+    )
     base_name: Annotated[str | None, Flag(metavar="FILE")] = Field(
         None, description="The base model's name in the drawing program. Default: the base's file name."
     )
-    strength: float = Field(1.0, ge=-2, le=2, description="Strength in the workflow.")
+    strength: float = Field(
+        1.0, ge=-2, le=2, description="Strength in workflow, prompts, sidecars and preview."
+    )
     create: bool = Field(False, description="Make the folders where no such program is.")

@@ -1,14 +1,51 @@
-"""What drawing programs have in common: a folder that holds them, and a folder in it where LoRAs lie."""
+"""What drawing programs have in common: a folder that holds them, a folder in it where LoRAs lie, and what is left there."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from maquette.deploying.folders import ModelFolders
+from maquette.deploying.ledger import Ledger
+from maquette.deploying.recipe import Recipe, check_recipe
 from maquette.deploying.release import Placed, place_lora, release_stem, require_lora
-from maquette.deploying.workflow import Recipe, check_recipe
 from maquette.errors import OutputError, Problem
 from maquette.files import require_writable_folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installed:
+    """What an installation left behind, and what its user still has to do."""
+
+    program: str
+    """The drawing program: "ComfyUI" or "AUTOMATIC1111 / Forge"."""
+    lora: Path
+    lora_name: str
+    """The name under which the program lists the LoRA."""
+    sha256: str
+    model_hash: str
+    """SHA-256 of its tensors, as the file itself says it (`sshs_model_hash`); empty where it says none."""
+    already_installed: bool
+    """True when a file with this content was there under this name before."""
+    weights: str
+    """Which weights of which run they are, in words."""
+    strength: float
+    sidecar: Path
+    preview: Path | None
+    workflow: Path | None
+    """In the API format."""
+    editor_workflow: Path | None
+    """In the format of ComfyUI's editor, where its Workflows sidebar lists it."""
+    metadata: Path | None
+    """The sidecar of LoRA Manager."""
+    prompts: Path
+    notes: tuple[str, ...] = ()
+    """What the user still has to know or do."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as plain JSON values."""
+        return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(self).items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,12 +63,19 @@ class Program:
     home: str
     """Where a person finds the root, in words."""
 
+    def is_at(self, folder: Path) -> bool:
+        """Whether `folder` holds the program."""
+        return self._found(Path(folder).expanduser().absolute()) is not None
+
+    def _found(self, folder: Path) -> Path | None:
+        roots = (folder, folder / self.inner)
+        return next((root for root in roots if any((root / mark).is_dir() for mark in self.marks)), None)
+
     def root(self, folder: Path, *, create: bool) -> Path:
         """Return the program's root: `folder`, or the one inside a portable build. Raises OutputError for any other."""
         folder = Path(folder).expanduser().absolute()
-        for root in (folder, folder / self.inner):
-            if any((root / mark).is_dir() for mark in self.marks):
-                return root
+        if (root := self._found(folder)) is not None:
+            return root
         if create:
             for part in self.made:
                 require_writable_folder(folder / part)
@@ -44,19 +88,50 @@ class Program:
         remedy = "Give that folder, or make the folders here with --create."
         raise OutputError(Problem(str(folder), given, self.home, remedy))
 
-    def release(
-        self, lora: Path, folder: Path, *, name: str, recipe: Recipe, create: bool
-    ) -> tuple[Path, Placed]:
-        """Check everything, then copy the LoRA under a name of its own; return the root and the placed file."""
-        check_recipe(recipe)
-        release_stem(name)
-        require_lora(lora)
-        root = self.root(folder, create=create)
-        return root, place_lora(lora, root / self.loras, name)
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """A LoRA in its place, and what the files beside it must tell."""
+
+    placed: Placed
+    recipe: Recipe
+    model_hash: str
+    has_kohya_names: bool = True
+    """Whether its tensors have the names that drawing programs know best."""
 
 
-def placed_notes(placed: Placed) -> list[str]:
-    """Return what a person should know of how the file was placed."""
-    if not placed.already_installed:
-        return []
-    return [f"{placed.path.name} was already installed with this very content; nothing was copied."]
+def release(lora: Path, folders: ModelFolders, *, name: str, recipe: Recipe) -> Release:
+    """Check everything, then copy the LoRA under a name of its own."""
+    from maquette.lora.metadata import MODEL_HASH
+
+    check_recipe(recipe)
+    release_stem(name)
+    facts = require_lora(lora)
+    placed = place_lora(lora, folders, name)
+    return Release(
+        placed=placed,
+        recipe=recipe,
+        model_hash=facts.metadata.get(MODEL_HASH, ""),
+        has_kohya_names=facts.layout == "kohya",
+    )
+
+
+def common_notes(released: Release, ledger: Ledger, own: Path, folders: ModelFolders) -> list[str]:
+    """Return what a person should know of how things were placed; `own` is the program's usual folder."""
+    placed, recipe = released.placed, released.recipe
+    notes = [folders.note] if folders.note else []
+    if placed.already_installed:
+        notes.append(f"{placed.path.name} was already installed with this very content; nothing was copied.")
+    if placed.folder != own:
+        notes.append(f"{placed.folder} is the folder for LoRAs that this program is told to read.")
+    if not recipe.trigger:
+        notes.append("No trigger is known, and the sidecars name none: --trigger WORD says one.")
+    if not released.has_kohya_names:
+        notes.append(
+            f"The tensors of {placed.path.name} have diffusers' names, which drawing programs do not know everywhere: "
+            "look for 'lora key not loaded' when it draws."
+        )
+    if ledger.kept:
+        names = ", ".join(str(path) for path in ledger.kept)
+        notes.append(f"Kept as they are, because they were changed or made by someone else: {names}.")
+    return notes

@@ -11,11 +11,14 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING
 
-from maquette.deploying.workflow import Recipe
-from maquette.errors import ConfigError, DatasetError, LoraError, OutputError, Problem
-from maquette.files import replacing, sha256_file, write_atomic, write_json
+from maquette.deploying.folders import ModelFolders
+from maquette.errors import ConfigError, LoraError, OutputError, Problem
+from maquette.files import sha256_file
+
+if TYPE_CHECKING:
+    from maquette.lora.facts import LoraFacts
 
 _FORBIDDEN = re.compile(r'[<>:"|?*,\x00-\x1f]')
 _COPY_BYTES = 8 * 1024 * 1024
@@ -23,16 +26,28 @@ _COPY_BYTES = 8 * 1024 * 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Placed:
-    """A LoRA file in its folder: where, its content, and whether it was there before."""
+    """A LoRA file in one of the program's folders: where, its content, and whether it was there before."""
 
     path: Path
+    folder: Path
+    """The program's folder that it lies in."""
     sha256: str
     already_installed: bool
 
+    @property
+    def name(self) -> str:
+        """The name under which the program lists it: relative, with the system's separator."""
+        return str(self.path.relative_to(self.folder))
 
-def place_lora(source: Path, folder: Path, name: str) -> Placed:
-    """Copy the LoRA `source` into `folder` as NAME.safetensors, or NAME-v2, NAME-v3… when that holds another
-    LoRA.
+    @property
+    def stem(self) -> str:
+        """That name without its ending, with /."""
+        return self.path.relative_to(self.folder).with_suffix("").as_posix()
+
+
+def place_lora(source: Path, folders: ModelFolders, name: str) -> Placed:
+    """Copy the LoRA `source` into the program's folder as NAME.safetensors, or NAME-v2, NAME-v3… where another LoRA holds
+    that name in any of its folders.
 
     A file with the same content that was released under this name before is found and kept. Nothing that
     exists is ever changed. Raises LoraError for an unusable source, ConfigError for an unusable name.
@@ -40,17 +55,25 @@ def place_lora(source: Path, folder: Path, name: str) -> Placed:
     require_lora(source)
     stem = release_stem(name)
     digest = sha256_file(source)
+    folder = folders.install
     for number in range(1, 10_000):
-        target = folder / f"{stem}{'' if number == 1 else f'-v{number}'}.safetensors"
-        if target.exists():
-            if target.stat().st_size == source.stat().st_size and sha256_file(target) == digest:
-                return Placed(path=target, sha256=digest, already_installed=True)
-        elif _copy_to_free_name(source, target, digest):
-            return Placed(path=target, sha256=digest, already_installed=False)
+        relative = f"{stem}{'' if number == 1 else f'-v{number}'}.safetensors"
+        there = next((path for path in folders.paths if (path / relative).exists()), None)
+        if there is not None:
+            if _is_copy(there / relative, source, digest):
+                return Placed(path=there / relative, folder=there, sha256=digest, already_installed=True)
+        elif _copy_to_free_name(source, folder / relative, digest):
+            return Placed(path=folder / relative, folder=folder, sha256=digest, already_installed=False)
     raise OutputError(
         Problem(
             str(folder), f"holds thousands of releases of '{name}'", "a free name", "Choose another name."
         )
+    )
+
+
+def _is_copy(target: Path, source: Path, digest: str) -> bool:
+    return (
+        target.is_file() and target.stat().st_size == source.stat().st_size and sha256_file(target) == digest
     )
 
 
@@ -77,8 +100,8 @@ def release_stem(name: str) -> str:
     return stem
 
 
-def require_lora(source: Path) -> None:
-    """Raise LoraError unless `source` is a whole safetensors file with LoRA tensors."""
+def require_lora(source: Path) -> LoraFacts:
+    """Return what `source` is; LoraError unless it is a whole safetensors file with LoRA tensors."""
     from maquette.lora.files import inspect_lora
 
     if not source.is_file():
@@ -90,7 +113,7 @@ def require_lora(source: Path) -> None:
                 "Give the path of a trained LoRA.",
             )
         )
-    inspect_lora(source)
+    return inspect_lora(source)
 
 
 def _copy_to_free_name(source: Path, target: Path, digest: str) -> bool:
@@ -131,60 +154,3 @@ def _take_name(part: Path, target: Path) -> bool:
             return False
         part.replace(target)
         return True
-
-
-def write_sidecars(
-    placed: Placed, recipe: Recipe, preview: Path | None, chunks: dict[str, str]
-) -> dict[str, Path]:
-    """Write NAME.json and NAME.png beside the LoRA and return them; existing ones are a person's, and kept.
-
-    `chunks` are the preview's PNG text chunks: dropping the picture on a drawing program restores the
-    settings.
-    """
-    written: dict[str, Path] = {}
-    sidecar = placed.path.with_suffix(".json")
-    if not sidecar.exists():
-        write_json(sidecar, _sidecar(recipe))
-    written["sidecar"] = sidecar
-    if preview is not None:
-        picture = placed.path.with_suffix(".png")
-        if not picture.exists():
-            _write_preview(preview, picture, chunks)
-        written["preview"] = picture
-    return written
-
-
-def _sidecar(recipe: Recipe) -> dict[str, Any]:
-    examples = "\n".join(recipe.prompts)
-    return {
-        "description": f"Trigger: {recipe.trigger}. Base: {recipe.base_checkpoint}.",
-        "sd version": recipe.sd_version,
-        "activation text": recipe.trigger,
-        "preferred weight": recipe.strength,
-        "negative text": recipe.negative,
-        "notes": f"Clip skip {recipe.clip_skip}. Examples:\n{examples}",
-    }
-
-
-def _write_preview(source: Path, target: Path, chunks: dict[str, str]) -> None:
-    from PIL import PngImagePlugin
-
-    from maquette.dataset.opening import on_white, opened, upright
-
-    try:
-        with opened(source) as image:
-            picture = on_white(upright(image))
-            info = PngImagePlugin.PngInfo()
-            own = {str(key): text for key, text in image.info.items() if isinstance(text, str)}
-            for key, text in (own | chunks).items():
-                info.add_text(key, text) if text.isascii() else info.add_itxt(key, text)
-    except DatasetError as error:
-        given = f"cannot be read as a picture ({error.problems[0].given})"
-        raise OutputError(Problem(str(source), given, "a preview picture", "Give another one.")) from error
-    with replacing(target) as temporary:
-        picture.save(temporary, format="PNG", pnginfo=info)
-
-
-def write_beside(folder: Path, stem: str, texts: dict[str, str]) -> list[Path]:
-    """Write the texts {suffix: text} to FOLDER/STEM + suffix, each whole, and return their paths."""
-    return [write_atomic(folder / f"{stem}{suffix}", text) for suffix, text in texts.items()]

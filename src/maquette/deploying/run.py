@@ -1,47 +1,159 @@
-"""A run's LoRA goes where it is drawn with; from the run's record comes what a drawing program must be told."""
+"""A LoRA goes where it is drawn with: one of a run, whose record tells a drawing program all it must know, or a bare file."""
 
 from __future__ import annotations
 
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
-from maquette.deploying.comfyui import Installed
 from maquette.deploying.options import DeployOptions
-from maquette.deploying.workflow import Recipe
-from maquette.errors import ConfigError, OutputError, Problem, did_you_mean
-from maquette.runs.folder import RunFolder
+from maquette.deploying.program import Installed
+from maquette.deploying.recipe import Recipe
+from maquette.deploying.sidecars import Preview
+from maquette.errors import ConfigError, MaquetteError, OutputError, Problem, did_you_mean
+from maquette.events import Artifact, Stage
+from maquette.project.settings import Settings
+from maquette.runs.folder import RECORD_NAME, RunFolder
 from maquette.runs.record import Checkpoint, RunRecord, read_record
 
 _EXAMPLES = 4
+ENDING = ".safetensors"
 
 
-def deploy(run: Path, options: DeployOptions) -> list[Installed]:
-    """Install a checkpoint of `run` into a ComfyUI and/or AUTOMATIC1111 folder; return what was installed."""
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """A LoRA file, the name that it is released under, and how it is drawn."""
+
+    lora: Path
+    name: str
+    recipe: Recipe
+    preview: Preview | None = None
+    settings: Settings | None = None
+    """Of the run that made it, which say how its base model is loaded; None for a bare file."""
+
+
+class PartlyInstalled(OutputError):
+    """Some places took the LoRA (`installed`), the others did not: `problems` say why."""
+
+    def __init__(self, installed: tuple[Installed, ...], problems: tuple[Problem, ...]) -> None:
+        super().__init__(problems)
+        self.installed = installed
+
+
+def deploy_events(source: Path, options: DeployOptions) -> Stage[list[Installed]]:
+    """Install a checkpoint of a run, or a LoRA file, into a ComfyUI and/or AUTOMATIC1111 folder; return what was installed.
+
+    Raises PartlyInstalled where one place took it and another did not, the latter's own error where none did.
+    """
     from maquette.deploying import comfyui, webui
+    from maquette.deploying.redraw import at_strength
 
-    places = [(comfyui.install, options.comfyui), (webui.install, options.webui)]
-    if all(place is None for _, place in places):
+    wanted = [
+        (comfyui.COMFYUI, comfyui.install, options.comfyui),
+        (webui.WEBUI, webui.install, options.webui),
+    ]
+    places = [(program, install, place) for program, install, place in wanted if place is not None]
+    if not places:
         raise ConfigError(
             Problem(
                 "deploy", "no place given", "a drawing program's folder", "Add --comfyui DIR or --webui DIR."
             )
         )
-    folder = RunFolder(run)
-    record = read_record(folder.path)
-    chosen = checkpoint_of(record, options.checkpoint)
-    recipe = recipe_of(record, base_checkpoint=options.base_name, strength=options.strength)
-    drawn = [entry.path for entry in record.samples if entry.step == chosen.step]
-    return [
-        install(
-            folder.path / chosen.path,
-            place,
-            name=options.name or record.run,
-            recipe=recipe,
-            preview=folder.path / drawn[-1] if drawn else None,
-            create=options.create,
+    delivery = delivery_of(source, options)
+    installed: list[Installed] = []
+    errors: list[MaquetteError] = []
+    with tempfile.TemporaryDirectory(prefix="maquette-") as folder:
+        preview = delivery.preview
+        if delivery.settings is not None and (
+            options.create or any(program.is_at(place) for program, _, place in places)
+        ):
+            drawn = (preview, delivery.lora, delivery.recipe, delivery.settings, Path(folder))
+            preview = yield from at_strength(*drawn)
+        for _, install, place in places:
+            try:
+                entry = install(
+                    delivery.lora,
+                    place,
+                    name=options.name or delivery.name,
+                    recipe=delivery.recipe,
+                    preview=preview,
+                    create=options.create,
+                )
+            except MaquetteError as error:
+                errors.append(error)
+            else:
+                installed.append(entry)
+                yield Artifact("installed LoRA", entry.lora)
+    if errors and installed:
+        raise PartlyInstalled(tuple(installed), _problems(errors))
+    if errors:
+        raise type(errors[0])(_problems(errors))
+    return installed
+
+
+def _problems(errors: list[MaquetteError]) -> tuple[Problem, ...]:
+    return tuple(dict.fromkeys(problem for error in errors for problem in error.problems))
+
+
+def delivery_of(source: Path, options: DeployOptions) -> Delivery:
+    """Return what `source`, a run's folder or a LoRA file, is delivered as. A run's own file is delivered as that run's."""
+    if source.name == RECORD_NAME:
+        source = source.parent
+    if source.is_dir():
+        record = read_record(source)
+        return _of_run(source, record, checkpoint_of(record, options.checkpoint), options)
+    if source.suffix != ENDING:
+        raise ConfigError(
+            Problem(
+                str(source),
+                "is no run's folder and no LoRA file" if source.exists() else "does not exist",
+                f"the folder of a run (with {RECORD_NAME}), or a LoRA file ({ENDING})",
+                "Name one of them.",
+            )
         )
-        for install, place in places
-        if place is not None
-    ]
+    if options.checkpoint is not None:
+        raise ConfigError(
+            Problem(
+                "--checkpoint",
+                f"'{options.checkpoint}' beside the file {source.name}",
+                "a checkpoint of a run, or a file",
+                "Leave one of them out.",
+            )
+        )
+    run = source.absolute().parent.parent
+    if (run / RECORD_NAME).is_file():
+        record = read_record(run)
+        for entry in record.checkpoints:
+            if (run / entry.path) == source.absolute():
+                return _of_run(run, record, entry, options)
+    return _of_file(source, options)
+
+
+def _of_run(run: Path, record: RunRecord, chosen: Checkpoint, options: DeployOptions) -> Delivery:
+    recipe = recipe_of(
+        record,
+        chosen,
+        base_name=options.base_name,
+        strength=options.strength,
+        trigger=options.trigger,
+    )
+    folder = RunFolder(run)
+    return Delivery(
+        lora=folder.path / chosen.path,
+        name=record.run,
+        recipe=recipe,
+        preview=preview_of(folder, record, chosen),
+        settings=record.settings,
+    )
+
+
+def _of_file(source: Path, options: DeployOptions) -> Delivery:
+    from maquette.deploying.bare import recipe_of_file
+
+    recipe = recipe_of_file(
+        source, base_name=options.base_name, strength=options.strength, trigger=options.trigger
+    )
+    return Delivery(lora=source, name=source.stem, recipe=recipe)
 
 
 def checkpoint_of(record: RunRecord, name: str | None = None) -> Checkpoint:
@@ -62,7 +174,7 @@ def checkpoint_of(record: RunRecord, name: str | None = None) -> Checkpoint:
     known = {Path(entry.path).stem: entry for entry in record.checkpoints}
     if name is None:
         return last
-    stem = Path(name).name.removesuffix(".safetensors")
+    stem = Path(name).name.removesuffix(ENDING)
     if stem not in known:
         raise ConfigError(
             Problem(
@@ -72,46 +184,65 @@ def checkpoint_of(record: RunRecord, name: str | None = None) -> Checkpoint:
     return known[stem]
 
 
-def recipe_of(record: RunRecord, *, base_checkpoint: str | None = None, strength: float = 1.0) -> Recipe:
-    """Return how the run's LoRA is meant to be drawn: its trigger and captions, its samples' settings, its
-    base.
+def preview_of(folder: RunFolder, record: RunRecord, chosen: Checkpoint) -> Preview | None:
+    """Return the last sample that the checkpoint drew, if it is there."""
+    from maquette.drawing.pictures import chunks_of
 
-    Raises ConfigError when the run has no trigger, or asks for what a drawing program would refuse.
+    for sample in reversed(record.samples):
+        path = folder.path / sample.path
+        if sample.step == chosen.step and path.is_file():
+            told = "prompt" in chunks_of(path)
+            return Preview(path=path, prompt=sample.prompt, seed=sample.seed, told=told)
+    return None
+
+
+def recipe_of(
+    record: RunRecord,
+    chosen: Checkpoint,
+    *,
+    base_name: str | None = None,
+    strength: float = 1.0,
+    trigger: str | None = None,
+) -> Recipe:
+    """Return how the checkpoint of the run is meant to be drawn: its trigger and captions, its samples' settings, its base.
+
+    Raises ConfigError when the run asks for what a drawing program would refuse.
     """
+    from maquette.drawing.draw import DrawRequest
     from maquette.drawing.samples import sampling_of
+    from maquette.drawing.scene import Scene, base_name_of
     from maquette.families import FAMILIES
 
     settings, base, samples = record.settings, record.base, record.settings.samples
     spec = FAMILIES[base.family].spec
-    trigger = settings.subject.trigger
-    if not trigger:
-        raise ConfigError(
-            Problem(
-                f"run {record.run}",
-                "has no trigger",
-                "the word that means the subject, for prompts and sidecar",
-                "Train with --trigger WORD.",
-            )
-        )
-    width_px, height_px = settings.dataset.resolution
+    word = settings.subject.trigger if trigger is None else trigger
     guidance, sampler = sampling_of(settings, spec)
-    return Recipe(
-        trigger=trigger,
-        prompts=tuple(example_prompts(record, trigger)),
-        template=template_of(record, trigger),
-        base_checkpoint=base_checkpoint or Path(base.path).name,
+    width_px, height_px = (_drawable(side) for side in settings.dataset.resolution)
+    prompts = tuple(example_prompts(record, word))
+    request = DrawRequest(
+        prompt=prompts[0],
         negative=samples.negative_prompt,
-        strength=strength,
-        width_px=_drawable(width_px),
-        height_px=_drawable(height_px),
+        seed=samples.sample_seed,
+        width_px=width_px,
+        height_px=height_px,
         steps=samples.sample_steps,
         guidance=guidance,
         sampler=sampler,
-        seed=samples.sample_seed,
-        clip_skip=settings.model.clip_skip or spec.default("clip_skip", 1),
-        prediction=base.prediction,
-        zero_terminal_snr=base.zero_terminal_snr,
-        sd_version=spec.webui_version,
+    )
+    return Recipe(
+        trigger=word,
+        prompts=prompts,
+        template=template_of(record, word),
+        origin=f"step {chosen.step} ({Path(chosen.path).stem}) of run {record.run}",
+        scene=Scene(
+            request=request,
+            family=spec,
+            base=base_name or base_name_of(base),
+            options=settings.family_values(),
+            prediction=base.prediction,
+            zero_terminal_snr=base.zero_terminal_snr,
+            strength=strength,
+        ),
     )
 
 
@@ -129,7 +260,7 @@ def template_of(record: RunRecord, trigger: str) -> str:
     named = f"{trigger} {record.settings.subject.class_word}".strip()
     captions = record.dataset.captions
     opening = named if captions and all(caption.startswith(named) for caption in captions) else trigger
-    return f"{opening}, [pose], [view], [scene]"
+    return ", ".join(filter(None, (opening, "[pose], [view], [scene]")))
 
 
 def _drawable(side_px: int) -> int:

@@ -1,13 +1,17 @@
-"""Install a LoRA into an AUTOMATIC1111 or Forge folder, with its sidecars and a prompt template."""
+"""Install a LoRA into an AUTOMATIC1111 or Forge folder, with its sidecar, its preview and a prompt template.
+
+WEBUI/models/Lora/NAME.safetensors  NAME.json  NAME.png  NAME.prompts.txt
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from maquette.deploying.comfyui import Installed
-from maquette.deploying.program import Program, placed_notes
-from maquette.deploying.release import write_beside, write_sidecars
-from maquette.deploying.workflow import Recipe, prompt_template
+from maquette.deploying.folders import webui_folders
+from maquette.deploying.ledger import Ledger
+from maquette.deploying.program import Installed, Program, common_notes, release
+from maquette.deploying.recipe import Recipe, prompt_template
+from maquette.deploying.sidecars import Preview, write_preview, write_webui_sidecar
 
 LORAS = Path("models/Lora")
 WEBUI = Program(
@@ -26,33 +30,42 @@ def install(
     *,
     name: str,
     recipe: Recipe,
-    preview: Path | None = None,
+    preview: Preview | None = None,
     create: bool = False,
 ) -> Installed:
-    """Install the LoRA file into the web UI at `webui_dir` as a release of its own; nothing there is
-    overwritten.
+    """Install the LoRA file into the web UI at `webui_dir` as a release of its own; nothing there that a person made or
+    changed is overwritten.
 
     The laws and errors are those of `comfyui.install`; there is no workflow, the sidecar and the prompt do
     its work.
     """
-    root, placed = WEBUI.release(lora, webui_dir, name=name, recipe=recipe, create=create)
-    lora_name = str(placed.path.relative_to(root / LORAS))
-    [prompts] = write_beside(
-        placed.path.parent, placed.path.stem, {".prompts.txt": prompt_template(recipe, lora_name)}
-    )
-    sidecars = write_sidecars(placed, recipe, preview, {})
+    root = WEBUI.root(webui_dir, create=create)
+    folders = webui_folders(root, LORAS)
+    released = release(lora, folders, name=name, recipe=recipe)
+    placed = released.placed
+    ledger = Ledger(root)
+    text = prompt_template(recipe, placed.name)
+    prompts = ledger.put_under_free_name(placed.path.parent, placed.path.stem, ".prompts.txt", text)
+    scene = recipe.scene_of(placed.name, released.model_hash)
+    picture = write_preview(ledger, placed, preview, scene) if preview else None
+    sidecar = write_webui_sidecar(ledger, placed, recipe)
     return Installed(
         program=WEBUI.title,
         lora=placed.path,
-        lora_name=lora_name,
+        lora_name=placed.name,
         sha256=placed.sha256,
+        model_hash=released.model_hash,
         already_installed=placed.already_installed,
-        sidecar=sidecars["sidecar"],
-        preview=sidecars.get("preview"),
+        weights=recipe.origin,
+        strength=recipe.scene.strength,
+        sidecar=sidecar,
+        preview=picture,
         workflow=None,
+        editor_workflow=None,
+        metadata=None,
         prompts=prompts,
         notes=(
             "Press Refresh on the Lora tab; the trigger and the weight come from the sidecar.",
-            *placed_notes(placed),
+            *common_notes(released, ledger, root / LORAS, folders),
         ),
     )

@@ -1,8 +1,9 @@
 """Draws pictures from requests, with any number of LoRAs in one batch.
 
-A picture follows from its request alone: its noise, and the noise that ancestral samplers add on the way,
-come from a CPU generator with the request's seed. So companions in the batch, other LoRAs on the trial axis
-and the device change a picture by rounding at most.
+A picture follows from its request alone: its noise comes from a CPU generator with the request's seed, the noise that
+ancestral samplers add on the way from another one with the next seed, as ComfyUI on a CPU and AUTOMATIC1111 with "RNG: CPU,
+ENSD: 1" draw theirs. So companions in the batch, other LoRAs on the trial axis and the device change a picture by rounding
+at most.
 
 Legend: P trials, b pictures of one trial in a batch, R = P · 2 · b rows (without and with the prompt), B = P
 · b pictures, C latent channels, H W latent height and width.
@@ -24,6 +25,7 @@ from maquette.drawing.packing import pack_rows
 from maquette.errors import ConfigError, Problem
 from maquette.events import Finished, Message, Progress, Stage, Started, run_stage
 from maquette.families.protocol import BaseModel, Conditioning, PictureSize
+from maquette.words.prompts import literal
 
 if TYPE_CHECKING:
     from maquette.lora.adapter import LoraAdapter
@@ -36,6 +38,7 @@ class DrawRequest:
     """Everything that one picture follows from, besides the model and its LoRA."""
 
     prompt: str
+    """Brackets stand for themselves, written `(` or `\\(`."""
     negative: str = ""
     seed: int = 1
     width_px: int
@@ -126,7 +129,7 @@ def check_requests(model: BaseModel, requests: Sequence[DrawRequest], num_trials
 
 def _units_of(model: BaseModel, request: DrawRequest) -> tuple[int, str | None]:
     """Return how many units of text the request's texts need, and a warning when even the most cut something."""
-    texts = [request.prompt, request.negative]
+    texts = [literal(request.prompt), literal(request.negative)]
     most = model.spec.most_text_units
     for count in range(1, most + 1):
         dropped = model.tokenize(texts, max_tokens=model.text_unit * count).dropped
@@ -179,20 +182,23 @@ class _Drawing:
         self.guided = first.guidance != 1.0
         self.scheduler = model.sampler(first.sampler or model.spec.default_sampler)
         self.scheduler.set_timesteps(first.steps, device=model.device)
-        self.generators = [torch.Generator("cpu").manual_seed(row.seed) for row in rows]
         self.latent_BCHW = self._noise() * self.scheduler.init_noise_sigma
         self.guidance_B = torch.tensor([row.guidance for row in rows], device=model.device).view(-1, 1, 1, 1)
         size = (first.height_px, first.width_px)
         self.sizes = [PictureSize(size, (0, 0), size)] * (len(rows) * (2 if self.guided else 1))
         self.conditioning = self._encode(options, units)
         takes_generator = "generator" in inspect.signature(self.scheduler.step).parameters
-        self.step_options = {"generator": self.generators} if takes_generator else {}
+        self.step_options = (
+            {"generator": [_generator(row.seed + 1) for row in rows]} if takes_generator else {}
+        )
 
     def _noise(self) -> Tensor:
         info = self.model.info
         height, width = self.rows[0].height_px // info.vae_factor, self.rows[0].width_px // info.vae_factor
         shape = (1, info.latent_channels, height, width)
-        return torch.cat([torch.randn(shape, generator=one) for one in self.generators]).to(self.model.device)
+        return torch.cat([torch.randn(shape, generator=_generator(row.seed)) for row in self.rows]).to(
+            self.model.device
+        )
 
     def _doubled(self, without: Sequence[Any], with_: Sequence[Any]) -> list[Any]:
         """Return rows such that each trial's are together: first without the prompt, then with it."""
@@ -202,9 +208,9 @@ class _Drawing:
 
     @torch.no_grad()
     def _encode(self, options: Mapping[str, Any], units: int) -> Conditioning:
-        texts = [row.prompt for row in self.rows]
+        texts = [literal(row.prompt) for row in self.rows]
         if self.guided:
-            texts = self._doubled([row.negative for row in self.rows], texts)
+            texts = self._doubled([literal(row.negative) for row in self.rows], texts)
         tokens = self.model.tokenize(texts, max_tokens=self.model.text_unit * units)
         return self.model.encode_text(tokens, **self.model.spec.of_stage("text", options))
 
@@ -244,6 +250,10 @@ class _Drawing:
         at_once = max(1, _DECODE_PX // (first.width_px * first.height_px))
         decoded = [self.model.decode_latents(part) for part in self.latent_BCHW.split(at_once)]
         return [picture for part in decoded for picture in to_pictures(part)]
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator("cpu").manual_seed(seed % 2**64)
 
 
 def to_pictures(pixels_BCHW: Tensor) -> list[Image.Image]:

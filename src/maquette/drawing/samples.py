@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maquette.drawing.draw import DrawRequest, drawing
-from maquette.drawing.pictures import parameters_text, save_picture
+from maquette.drawing.pictures import save_picture
+from maquette.drawing.scene import picture_chunks, scene_of
 from maquette.events import Stage
 from maquette.families.protocol import BaseModel, FamilySpec
 from maquette.project.settings import Settings
@@ -17,20 +18,27 @@ if TYPE_CHECKING:
 
 
 def draw_samples(
-    model: BaseModel, adapter: LoraAdapter, trial: int, settings: Settings, step: int, folder: Path
+    model: BaseModel,
+    adapter: LoraAdapter,
+    trial: int,
+    settings: Settings,
+    step: int,
+    lora: str,
+    folder: Path,
 ) -> Stage[list[Sample]]:
-    """Draw the settings' sample prompts with one trial into `folder`; return a record of each, paths relative to the run."""
+    """Draw the settings' sample prompts with one trial into `folder`; return a record of each, paths relative to the run.
+
+    `lora` is the name of the file that holds the trial's weights of this step, for whoever draws a sample again.
+    """
     options = settings.family_values()
     requests = sample_requests(settings, model.spec, model.info.vae_factor, trial)
     pictures = yield from drawing(model, requests, adapter=adapter, options=options)
-    name = folder.parent.name  # the run's, which its LoRA files carry too
+    name = folder.parent.name
     records = []
     for index, (request, picture) in enumerate(zip(requests, pictures, strict=True)):
         path = folder / f"{name}-step{step:08d}-{index:02d}.png"
-        parameters = parameters_text(
-            request, family=model.spec.labelled(options), model=Path(settings.model.base).stem, lora=name
-        )
-        save_picture(path, picture, parameters)
+        scene = scene_of(model.info, model.spec, request, options, lora=lora)
+        save_picture(path, picture, picture_chunks(scene))
         place = path.relative_to(folder.parent).as_posix()
         records.append(Sample(path=place, step=step, prompt=request.prompt, seed=request.seed))
     return records

@@ -17,7 +17,8 @@ from typing import Any
 from PIL import Image
 
 from maquette.drawing.draw import DrawRequest, drawing
-from maquette.drawing.pictures import parameters_text, save_picture
+from maquette.drawing.pictures import save_picture
+from maquette.drawing.scene import picture_chunks, scene_of
 from maquette.errors import ConfigError, Problem
 from maquette.evaluating.grid import write_grid
 from maquette.evaluating.looks import FLOOR, FirstLook, Look, LookPrompt, Measure
@@ -91,13 +92,16 @@ def first_look(
     for a checkpoint that does not fit the model, before anything is drawn.
     """
     from maquette.lora.files import read_lora
+    from maquette.lora.metadata import MODEL_HASH
 
     labels = [FLOOR, *(entry.label for entry in checkpoints)]
     if len(set(labels)) < len(labels):
         raise ConfigError(
             Problem("checkpoints", str(labels), "different labels", "Name each checkpoint once.")
         )
-    states = [None, *(read_lora(entry.path).state for entry in checkpoints)]
+    loras = [read_lora(entry.path) for entry in checkpoints]
+    states = [None, *(lora.state for lora in loras)]
+    files = [(None, ""), *((lora.facts.path.name, lora.facts.metadata.get(MODEL_HASH, "")) for lora in loras)]
     steps = [None, *(entry.step for entry in checkpoints)]
     total = len(labels) * len(plan.cells())
     yield Started("first look", total, "picture")
@@ -110,9 +114,11 @@ def first_look(
         cells = [(column, prompt, seed) for column in columns for prompt, seed in plan.cells()]
         scores = judge(pictures, [prompt for _, prompt, _ in cells]) if judge else [{} for _ in cells]
         for (column, prompt, seed), picture, score in zip(cells, pictures, scores, strict=True):
-            lora = None if column == 0 else checkpoints[column - 1].path.stem
             place = _place(labels[column], plan.prompts.index(prompt), seed)
-            _save(folder / place, picture, _request(plan, prompt, seed, 0), plan, model, lora)
+            name, digest = files[column]
+            request = _request(plan, prompt, seed, 0)
+            scene = scene_of(model.info, model.spec, request, plan.options, lora=name, lora_hash=digest)
+            save_picture(folder / place, picture, picture_chunks(scene))
             looks.append(
                 Look(
                     checkpoint=labels[column],
@@ -169,17 +175,6 @@ def _request(plan: LookPlan, prompt: LookPrompt, seed: int, trial: int) -> DrawR
 def _place(label: str, prompt_index: int, seed: int) -> str:
     column = re.sub(r"[^\w.-]+", "-", label).strip("-.") or "column"
     return f"pictures/{column}/{prompt_index:02d}-{seed}.png"
-
-
-def _save(
-    path: Path, picture: Image.Image, request: DrawRequest, plan: LookPlan, model: BaseModel, lora: str | None
-) -> None:
-    base = Path(model.info.path).stem
-    save_picture(
-        path,
-        picture,
-        parameters_text(request, family=model.spec.labelled(plan.options), model=base, lora=lora),
-    )
 
 
 def _drawing_facts(plan: LookPlan) -> dict[str, Any]:

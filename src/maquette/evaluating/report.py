@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from maquette import __version__
+from maquette.drawing.scene import webui_prompt
 from maquette.errors import OutputError, Problem
 from maquette.evaluating import comparison, drawn_sections, run_sections
 from maquette.evaluating.facts import ReportFacts
@@ -50,7 +51,7 @@ def render_report(facts: ReportFacts, *, home: Path | None = None) -> str:
         grid=comparison.grid(facts),
         use=run_sections.use(facts),
         delivery_rows=run_sections.delivery_rows,
-        strength=f"{facts.strength:g}",
+        webui_prompt=webui_prompt(facts.trigger, facts.lora.name, facts.strength).strip(),
         curves=run_sections.curves(facts),
         sum=run_sections.sum_of(facts),
         settings=run_sections.settings(facts),

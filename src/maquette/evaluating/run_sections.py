@@ -13,6 +13,7 @@ from maquette.evaluating.words import flattened, spelled, value_text
 from maquette.project.config_file import dump_settings
 from maquette.project.settings import Settings
 from maquette.spoken import duration, memory_size
+from maquette.words.prompts import escaped
 
 Row = tuple[str, str]
 CodeRow = tuple[str, str, bool]
@@ -98,12 +99,12 @@ def use(facts: ReportFacts) -> list[CodeRow]:
     rows = [
         ("File", str(facts.lora), True),
         ("SHA-256", facts.lora_sha256, True),
-        ("Trigger", facts.trigger or "none", bool(facts.trigger)),
+        ("Trigger", escaped(facts.trigger) or "none", bool(facts.trigger)),
         ("Strength", f"{facts.strength:g}", False),
         ("Base model", facts.record.base.title, False),
     ]
     if facts.prompt_template:
-        rows.append(("Prompt", facts.prompt_template, True))
+        rows.append(("Prompt", escaped(facts.prompt_template), True))
     return rows
 
 

@@ -7,7 +7,7 @@ Only types live here: reading it never imports torch.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 if TYPE_CHECKING:
@@ -236,6 +236,18 @@ class BaseModel(Protocol):
         """Return a hash of the VAE's weights, for caches of latents."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class SamplerElsewhere:
+    """What draws in other programs as one of a family's samplers draws here."""
+
+    comfyui: tuple[str, str]
+    """`sampler_name` and `scheduler` of ComfyUI's KSampler."""
+    webui: tuple[str, str]
+    """"Sampler" and "Schedule type" of AUTOMATIC1111 and Forge."""
+    fresh_noise: bool = False
+    """Whether it adds noise on the way: then the picture depends on where that is drawn, a GPU or the CPU."""
+
+
 Stage = Literal["tokens", "text", "loss"]
 
 
@@ -289,6 +301,8 @@ class FamilySpec:
     default_guidance: float
     samplers: tuple[str, ...]
     """Names that a run's samples may be drawn with; `BaseModel.sampler` may take more."""
+    samplers_elsewhere: Mapping[str, SamplerElsewhere] = field(default_factory=dict, hash=False)
+    """What draws the same in other programs, by the name of the sampler here; none for one that no other program has."""
     options: tuple[FamilyOption, ...] = ()
     """Settings that this family has of its own."""
     bucket_step_px: int = 64
@@ -310,6 +324,8 @@ class FamilySpec:
     """Whose module names a LoRA's keys follow, as ModelSpec writes it under `implementation`."""
     webui_version: str = "Unknown"
     """The family in AUTOMATIC1111's words."""
+    civitai_version: str = "Other"
+    """The family in the words of Civitai, which model managers use."""
     download_bytes: int = 0
     """The least that a download of the published model from the hub takes."""
 

@@ -26,6 +26,7 @@ from maquette.lora.facts import LoraFacts
 from maquette.lora.formats import to_kohya
 from maquette.lora.kinds import ALPHA, KINDS
 from maquette.lora.kinds.foreign import titles_of
+from maquette.lora.metadata import MODEL_HASH
 from maquette.lora.names import aliases
 from maquette.lora.reading import read_lora_facts
 from maquette.lora.state import State, match_problems, modules_of, shapes_for, split_key
@@ -85,7 +86,7 @@ def save_lora(
     hashed, data = _parts(safetensors.torch.save(tensors))
     training = {key: value for key, value in metadata.items() if key.startswith("ss_")}
     hashes = {
-        "sshs_model_hash": hashlib.sha256(data).hexdigest(),
+        MODEL_HASH: hashlib.sha256(data).hexdigest(),
         "sshs_legacy_hash": _legacy_hash(_header_bytes(hashed, training), data),
     }
     fitted, notes = _fit(hashed, {**metadata, **hashes})
@@ -95,7 +96,7 @@ def save_lora(
         file.write(data)
     return SavedLora(
         path=path,
-        model_hash=hashes["sshs_model_hash"],
+        model_hash=hashes[MODEL_HASH],
         legacy_hash=hashes["sshs_legacy_hash"],
         num_bytes=len(header) + len(data),
         notes=tuple(notes),

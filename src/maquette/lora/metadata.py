@@ -23,6 +23,8 @@ from typing import Any
 from maquette import __version__
 
 IMPLEMENTATION_VERSION = f"maquette/{__version__}"
+MODEL_HASH = "sshs_model_hash"
+"""Where a file keeps the SHA-256 of the bytes after its header; drawing programs show it."""
 
 
 @dataclass(frozen=True, kw_only=True)

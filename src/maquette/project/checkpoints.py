@@ -52,9 +52,14 @@ def plan_checkpoints(
     return tuple(planned)
 
 
+def step_file_name(name: str, step: int) -> str:
+    """Return the name of the LoRA file after `step` optimizer steps."""
+    return f"{name}-step{step:08d}.safetensors"
+
+
 def by_step(name: str, step: int, epoch: int) -> PlannedCheckpoint:
     """Return the file that is named by its step, which lies in 1-based `epoch`."""
-    file_name = f"{name}-step{step:08d}.safetensors"
+    file_name = step_file_name(name, step)
     return PlannedCheckpoint(step=step, epoch=epoch, file_name=file_name, by_step=True)
 
 

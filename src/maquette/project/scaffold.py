@@ -33,7 +33,7 @@ class NewProject:
     without_captions: bool = False
     steps: int = DEFAULT_STEPS
     regularization: Path | None = None
-    sampler: str = "euler_ancestral"
+    sampler: str = "euler"
     guidance: float = 7.0
     kind: Kind = "character"
     states_subject: bool = False

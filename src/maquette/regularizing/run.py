@@ -127,6 +127,7 @@ def _draw(
     from maquette.devices import chosen
     from maquette.drawing.draw import DrawRequest, drawing
     from maquette.drawing.packing import batch_for
+    from maquette.drawing.scene import picture_chunks, scene_of
 
     place = chosen(options.device, options.precision)
     yield Started("load")
@@ -149,6 +150,10 @@ def _draw(
             )
             for _, text, seed in part
         ]
-        drawn = drawing(model, requests, options={"clip_skip": sampling.clip_skip}, batch=size)
-        store.save(part, (yield from as_part(drawn, "draw", start, len(missing))))
+        own = {"clip_skip": sampling.clip_skip}
+        drawn = yield from as_part(
+            drawing(model, requests, options=own, batch=size), "draw", start, len(missing)
+        )
+        chunks = [picture_chunks(scene_of(model.info, model.spec, request, own)) for request in requests]
+        store.save(part, drawn, chunks)
     yield Finished("draw")

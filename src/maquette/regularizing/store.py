@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maquette.errors import ModelError, OutputError, Problem
-from maquette.files import replacing, require_writable_folder, sha256_file, write_atomic, write_json
+from maquette.files import require_writable_folder, sha256_file, write_atomic, write_json
 from maquette.project.validation import checked
 from maquette.reading import FileKind, read_table
 
@@ -154,8 +154,15 @@ class Store:
             path.is_file() and path.with_suffix(".txt").is_file() and sha256_file(path) == entry.get("sha256")
         )
 
-    def save(self, part: Sequence[tuple[str, str, int]], drawn: Sequence[Image.Image]) -> None:
-        """Write pictures with their captions, then the manifest. ModelError when they are of one colour."""
+    def save(
+        self,
+        part: Sequence[tuple[str, str, int]],
+        drawn: Sequence[Image.Image],
+        chunks: Sequence[Mapping[str, str]],
+    ) -> None:
+        """Write pictures with their text chunks and captions, then the manifest. ModelError when they are of one colour."""
+        from maquette.drawing.pictures import save_picture
+
         if all(low == high for picture in drawn for low, high in picture.getextrema()):  # type: ignore[misc]
             raise ModelError(
                 Problem(
@@ -165,10 +172,9 @@ class Store:
                     "Its VAE overflows in half precision: draw with --precision no.",
                 )
             )
-        for (name, prompt, seed), picture in zip(part, drawn, strict=True):
+        for (name, prompt, seed), picture, told in zip(part, drawn, chunks, strict=True):
             path = self.pictures / name
-            with replacing(path) as temporary:
-                picture.save(temporary, format="PNG")
+            save_picture(path, picture, told)
             write_atomic(path.with_suffix(".txt"), prompt + "\n")
             self._known[name] = {"prompt": prompt, "seed": seed, "sha256": sha256_file(path)}
         self.write()

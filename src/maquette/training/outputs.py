@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from maquette.events import Artifact, Event, Message, Stage
 from maquette.files import sha256_file
 from maquette.logs.metrics import MetricsLog, read_metrics, writes_tensorboard
-from maquette.project.checkpoints import PlannedCheckpoint
+from maquette.project.checkpoints import PlannedCheckpoint, step_file_name
 from maquette.project.settings import Settings
 from maquette.runs.record import Checkpoint, RunRecord, Sample
 from maquette.training.job import Job, TrialRun
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from maquette.lora.adapter import LoraAdapter
     from maquette.training.engine import Engine, StepResult
 
-SampleDrawer = Callable[["BaseModel", "LoraAdapter", int, Settings, int, Path], Stage[list[Sample]]]
-"""Draws a trial's samples of a step into a folder (model, adapter, trial, settings, step, folder); returns a record of each.
+SampleDrawer = Callable[["BaseModel", "LoraAdapter", int, Settings, int, str, Path], Stage[list[Sample]]]
+"""Draws a trial's samples of a step into a folder (model, adapter, trial, settings, step, the LoRA file's name, folder); returns
+a record of each.
 Drawing lives above training, so it is handed in."""
 
 
@@ -110,11 +111,16 @@ class TrialOutput:
         """Draw the trial's samples of `step`, and say so in the record."""
         folder = self.run.folder
         trial = (engine.model, engine.adapter, self.index, self.run.settings)
-        drawn = yield from draw(*trial, step, folder.samples)
+        drawn = yield from draw(*trial, step, self._file_of(step), folder.samples)
         known = tuple(entry for entry in self.record.samples if entry.step != step)
         self.note(samples=(*known, *drawn))
         for entry in drawn:
             yield Artifact("sample", folder.path / entry.path)
+
+    def _file_of(self, step: int) -> str:
+        """Return the name of the LoRA file of `step`; where none is saved then, the name that it would have."""
+        saved = [Path(entry.path).name for entry in self.record.checkpoints if entry.step == step]
+        return saved[-1] if saved else step_file_name(self.run.name, step)
 
     def save_state(self, engine: Engine, step: int) -> None:
         """Write what resuming after `step` steps needs."""

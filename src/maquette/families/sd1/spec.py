@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from maquette.families.common.clip_options import clip_options
 from maquette.families.common.layout import ModelLayout, TextLayout, UnetLayout, VaeLayout
-from maquette.families.common.samplers import SAMPLER_NAMES
+from maquette.families.common.samplers import ELSEWHERE, SAMPLER_NAMES
 from maquette.families.protocol import FamilySpec
 
 SPEC = FamilySpec(
@@ -14,14 +14,16 @@ SPEC = FamilySpec(
     latent_scale=0.18215,
     modelspec_architecture="stable-diffusion-v1/lora",
     ss_base_model_version="sd_v1",
-    default_sampler="euler_ancestral",
+    default_sampler="euler",
     samplers=SAMPLER_NAMES,
+    samplers_elsewhere=ELSEWHERE,
     options=clip_options(clip_skip=1),
     default_guidance=7.5,
     training_scripts=("train_network.py",),
     name_pattern=r"sd[-_. ]?v?1[-_.]?[0-9]|stable-diffusion-v1|(^|[^0-9])v1[-_.]?[45]([^0-9]|$)",
     plain_name_pattern=r"^(sd|stable[-_. ]?diffusion)?[-_. ]?v?1[-_. ]?[45]([-_. ](pruned|ema|emaonly|fp16|base|no))*$",
     file_words=r"(?<![a-z])(?:sd[ _.-]?(?:v?1[ _.-]?[45]|v?1)|v1[ _.-]?[45])(?!\d)",
+    civitai_version="SD 1.5",
     webui_version="SD1",
     download_bytes=4_270_000_000,
 )

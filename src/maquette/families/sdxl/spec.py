@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from maquette.families.common.clip_options import clip_options
 from maquette.families.common.layout import ModelLayout, TextLayout, UnetLayout, VaeLayout
-from maquette.families.common.samplers import SAMPLER_NAMES
+from maquette.families.common.samplers import ELSEWHERE, SAMPLER_NAMES
 from maquette.families.protocol import FamilySpec
 
 SPEC = FamilySpec(
@@ -14,8 +14,9 @@ SPEC = FamilySpec(
     latent_scale=0.13025,
     modelspec_architecture="stable-diffusion-xl-v1-base/lora",
     ss_base_model_version="sdxl_base_v1-0",
-    default_sampler="euler_ancestral",
+    default_sampler="euler",
     samplers=SAMPLER_NAMES,
+    samplers_elsewhere=ELSEWHERE,
     options=clip_options(clip_skip=2, fixed=True),
     default_guidance=6.0,
     half_precision_vae=False,
@@ -23,6 +24,7 @@ SPEC = FamilySpec(
     name_pattern=r"(?-i:XL(?![a-z]))|(?-i:(?<![a-z])(sd|sd_)?xl(?![a-z]))|pony|illustrious|noobai",
     file_words=r"(?<![a-z])(?:sd[ _.-]?)?xl(?![a-z])|pony(?:xl|v6)|illustrious|noobai",
     key_names_source="https://github.com/Stability-AI/generative-models",
+    civitai_version="SDXL 1.0",
     webui_version="SDXL",
     download_bytes=6_940_000_000,
 )

@@ -1,0 +1,107 @@
+"""How a LoRA file without its run is drawn, as far as its own metadata tell; they are a stranger's, and only read as text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+from maquette.deploying.recipe import Recipe
+from maquette.deploying.release import require_lora
+from maquette.errors import ConfigError, Problem
+from maquette.families.protocol import FamilySpec, Prediction
+from maquette.lora.facts import LoraFacts
+
+_SIZE = re.compile(r"\D{0,8}(\d{2,5})\D{1,8}(\d{2,5})\D{0,8}")
+_SIZE_KEYS = ("modelspec.resolution", "ss_resolution")
+_CLIP_SKIP_KEYS = ("ss_clip_skip", "modelspec.encoder_layer")
+_WORDLESS = "a picture"
+"""A prompt for a LoRA that needs no word of its own."""
+
+
+def recipe_of_file(
+    source: Path, *, base_name: str | None = None, strength: float = 1.0, trigger: str | None = None
+) -> Recipe:
+    """Return how the LoRA file `source` is drawn: what was given, else what it says of itself, else its family's ways.
+
+    Raises LoraError when it is no LoRA, ConfigError when neither it nor the caller says which model it is drawn with.
+    """
+    from maquette.drawing.draw import DrawRequest
+    from maquette.drawing.scene import Scene
+    from maquette.families import FAMILIES
+
+    facts = require_lora(source)
+    told = facts.metadata
+    base = base_name or PurePosixPath(told.get("ss_sd_model_name", "").replace("\\", "/")).name
+    family = facts.family or facts.named_family
+    problems = []
+    if family is None:
+        problems.append(
+            Problem(
+                str(source),
+                "names no layer of a family that is known here",
+                " or ".join(row.spec.title for row in FAMILIES.values()),
+                "Copy the file by hand: nothing is known of how it is drawn.",
+            )
+        )
+    if not base:
+        problems.append(
+            Problem(
+                str(source), "does not say its base model", "the base's file name", "Add --base-name FILE."
+            )
+        )
+    if problems or family is None:
+        raise ConfigError(problems)
+    spec = FAMILIES[family].spec
+    word = told.get("modelspec.trigger_phrase", "").strip() if trigger is None else trigger
+    width_px, height_px = _size_of(told, spec)
+    request = DrawRequest(
+        prompt=word or _WORDLESS,
+        width_px=width_px,
+        height_px=height_px,
+        guidance=spec.default_guidance,
+        sampler=spec.default_sampler,
+    )
+    return Recipe(
+        trigger=word,
+        prompts=(request.prompt,),
+        origin=_origin_of(source, told),
+        scene=Scene(
+            request=request,
+            family=spec,
+            base=base,
+            options=_options_of(facts, spec),
+            prediction=_prediction_of(told),
+            zero_terminal_snr=told.get("ss_zero_terminal_snr") == "True",
+            strength=strength,
+        ),
+    )
+
+
+def _size_of(told: Mapping[str, str], spec: FamilySpec) -> tuple[int, int]:
+    for key in _SIZE_KEYS:
+        if found := _SIZE.fullmatch(told.get(key, "")):
+            width_px, height_px = int(found[1]) // 8 * 8, int(found[2]) // 8 * 8
+            if min(width_px, height_px) >= 64 and max(width_px, height_px) <= 4096:
+                return width_px, height_px
+    return spec.native_resolution_px, spec.native_resolution_px
+
+
+def _options_of(facts: LoraFacts, spec: FamilySpec) -> dict[str, int]:
+    option = spec.option("clip_skip")
+    for key in _CLIP_SKIP_KEYS:
+        number = facts.number(key)
+        if number in range(1, 13) and option and not option.fixed:
+            return {"clip_skip": int(number)}  # type: ignore[arg-type]
+    return {}
+
+
+def _prediction_of(told: Mapping[str, str]) -> Prediction:
+    said = told.get("modelspec.prediction_type", "")
+    return "v" if said in ("v", "v_prediction") or told.get("ss_v_parameterization") == "True" else "epsilon"
+
+
+def _origin_of(source: Path, told: Mapping[str, str]) -> str:
+    step, run = told.get("ss_steps", ""), told.get("ss_output_name", "")
+    known = [f"step {step}"] if re.fullmatch(r"\d{1,9}", step) else []
+    return " ".join([*known, f"({source.stem})", *([f"of run {run}"] if run else [])])
