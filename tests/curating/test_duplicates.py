@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -117,3 +118,27 @@ def test_photographs_are_no_copies_of_each_other_and_their_mirror_images_are_fou
     found = curate(tmp_path)
     assert set(found.reasons) <= {"mirrored", "enlarged", "blurred"}
     assert "mirror image of" in found.review[tmp_path / "zz_mirrored.png"][0]
+
+
+@pytest.mark.parametrize(
+    ("good", "copy"),
+    [
+        ("fox.png", "fox (1).png"),
+        ("fox.png", "Copy of fox.png"),
+        ("fox.png", "fox - Kopie.png"),
+        ("fox.png", "fox copy 2.png"),
+        ("fox.png", "fox 2.png"),
+        ("zebra.png", "a_copy.png"),
+        ("zebra.png", "IMG_0001 (12).png"),
+        ("copyright.png", "duplicate_a.png"),
+        ("fox_(evangelion).png", "fox_(evangelion) (1).png"),
+    ],
+)
+def test_the_same_file_twice_is_called_that_and_keeps_its_better_name(
+    good: str, copy: str, tmp_path: Path
+) -> None:
+    picture = draw(tmp_path, TOVAKI, scenes(1))[0].rename(tmp_path / good)
+    shutil.copyfile(picture, tmp_path / copy)
+    found = curate(tmp_path, subject_share=0)
+    assert names_of(found.kept) == {good}
+    assert found.rejected == {tmp_path / copy: (f"the same file as {good}, byte for byte",)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,11 @@ import pytest
 from PIL import Image
 
 from maquette.curating import identity
+from maquette.curating.chart import marks
 from maquette.curating.person import decide
 from maquette.curating.records import Look
 from maquette.encoders import Encoder, load_encoder
-from maquette.errors import ModelError
+from maquette.errors import ConfigError, ModelError
 from maquette.world.attributes import random_character, random_scene
 from maquette.world.cast import TOVAKI
 from maquette.world.renderer import render
@@ -137,7 +139,35 @@ def test_where_no_model_can_be_had_nothing_is_kept_unseen(
     found = curate(made.folder, references=[reference])
     assert (found.encoder, found.identity, found.kept) == ("", None, ())
     assert made.names("own", "other") == names_of(found.review)
+    assert found.reasons["uncompared"] and "identity" not in found.reasons
+    assert not [text for texts in found.review.values() for text in texts if "identity" in text]
     assert made.names("blur", "copy", "blank", "broken") == names_of(found.rejected)
     assert any("Nothing says who is on the pictures" in text for text in found.warnings)
     with pytest.raises(ModelError):
         curate(made.folder, references=[reference], encoder="clip")
+
+
+def test_the_small_worlds_judge_is_not_asked_about_photographs(tmp_path: Path) -> None:
+    chance = np.random.default_rng(3)
+    for number in range(3):
+        pixels = chance.integers(0, 256, (80, 60, 3), np.uint8)
+        save(Image.fromarray(pixels).resize((320, 240), Image.Resampling.BICUBIC), tmp_path / f"{number}.jpg")
+    with pytest.raises(ConfigError, match=r"--encoder world: 0\.jpg and others, which are photographs"):
+        curate(tmp_path, encoder="world")
+
+
+def test_other_drawings_are_read_with_a_warning(tmp_path: Path) -> None:
+    for number, colour in enumerate(("navy", "gold", "teal")):
+        image = Image.new("RGB", (128, 128), colour)
+        image.paste("white", (20, 30 + 20 * number, 70, 110))
+        save(image, tmp_path / f"{number}.png")
+    warnings = curate(tmp_path, encoder="world").warnings
+    assert any("no pictures of the small world" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 4, 7, 10, 11, 99, 100, 1234, 98765])
+def test_the_histograms_axis_counts_in_whole_numbers(most: int) -> None:
+    found = marks(most)
+    steps = {after - before for before, after in pairwise([0, *found])}
+    assert 1 <= len(found) <= 5 and len(steps) == 1 and 0 < found[-1] <= most
+    assert all(isinstance(mark, int) for mark in found)

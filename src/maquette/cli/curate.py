@@ -11,6 +11,7 @@ from maquette.cli.options import given_of, options_of
 from maquette.cli.output import follow, result_command
 from maquette.cli.tasks import Task, chosen_task, names_of
 from maquette.curating.options import CurateOptions, DecideOptions
+from maquette.spoken import counted
 
 CURATE = Task(heeds=names_of(CurateOptions))
 DECIDE = Task(asked_by=names_of(DecideOptions))
@@ -78,7 +79,7 @@ def report(result: Any) -> dict[str, Any]:
 def _lines(result: Any) -> list[str]:
     counts = result.counts
     lines = [
-        f"{counts['pictures']} pictures ({result.measured_now} new): {counts['kept']} kept, "
+        f"{counted(counts['pictures'], 'picture')} ({result.measured_now} new): {counts['kept']} kept, "
         f"{counts['rejected']} rejected, {counts['review']} to review"
     ]
     lines += [f"  {code:<11}{count:>6}" for code, count in result.reasons.items()]
@@ -89,9 +90,9 @@ def _lines(result: Any) -> list[str]:
             f"({result.identity['histogram']['pictures']} measured); see {result.chart}"
         )
     if result.sheets:
-        lines.append(f"{len(result.sheets)} contact sheets in {result.sheets[0].parent}")
+        lines.append(f"{counted(len(result.sheets), 'contact sheet')} in {result.sheets[0].parent}")
     if result.applied:
-        lines.append(f"{result.copied} pictures copied to {result.applied}")
+        lines.append(f"{counted(result.copied, 'picture')} copied to {result.applied}")
     elif counts["review"]:
         lines.append(f"Next: maquette curate {result.directory} --keep NAME --reject NAME")
     else:

@@ -52,10 +52,10 @@ def _x(value: float, low: float) -> float:
 
 def _bars(draw: ImageDraw.ImageDraw, counts: list[int], threshold: float, band: float, low: float) -> None:
     most = max([1, *counts])
-    for step in (0.25, 0.5, 0.75, 1.0):
-        y = BOTTOM - (BOTTOM - TOP) * step
+    for mark in marks(most):
+        y = BOTTOM - (BOTTOM - TOP) * mark / most
         draw.line((LEFT, y, RIGHT, y), paper.LINE)
-        draw.text((LEFT - 8, y), f"{most * step:.0f}", paper.SOFT, paper.font(13), anchor="rm")
+        draw.text((LEFT - 8, y), f"{mark:,}", paper.SOFT, paper.font(13), anchor="rm")
     for index, count in enumerate(counts):
         start, end = index / len(counts), (index + 1) / len(counts)
         middle = (start + end) / 2
@@ -65,6 +65,13 @@ def _bars(draw: ImageDraw.ImageDraw, counts: list[int], threshold: float, band: 
         color = paper.REVIEW if threshold - band <= middle < threshold else color
         top = BOTTOM - (BOTTOM - TOP) * count / most
         draw.rectangle((_x(start, low) + 1, top, _x(end, low) - 1, BOTTOM), fill=color)
+
+
+def marks(most: int) -> list[int]:
+    """Return up to five whole numbers from 1 to `most`, evenly spaced by 1, 2 or 5 times a power of ten."""
+    power = 10 ** max(0, len(str(most)) - 2)
+    step = next(step for factor in (1, 2, 5, 10, 20, 50) if (step := factor * power) * 5 >= most)
+    return list(range(step, most + 1, step))
 
 
 def _references(draw: ImageDraw.ImageDraw, similarities: list[float], low: float) -> None:

@@ -20,6 +20,7 @@ from maquette.curating import thumbnails
 from maquette.curating.limits import Limits
 from maquette.curating.records import Look, Weight
 from maquette.dataset.hashes import MIRROR_GAIN, MIRROR_MIN, mirrored_pairs, near_pairs
+from maquette.dataset.names import name_rank
 
 Pairs = NDArray[np.int64]
 MIRRORED_NAME = re.compile(r"(flip|mirror)", re.IGNORECASE)
@@ -44,7 +45,7 @@ def judge_duplicates(looks: Sequence[Look], limits: Limits, pairs: Pairs | None 
     count = 0
     for loser, best in _near_the_best(chosen, pairs):
         other = chosen[best]
-        text = f"near copy of {other.name}, which is {_better(other, chosen[loser])}"
+        text = _why_not_both(other, chosen[loser])
         chosen[loser].add("duplicate", "reject", text, other=other.name)
         count += chosen[loser].yours is None
     return count
@@ -159,13 +160,19 @@ def _near_the_best(looks: Sequence[Look], pairs: Pairs) -> Iterator[tuple[int, i
 
 
 def _rank(look: Look) -> tuple[Any, ...]:
-    """Sort key, the best first: what the person keeps, then sound, good, large, and by name.
+    """Sort key, the best first: what the person keeps, then sound, good, large, not named like a copy, and by name.
 
     Quality counts in steps of 0.02: a copy saved once more is not better for a last digit.
     """
     sound = look.automatic == "kept"
     area = look.width_px * look.height_px
-    return look.yours != "kept", not sound, -round(look.quality / 0.02), -area, look.name
+    return look.yours != "kept", not sound, -round(look.quality / 0.02), -area, *name_rank(look.name)
+
+
+def _why_not_both(best: Look, other: Look) -> str:
+    if best.sha256 == other.sha256:
+        return f"the same file as {best.name}, byte for byte"
+    return f"near copy of {best.name}, which is {_better(best, other)}"
 
 
 def _better(best: Look, other: Look) -> str:

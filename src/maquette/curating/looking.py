@@ -19,10 +19,11 @@ from maquette.curating.records import Look
 from maquette.encoders import DEFAULT, Encoder, load_encoder
 from maquette.encoders.embeddings import EmbeddingStore, embed
 from maquette.encoders.faces import FaceFinder, FaceStore, find_faces
-from maquette.errors import DatasetError, ModelError, Problem
+from maquette.errors import ConfigError, DatasetError, ModelError, Problem
 from maquette.events import Event, Finished, Message, Progress, Started
 
 SCORED_AT_ONCE = 4096
+MOST_SAID = 5
 
 
 @dataclass
@@ -53,11 +54,18 @@ def measure(job: Job, found: Findings, cache: Any) -> Iterator[Event]:
     names = job.heap.names
     yield Started("measure", len(names), "picture")
     paths = [job.heap.path(name) for name in names]
+    unread: list[Problem] = []
     for index, measured in enumerate(measure_pictures(paths, cache=cache, workers=job.workers), start=1):
         found.looks.append(look_of(names[index - 1], measured))
+        if isinstance(measured.result, Problem):
+            unread.append(measured.result)
         if index % 16 == 0 or index == len(names):
             yield Progress("measure", index, len(names), "picture")
     yield Finished("measure")
+    for problem in unread[:MOST_SAID]:
+        yield found.warn(f"{problem.where} is left out: {problem.given}. {problem.remedy}")
+    if len(unread) > MOST_SAID:
+        yield found.warn(f"{len(unread) - MOST_SAID} more cannot be read: curation.json says why.")
 
 
 def make_ready(job: Job, found: Findings, device: str | None) -> Iterator[Event]:
@@ -67,6 +75,7 @@ def make_ready(job: Job, found: Findings, device: str | None) -> Iterator[Event]
     the default; if that is neither here nor to be had, pictures are judged without it and go to review.
     """
     if job.encoder:
+        yield from _shown_to_the_world(job, found)
         found.encoder = load_encoder(job.encoder, device)
     elif job.references:
         yield _choose_encoder(job, found, device)
@@ -75,6 +84,27 @@ def make_ready(job: Job, found: Findings, device: str | None) -> Iterator[Event]
         _embed_references(job, found.encoder, found.store)
     if job.faces != "off":
         found.finder = FaceFinder(job.faces, job.options.face_models)
+
+
+def _shown_to_the_world(job: Job, found: Findings) -> Iterator[Event]:
+    """Say of other drawings that the small world's judge reads its own people into them; raise ConfigError for photographs."""
+    from maquette.encoders.world import World, are_photographs, shows_the_small_world
+
+    shown = job.references or tuple(job.heap.path(name) for name in job.heap.names)
+    if job.encoder != World.name or shows_the_small_world(shown):
+        return
+    if are_photographs(shown):
+        raise ConfigError(
+            Problem(
+                f"--encoder {World.name}",
+                f"{shown[0].name} and others, which are photographs",
+                "pictures of the small world, the only ones that its judge can read",
+                "Leave --encoder out, or name clip, siglip, dinov2 or ccip.",
+            )
+        )
+    yield found.warn(
+        "These are no pictures of the small world: its judge reads its own people into whatever it is shown."
+    )
 
 
 def _choose_encoder(job: Job, found: Findings, device: str | None) -> Message:
@@ -106,7 +136,7 @@ def _embed_references(job: Job, encoder: Encoder, store: EmbeddingStore) -> None
 def leave_identity_open(found: Findings) -> None:
     """Send to review what nothing speaks against, where nothing could say who it is."""
     for look in found.open_looks():
-        look.add("identity", "review", "likeness to the references was not measured: no encoder at hand")
+        look.add("uncompared", "review", "not compared with the references: no encoder at hand")
 
 
 def embed_open(job: Job, found: Findings) -> Iterator[Event]:

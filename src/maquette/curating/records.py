@@ -46,6 +46,7 @@ CODES: Mapping[str, str] = {
     "subject": "Subject too small",
     "duplicate": "Duplicate",
     "identity": "Somebody else",
+    "uncompared": "Not compared with the references",
     "face": "Faces",
     "mirrored": "Mirror image",
     "reference": "Same as a reference",

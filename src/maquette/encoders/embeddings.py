@@ -21,6 +21,8 @@ from maquette.encoders import Encoder
 from maquette.errors import DatasetError
 
 HASH_BYTES = 32
+LOOKED_AT = "-upright"
+"""Part of the stores' names: how pictures were shown to what looked at them."""
 BLOCK_ROWS = 4096
 
 
@@ -30,8 +32,8 @@ class EmbeddingStore:
     def __init__(self, folder: Path, encoder: Encoder) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.dims = encoder.dims
-        self._rows_path = folder / f"{encoder.fingerprint}.rows"
-        self._index_path = folder / f"{encoder.fingerprint}.index"
+        self._rows_path = folder / f"{encoder.fingerprint}{LOOKED_AT}.rows"
+        self._index_path = folder / f"{encoder.fingerprint}{LOOKED_AT}.index"
         self._places = self._open()
 
     def __contains__(self, sha256: str) -> bool:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maquette.dataset.opening import picture_rgb
+from maquette.encoders.embeddings import LOOKED_AT
 from maquette.encoders.source import fingerprint, from_hub
 from maquette.errors import DatasetError, ModelError, Problem
 from maquette.reading import parse_json
@@ -93,7 +94,7 @@ class FaceStore:
 
     def __init__(self, folder: Path, finder: FaceFinder) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._path = folder / f"{finder.fingerprint}.jsonl"
+        self._path = folder / f"{finder.fingerprint}{LOOKED_AT}.jsonl"
         self._known: dict[str, Faces] = {}
         if self._path.exists():
             for line in self._path.read_text(encoding="utf-8").splitlines():

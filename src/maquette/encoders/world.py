@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from maquette.world.attributes import CHARACTER_VALUES, SCENE_VALUES, Character,
 from maquette.world.renderer import render
 
 VERSION = "1"
+PHOTOGRAPH_PX, PHOTOGRAPH_SHADES = 64, 0.15
+"""Share of pixels that differ in colour at that size: of 47 photographs 0.20 or more, of flat drawings 0.10 at most."""
 SAMPLED = 8
 SHIFTS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 REDRAWN = 0.05
@@ -63,21 +66,34 @@ class World:
 
 def shows_the_small_world(paths: Sequence[Path]) -> bool:
     """Return whether most of these pictures are the small world's: drawn again from what the judge reads, they agree."""
-    from maquette.dataset.opening import picture_rgb
     from maquette.world.judge import SIZE_PX
     from maquette.world.pack import load_judge
 
-    small = []
-    for path in paths[:SAMPLED]:
-        try:
-            small.append(picture_rgb(path).resize((SIZE_PX, SIZE_PX), Image.Resampling.BOX))
-        except DatasetError:  # whatever is wrong with it is said where references are encoded
-            continue
+    small = _sampled(paths, SIZE_PX)
     if not small:
         return False
     read = load_judge().read(small)
     agree = sum(_redrawn(image, seen) <= REDRAWN for image, seen in zip(small, read, strict=True))
     return 2 * agree > len(small)
+
+
+def are_photographs(paths: Sequence[Path]) -> bool:
+    """Return whether most of these pictures have as many shades as no flat drawing has."""
+    small = _sampled(paths, PHOTOGRAPH_PX)
+    most = PHOTOGRAPH_PX * PHOTOGRAPH_PX
+    shades = [len(image.getcolors(most) or []) / most for image in small]
+    return 2 * sum(share > PHOTOGRAPH_SHADES for share in shades) > len(shades)
+
+
+def _sampled(paths: Sequence[Path], side_px: int) -> list[Image.Image]:
+    """Return the first few pictures that can be read, as squares of one size; what is wrong with others is said elsewhere."""
+    from maquette.dataset.opening import picture_rgb
+
+    small = []
+    for path in paths[:SAMPLED]:
+        with suppress(DatasetError):
+            small.append(picture_rgb(path).resize((side_px, side_px), Image.Resampling.BOX))
+    return small
 
 
 def _redrawn(image: Image.Image, seen: Mapping[str, str]) -> float:

@@ -9,6 +9,7 @@ from pathlib import Path
 from maquette.curating.identity_facts import IdentityFacts
 from maquette.dataset.facts import DatasetFacts
 from maquette.dataset.measures import Measures
+from maquette.dataset.names import name_rank
 from maquette.findings.records import Finding, Fix, Severity
 from maquette.findings.registry import Report, rule
 from maquette.project.profile import Profile
@@ -85,7 +86,7 @@ def same_picture(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
         more than the pictures deserve. With different captions the copies contradict each other.
     Found by: the same SHA-256 of the whole file, across all folders that are trained on.
     Do: keep one, and raise its folder's repeats if it should count more. `--fix` sets copies aside whose caption is the
-        same.
+        same, and keeps the one that is not named like a copy (`fox (1).png`, `Copy of fox.png`).
     Fault: `fox.png` and `fox (1).png`, byte for byte the same
     Instead: one of them
     Source: two subfolders with the same pictures, 406 instead of 203, in the field notes of a pixel-portrait LoRA.
@@ -93,6 +94,8 @@ def same_picture(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     groups: dict[str, list[Path]] = {}
     for path, measures in sound(facts):
         groups.setdefault(measures.sha256, []).append(path)
+    for paths in groups.values():  # the first is the one to keep: captioned, and not named like a copy
+        paths.sort(key=lambda path: (facts.caption_of(path) is None, *name_rank(path)))
     copies = [path for paths in groups.values() for path in paths[1:]]
     if not copies:
         return
@@ -103,7 +106,7 @@ def same_picture(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
         report,
         facts,
         copies,
-        f"{'is a copy' if len(copies) == 1 else 'are copies'} of other pictures here: {pairs}.",
+        f"{'is a copy' if len(copies) == 1 else 'are copies'} of other pictures here, byte for byte: {pairs}.",
         "Keep one of each.",
         fix=Fix("set copies with the same caption aside", aside(facts, alike)) if alike else None,
     )
