@@ -54,6 +54,9 @@ def _not_blank(text: str) -> str:
 
 
 BLANK = "text that is not empty"
+SWITCHED = {"true": "true", "1": "true", "yes": "true", "false": "false", "0": "false", "no": "false"}
+LARGEST = 1e9
+"""Above it no number of such a file is meant."""
 Switch = Annotated[StrictBool, Form("true or false", "true")]
 Whole = Annotated[StrictInt, Form("a whole number", "1")]
 Count = Annotated[StrictInt, Field(ge=0), Form("a whole number", "1", "from 0")]
@@ -292,7 +295,9 @@ class _Reader:
             return Problem(where, given, f"{form.required} {form.bounds}", "Change it.")
         is_blank = isinstance(value, str) and not value.strip()
         required = BLANK if kind == "value_error" and is_blank else form.required
-        return Problem(where, given, required, f"Write {name} = {form.example}.")
+        meant = as_meant(form, value)
+        remedy = f"Write {name} = {meant}." if meant else f"Write for example {name} = {form.example}."
+        return Problem(where, given, required, remedy)
 
     def _unknown(self, model: type[_Keys], name: str, title: str) -> Problem:
         for other, keys in TABLES.items():
@@ -319,6 +324,26 @@ class _Reader:
 
     def _problem(self, given: str, required: str, remedy: str) -> None:
         self.problems.append(Problem(str(self.path), given, required, remedy))
+
+
+def as_meant(form: Form, value: Any) -> str:
+    """Return a value of the wrong kind as it should be written; empty where nobody can know what was meant."""
+    text = str(value).strip().lower()
+    if form.required == "true or false":
+        return SWITCHED.get(text, "")
+    if form.required == "text in quotes" and isinstance(value, int | float):
+        return shown(str(value))
+    if form.required not in ("a whole number", "a number") or isinstance(value, bool):
+        return ""
+    try:
+        number = float(text)
+    except ValueError:
+        return ""
+    least = float(form.bounds.split()[1]) if form.bounds else -LARGEST
+    if not least <= number <= (1 if form.bounds.endswith("to 1") else LARGEST):
+        return ""
+    is_whole = number.is_integer()
+    return str(int(number)) if is_whole else f"{number:g}" if form.required == "a number" else ""
 
 
 def form_of(model: type[_Keys], name: str) -> tuple[Form, tuple[str, ...]]:

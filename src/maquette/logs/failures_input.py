@@ -101,7 +101,7 @@ INPUT_FAILURES: tuple[Failure, ...] = (
             " given an SD 1.x file, or train_network.py an SDXL file."
         ),
         remedy=(
-            "Run `maquette models FILE` to see the family. Use train_network.py with SD 1.x, "
+            "Run `maquette models inspect FILE` to see the family. Use train_network.py with SD 1.x, "
             "sdxl_train_network.py with SDXL; trust no XL in a name."
         ),
         more="“AnythingXL_inkBase” is an SD 1.5 file of 2.0 GB whatever its name says.",

@@ -16,6 +16,7 @@ from maquette.findings.registry import Report, rule
 from maquette.project.request import TrainingRequest
 from maquette.rules.caption_sets import caption_files, first_line, names, place_of
 from maquette.rules.caption_syntax import switching_on_wildcards
+from maquette.rules.wording import asking_in_dataset
 from maquette.spoken import counted
 
 CODECS = {
@@ -289,7 +290,9 @@ def _has_alternatives(path: Path) -> bool:
 
 
 @rule("CAP029", "one-caption-for-all", "warning", since="0.2")
-def one_caption_for_all(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
+def one_caption_for_all(
+    facts: DatasetFacts, request: TrainingRequest | None, report: Report
+) -> Iterator[Finding]:
     """No picture of a folder has a caption of its own; one caption stands for all of them.
 
     Why: Nothing tells pose, view and background apart from the subject, so all of it is learned as the subject
@@ -312,7 +315,7 @@ def one_caption_for_all(facts: DatasetFacts, report: Report) -> Iterator[Finding
         remedy = "Write one beside each picture; maquette caption proposes them."
         for other, unread in folder.other_captions[:1]:
             message += f" {unread} {other} files there are not read."
-            remedy = f'Set caption_extension = "{other}" to use them.'
+            remedy = f"Use {asking_in_dataset(facts, request, 'caption_extension', other)} to read them."
         yield report(folder.path, "", message, remedy)
 
 
@@ -367,5 +370,5 @@ def keep_tokens_idle(
         asked.file if asked is not None else facts.root,
         asked.said("keep_tokens") if asked is not None else "keep_tokens",
         f"keep_tokens has no effect in {names(idle)}, since shuffle_caption is off.",
-        "Switch shuffle_caption on if it was meant, else leave keep_tokens out.",
+        f"Add {asking_in_dataset(facts, request, 'shuffle_caption', True)} if it was meant, else leave keep_tokens out.",
     )

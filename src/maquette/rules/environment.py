@@ -14,13 +14,11 @@ from maquette.kohya.options import SCRIPTS
 from maquette.kohya.request import is_run_elsewhere
 from maquette.project.machine import Machine
 from maquette.project.request import TrainingRequest
-from maquette.rules.wording import device_words, gpu_of, is_sd_scripts
+from maquette.rules.wording import AMPERE, asking, device_words, gpu_of, is_sd_scripts
 
 HALF = ("fp16", "bf16")
 BLACKWELL = (12, 0)
 """Compute capability of the RTX 50 cards."""
-AMPERE = (8, 0)
-"""The first compute capability that computes in bf16."""
 MPS_FALLBACK = "PYTORCH_ENABLE_MPS_FALLBACK"
 PACKAGE_OF = {"lion": "lion-pytorch", "prodigy": "prodigyopt"}
 
@@ -302,7 +300,7 @@ def bf16_before_ampere(request: TrainingRequest, machine: Machine, report: Repor
         request.said("precision"),
         f"{gpu.name} has compute capability {major}.{minor}: bf16 needs 8.0 (RTX 30 and later), and is refused or slower "
         "than float32 below.",
-        "Use fp16, or no mixed precision.",
+        f"Use fp16 ({asking(request, precision='fp16')}), or no mixed precision.",
     )
 
 

@@ -11,8 +11,10 @@ from maquette.families.names import bare_name, is_plain_base, specs_named
 from maquette.families.protocol import FamilySpec, ModelInfo
 from maquette.findings.records import Finding
 from maquette.findings.registry import Report, rule
+from maquette.project.machine import Machine
 from maquette.project.profile import Profile
 from maquette.project.request import TrainingRequest
+from maquette.rules.wording import savings
 
 FAR_BELOW, BELOW = 0.72, 0.95
 """Share of the native edge: 512 px on a base of 1024 is far below, 768 (0.75) is the known way out of too little memory."""
@@ -95,7 +97,11 @@ def name_of_another_family(
 
 @rule("MOD003", "resolution-below-family", "warning", since="0.2")
 def resolution_below_family(
-    request: TrainingRequest, info: ModelInfo, facts: DatasetFacts | None, report: Report
+    request: TrainingRequest,
+    info: ModelInfo,
+    facts: DatasetFacts | None,
+    machine: Machine | None,
+    report: Report,
 ) -> Iterator[Finding]:
     """The training resolution is below the base model's own.
 
@@ -118,9 +124,14 @@ def resolution_below_family(
             place,
             f"{width}×{height} is {share:.0%} of the {info.resolution} px that {spec.title} was trained at"
             + (": fine structure suffers." if share < FAR_BELOW else ", a known way to save memory."),
-            f"Use {info.resolution},{info.resolution}, with gradient checkpointing and cached latents if memory is short.",
+            f"Use {info.resolution},{info.resolution}{_if_memory_is_short(request, machine)}.",
             severity=None if share < FAR_BELOW else "hint",
         )
+
+
+def _if_memory_is_short(request: TrainingRequest, machine: Machine | None) -> str:
+    free = savings(request, machine) if machine is not None else ""
+    return f"; if memory is short, with {free}" if free else ""
 
 
 @rule("MOD004", "resolution-above-family", "warning", since="0.2")

@@ -12,6 +12,7 @@ from maquette.project.settings import half_the_rank
 from maquette.rules.wording import (
     LITTLE,
     alpha_ratio,
+    asking,
     is_above,
     is_adamw,
     is_adaptive,
@@ -179,7 +180,7 @@ def high_alpha_needs_care(
             request.file,
             request.said("alpha"),
             f"alpha / rank is {number(ratio)}, which one project allowed only with {joined(missing)}.",
-            f"Use alpha {number(half_the_rank(rank))}, or supply them.",
+            f"Use {asking(request, alpha=half_the_rank(rank))}, or supply them.",
         )
 
 

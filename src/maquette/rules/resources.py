@@ -18,7 +18,7 @@ from maquette.footprint.memory import MemoryPlan
 from maquette.footprint.run import device_of, disk_parts, items_of, trained_parts
 from maquette.project.machine import Machine
 from maquette.project.request import TrainingRequest
-from maquette.rules.wording import device_words, gpu_of
+from maquette.rules.wording import asking, device_words, gpu_of, joined, savings
 from maquette.spoken import GIB, disk_size, memory_size
 
 HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
@@ -111,8 +111,19 @@ def disk_too_small(
             request.said("output_dir"),
             f"The run will write {disk_size(full.bytes)} ({listed}); the disk of {full.folder} has "
             f"{disk_size(full.disk.free_bytes)} free.",
-            "Save less often, in fp16 and without states, or choose an output folder on another disk.",
+            f"Save less often{_smaller_files(request)}, or choose an output folder on another disk.",
         )
+
+
+def _smaller_files(request: TrainingRequest) -> str:
+    """Return what makes the files smaller and is not asked for yet."""
+    ways = (
+        []
+        if request.save_precision in ("fp16", "bf16")
+        else [f"in fp16 ({asking(request, save_precision='fp16')})"]
+    )
+    ways += ["without states"] if request.save_state else []
+    return f", {joined(ways)}" if ways else ""
 
 
 @rule("ENV010", "memory-held-by-others", "warning", since="0.2")
@@ -212,6 +223,13 @@ def memory_too_small(
         f"The run needs about {memory_size(estimate.peak_bytes)}{off} and {device_words(request, machine)} has "
         f"{memory_size(total)}."
         + (f" {estimate.note[:1].upper()}{estimate.note[1:]}." if estimate.note else ""),
-        "Turn on gradient checkpointing, cached latents and bf16, use batch 1 with accumulation; see `maquette plan`.",
+        _to_fit(request, machine),
         severity="error" if estimate.least_bytes > total else "warning",
     )
+
+
+def _to_fit(request: TrainingRequest, machine: Machine) -> str:
+    """Return what to turn on, which is not on yet; else what else makes a run smaller."""
+    free = savings(request, machine)
+    first = f"Use {free}" if free else "Use a lower rank or a lower resolution"
+    return f"{first}; `maquette plan` shows what each step saves."

@@ -12,7 +12,7 @@ from maquette.findings.registry import Report, rule
 from maquette.project.profile import Profile
 from maquette.project.request import TrainingRequest
 from maquette.project.settings import half_the_rank
-from maquette.rules.wording import joined, number, total_epochs, was_refused
+from maquette.rules.wording import asking, joined, number, total_epochs, was_refused
 
 TINY_SCALE = 0.1
 """alpha / rank below a tenth: sd-scripts' default alpha 1 at rank 32 is 1/32."""
@@ -105,7 +105,7 @@ def rank_against_pictures(
             request.file,
             request.said("rank"),
             f"Rank {rank} for {count} pictures: it can memorise them one by one.",
-            f"Use {usual}, and alpha {usual // 2}.",
+            f"Use {asking(request, rank=usual, alpha=usual // 2)}.",
         )
 
 

@@ -24,6 +24,7 @@ from maquette.rules.caption_sets import (
     trained,
     triggers_in,
 )
+from maquette.rules.wording import asking_in_dataset
 from maquette.words.reading import TokenCounter, framings_named, views_named
 from maquette.words.text import has_word, parts_of, plain, same_part
 
@@ -198,7 +199,7 @@ def trigger_unprotected(
         file,
         request.said("keep_tokens") if request is not None and request.shuffle_caption else "keep_tokens",
         f"Captions are {what} with keep_tokens = {keep}, so '{word}' does not stay in front in {len(exposed)} captions.",
-        "Set keep_tokens = 1, with the trigger as the first part of every caption.",
+        f"Use {asking_in_dataset(facts, request, 'keep_tokens', 1)}, with the trigger as the first part of every caption.",
     )
 
 

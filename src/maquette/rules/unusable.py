@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,4 +62,6 @@ def nothing_understood(log: LogFacts, report: Report) -> Iterator[Finding]:
 
 
 def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    """Return a sentence's beginning in capitals; a key that it begins with stays as it is written."""
+    is_key = re.match(r"[\w.]*_|\w+ ?=|\w+ in \[", text) is not None
+    return text if is_key else text[:1].upper() + text[1:]

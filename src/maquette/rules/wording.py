@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from typing import Any
 
+from maquette.dataset.facts import DatasetFacts
 from maquette.dataset.repeats import Schedule
 from maquette.footprint.run import device_of
+from maquette.kohya.options import FIELD_OPTIONS
 from maquette.project.machine import Gpu, Machine
 from maquette.project.request import TrainingRequest
+from maquette.project.request_maquette import SETTING_OF
 
+OPTION_OF = {row.field: name for name, row in list(FIELD_OPTIONS.items())[::-1] if row.field is not None}
+"""Field of TrainingRequest → sd-scripts' option, the usual spelling where it has two."""
+AMPERE = (8, 0)
+"""Compute capability from which bf16 is computed and not refused."""
 LITTLE = 1e-9
 """Rates are compared with this relative tolerance, so that 1e-4 is not above 0.0001."""
 
@@ -119,3 +128,64 @@ def text_rates(request: TrainingRequest) -> tuple[float, ...]:
 
 def is_above(rate: float, limit: float) -> bool:
     return rate > limit * (1 + LITTLE)
+
+
+# --- how to ask for it -----------------------------------------------------------------------------------
+
+
+def asking(request: TrainingRequest, **values: Any) -> str:
+    """Return how the trainer at hand is asked for some fields: `--network_dim=32 --network_alpha=16`, `rank = 32, alpha = 16`.
+
+    A --config_file, which has no command around it, is answered in TOML with sd-scripts' names.
+    """
+    is_command = is_sd_scripts(request) and request.script is not None
+    names = OPTION_OF if is_sd_scripts(request) else SETTING_OF
+    if not is_command:
+        return ", ".join(f"{names[field]} = {_in_toml(value)}" for field, value in values.items())
+    return " ".join(
+        f"--{names[field]}" if value is True else f"--{names[field]}={_plainly(value)}"
+        for field, value in values.items()
+    )
+
+
+def asking_in_dataset(facts: DatasetFacts, request: TrainingRequest | None, field: str, value: Any) -> str:
+    """Return how captions' settings are asked for: in the dataset TOML where there is one, else as the trainer takes them."""
+    if request is not None and not facts.is_toml:
+        return asking(request, **{field: value})
+    name = (OPTION_OF if facts.trainer == "sd-scripts" else SETTING_OF)[field]
+    if facts.trainer == "sd-scripts" and not facts.is_toml:
+        return f"--{name}" if value is True else f"--{name}={_plainly(value)}"
+    return f"{name} = {_in_toml(value)}" + (f" in {facts.root.name}" if facts.is_toml else "")
+
+
+def _plainly(value: Any) -> str:
+    return number(value) if isinstance(value, float) else str(value)
+
+
+def _in_toml(value: Any) -> str:
+    return number(value) if isinstance(value, float) else json.dumps(value)
+
+
+def savings(request: TrainingRequest, machine: Machine) -> str:
+    """Return how to ask for what saves memory at no loss of the result and is not on yet; empty where all of it is."""
+    wanted: dict[str, Any] = {}
+    if not request.value("gradient_checkpointing"):
+        wanted["gradient_checkpointing"] = True
+    if not (request.value("cache_latents") or request.value("cache_latents_to_disk")):
+        wanted["cache_latents"] = True
+    half = _half_precision(request, machine)
+    if half is not None:
+        wanted["precision"] = half
+    batch = request.value("batch_size") or 1
+    if batch > 1:
+        wanted |= {"batch_size": 1, "accumulation": batch * (request.value("accumulation") or 1)}
+    return asking(request, **wanted) if wanted else ""
+
+
+def _half_precision(request: TrainingRequest, machine: Machine) -> str | None:
+    """Return the half precision that a CUDA card could take and the run does not ask for."""
+    gpu = gpu_of(request, machine)
+    if gpu is None or gpu.kind != "cuda" or request.value("precision") not in ("no", None):
+        return None
+    is_ampere = gpu.compute_capability is None or gpu.compute_capability >= AMPERE
+    return "bf16" if is_ampere else "fp16"

@@ -19,6 +19,7 @@ from maquette.dataset.preprocess import item_size_info, prepare_item, to_float_C
 from maquette.dataset.records import Batch, Item
 from maquette.events import Event, Message
 from maquette.families.protocol import PictureSize
+from maquette.spoken import counted
 from maquette.training.batches import MicroBatch
 from maquette.training.randomness import generator_at
 
@@ -60,7 +61,7 @@ class TrainingPictures:
             read = f"longer than {max_token_length} tokens" if max_token_length else "too long"
             yield Message(
                 f"{len(cut)} of {len(pictures)} captions are {read} and lose their ends "
-                f"({worst}: {tokens} tokens). Shorten them{also}.",
+                f"({worst} loses {counted(tokens, 'token')}). Shorten them{also}.",
                 "warning",
             )
 
