@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from maquette.cli.check import command
 from maquette.errors import ConfigError
 from maquette.project.machine import Disk, Gpu, Machine, machine_from_json, machine_to_json
 from maquette.project.machine_look import (
@@ -140,3 +143,31 @@ def test_packages_are_those_of_the_trainer_s_own_environment(tmp_path: Path) -> 
     assert found.packages_for("sd-scripts") == {"bitsandbytes": "0.44.0", "lion-pytorch": "0.2.3"}
     elsewhere = replace(request, script_path=tmp_path / "other" / "train_network.py")
     assert machine_for(ours, elsewhere).packages_for("sd-scripts") is None
+
+
+def test_this_machine_is_printed_with_every_key_and_reads_back(tmp_path: Path) -> None:
+    printed = CliRunner().invoke(command, ["--machine", "this"])
+    assert printed.exit_code == 0 and json.loads(printed.stdout).keys() == {
+        each.name for each in fields(Machine)
+    }
+    path = tmp_path / "rented.json"
+    path.write_text(printed.stdout)
+    assert read_machine(path).disks
+    hint = printed.stderr.partition('as {"kind"')[2]
+    if hint:
+        assert machine_from_json({"gpus": [json.loads('{"kind"' + hint)]}).gpus[0].kind == "cuda"
+
+
+def test_the_machine_s_page_explains_every_key_and_its_example_is_a_machine() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "machine.md").read_text(encoding="utf-8")
+    for record in (Machine, Gpu, Disk):
+        assert [each.name for each in fields(record) if f"`{each.name}`" not in page] == []
+    example = page.partition("```json")[2].partition("```")[0]
+    described = json.loads(example)
+    assert described.keys() == {each.name for each in fields(Machine)}
+    assert machine_from_json(described).gpus[0].processes
+
+
+def test_sizes_below_nothing_are_refused() -> None:
+    with pytest.raises(ConfigError, match="ram_bytes: -1 — a whole number of 0 or more"):
+        machine_from_json({"ram_bytes": -1})

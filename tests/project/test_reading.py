@@ -149,7 +149,7 @@ def test_all_problems_come_together_in_words_with_their_places() -> None:
         "yard.toml legs: 3 — an even number. Add one.",
         "yard.toml open: 'yes' — true or false.",
         "yard.toml by_day monday: 1.5 — a whole number.",
-        "yard.toml fence: 0 — greater than or equal to 1. Rails of the fence.",
+        "yard.toml fence: 0 — a whole number of 1 or more. Rails of the fence.",
         "yard.toml: unknown key 'gate' — a known key.",
     ):
         assert expected in told, told

@@ -17,6 +17,11 @@ CHECK = Task(heeds=names_of(CheckOptions))
 RULES = Task(asked_by=("list_rules",), heeds=("select", "ignore"))
 EXPLAIN = Task(asked_by=("explain",))
 UNDO = Task(asked_by=("undo",))
+A_CARD = {
+    "kind": "cuda", "name": "RTX 4090", "total_bytes": 25757220864, "free_bytes": None, "compute_capability": [8, 9],
+    "processes": [],
+}  # fmt: skip
+"""A card as a machine's file describes it, for one who has none to look at."""
 THIS_MACHINE = Task(asked_by=("machine",))
 COLOURS = {"error": "red", "warning": "yellow", "hint": "cyan"}
 
@@ -43,7 +48,8 @@ def command(paths: tuple[Path, ...], **given: Any) -> dict[str, Any]:
       maquette check train.log
       maquette check --explain fp16-on-mps
     """
-    is_this = given["machine"] == "this"
+    is_this = given["machine"] == "this" and not paths
+    given["machine"] = None if given["machine"] == "this" and paths else given["machine"]
     task = chosen_task((THIS_MACHINE,) if is_this else (CHECK, RULES, EXPLAIN, UNDO), given)
     if task is EXPLAIN:
         return _explained(given["explain"])
@@ -151,6 +157,8 @@ def _this_machine() -> dict[str, Any]:
     from maquette.project.machine_look import look_at_machine
 
     described = machine_to_json(look_at_machine())
+    if not described["gpus"]:
+        click.echo(f'No accelerator here. One stands in "gpus" as {json.dumps(A_CARD)}', err=True)
     return {**described, "lines": [json.dumps(described, indent=2)]}
 
 

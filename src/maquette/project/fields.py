@@ -7,6 +7,7 @@ says what the field does and in which unit; it need not repeat default and bound
 
 from __future__ import annotations
 
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, fie
 from pydantic.fields import FieldInfo
 
 from maquette.errors import ConfigError, Problem, did_you_mean
-from maquette.project.validation import Asked, told
+from maquette.project.validation import Asked, Unfit, told, within, words_for
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,27 @@ class Section(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _as_written(cls, value: Any, info: ValidationInfo) -> Any:
-        """Take the text of a choice for the choice (`150`, from a command line), and one value for a list of one."""
+        """Take the text of a choice for the choice (`150`, from a command line), and one value for a list of one.
+
+        A truth value is no number, and no number is infinite.
+        """
         field = cls.model_fields[info.field_name or ""]
+        if plain_type(field.annotation) in (int, float) and _is_no_number(value):
+            asked = Asked.of(field)
+            raise Unfit(within(words_for(asked.hint), asked.bounds), asked.description)
         if isinstance(value, str):
             value = next((choice for choice in choices_of(field) if str(choice) == value), value)
         return (value,) if is_repeated(field) and isinstance(value, str | Path) else value
+
+
+def _is_no_number(value: Any) -> bool:
+    """Say whether pydantic would take for a number what is none: True as 1, or an endless one."""
+    if isinstance(value, bool):
+        return True
+    try:
+        return not math.isfinite(float(value))
+    except (TypeError, ValueError, OverflowError):
+        return False  # no number at all, which pydantic says, or one that fits no float but has digits
 
 
 class Options(Section):

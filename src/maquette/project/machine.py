@@ -8,13 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from maquette.project.request import Trainer
 from maquette.project.validation import checked
 
 GpuKind = Literal["cuda", "mps", "rocm", "xpu"]
 System = Literal["Linux", "Darwin", "Windows"]
+Bytes = Annotated[int, Field(ge=0)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,9 +26,9 @@ class Gpu:
 
     kind: GpuKind
     name: str
-    total_bytes: int
+    total_bytes: Bytes
     """Memory; on Apple silicon what the GPU may use of the shared memory."""
-    free_bytes: int | None = None
+    free_bytes: Bytes | None = None
     compute_capability: tuple[int, int] | None = None
     processes: tuple[str, ...] = ()
     """Other programs that hold its memory, as `name (x.x GiB)`."""
@@ -35,8 +38,8 @@ class Gpu:
 class Disk:
     """The file system that a path lies on."""
 
-    total_bytes: int
-    free_bytes: int
+    total_bytes: Bytes
+    free_bytes: Bytes
     mount: str = ""
 
 
@@ -46,8 +49,8 @@ class Machine:
 
     system: System
     gpus: tuple[Gpu, ...] = ()
-    ram_bytes: int = 0
-    free_ram_bytes: int = 0
+    ram_bytes: Bytes = 0
+    free_ram_bytes: Bytes = 0
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables that matter here: PYTORCH_*, HF_*, TRANSFORMERS_CACHE, CUDA_VISIBLE_DEVICES."""
     packages: Mapping[str, str] = field(default_factory=dict)
@@ -92,11 +95,14 @@ def _disk_of(path: Path) -> Disk | None:
 
 
 def machine_to_json(machine: Machine) -> dict[str, Any]:
-    """Return plain values that `machine_from_json` reads back; disks only where they are known."""
+    """Return plain values that `machine_from_json` reads back: every key, the root's disk where the system is to be asked."""
+    root = Path(Path.cwd().anchor)
+    found = _disk_of(root) if machine.disks is None else None
+    disks = machine.disks if machine.disks is not None else {root: found} if found else {}
     values = asdict(machine)
     values["home"] = str(machine.home)
-    values["disks"] = {str(path): asdict(disk) for path, disk in (machine.disks or {}).items()} or None
-    return {key: value for key, value in values.items() if value not in (None, {}, ())}
+    values["disks"] = {str(path): asdict(disk) for path, disk in disks.items()}
+    return values
 
 
 def machine_from_json(values: Any, where: str = "machine.json") -> Machine:

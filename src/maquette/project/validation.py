@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 T = TypeVar("T")
+BOUNDS = ("ge", "gt", "le", "lt", "multiple_of")
 Location = tuple[int | str, ...]
 """Keys and positions (from 0) that lead to a value."""
 
@@ -97,12 +98,20 @@ class Asked:
     description: str = ""
     form: str = ""
     """What a pattern means: `.txt` or another ending."""
+    bounds: Mapping[str, float] = field(default_factory=dict)
+    """Bounds of a number by pydantic's names: ge, gt, le, lt, multiple_of."""
 
     @classmethod
     def of(cls, field: FieldInfo) -> Asked:
         """Return what a model's field asks for; its form stands in `json_schema_extra`."""
         more = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-        return cls(field.annotation, field.description or "", str(more.get("form", "")))
+        bounds = {
+            name: bound
+            for each in field.metadata
+            for name in BOUNDS
+            if (bound := getattr(each, name, None)) is not None
+        }
+        return cls(field.annotation, field.description or "", str(more.get("form", "")), bounds)
 
 
 def _problem(detail: Mapping[str, Any], record: Any, location: Location, where: str) -> Problem:
@@ -114,13 +123,20 @@ def _problem(detail: Mapping[str, Any], record: Any, location: Location, where: 
         return Problem(
             place_of(where, parent), f"unknown key '{name}'", "a known key", did_you_mean(str(name), known)
         )
-    if location and isinstance(location[-1], int) and not _fields_of(_bare(asked.hint)):
-        location = location[:-1]  # the value itself says which of a list's texts or numbers is meant
+    example = asked.hint
+    if location and isinstance(location[-1], int):
+        around = _asked_at(record, location[:-1])
+        example = around.hint
+        if not _fields_of(_bare(asked.hint)):
+            location = location[:-1]  # the value itself says which of a list's texts or numbers is meant
+            asked = around if detail["type"].endswith(PLAIN_KINDS) else asked
     key = next((part for part in reversed(location) if isinstance(part, str)), "")
-    remedy = _example(asked.hint, key, is_toml=where.endswith(".toml"))
+    remedy = _example(example, key, is_toml=where.endswith(".toml"))
     return told(detail, place_of(where, location), asked, remedy)
 
 
+PLAIN_KINDS = ("_type", "_parsing", "_parsing_size", "_from_float", "too_long", "too_short")
+"""Ends of pydantic's error types for which what is asked for says it all."""
 UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 
@@ -131,7 +147,9 @@ def place_of(where: str, location: Sequence[int | str]) -> str:
 
 def told(detail: Mapping[str, Any], place: str, asked: Asked, remedy: str = "") -> Problem:
     """Return one of pydantic's error details in our words: at `place`, the field's description before another remedy."""
-    kind, words, remedy = detail["type"], words_for(asked.hint), asked.description or remedy
+    kind, remedy = detail["type"], asked.description or remedy
+    plain = words_for(asked.hint)
+    words = within(plain, asked.bounds)
     given = shown(detail["input"])
     cause = (detail.get("ctx") or {}).get("error")
     if isinstance(cause, Unfit):
@@ -145,10 +163,27 @@ def told(detail: Mapping[str, Any], place: str, asked: Asked, remedy: str = "") 
         return Problem(place, given, words, remedy)
     if kind == "string_pattern_mismatch":
         return Problem(place, given, asked.form or "a text in its form", remedy)
-    if kind.endswith(("_type", "_parsing", "_from_float", "too_long", "too_short")):
+    if kind.startswith(("greater_than", "less_than", "multiple_of", "finite_number")):
+        return Problem(place, given, within(plain, asked.bounds or detail.get("ctx") or {}), remedy)
+    if kind.endswith(PLAIN_KINDS):
         return Problem(place, given, words, remedy)
     required = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     return Problem(place, given, required[0].lower() + required[1:], remedy)
+
+
+def within(words: str, bounds: Mapping[str, Any]) -> str:
+    """Return a number's words with its bounds: `a whole number from 1 to 64`, `a number of 0 or more, below 1`."""
+    if "ge" in bounds and "le" in bounds:
+        told = [f"from {_plain(bounds['ge'])} to {_plain(bounds['le'])}"]
+    else:
+        forms = {"ge": "of {} or more", "gt": "above {}", "le": "of at most {}", "lt": "below {}"}
+        told = [form.format(_plain(bounds[name])) for name, form in forms.items() if name in bounds]
+    told += [f"a multiple of {_plain(bounds['multiple_of'])}"] if "multiple_of" in bounds else []
+    return f"{words} {', '.join(told)}".strip()
+
+
+def _plain(number: float) -> str:
+    return f"{number:,}" if isinstance(number, int) else f"{number:g}"
 
 
 def words_for(hint: Any) -> str:
@@ -180,7 +215,7 @@ def _plural(hint: Any) -> str:
 def _example(hint: Any, key: str, *, is_toml: bool) -> str:
     """Return how a value is written."""
     words = words_for(hint)
-    sign = f"{key} = " if is_toml else f'"{key}": '
+    sign = "" if not key else f"{key} = " if is_toml else f'"{key}": '
     if words == "a list of tables":
         return f"Write each below a line [[{key}]]." if is_toml else f"Write: {sign}[{{…}}, {{…}}]"
     if words.startswith("a list of"):
