@@ -51,9 +51,19 @@ def is_finite(value: Any) -> TypeGuard[float]:
 
 
 def shown(value: Any) -> str:
-    """Return a value as a message shows it, cut where it is long."""
-    text = repr(_begin(value))
+    """Return a value as a message shows it, as files spell it (`true`, `[1, 2]`), cut where it is long."""
+    text = _written(_begin(value))
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key!r}: {_written(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_written, value))}]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return repr(value)
 
 
 def _begin(value: Any) -> Any:
