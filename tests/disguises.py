@@ -22,12 +22,13 @@ ASKING = re.compile(r"\.family$|^family$|\.spec\.name$")
 
 
 def disguises(
-    tree: ast.Module, *, knows_scripts: bool = False, knows_prefixes: bool = False
+    tree: ast.Module, *, knows_scripts: bool = False, knows_prefixes: bool = False, knows_keys: bool = False
 ) -> Iterator[tuple[int, str]]:
     """Yield (line, what it does) of every place that names a family.
 
     Sentences may name one (rules and messages do); single words, however put together, may not. `knows_scripts`: the file
     speaks of a foreign trainer, whose scripts go by families. `knows_prefixes`: it reads names in LoRA files.
+    `knows_keys`: it reads files whose keys other programs named after families (`sdxl_no_half_vae`).
     """
     prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
@@ -38,6 +39,8 @@ def disguises(
                 if not knows_scripts:
                     yield line_of(node), f"names the script {text!r}"
             elif text.lower() in IDENTITIES or (" " not in text and names_a_family(text)):
+                if knows_keys:
+                    continue
                 yield line_of(node), f"spells the family {text!r}"
             elif LORA_PREFIX.fullmatch(text) and not knows_prefixes:
                 yield line_of(node), f"knows the prefix {text!r}"

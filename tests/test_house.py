@@ -45,6 +45,7 @@ ROOMS = (
     "runs",
     "families",
     "dataset",
+    "elsewhere",
     "kohya",
     "words",
     "project",
@@ -203,8 +204,9 @@ def test_nothing_outside_families_asks_for_a_family() -> None:
         if room_of(path) != "families"
         for line, what in disguises(
             tree_of(path),
-            knows_scripts=room_of(path) == "kohya",
+            knows_scripts=room_of(path) in ("kohya", "elsewhere"),
             knows_prefixes=room_of(path) == "lora",
+            knows_keys=room_of(path) == "elsewhere",
         )
     ]
     assert not offences, places(offences)

@@ -69,3 +69,19 @@ def folder_of_a_year(case: Case) -> None:
     folder.rename(folder.with_name("2024 fox"))
     case.paths = [folder.with_name("2024 fox")]
     case.trainer = "maquette"
+
+
+@fault("CHK010", "a workflow of ComfyUI is given for a training run")
+def workflow(case: Case) -> None:
+    path = case.folder / "workflow.json"
+    path.write_text('{"3": {"class_type": "KSampler", "inputs": {"seed": 1}}}', encoding="utf-8")
+    case.paths.append(path)
+
+
+@close_call("CHK010", "settings of OneTrainer, which describe a run")
+def settings_of_another_trainer(case: Case) -> None:
+    path = case.folder / "onetrainer.json"
+    path.write_text(
+        '{"training_method": "LORA", "model_type": "X", "lora_rank": 32, "lora_alpha": 16}', encoding="utf-8"
+    )
+    case.paths.append(path)

@@ -21,6 +21,8 @@ from maquette.dataset.measure_cache import MeasureCache
 from maquette.dataset.planned import DEFAULT_GRID_PX, input_of, schedule_of
 from maquette.dataset.reading import read_dataset
 from maquette.dataset.subject_guess import subject_of
+from maquette.elsewhere.kinds import recognise
+from maquette.elsewhere.runs import runs_of
 from maquette.errors import MaquetteError
 from maquette.events import Message, Progress, Stage
 from maquette.families.protocol import ModelInfo
@@ -36,6 +38,9 @@ from maquette.project.request import Trainer, TrainingRequest
 from maquette.project.subject import subject_said
 from maquette.words.reading import TokenCounter
 
+FOR_ANY_TRAINER = ("SET001", "SET002", "SET007", "SET008", "MOD003", "MOD004", "MOD008", "PIC", "CAP")
+"""Rules whose words hold for a trainer whose defaults nobody here knows."""
+SETTINGS_SUFFIXES = frozenset({".json", ".toml"})
 ABOUT_WHAT_IS_WRITTEN = ("SET015", "SET016", "SET017")
 """Rules that need not know what else a run is told."""
 
@@ -57,10 +62,10 @@ def scopes_of(target: Target, context: Context) -> Stage[list[Scope]]:
     """Read `target`; return a scope for each run in it, or the one that it is."""
     if target.kind == "log":
         return (yield from _log(target.path, context))
-    files = {"lora": _lora, "base": _base, "profile": _profile}
+    files = {"lora": _lora, "base": _base, "profile": _profile, "foreign": _foreign}
     if target.kind in files:
         return [files[target.kind](target.path, context)]
-    read = {"project": _project, "dataset": _dataset, "config": _config, "script": _script}[target.kind]
+    read = {"project": _project, "dataset": _dataset}.get(target.kind, _runs)
     return (yield from read(target.path, context))
 
 
@@ -88,43 +93,49 @@ def _project(path: Path, context: Context) -> Stage[list[Scope]]:
     return [scope]
 
 
-def _config(path: Path, context: Context) -> Stage[list[Scope]]:
-    from maquette.kohya.config_file import read_config_file
-
-    scope = Scope(path)
-    with _kept(scope, path):
-        yield from _run(scope, read_config_file(path), context)
-    return [scope]
-
-
-def _script(path: Path, context: Context) -> Stage[list[Scope]]:
-    from maquette.kohya.request import read_commands
-
+def _runs(path: Path, context: Context) -> Stage[list[Scope]]:
     scope = Scope(path)
     scopes = []
     with _kept(scope, path):
-        for request in read_commands(path):
+        found = runs_of(path)
+        for request in found.requests:
             each = Scope(path)
+            each.notes += _what_it_is(path, found.title, request)
+            if request.trainer == "other":
+                each.only = FOR_ANY_TRAINER
             yield from _run(each, request, context)
             scopes.append(each)
     return scopes or [scope]
 
 
+def _what_it_is(path: Path, title: str, request: TrainingRequest) -> list[str]:
+    """Return what a person is told of another program's file: what was judged of it, and what can be made of it."""
+    if request.trainer == "other":
+        judged = "what every trainer has in common was judged"
+    elif request.file.suffix.lower() in SETTINGS_SUFFIXES and request.launcher is not None:
+        judged = f"judged as the run of {request.script} that it starts"
+    else:
+        return []
+    return [f"{path} is {title}: {judged}; maquette init PROJECT --from {path} makes a project of it."]
+
+
 def _run(scope: Scope, request: TrainingRequest, context: Context) -> Stage[None]:
     """Read what a planned run names: its base, its pictures, its profile."""
     is_elsewhere = is_run_elsewhere(request)
-    if request.unread:
+    if request.unread and request.trainer == "sd-scripts":
         scope.only = ABOUT_WHAT_IS_WRITTEN
         scope.notes.append(f"{', '.join(request.unread)} is not here: what stands in it was not judged.")
     scope.add(request)
-    if context.is_told or not is_elsewhere:
+    if request.trainer == "other":
+        is_elsewhere = True  # its packages and its meaning of a device are its own
+    elif context.is_told or not is_elsewhere:
         scope.add(machine_for(context.machine, request))
     else:
         scope.notes.append(
             f"{request.file} is of another computer: device and packages were not judged (--machine describes its own)."
         )
     _add_base(scope, request, is_elsewhere)
-    asked = _found(request.dataset_config or request.images, request)
+    asked = _found(request.dataset_config or request.images or _only_folder(request), request)
     scope.add(context.profile or _profile_near(scope, asked or request.file))
     if asked is not None and not asked.exists() and request.trainer == "maquette":
         scope.refuse(asked, [missing_folder(asked)])
@@ -136,6 +147,12 @@ def _run(scope: Scope, request: TrainingRequest, context: Context) -> Stage[None
     _add_subject(scope, context)
     yield from (Message(note) for note in scope.notes)
     _add_what_follows(scope, request)
+
+
+def _only_folder(request: TrainingRequest) -> Path | None:
+    """Return the folder of pictures that a file lists, where it is the only one."""
+    own = [folder.path for folder in request.folders if not folder.is_regularization]
+    return own[0] if len(own) == 1 else None
 
 
 def _add_what_follows(scope: Scope, request: TrainingRequest) -> None:
@@ -175,7 +192,8 @@ def _add_base(scope: Scope, request: TrainingRequest, is_elsewhere: bool) -> Non
     if request.base is None:
         return
     base = str(_found(Path(request.base), request))
-    if not Path(base).exists() and (is_elsewhere or is_of_another_computer(request.base)):
+    is_file = _looks_like_file(base) or is_of_another_computer(request.base)
+    if not Path(base).exists() and is_elsewhere and is_file:
         scope.notes.append(f"{request.base} is not on this computer: the model itself was not looked at.")
         _add_published(scope, request)
         return
@@ -197,6 +215,7 @@ def _add_published(scope: Scope, request: TrainingRequest) -> None:
         info = families.published_info(spec.name)
         predicts = "v" if request.v_parameterization else info.prediction  # nothing here can gainsay it
         scope.add(replace(info, path=str(request.base), prediction=predicts))
+        scope.is_base_presumed = True
 
 
 def _token_counter(base: str | None = None) -> TokenCounter:
@@ -311,6 +330,12 @@ def _log(path: Path, context: Context) -> Stage[list[Scope]]:
             yield from _run(each, request, context)
             scopes.append(each)
     return scopes
+
+
+def _foreign(path: Path, context: Context) -> Scope:
+    scope = Scope(path)
+    scope.add(recognise(path))
+    return scope
 
 
 def _lora(path: Path, context: Context) -> Scope:

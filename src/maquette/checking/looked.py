@@ -28,7 +28,7 @@ def _looked_at(scope: Scope) -> Iterator[str]:
         yield f"the settings of {request.script or request.file.name}"
     if isinstance(found := facts.get(DatasetFacts), DatasetFacts):
         yield from _of_dataset(found)
-    if isinstance(info, ModelInfo):
+    if isinstance(info, ModelInfo) and not scope.is_base_presumed:
         yield _of_base(info) if request is None else f"the base model ({info.title})"
     if isinstance(log := facts.get(LogFacts), LogFacts):
         yield f"{counted(log.num_lines, 'line')} of {log.path.name}"

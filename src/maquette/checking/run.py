@@ -181,7 +181,7 @@ def _no_rule_asked(rules: Sequence[Rule], looked: Sequence[str]) -> Problem:
 def _heard(rules: Sequence[Rule], scope: Scope) -> Sequence[Rule]:
     """Return the rules that can be asked of it, without those that the project has silenced."""
     if scope.only:
-        rules = [rule for rule in rules if rule.code in scope.only or rule.group == "CHK"]
+        rules = [rule for rule in rules if rule.code.startswith((*scope.only, "CHK"))]
     if not scope.ignore:
         return rules
     return chosen({rule.code: rule for rule in rules}, (), _known(scope.ignore, rules))

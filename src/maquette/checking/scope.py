@@ -21,6 +21,8 @@ class Scope:
     """Rules that the project does not want to hear."""
     notes: list[str] = field(default_factory=list)
     """What could not be looked at, and why."""
+    is_base_presumed: bool = False
+    """Whether the base is what its script says, since the file itself is not here."""
     only: tuple[str, ...] = ()
     """The rules that can be asked of it; empty: all."""
     hears_hints: bool = True

@@ -7,13 +7,17 @@ from pathlib import Path
 from typing import Literal
 
 from maquette.dataset.config import PICTURE_EXTENSIONS
+from maquette.elsewhere.kinds import recognise
 from maquette.errors import ConfigError, MaquetteError, Problem, nearest
 from maquette.kohya.shell_commands import with_home
 from maquette.lora.names import is_adapter_name
 from maquette.project.config_file import CONFIG_NAME
 from maquette.project.profile import PROFILE_NAME
 
-Kind = Literal["project", "dataset", "config", "script", "log", "lora", "base", "profile"]
+Kind = Literal[
+    "project", "dataset", "config", "script", "settings", "foreign", "log", "lora", "base", "profile"
+]  # fmt: skip
+"""`settings`: another trainer's, which describe a run. `foreign`: another program's file with no run in it."""
 
 WEIGHT_SUFFIXES = frozenset({".safetensors", ".ckpt", ".pt", ".pth", ".bin"})
 PROFILE_SUFFIXES = frozenset({".yaml", ".yml", ".json"})
@@ -70,6 +74,9 @@ def _kind_of_file(path: Path) -> Kind | None:
 def _kind_of_table(path: Path) -> Kind | None:
     from maquette.kohya.config_file import is_config_file, is_dataset_toml
 
+    foreign = recognise(path)
+    if foreign is not None:
+        return "settings" if foreign.kind.read is not None else "foreign"
     if is_dataset_toml(path):
         return "dataset"
     if path.suffix.lower() in PROFILE_SUFFIXES:
@@ -81,6 +88,8 @@ def _kind_of_text(path: Path) -> Kind | None:
     from maquette.kohya.request import has_training_command
     from maquette.logs.reading import looks_like_log
 
+    if recognise(path) is not None:
+        return "foreign"
     is_log = path.suffix.lower() in (".log", ".jsonl") or looks_like_log(path)
     if path.suffix.lower() not in (".log", ".jsonl") and has_training_command(path) and not is_log:
         return "script"

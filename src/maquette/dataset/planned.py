@@ -56,7 +56,7 @@ def input_of(request: TrainingRequest, images: Path, regularization: Path | None
         options=options_of(request),
         fallback_caption=request.caption_fallback,
         regularization_caption=request.class_word or None,
-        trainer=request.trainer,
+        trainer="sd-scripts" if request.trainer == "sd-scripts" else "maquette",
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,7 +61,11 @@ def has_training_command(path: Path) -> bool:
 # --- scripts ---------------------------------------------------------------------------------------------
 
 
-def read_commands(path: Path) -> list[TrainingRequest]:
+Reader = Callable[[str, Sequence[str], Path, int], TrainingRequest | None]
+"""Reads the command of another program's script: its name, the words behind it, the file, the line. None: not its own."""
+
+
+def read_commands(path: Path, others: Reader | None = None) -> list[TrainingRequest]:
     """Return every training run that a script or a saved command line starts, in order.
 
     Reads sh, Windows batch and PowerShell, and a command that is printed as a Python list. A --config_file on the command
@@ -73,7 +77,7 @@ def read_commands(path: Path) -> list[TrainingRequest]:
     except OSError as error:
         given = f"cannot be read ({error.strerror})"
         raise ConfigError(Problem(str(path), given, "a readable script", "Check the path.")) from error
-    requests = [*_requests_of_text(text, path), *_requests_of_lists(text, path)]
+    requests = [*_requests_of_text(text, path, others), *_requests_of_lists(text, path)]
     if not requests:
         required = (
             "a command that starts train_network.py, sdxl_train_network.py or another of sd-scripts' trainers"
@@ -126,7 +130,7 @@ def _head_and_tail(path: Path) -> str:
     )
 
 
-def _requests_of_text(text: str, path: Path) -> list[TrainingRequest]:
+def _requests_of_text(text: str, path: Path, others: Reader | None = None) -> list[TrainingRequest]:
     """Return the runs that a text's commands start."""
     whole = rejoined(text)
     commands = list(shell_commands(whole.text, path.parent.absolute(), syntax_of(path, whole.text)))
@@ -136,8 +140,19 @@ def _requests_of_text(text: str, path: Path) -> list[TrainingRequest]:
         if position is not None:
             command, gaps = _read_on(command, commands[index + 1 :])
             problems = [*_foreign_marks(command, path, text), *gaps, *_broken(command, whole)]
-            requests.append(_request_of_command(command, position, path, problems))
+            found = _read_by(others, command, position, path)
+            requests.append(found or _request_of_command(command, position, path, problems))
     return requests
+
+
+def _read_by(others: Reader | None, command: Command, position: int, path: Path) -> TrainingRequest | None:
+    """Return what another program's reader makes of a command."""
+    match = TRAINING_SCRIPT.search(command.words[position].text)
+    if others is None or match is None:
+        return None
+    return others(
+        match[1], [word.text for word in command.words[position + 1 :]], path, command.words[position].line
+    )
 
 
 def _requests_of_lists(text: str, path: Path) -> list[TrainingRequest]:
@@ -337,6 +352,11 @@ def _launcher_options(words: list[str]) -> dict[str, str]:
 
 
 # --- a command line's options ----------------------------------------------------------------------------
+
+
+def reading_of_words(words: Iterable[str], script: str) -> Reading:
+    """Return the options that the words of a command line give, those behind the script's name."""
+    return _read_words(tuple(Word(word, 1) for word in words), script)
 
 
 def _read_words(words: tuple[Word, ...], script: str) -> Reading:

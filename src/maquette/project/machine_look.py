@@ -70,7 +70,11 @@ def machine_for(machine: Machine, request: TrainingRequest) -> Machine:
 
     A kohya checkout keeps its packages in a `venv` folder beside or above `sd-scripts`.
     """
-    if machine.packages_of in (None, request.trainer) or request.script_path is None:
+    if (
+        request.trainer == "other"
+        or request.script_path is None
+        or machine.packages_of in (None, request.trainer)
+    ):
         return machine
     nothing: dict[str, str] = {}
     for folder in request.script_path.absolute().parents[:3]:

@@ -14,6 +14,8 @@ from typing import Any, Literal
 from maquette.errors import Problem
 
 Trainer = Literal["maquette", "sd-scripts"]
+AnyTrainer = Literal["maquette", "sd-scripts", "other"]
+"""`other`: a program whose defaults nobody here knows, so that only what its file says counts."""
 
 SD_SCRIPTS_DEFAULTS: Mapping[str, Any] = {
     "v_parameterization": False,
@@ -65,12 +67,24 @@ SD_SCRIPTS_STEPS = 1600
 
 
 @dataclass(frozen=True, kw_only=True)
+class Folder:
+    """One folder of pictures that a file of another program lists itself."""
+
+    path: Path
+    repeats: int = 1
+    caption_extension: str = ".txt"
+    is_regularization: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What else is said of it, by the file's own names."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingRequest:
     """Everything a rule may want to know of a planned run. Lengths are pixels, counts are as the trainer counts them."""
 
     file: Path
     """Where it was written: maquette.toml, a TOML, a shell script."""
-    trainer: Trainer
+    trainer: AnyTrainer
     spelling: Mapping[str, str] = field(default_factory=dict)
     """Field name → how the file says it: `--mixed_precision="fp16"`, `[lora] rank`, `line 12: --network_dim`."""
     line: int | None = None
@@ -119,6 +133,8 @@ class TrainingRequest:
     images: Path | None = None
     """The folder (--train_data_dir, [dataset] images)."""
     regularization: Path | None = None
+    folders: tuple[Folder, ...] = ()
+    """Folders that the file lists with repeats of their own, where it names no single one."""
     dataset_config: Path | None = None
     """A kohya dataset TOML."""
     resolution_wh: tuple[int, int] | None = None

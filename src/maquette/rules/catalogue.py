@@ -9,6 +9,7 @@ from maquette.findings.registry import RULES, Rule
 
 RULE_MODULES = (
     "maquette.rules.unusable",
+    "maquette.rules.foreign",
     "maquette.rules.caption_words",
     "maquette.rules.captions",
     "maquette.rules.caption_syntax",

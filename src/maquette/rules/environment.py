@@ -144,7 +144,7 @@ def mps_fallback_missing(request: TrainingRequest, machine: Machine, report: Rep
 
 @rule("ENV005", "half-precision-vae", "warning", since="0.2")
 def half_precision_vae(
-    request: TrainingRequest, machine: Machine, info: ModelInfo | None, report: Report
+    request: TrainingRequest, machine: Machine | None, info: ModelInfo | None, report: Report
 ) -> Iterator[Finding]:
     """A VAE in half precision can turn latents into NaN: the LoRA then learns nothing, samples are black.
 
@@ -162,7 +162,7 @@ def half_precision_vae(
     precision = request.value("precision")
     if not is_sd_scripts(request) or request.value("no_half_vae") or precision not in HALF:
         return
-    device = device_of(request, machine)
+    device = device_of(request, machine) if machine is not None else "cuda"
     if device == "mps" and precision == "bf16":
         why = f"the VAE computes in {precision} on Apple's GPU, which gives NaN for some pictures"
     elif precision == "fp16" and device != "mps" and info is not None and _overflows(info):
@@ -316,8 +316,8 @@ def package_missing(request: TrainingRequest, machine: Machine, report: Report) 
     Instead: `pip install prodigyopt`, or `--optimizer_type=AdamW`
     Source: sd-scripts 48d368fa, library/train_util.py (get_optimizer, replace_unet_modules); sd-scripts#886.
     """
-    packages = machine.packages_for(request.trainer)
-    if packages is None or not is_sd_scripts(request):
+    packages = machine.packages_for("sd-scripts") if is_sd_scripts(request) else None
+    if packages is None:
         return
     wanted = {request.said("optimizer"): _package_of(request.value("optimizer") or "")}
     if request.attention == "xformers":
