@@ -11,7 +11,7 @@ import pytest
 
 from maquette.errors import ConfigError
 from maquette.logs.facts import LogFacts
-from maquette.logs.lines import log_lines
+from maquette.logs.lines import LogLines
 from maquette.logs.reading import looks_like_log, read_log
 from maquette.runs.folder import RunFolder
 from maquette.runs.record import Checkpoint
@@ -62,7 +62,7 @@ def test_bytes_that_are_no_text_lose_nothing_else(tmp_path: Path) -> None:
 
 
 def test_colours_and_cursor_moves_are_left_out(tmp_path: Path) -> None:
-    facts = read(tmp_path, f"\x1b[31mNo data\x1b[0m found\n\x1b[K\x1b[1A{SPYKE_BAR}\n")
+    facts = read(tmp_path, f"\x1b[K\x1b[1A{SPYKE_BAR}\n\x1b[31mNo data\x1b[0m found\n")
     assert facts.counts == {"LOG001": 1}
     assert facts.losses
 
@@ -71,7 +71,7 @@ def test_a_long_file_is_read_in_pieces(tmp_path: Path) -> None:
     """Pieces of the file may end anywhere, within \\r\\n too."""
     path = tmp_path / "long.log"
     path.write_bytes(b"x" * ((1 << 20) - 1) + b"\r\nsecond\r" + b"y" * (1 << 20) + b"\nlast")
-    assert [(number, text[:6]) for number, text in log_lines(path)] == [
+    assert [(number, text[:6]) for number, text in LogLines(path)] == [
         (1, "xxxxxx"), (2, "second"), (2, "yyyyyy"), (3, "last"),
     ]  # fmt: skip
 

@@ -134,6 +134,28 @@ ENDINGS = {
         "AssertionError: when caching latents, either color_aug or random_crop cannot be used / latentをキャッシュするとき"
     ),
     "LOG028": trace("IndexError: list index out of range"),
+    "LOG036": "train_network.py: error: argument --mixed_precision: invalid choice: 'fp32' (choose from 'no', 'fp16', 'bf16')",
+    "LOG037": "./train.sh: line 12: accelerate: command not found",
+    "LOG038": "subprocess.CalledProcessError: Command '['python', 'train_network.py']' returned non-zero exit status 3221225477.",
+    "LOG039": "subprocess.CalledProcessError: Command '['python', 'train_network.py']' returned non-zero exit status 3221225786.",
+    "LOG040": trace("voluptuous.error.MultipleInvalid: extra keys not allowed @ data['bucket_no_upscale']"),
+    "LOG041": trace(
+        "UnicodeDecodeError: 'gbk' codec can't decode byte 0xab in position 2574: illegal multibyte sequence"
+    ),
+    "LOG042": trace("RuntimeError: CUDA error: unspecified launch failure"),
+    "LOG043": trace("safetensors_rust.SafetensorError: Error while deserializing header: HeaderTooLarge"),
+    "LOG044": trace("FileNotFoundError: [Errno 2] No such file or directory: '/data/prompts.txt'"),
+    "LOG045": trace("PermissionError: [Errno 13] Permission denied: '/data/out/zkw.safetensors'"),
+    "LOG046": trace("RuntimeError: expected scalar type Half but found Float"),
+    "LOG047": trace("ValueError: bf16 mixed precision requires PyTorch >= 1.10 and a supported device."),
+    "LOG048": trace("ValueError: 'cosine_annealing' is not a valid SchedulerType"),
+    "LOG049": trace(
+        "ImportError: cannot import name 'cached_download' from 'huggingface_hub' (/venv/huggingface_hub/__init__.py)"
+    ),
+    "LOG050": trace("ValueError: invalid literal for int() with base 10: 'CROP'"),
+    "LOG051": trace("ValueError: optimizer got an empty parameter list"),
+    "LOG052": trace("torch._dynamo.exc.BackendCompilerFailed: backend='inductor' raised:"),
+    "LOG054": trace("RuntimeError: use_libuv was requested but PyTorch was build without libuv support"),
 }
 """How a log ends by code, in the programs' own words."""
 
@@ -178,6 +200,24 @@ HARMLESS = {
     "LOG025": "INFO     caption file has 2 lines, the first is used",
     "LOG026": "INFO     adaptive_noise_scale is off",
     "LOG027": "WARNING  no regularization images / 正則化画像が見つかりませんでした",
+    "LOG036": "INFO     unrecognized arguments are passed on to the network module: dropout=0.1",
+    "LOG037": "INFO     accelerate found at venv/bin/accelerate",
+    "LOG038": "INFO     seed: 3221225477",
+    "LOG039": "INFO     press Ctrl-C to stop",
+    "LOG040": "INFO     extra keys in the metadata: ss_tag",
+    "LOG041": "INFO     captions read with utf-8",
+    "LOG042": "INFO     CUDA_LAUNCH_BLOCKING is not set",
+    "LOG043": "INFO     safetensors header: 1,024 bytes",
+    "LOG044": "INFO     the system found the path: E:\\lora\\img",
+    "LOG045": "INFO     permission to write: output",
+    "LOG046": "INFO     text encoder is fp16, U-Net is fp16",
+    "LOG047": "INFO     mixed precision: bf16, supported by this card",
+    "LOG048": "INFO     bucket_reso_steps: 64",
+    "LOG049": "INFO     numpy 1.26.4, torch 2.5.1, torchvision 0.20.1",
+    "LOG050": "INFO     folder 10_CROP: 10 repeats",
+    "LOG051": "INFO     create LoRA for U-Net: 192 modules.",
+    "LOG052": "INFO     dynamo_backend: no",
+    "LOG054": "INFO     distributed training: no, 1 process",
 }
 """Lines that come near a failure's words in a run that went well."""
 
@@ -194,6 +234,30 @@ def _register() -> None:
 
 
 _register()
+
+
+@close_call("LOG028", "a traceback of xformers that asks for triton, and then the run finished", start="log")
+def harmless_traceback(case: Case) -> None:
+    add_to_head(case, trace("ModuleNotFoundError: No module named 'triton'"))
+
+
+@close_call("LOG028", "a traceback of the interpreter's end after the model was saved", start="log")
+def ignored_at_the_end(case: Case) -> None:
+    text = log_of(case).read_text(encoding="utf-8")
+    end = trace("AssertionError: can only test a child process")
+    log_of(case).write_text(
+        f"{text}Exception ignored in: <function _Iter.__del__ at 0x1F>\n{end}\n", encoding="utf-8"
+    )
+
+
+@fault("LOG053", "an upload fails at the beginning, and the run goes on to its end", start="log")
+def upload_failed(case: Case) -> None:
+    add_to_head(case, trace("requests.exceptions.ChunkedEncodingError: Response ended prematurely"))
+
+
+@close_call("LOG053", "the model was saved without any traceback", start="log")
+def nothing_survived(case: Case) -> None:
+    add_to_head(case, "INFO     samples: 0 errors")
 
 
 @close_call("LOG028", "the user stopped the run", start="log")

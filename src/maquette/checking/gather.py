@@ -324,11 +324,14 @@ def _log(path: Path, context: Context) -> Stage[list[Scope]]:
     scope = Scope(path)
     scopes = [scope]
     with _kept(scope, path):
-        scope.add(read_log(path))
+        facts = read_log(path)
+        scope.add(facts)
+        scope.notes += [f"{path.name} was not read whole; left out: {part}." for part in facts.skipped]
         for request in commands_in_log(path):
             each = Scope(path, hears_hints=False)
             yield from _run(each, request, context)
             scopes.append(each)
+    yield from (Message(note) for note in scope.notes)
     return scopes
 
 

@@ -6,7 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-LogTrainer = Literal["sd-scripts", "maquette", "ai-toolkit", "onetrainer", "comfyui"]
+from maquette.logs.machine import LogMachine
+
+LogTrainer = Literal[
+    "sd-scripts", "maquette", "ai-toolkit", "onetrainer", "comfyui", "simpletuner", "diffusers"
+]
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,8 @@ class LogTraceback:
     end_line: int
     message: str
     """Its last line: `ValueError: …`."""
+    details: tuple[str, ...] = ()
+    """The lines above the message that say where it happened, and those below that say more."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +77,25 @@ class LogFacts:
     counts: dict[str, int] = field(default_factory=dict)
     """Lines by failure code."""
     tracebacks: tuple[LogTraceback, ...] = ()
+    """All of them but the launchers' own, harmless ones included."""
+    fatal: LogTraceback | None = None
+    """What ended the run, where no known failure did: its traceback, or the last line that calls itself an error."""
+    survived: tuple[LogTraceback, ...] = ()
+    """Errors after which the run went on or had saved its last file, the known harmless ones left out."""
+    machine: LogMachine = field(default_factory=LogMachine)
+    skipped: tuple[str, ...] = ()
+    """What lay beyond the bounds of reading, in words."""
     finished: bool = False
     """The trainer said that it saved its last file, or its record says finished."""
     interrupted: bool = False
     """Stopped by the user."""
+
+    @property
+    def is_silent(self) -> bool:
+        """Nothing in it speaks of a run: no step, no file, no error, nothing known."""
+        signs = (self.losses, self.last_step, self.checkpoints, self.folders, self.train_items, self.trainer)
+        ending = (self.counts, self.tracebacks, self.fatal, self.finished, self.interrupted)
+        return not any((*signs, *ending, self.planned_steps))
 
     @property
     def name(self) -> str:

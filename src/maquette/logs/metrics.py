@@ -14,7 +14,11 @@ from typing import Any
 
 from maquette.errors import MissingExtra
 from maquette.files import LineLog, cannot_write, write_atomic
+from maquette.logs.lines import LogLines
 from maquette.reading import parse_json
+
+MOST_STEPS = 1_000_000_000
+"""A larger number is no step of a run."""
 
 
 class MetricsLog:
@@ -70,12 +74,36 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     if not path.exists():
         return rows
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(parse_json(line))
-        except ValueError:
-            break
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            row = _row(line)
+            if row is None:
+                break
+            rows.append(row)
     return rows
+
+
+def read_rows(path: Path) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+    """Return the rows of anybody's `metrics.jsonl` within the bounds of a log, and what was left out, in words.
+
+    Lines that are no rows are left out: unlike a run's own, the file may come from anywhere.
+    """
+    if not path.is_file() or not path.stat().st_size:
+        return [], ()
+    lines = LogLines(path)
+    rows = [row for _, line in lines if (row := _row(line)) is not None]
+    return rows, tuple(lines.skipped)
+
+
+def _row(line: str) -> dict[str, Any] | None:
+    """Return the row of one line: a table with a step; None for anything else."""
+    try:
+        row = parse_json(line)
+    except ValueError:
+        return None
+    step = row.get("step") if isinstance(row, dict) else None
+    is_step = isinstance(step, int) and not isinstance(step, bool) and 0 <= step <= MOST_STEPS
+    return row if is_step else None
 
 
 class _EventFile:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,8 @@ from typing import Any
 from maquette.errors import MaquetteError
 from maquette.logs.facts import LogCheckpoint, LogFacts, LogMatch, LogTraceback
 from maquette.logs.failures import all_failures
-from maquette.logs.lines import log_lines
-from maquette.logs.metrics import read_metrics
+from maquette.logs.lines import LogLines
+from maquette.logs.metrics import read_rows
 from maquette.logs.reader import LogReader
 from maquette.runs.folder import RunFolder
 from maquette.runs.record import RunRecord, read_record
@@ -32,34 +33,49 @@ def read_run(run: RunFolder, path: Path) -> LogFacts:
     """Return what the run's files tell; `path` is what was asked about, and what findings name."""
     facts = _text_of(run, path)
     record = _record(run)
-    rows = _rows(run.metrics)
-    elapsed, total = [], 0.0
-    for row in rows:
-        total += float(row.get("seconds", 0.0))
-        elapsed.append((int(row["step"]), total))
-    facts = replace(
-        facts,
-        trainer="maquette",
-        losses=tuple((int(row["step"]), float(row["loss"])) for row in rows if "loss" in row),
-        elapsed=tuple(elapsed),
-        last_step=int(rows[-1]["step"]) if rows else 0,
-    )
+    facts = replace(_with_rows(facts, run.metrics), trainer="maquette")
     return facts if record is None else _with_record(facts, record)
 
 
-def _text_of(run: RunFolder, path: Path) -> LogFacts:
-    reader = LogReader(path)
-    if run.log.is_file():
-        for number, text in log_lines(run.log):
-            reader.read(number, text)
-    return replace(reader.facts(), losses=(), elapsed=())
+def read_table(path: Path) -> LogFacts:
+    """Return what a file of rows tells, one JSON table a line, as trainers write their metrics."""
+    return _with_rows(LogFacts(path=path), path)
 
 
-def _rows(metrics: Path) -> list[dict[str, Any]]:
+def _with_rows(facts: LogFacts, metrics: Path) -> LogFacts:
+    """Return the facts with steps, losses and times of a table of metrics."""
+    rows, skipped = read_rows(metrics)
+    elapsed, total = [], 0.0
+    for row in rows:
+        total += _number(row.get("seconds")) or 0.0
+        elapsed.append((row["step"], total))
+    losses = {row["step"]: loss for row in rows if (loss := _number(row.get("loss"))) is not None}
+    return replace(
+        facts,
+        num_lines=max(facts.num_lines, len(rows)),
+        losses=tuple(sorted(losses.items())),
+        elapsed=tuple(elapsed) if not skipped and total else (),
+        last_step=rows[-1]["step"] if rows else 0,
+        skipped=(*facts.skipped, *skipped),
+    )
+
+
+def _number(value: Any) -> float | None:
+    """Return a number of a row, which anybody may have written; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
     try:
-        return [row for row in read_metrics(metrics) if isinstance(row, dict) and "step" in row]
-    except UnicodeDecodeError:
-        return []
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def _text_of(run: RunFolder, path: Path) -> LogFacts:
+    reader, lines = LogReader(path), LogLines(run.log)
+    if run.log.is_file() and run.log.stat().st_size:
+        for number, text in lines:
+            reader.read(number, text)
+    return replace(reader.facts(tuple(lines.skipped)), losses=(), elapsed=())
 
 
 def _record(run: RunFolder) -> RunRecord | None:
@@ -74,14 +90,14 @@ def _with_record(facts: LogFacts, record: RunRecord) -> LogFacts:
     known = [
         LogMatch(failure.code, 0, error)
         for failure in all_failures()
-        if error and failure.match(error) and not facts.counts.get(failure.code)
+        if error and failure.match(error) is not None and not facts.counts.get(failure.code)
     ]
-    traces = facts.tracebacks
-    if error and not known and not traces and not facts.counts and record.state == "failed":
-        traces = (LogTraceback(0, 0, error),)
+    fatal = facts.fatal if record.state != "finished" else None
+    if error and not known and fatal is None and not facts.counts and record.state == "failed":
+        fatal = LogTraceback(0, 0, error)
     return replace(
         facts,
-        tracebacks=traces,
+        fatal=None if known else fatal,
         planned_steps=record.schedule.steps,
         steps_per_epoch=record.schedule.steps_per_epoch,
         checkpoints=tuple(LogCheckpoint(Path(saved.path).name, saved.step) for saved in record.checkpoints),

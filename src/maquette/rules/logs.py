@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from maquette.findings.records import Finding
 from maquette.findings.registry import Report, rule
-from maquette.logs.facts import LogCheckpoint, LogFacts, LogMatch
+from maquette.logs.facts import LogCheckpoint, LogFacts, LogMatch, LogTraceback
 from maquette.logs.failure import Failure
 from maquette.logs.failures import all_failures
 from maquette.logs.losses import (
@@ -20,6 +20,8 @@ from maquette.logs.losses import (
 SLOW_STEP_S = 10.0
 SHOWN_CHARACTERS = 160
 LEAST_TWINS = 5
+MOST_EVIDENCE = 60_000
+"""Characters of a log that are searched for what a failure means."""
 
 
 def _known(failure: Failure) -> Callable[[LogFacts, Report], Iterator[Finding]]:
@@ -33,12 +35,20 @@ def _known(failure: Failure) -> Callable[[LogFacts, Report], Iterator[Finding]]:
         more = f" ({count - 1} more such lines.)" if count > 1 else ""
         details = list(dict.fromkeys(match.detail for match in matches if match.detail))
         shown = ", ".join(details[:3]) + (f" and {len(details) - 3} more" if len(details) > 3 else "")
-        cause = failure.cause.replace("{detail}", shown or "see the line")
-        yield report(log.path, place(first), f"“{_short(first.text)}”{more} {cause}", failure.remedy)
+        cause, remedy = (text.replace("{detail}", shown or "see the line") for text in _advice(failure, log))
+        yield report(log.path, place(first), f"“{_short(first.text)}”{more} {cause}", remedy)
 
     known_failure.__name__ = known_failure.__qualname__ = failure.name.replace("-", "_")
     known_failure.__doc__ = failure.page
     return known_failure
+
+
+def _advice(failure: Failure, log: LogFacts) -> tuple[str, str]:
+    """Return cause and remedy as the failure's lines, what stands around them, the command and the machine tell them."""
+    lines = [match.text for match in log.matches_of(failure.code)]
+    first = lines[0]
+    around = [line for trace in log.tracebacks if trace.message in first for line in trace.details]
+    return failure.advice("\n".join((*lines, *around))[:MOST_EVIDENCE], log.machine)
 
 
 for _failure in all_failures():
@@ -58,40 +68,77 @@ def _short(text: str) -> str:
 def has_error(log: LogFacts) -> bool:
     """Tell whether the log shows a failure that ends a run."""
     grave = {failure.code for failure in all_failures() if failure.severity == "error"}
-    return bool(log.tracebacks) or any(match.code in grave for match in log.matches)
+    return log.fatal is not None or any(match.code in grave for match in log.matches)
 
 
 @rule("LOG028", "unknown-error", "error", since="0.2")
 def unknown_error(log: LogFacts, report: Report) -> Iterator[Finding]:
     """The run ended with an error that no other rule knows.
 
-    Why: a Python traceback's last line names the error. Wrappers (accelerate) add their own trace beneath it, which says
-    only that the command failed; the first trace is the one that counts.
-    Found by: a traceback in the log, when none of the known failures LOG001 to LOG027 that end a run is found. A stop by
-    the user (KeyboardInterrupt) does not count.
+    Why: a Python traceback's last line names the error. Launchers (accelerate) add their own trace beneath it, which says
+    only that the command failed; the error above it is the trainer's. Of several errors the last one ended the run: what
+    was followed by more steps, or by the saved model, ended nothing.
+    Found by: the last traceback, or the last line that calls itself an error, in a run that did not go on after it and was
+    not finished, when no known failure ended it. A stop by the user (KeyboardInterrupt) does not count.
     Do: search for the named line in the trainer's issues; send it with your report if you file one.
     Fault: `RuntimeError: …` at the end of a traceback that no table knows
     Instead: the named line, looked up in the trainer's issues
-    Source: form of Python's tracebacks; sd-scripts 48d368fa under accelerate, read.
+    Source: form of Python's tracebacks; sd-scripts 48d368fa under accelerate, read; kohya_ss#2203, kohya_ss#2556.
     """
-    traces = [trace for trace in log.tracebacks if "KeyboardInterrupt" not in trace.message]
-    if not traces or any(
-        failure.severity == "error" and log.counts.get(failure.code) for failure in all_failures()
-    ):
+    if log.fatal is None:
         return
-    own = [
-        trace
-        for trace in traces
-        if "CalledProcessError" not in trace.message and "ChildFailedError" not in trace.message
-    ]
-    first = (own or traces)[0]
-    where = f"lines {first.line} to {first.end_line}" if first.line else "the run's record"
-    more = f" ({len(traces) - 1} more errors follow.)" if len(traces) > 1 else ""
+    fatal = log.fatal
+    if not fatal.line:
+        where = "the run's record"
+    else:
+        where = (
+            f"lines {fatal.line} to {fatal.end_line}" if fatal.end_line > fatal.line else f"line {fatal.line}"
+        )
     yield report(
         log.path,
         where,
-        f"The run failed: {_short(first.message)}{more}",
+        f"The run failed: {_short(fatal.message)}{_more_of(fatal)}",
         "Search the trainer's issues for this line; everything that Maquette knows to look for is not in this log.",
+    )
+
+
+def _more_of(fatal: LogTraceback) -> str:
+    """Return what stands beside an error that says too little alone."""
+    if "the trainer's program" in fatal.message:
+        return (
+            f"; {_short(fatal.details[0])}"
+            if fatal.details
+            else "; the log holds no line of the trainer's own"
+        )
+    place = next((line for line in reversed(fatal.details) if line.startswith('File "')), None)
+    return f" (at {_short(place)})" if place and ": " not in fatal.message else ""
+
+
+@rule("LOG053", "error-survived", "hint", since="0.2")
+def error_survived(log: LogFacts, report: Report) -> Iterator[Finding]:
+    """A traceback in the log did not end the run.
+
+    Why: a sample that could not be drawn, an upload or a log service that failed print a traceback, and training goes on.
+    It is easily taken for the end of the run, and easily overlooked where it matters (no samples, nothing uploaded).
+    Found by: a traceback after which more steps were made, or which came after the last file was saved. What is known to
+    be harmless (a missing triton, “Exception ignored in …” at the end) does not count.
+    Do: nothing for the LoRA itself; read the line if something beside it is missing.
+    Fault: `requests.exceptions.ConnectionError: …` from an upload at step 200 of 880, and step 880 reached
+    Instead: the finished LoRA, used
+    Source: kohya_ss#2203, OneTrainer#223, ai-toolkit#26 (triton's traceback taken for the failure).
+    """
+    if not log.survived or has_error(log):
+        return
+    last = log.survived[-1]
+    more = f" ({len(log.survived) - 1} more such errors.)" if len(log.survived) > 1 else ""
+    after = (
+        "The run had saved its last file" if log.finished and last.line > 0 else "The run went on after it"
+    )
+    yield report(
+        log.path,
+        f"lines {last.line} to {last.end_line}",
+        f"“{_short(last.message)}” did not end the run.{more} {after}.",
+        "Nothing is to be done for the LoRA; read the line if samples, uploads or the like are missing.",
     )
 
 

@@ -52,9 +52,7 @@ def nothing_understood(log: LogFacts, report: Report) -> Iterator[Finding]:
     Instead: the output of the trainer, saved whole
     Source: A check of an empty file that ended with "Nothing found".
     """
-    told = (log.trainer, log.losses, log.last_step, log.planned_steps, log.checkpoints, log.folders)
-    failed = (log.matches, log.counts, log.tracebacks, log.finished, log.interrupted)
-    if any((*told, *failed)):
+    if not log.is_silent:
         return
     lines = counted(log.num_lines, "line")
     message = "The log is empty." if not log.num_lines else f"None of its {lines} is a training run's."
