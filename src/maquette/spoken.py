@@ -1,6 +1,8 @@
-"""Numbers in the words of people: counts, sizes on disk, sizes of memory, durations."""
+"""Numbers in the words of people: counts, sizes on disk, sizes of memory, durations; and texts that are safe to show."""
 
 from __future__ import annotations
+
+import re
 
 GIB, MIB = 2**30, 2**20
 
@@ -33,3 +35,26 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # what terminals obey; line ends and tabs stay
+    "\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff"  # turns or hides what stands beside it
+    "\u2028\u2029\ud800-\udfff]"  # line ends in disguise, halves of characters
+)
+
+
+def printable(text: str) -> str:
+    """Return `text` with every character escaped that a terminal obeys, that reorders a line or that nobody can print.
+
+    Names, captions and metadata come from strangers: one could set the window's title, clear the screen or show another
+    ending than the file has. A byte of a name that is not UTF-8 becomes `\\xff`.
+    """
+    return _UNSAFE.sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if 0xDC80 <= code <= 0xDCFF:
+        code -= 0xDC00  # a byte that was not UTF-8, as Python keeps it in a name
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

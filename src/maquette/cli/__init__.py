@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 
@@ -11,6 +12,11 @@ def main() -> None:
 
     from maquette.cli.app import maquette
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(
+            stream, io.TextIOWrapper
+        ):  # a terminal or pipe that cannot show every letter gets it escaped
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = maquette.main(standalone_mode=False)
     except click.exceptions.Exit as end:
@@ -18,11 +24,13 @@ def main() -> None:
     except click.Abort:
         sys.exit(130)
     except click.ClickException as error:
+        from maquette.cli.output import json_line
+        from maquette.spoken import printable
+
+        error.message = printable(error.message)
         error.show()
         if "--json" in sys.argv[1:]:
-            import json
-
             problem = {"where": "command line", "given": error.format_message(), "required": "", "remedy": ""}
-            click.echo(json.dumps({"error": [problem]}, ensure_ascii=False))
+            click.echo(json_line({"error": [problem]}))
         sys.exit(error.exit_code)
     sys.exit(code if isinstance(code, int) else 0)

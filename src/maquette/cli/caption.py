@@ -11,7 +11,7 @@ import click
 
 from maquette.captioning.options import CaptionOptions, ReplaceOptions
 from maquette.cli.options import given_of, options_of
-from maquette.cli.output import follow, result_command, say
+from maquette.cli.output import follow, painted, result_command, say
 from maquette.cli.signals import ctrl_c_at_once
 from maquette.cli.tasks import Task, chosen_task, names_of
 from maquette.errors import ConfigError, Problem
@@ -106,7 +106,7 @@ def _ask(preview: Sequence[Any]) -> bool:
 
 def _preview_lines(preview: Sequence[Any]) -> Iterable[str]:
     for draft in preview:
-        yield click.style(draft.target.name, bold=True)
+        yield painted(draft.target.name, bold=True)
         if draft.is_good:
             yield f"  {draft.text}"
         for reason in draft.reasons:
@@ -183,7 +183,7 @@ def _difference_lines(diff: Iterable[Any]) -> Iterable[str]:
 
     in_colour = sys.stdout.isatty()
     for each in diff:
-        yield click.style(each.path, bold=True) + (" (new)" if each.before is None else "")
+        yield painted(each.path, bold=True) + (" (new)" if each.before is None else "")
         pieces = word_pieces((each.before or "").strip(), (each.after or "").strip())
         yield "  " + "".join(_piece(kind, text, in_colour) for kind, text in pieces)
 
@@ -192,11 +192,7 @@ def _piece(kind: str, text: str, in_colour: bool) -> str:
     if kind == "same":
         return text
     if in_colour:
-        return (
-            click.style(text, fg="red", strikethrough=True)
-            if kind == "gone"
-            else click.style(text, fg="green")
-        )
+        return painted(text, fg="red", strikethrough=True) if kind == "gone" else painted(text, fg="green")
     return f"[-{text}-]" if kind == "gone" else f"{{+{text}+}}"
 
 

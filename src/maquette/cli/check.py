@@ -9,7 +9,7 @@ import click
 
 from maquette.checking.options import CheckOptions
 from maquette.cli.options import given_of, options_of
-from maquette.cli.output import follow, result_command
+from maquette.cli.output import follow, painted, result_command, say
 from maquette.cli.tasks import Task, chosen_task, names_of
 from maquette.spoken import counted
 
@@ -89,8 +89,8 @@ def check_report(result: Any, paths: tuple[Path, ...]) -> dict[str, Any]:
 def _finding_lines(findings: Any) -> list[str]:
     lines = []
     for finding in findings:
-        head = click.style(f"{finding.severity} {finding.code}", fg=COLOURS[finding.severity], bold=True)
-        where = click.style(finding.where or "this machine", bold=True)
+        head = painted(f"{finding.severity} {finding.code}", fg=COLOURS[finding.severity], bold=True)
+        where = painted(finding.where or "this machine", bold=True)
         lines += [f"{head}  {where}", f"    {finding.message}", f"    → {finding.remedy}"]
         if finding.fix is not None:
             lines.append(f"    --fix: {finding.fix.summary}")
@@ -139,7 +139,7 @@ def _listed(select: tuple[str, ...], ignore: tuple[str, ...]) -> dict[str, Any]:
     lines: list[str] = []
     for group, title in GROUPS.items():
         members = [rule for rule in rules if rule.group == group]
-        lines += ["", click.style(title, bold=True)] if members else []
+        lines += ["", painted(title, bold=True)] if members else []
         lines += [f"  {rule.code}  {rule.severity:<8} {rule.name:<28} {rule.summary}" for rule in members]
     return {
         "rules": [
@@ -158,8 +158,8 @@ def _this_machine() -> dict[str, Any]:
 
     described = machine_to_json(look_at_machine())
     if not described["gpus"]:
-        click.echo(f'No accelerator here. One stands in "gpus" as {json.dumps(A_CARD)}', err=True)
-    return {**described, "lines": [json.dumps(described, indent=2)]}
+        say(f'No accelerator here. One stands in "gpus" as {json.dumps(A_CARD)}')
+    return {**described, "lines": json.dumps(described, indent=2).splitlines()}
 
 
 def _undone(paths: tuple[Path, ...]) -> dict[str, Any]:

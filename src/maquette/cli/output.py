@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import functools
 import json
+import os
+import secrets
 import shlex
 import sys
 import time
@@ -23,6 +25,7 @@ import click
 from maquette.cli.signals import signals_ask
 from maquette.errors import MaquetteError, Problem
 from maquette.events import Artifact, Event, Message, Progress, Stage, Started, run_stage
+from maquette.spoken import printable
 from maquette.stopping import Stop, Stopped, stoppable
 
 INTERRUPTED = 130
@@ -115,7 +118,7 @@ def _guarded(function: Callable[..., Any], arguments: dict[str, Any], as_json: b
         _print_json(result)
     else:
         for line in lines:
-            click.echo(line)
+            click.echo(_shown(line))
     return code
 
 
@@ -134,7 +137,25 @@ def _spoken_warnings() -> Iterator[None]:
 
 def say(text: str) -> None:
     """Say something to the person at the terminal (standard error)."""
-    click.echo(text, err=True)
+    click.echo(_shown(text), err=True)
+
+
+def painted(text: str, **style: Any) -> str:
+    """Return `text` in a colour or weight (as click names them) for `say` and for lines of a result."""
+    begin, _, end = click.style("\0", **style).partition("\0")
+    return begin.replace("\x1b", _MARK) + printable(text) + end.replace("\x1b", _MARK)
+
+
+_MARK = f"\0{secrets.token_hex(8)}"
+"""Stands for an escape of our own until the line is printed: no text of a stranger can hold it."""
+
+
+def _shown(text: str) -> str:
+    """Return a line as the terminal gets it: everything a stranger wrote escaped, our own colours alone in force.
+
+    One line stays one: a picture's name with a line end in it could else write an error of its own.
+    """
+    return "\x1b".join(printable(part).replace("\n", "\\n") for part in text.split(_MARK))
 
 
 def follow(stage: Stage[T], stop: Stop | None = None) -> T:
@@ -154,7 +175,17 @@ def follow(stage: Stage[T], stop: Stop | None = None) -> T:
 
 
 def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value, ensure_ascii=False, default=str))
+    click.echo(json_line(value))
+
+
+def json_line(value: Any) -> str:
+    """Return `value` as one line of JSON that any terminal may show: what it would obey or cannot print is escaped."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return json.dumps(value, default=str)
+    return text if printable(text) == text else json.dumps(value, default=str)
 
 
 def _told_of_ending(ending: Stopped | KeyboardInterrupt) -> str:
@@ -169,12 +200,17 @@ def _told_of_ending(ending: Stopped | KeyboardInterrupt) -> str:
 
 
 def _write_crash_log() -> Path:
-    """Write the traceback where the person can find it; a run's own failures are in its run.log already."""
+    """Write the traceback where the person can find it; a run's own failures are in its run.log already.
+
+    The file is new, has a name that nobody can foresee and is this user's alone: the folder may be everybody's.
+    """
     import tempfile
 
-    path = Path(tempfile.gettempdir()) / f"maquette-crash-{time.strftime('%Y%m%d-%H%M%S')}.log"
-    path.write_text(traceback.format_exc(), encoding="utf-8")
-    return path
+    begin = f"maquette-crash-{time.strftime('%Y%m%d-%H%M%S')}-"
+    handle, name = tempfile.mkstemp(prefix=begin, suffix=".log")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(printable(traceback.format_exc()))
+    return Path(name)
 
 
 class _TerminalView:
@@ -226,7 +262,7 @@ class _TerminalView:
         if not self._live:
             say(line)
             return
-        click.echo(f"\r\x1b[K{line}", nl=False, err=True)
+        click.echo(f"\r\x1b[K{_shown(line)}", nl=False, err=True)
         self._line_open = True
 
 

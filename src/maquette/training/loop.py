@@ -24,6 +24,7 @@ from maquette.project.checkpoints import PlannedCheckpoint, is_due
 from maquette.runs.events import EventLog
 from maquette.runs.record import DeviceRecord, RunRecord, RunState, now
 from maquette.runs.reserve import Reserve
+from maquette.spoken import printable
 from maquette.stopping import Stop, Stopped, stoppable
 from maquette.training.job import Job
 from maquette.training.outputs import SampleDrawer, TrialOutput, TrialResult
@@ -214,7 +215,7 @@ class _Run:
         """Append `text` to the run's log for people, where there is room for it."""
         if not self._is_gone():
             with suppress(OSError), self.job.folder.log.open("a", encoding="utf-8") as file:
-                file.write(f"{now()}\n{text}\n")
+                file.write(f"{now()}\n{printable(text)}\n")
 
     def _place(self) -> Any:
         from maquette.devices import device_name, place
