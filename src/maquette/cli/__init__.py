@@ -27,8 +27,9 @@ def main() -> None:
         from maquette.cli.output import json_line
         from maquette.spoken import printable
 
-        error.message = printable(error.message)
-        error.show()
+        told = io.StringIO()
+        error.show(file=told)
+        click.echo(printable(told.getvalue()), nl=False, err=True)
         if "--json" in sys.argv[1:]:
             problem = {"where": "command line", "given": error.format_message(), "required": "", "remedy": ""}
             click.echo(json_line({"error": [problem]}))
