@@ -192,6 +192,14 @@ def _add_base(scope: Scope, request: TrainingRequest, is_elsewhere: bool) -> Non
     if request.base is None:
         return
     base = str(_found(Path(request.base), request))
+    known = None if Path(base).exists() else families.known_by_name(request.base)
+    if known is not None:
+        scope.notes.append(
+            f"{request.base} is known by its name ({known.title.partition(':')[0]}): the model itself was not "
+            "looked at."
+        )
+        scope.add(known)
+        return
     is_file = _looks_like_file(base) or is_of_another_computer(request.base)
     if not Path(base).exists() and is_elsewhere and is_file:
         scope.notes.append(f"{request.base} is not on this computer: the model itself was not looked at.")

@@ -85,7 +85,7 @@ def _list_presets(kind: str | None, base: str | None) -> dict[str, Any]:
     if base:
         from maquette import families
 
-        native_px = families.inspect(base).resolution
+        native_px = families.inspect_or_known(base).resolution
         found = [preset for preset in found if preset.native_px == native_px]
     return {"presets": [preset.to_json() for preset in found], "lines": preset_lines(found)}
 
@@ -113,7 +113,7 @@ def _migrate(target: Path | None, settings: dict[str, Any], base: str, folder: P
     from maquette.planning.show import migration_lines
 
     project = required_project(target, "--migrate-to")
-    info = families.inspect(base)
+    info = families.inspect_or_known(base)
     before = settings_for(target, settings)
     migration = migrate_settings(before, info, families.FAMILIES[info.family].spec, base)
     lines = migration_lines(migration)

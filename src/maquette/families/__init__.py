@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from maquette.errors import ModelError
 from maquette.families.common.describe import layout_info
 from maquette.families.common.layers import LoraModule, ModelParts, model_parts
 from maquette.families.common.refuse import refusal, refuse_early
@@ -44,6 +46,8 @@ __all__ = [
     "Tokenizer",
     "Tokens",
     "inspect",
+    "inspect_or_known",
+    "known_by_name",
     "layout_of",
     "load",
     "parts_of",
@@ -87,6 +91,39 @@ def published_info(family: str) -> ModelInfo:
     """Return what the family's published model would say of itself."""
     row = FAMILIES[family]
     return layout_info(row.spec, row.layout(None))
+
+
+def known_by_name(name: str) -> ModelInfo | None:
+    """Return what a well-known model of the hub is, by its name alone and without a network; None for any other name."""
+    asked = name.strip().rstrip("/").lower()
+    for family in FAMILIES.values():
+        spec = family.spec
+        predicts_v = asked in {each.lower() for each in spec.hub_names_of_v}
+        if predicts_v or asked in {each.lower() for each in spec.hub_names}:
+            return replace(
+                published_info(spec.name),
+                title=f"{spec.title}: {name}",
+                prediction="v" if predicts_v else "epsilon",
+                zero_terminal_snr=predicts_v,
+                source="hub",
+                layout="diffusers",
+                path=name,
+            )
+    return None
+
+
+def inspect_or_known(name: str | Path) -> ModelInfo:
+    """Return what `inspect` says; where a well-known hub model can be had from neither cache nor network, what it is by name.
+
+    For what plans or judges a run, never for what trains one. Raises ModelError as `inspect` does.
+    """
+    try:
+        return inspect(name)
+    except ModelError:
+        known = None if Path(name).expanduser().exists() else known_by_name(str(name))
+        if known is None:
+            raise
+        return known
 
 
 @cache

@@ -314,6 +314,10 @@ class FamilySpec:
     """What file and hub names of this family usually contain: a regular expression, case ignored unless it says so."""
     plain_name_pattern: str = ""
     """Names of the family's own, photographic base without anyone's fine-tuning; empty where its bias is weak."""
+    hub_names: tuple[str, ...] = ()
+    """Well-known models of this family on the hub, so that one that is not on this machine is known for what it is."""
+    hub_names_of_v: tuple[str, ...] = ()
+    """Those among its well-known models that predict v, with zero terminal SNR."""
     file_words: str = ""
     """Words by which people name a LoRA's file after this family: a regular expression, case ignored."""
     text_unit: int = 75

@@ -66,7 +66,7 @@ def make_project(folder: Path, options: InitOptions) -> NewProjectResult:
     from maquette.rules.verdict import remarks
 
     has_profile = (folder / PROFILE_NAME).exists()
-    info = families.inspect(options.base)
+    info = families.inspect_or_known(options.base)
     fallback = fallback_caption(options.trigger, options.class_word)
     given = DatasetInput(images=options.images, fallback_caption=fallback)
     facts = read_dataset(given, "measures", cache=None)

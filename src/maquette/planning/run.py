@@ -122,6 +122,7 @@ def plan_events(
     yield Started(STAGE)
     facts = read_dataset(dataset_input(settings), "headers", captions=False)
     info, dataset = _look(settings, facts)
+    yield from _known_by_name(info)
     yield from (*remarks(settings, facts, ("STP",)), *_not_counted(facts))
     items, _, messages = bucketed_items(settings, dataset, info.vae_factor)
     yield from messages
@@ -193,10 +194,19 @@ def _footprint(
     return footprint
 
 
+def _known_by_name(info: ModelInfo) -> Iterator[Message]:
+    """Say where the figures are those of the published model, because the base is only known by its hub name."""
+    if info.source == "hub" and families.known_by_name(info.path) == info:
+        family = families.FAMILIES[info.family].spec.title
+        yield Message(
+            f"{info.path} is not on this machine: the figures are those of {family} as it is published."
+        )
+
+
 def base_info(base: str, resolution_wh: tuple[int, int]) -> ModelInfo:
     """Return what the base is; for an empty name the ordinary model of the largest native size within the resolution."""
     if base:
-        return families.inspect(base)
+        return families.inspect_or_known(base)
     specs = sorted(
         (family.spec for family in families.FAMILIES.values()), key=lambda spec: spec.native_resolution_px
     )

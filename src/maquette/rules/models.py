@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from maquette.dataset.facts import DatasetFacts
 from maquette.families import FAMILIES
@@ -31,6 +32,11 @@ def spec_of(info: ModelInfo) -> FamilySpec:
     return FAMILIES[info.family].spec
 
 
+def _by(info: ModelInfo) -> str:
+    """Return how it is known what the base is: a hub model that is not on this machine is known by its name."""
+    return "as it is published" if info.source == "hub" and not Path(info.path).exists() else "by its tensors"
+
+
 def _script_spec(request: TrainingRequest) -> FamilySpec | None:
     specs = (family.spec for family in FAMILIES.values())
     return next((spec for spec in specs if request.script in spec.training_scripts), None)
@@ -55,7 +61,7 @@ def script_of_another_family(request: TrainingRequest, info: ModelInfo, report: 
     yield report(
         request.file,
         request.said("script"),
-        f"{request.script} trains {meant.title}, but {bare_name(request.base or info.path)} is {real.title} by its tensors.",
+        f"{request.script} trains {meant.title}, but {bare_name(request.base or info.path)} is {real.title} {_by(info)}.",
         f"Use {real.training_scripts[0]} with {real.native_resolution_px} px, or a base model of {meant.title}.",
     )
 
@@ -85,7 +91,9 @@ def name_of_another_family(
         script = _script_spec(request)
         if script is not None and script.name != meant.name:
             return
-        message = f"{bare_name(base)} is {meant.title} by its tensors, though its name sounds like {named[0].title}."
+        message = (
+            f"{bare_name(base)} is {meant.title} {_by(info)}, though its name sounds like {named[0].title}."
+        )
         remedy = f"Treat it as {meant.title}: {meant.native_resolution_px} px, in training and in drawing."
     else:
         message = (

@@ -7,6 +7,33 @@ from maquette.families.common.layout import ModelLayout, TextLayout, UnetLayout,
 from maquette.families.common.samplers import ELSEWHERE, SAMPLER_NAMES
 from maquette.families.protocol import FamilySpec
 
+HUB_NAMES = (
+    "runwayml/stable-diffusion-v1-5",
+    "stable-diffusion-v1-5/stable-diffusion-v1-5",
+    "benjamin-paine/stable-diffusion-v1-5",
+    "CompVis/stable-diffusion-v1-1",
+    "CompVis/stable-diffusion-v1-2",
+    "CompVis/stable-diffusion-v1-3",
+    "CompVis/stable-diffusion-v1-4",
+    "Lykon/DreamShaper",
+    "Lykon/dreamshaper-7",
+    "Lykon/dreamshaper-8",
+    "Lykon/AbsoluteReality",
+    "SG161222/Realistic_Vision_V4.0_noVAE",
+    "SG161222/Realistic_Vision_V5.1_noVAE",
+    "SG161222/Realistic_Vision_V6.0_B1_noVAE",
+    "emilianJR/epiCRealism",
+    "XpucT/Deliberate",
+    "hakurei/waifu-diffusion",
+    "prompthero/openjourney",
+    "nitrosocke/Ghibli-Diffusion",
+    "nitrosocke/mo-di-diffusion",
+    "stablediffusionapi/anything-v5",
+    "Linaqruf/anything-v3.0",
+    "gsdf/Counterfeit-V2.5",
+    "gsdf/Counterfeit-V3.0",
+)
+"""Models of this family on the hub that people train on."""
 SPEC = FamilySpec(
     name="sd1",
     title="Stable Diffusion 1.x",
@@ -22,6 +49,7 @@ SPEC = FamilySpec(
     training_scripts=("train_network.py",),
     name_pattern=r"sd[-_. ]?v?1[-_.]?[0-9]|stable-diffusion-v1|(^|[^0-9])v1[-_.]?[45]([^0-9]|$)",
     plain_name_pattern=r"^(sd|stable[-_. ]?diffusion)?[-_. ]?v?1[-_. ]?[45]([-_. ](pruned|ema|emaonly|fp16|base|no))*$",
+    hub_names=HUB_NAMES,
     file_words=r"(?<![a-z])(?:sd[ _.-]?(?:v?1[ _.-]?[45]|v?1)|v1[ _.-]?[45])(?!\d)",
     civitai_version="SD 1.5",
     webui_version="SD1",

@@ -7,6 +7,27 @@ from maquette.families.common.layout import ModelLayout, TextLayout, UnetLayout,
 from maquette.families.common.samplers import ELSEWHERE, SAMPLER_NAMES
 from maquette.families.protocol import FamilySpec
 
+HUB_NAMES = (
+    "stabilityai/stable-diffusion-xl-base-1.0",
+    "stabilityai/stable-diffusion-xl-base-0.9",
+    "SG161222/RealVisXL_V3.0",
+    "SG161222/RealVisXL_V4.0",
+    "SG161222/RealVisXL_V5.0",
+    "RunDiffusion/Juggernaut-XL-v9",
+    "RunDiffusion/Juggernaut-X-v10",
+    "RunDiffusion/Juggernaut-XI-v11",
+    "Lykon/dreamshaper-xl-1-0",
+    "Linaqruf/animagine-xl",
+    "Linaqruf/animagine-xl-2.0",
+    "cagliostrolab/animagine-xl-3.0",
+    "cagliostrolab/animagine-xl-3.1",
+    "cagliostrolab/animagine-xl-4.0",
+    "OnomaAIResearch/Illustrious-xl-early-release-v0",
+    "OnomaAIResearch/Illustrious-XL-v1.0",
+    "Laxhar/noobai-XL-1.0",
+    "Laxhar/noobai-XL-1.1",
+)
+"""Models of this family on the hub that people train on."""
 SPEC = FamilySpec(
     name="sdxl",
     title="Stable Diffusion XL",
@@ -22,6 +43,12 @@ SPEC = FamilySpec(
     half_precision_vae=False,
     training_scripts=("sdxl_train_network.py",),
     name_pattern=r"(?-i:XL(?![a-z]))|(?-i:(?<![a-z])(sd|sd_)?xl(?![a-z]))|pony|illustrious|noobai",
+    hub_names=HUB_NAMES,
+    hub_names_of_v=(
+        "Laxhar/noobai-XL-Vpred-0.5",
+        "Laxhar/noobai-XL-Vpred-0.65",
+        "Laxhar/noobai-XL-Vpred-1.0",
+    ),
     file_words=r"(?<![a-z])(?:sd[ _.-]?)?xl(?![a-z])|pony(?:xl|v6)|illustrious|noobai",
     key_names_source="https://github.com/Stability-AI/generative-models",
     civitai_version="SDXL 1.0",
