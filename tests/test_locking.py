@@ -8,13 +8,21 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import maquette
+from maquette.captioning.options import ReplaceOptions
+from maquette.captioning.replace import replace_events
+from maquette.curating.apply import apply
+from maquette.curating.person import decide
 from maquette.errors import OutputError
+from maquette.events import run_stage
 from maquette.files import remove_stale_partials, replacing, write_atomic
 from maquette.locking import HeldByAnother, held, hold
+from maquette.project.undoing import undo
 
 HOLDER = """
 import sys, time
@@ -46,7 +54,7 @@ def test_the_second_is_told_who_holds_the_folder_and_a_killed_one_is_taken_over(
     finally:
         child.send_signal(signal.SIGKILL)
         child.wait()
-    with held(tmp_path, "curate") as taken:
+    with held(tmp_path, what="curate") as (taken,):
         assert taken.before is not None and taken.before.pid == child.pid
         assert not partial.exists()
         note = json.loads((tmp_path / ".maquette" / "owner.json").read_text())
@@ -55,7 +63,7 @@ def test_the_second_is_told_who_holds_the_folder_and_a_killed_one_is_taken_over(
 
 
 def test_within_one_process_too_a_folder_is_held_once(tmp_path: Path) -> None:
-    with held(tmp_path, "caption"), pytest.raises(HeldByAnother, match=f"process {os.getpid()}"):
+    with held(tmp_path, what="caption"), pytest.raises(HeldByAnother, match=f"process {os.getpid()}"):
         hold(tmp_path, "caption")
     hold(tmp_path, "caption").release()
 
@@ -63,7 +71,7 @@ def test_within_one_process_too_a_folder_is_held_once(tmp_path: Path) -> None:
 def test_what_else_lies_in_the_folder_stays_and_a_folder_made_for_nothing_goes(tmp_path: Path) -> None:
     history = write_atomic(tmp_path / ".maquette" / "history" / "000001.jsonl", "{}\n")
     new = tmp_path / "new"
-    with held(tmp_path, "caption"), held(new, "train"):
+    with held(tmp_path, new, tmp_path / ".", what="train"):
         assert (new / ".maquette" / "lock").is_file()
     assert not new.exists() and history.read_text() == "{}\n"
     assert [path.name for path in (tmp_path / ".maquette").iterdir()] == ["history"]
@@ -76,7 +84,7 @@ def test_a_folder_that_is_removed_or_replaced_while_it_is_held_is_noticed(tmp_pa
     folder.rename(tmp_path / "moved")
     with pytest.raises(OutputError, match="removed or replaced"):
         taken.require_there()
-    with held(folder, "train"):
+    with held(folder, what="train"):
         with pytest.raises(OutputError, match="removed or replaced"):
             taken.require_there()
         taken.release()
@@ -88,7 +96,7 @@ def test_a_folder_that_is_removed_or_replaced_while_it_is_held_is_noticed(tmp_pa
 )
 def test_a_damaged_note_of_an_owner_is_none(tmp_path: Path, note: str) -> None:
     write_atomic(tmp_path / ".maquette" / "owner.json", note)
-    with held(tmp_path, "caption") as taken:
+    with held(tmp_path, what="caption") as (taken,):
         assert taken.before is None
 
 
@@ -96,7 +104,7 @@ def test_a_strangers_note_says_nothing_to_the_terminal(tmp_path: Path) -> None:
     note = {"pid": 1, "host": "\x1b]0;title\x07host", "started": "\x1b[2J", "what": "x" * 10_000}
     write_atomic(tmp_path / ".maquette" / "owner.json", json.dumps(note)[:4096])
     write_atomic(tmp_path / ".maquette" / "owner.json", json.dumps({**note, "what": "train\r\n"}))
-    with held(tmp_path, "caption") as taken:
+    with held(tmp_path, what="caption") as (taken,):
         assert str(taken.before) == "maquette train (process 1 on ]0;titlehost, since [2J)"
 
 
@@ -135,3 +143,59 @@ def test_a_name_as_long_as_the_disk_allows_can_be_written(tmp_path: Path) -> Non
     assert write_atomic(tmp_path / ("n" * longest), "x").is_file()
     with pytest.raises(OutputError, match="too long for this disk"):
         write_atomic(tmp_path / ("n" * (longest + 1)), "x")
+
+
+# --- every command that changes a folder -----------------------------------------------------------------
+
+
+def _curate(folder: Path) -> None:
+    maquette.curate(folder)
+
+
+def _apply(folder: Path) -> None:
+    apply(folder, ["p0.png"], folder.with_name("set"))
+
+
+def _decide(folder: Path) -> None:
+    decide(folder, {"kept": ["p0.png"]})
+
+
+def _caption(folder: Path) -> None:
+    maquette.caption(folder, strategy="object", source=("template",), trigger="zkw")
+
+
+def _replace(folder: Path) -> None:
+    run_stage(replace_events(folder, ReplaceOptions(find="pose", replace="stance")))
+
+
+def _fix(folder: Path) -> None:
+    maquette.check(folder, fix=True)
+
+
+def _regularize(folder: Path) -> None:
+    maquette.regularize(source=folder, out=folder.with_name("set"), class_word="fox")
+
+
+@pytest.mark.parametrize("change", [_curate, _apply, _decide, _caption, _replace, _fix, _regularize, undo])
+def test_every_command_that_changes_a_folder_is_refused_while_another_does(
+    pictures: Path, change: Callable[[Path], object]
+) -> None:
+    if change is _decide:
+        maquette.curate(pictures)
+    place = pictures.with_name("set") if change in (_apply, _regularize) else pictures
+    with held(place, what="caption"):
+        before = _contents(pictures.parent)
+        with pytest.raises(HeldByAnother, match=f"in use by maquette caption .process {os.getpid()} on"):
+            change(pictures)
+        assert _contents(pictures.parent) == before
+    assert not (place / ".maquette" / "lock").exists()
+
+
+def test_looking_without_changing_waits_for_nobody(pictures: Path) -> None:
+    with held(pictures, what="train"):
+        maquette.check(pictures)
+        maquette.caption(pictures, strategy="object", source=("template",), trigger="zkw", dry_run=True)
+
+
+def _contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}

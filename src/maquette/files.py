@@ -38,6 +38,15 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises OutputError when the folder cannot be written or the disk is full; what stood at `path` stays.
     """
     path = Path(path)
+    with partial(path) as temporary:
+        yield temporary
+        _settle(temporary)
+        temporary.replace(path)
+
+
+@contextmanager
+def partial(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, which is removed afterwards. Raises OutputError for errors of the system."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         prefix = f".{path.name[:SHOWN_LETTERS]}.{os.getpid():x}-{_place()}-"
@@ -48,8 +57,6 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        _settle(temporary)
-        temporary.replace(path)
     except OSError as error:
         raise cannot_write(path, error) from error
     finally:
@@ -62,6 +69,22 @@ def write_atomic(path: Path, content: bytes | str) -> Path:
     with replacing(path) as temporary:
         temporary.write_bytes(data)
     return Path(path)
+
+
+def write_new(path: Path, content: str) -> bool:
+    """Write `content` to `path` whole, unless something is there; return whether it was written."""
+    with partial(path) as temporary:
+        temporary.write_bytes(content.encode())
+        _settle(temporary)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        except OSError:  # a disk without links
+            if path.exists():
+                return False
+            temporary.replace(path)
+    return True
 
 
 def write_json(path: Path, value: Any) -> Path:
@@ -145,10 +168,11 @@ def require_name_fits(folder: Path, name: str) -> None:
         raise cannot_write(path, error) from error
 
 
-def remove_stale_partials(folder: Path) -> int:
-    """Remove what killed processes left half written below `folder`; return how many files that were."""
+def remove_stale_partials(folder: Path, *, below: bool = True) -> int:
+    """Remove what killed processes left half written in `folder` and `below`; return how many files that were."""
     removed = 0
-    for path, _, names in os.walk(folder):
+    for path, folders, names in os.walk(folder):
+        folders[:] = folders if below else []
         for name in names:
             file = Path(path) / name
             if name.endswith(".part") and _is_stale(file):

@@ -11,14 +11,15 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maquette.errors import OutputError, Problem
+from maquette.events import Stage, T
 from maquette.files import cannot_write, remove_stale_partials, write_json
 from maquette.reading import parse_json
 
@@ -92,13 +93,15 @@ class Hold:
             if self._is_new:
                 self.folder.rmdir()
 
+    close = release
+
     def __del__(self) -> None:
         if hasattr(self, "_inode"):
             self.release()
 
 
 def hold(folder: Path, what: str) -> Hold:
-    """Take `folder` for this process to do `what` in, and clear away what killed ones left half written.
+    """Take `folder` for this process to do `what` in, and clear away what a killed one left half written there.
 
     Raises HeldByAnother, saying by whom, where it is taken; OutputError where the folder cannot be written.
     """
@@ -114,7 +117,8 @@ def hold(folder: Path, what: str) -> Hold:
     note = {"pid": os.getpid(), "host": socket.gethostname(), "started": started, "what": what}
     try:
         write_json(folder / OWN_FOLDER / "owner.json", note)
-        remove_stale_partials(folder)
+        if remove_stale_partials(folder / OWN_FOLDER, below=False) or hold.before is not None:
+            remove_stale_partials(folder)
     except BaseException:
         hold.release()
         raise
@@ -122,13 +126,34 @@ def hold(folder: Path, what: str) -> Hold:
 
 
 @contextmanager
-def held(folder: Path, what: str) -> Iterator[Hold]:
-    """Hold `folder` (see `hold`) within."""
+def held(*folders: Path, what: str) -> Iterator[tuple[Hold, ...]]:
+    """Hold all `folders` (see `hold`) within, each once whatever it is called."""
+    with ExitStack() as open_:
+        taken = []
+        for folder in {Path(each).resolve(): Path(each) for each in folders}.values():
+            taken.append(hold(folder, what))
+            open_.callback(taken[-1].release)
+        yield tuple(taken)
+
+
+def holding(folder: Path, what: str, begin: Callable[[], Stage[T]]) -> Stage[T]:
+    """Return the stage that `begin` makes, with `folder` held from before it looks at anything until it ends.
+
+    A folder that is not there is not made: what is wrong with it is for `begin` to say.
+    """
+    if not folder.is_dir():
+        return begin()
     taken = hold(folder, what)
     try:
-        yield taken
-    finally:
+        return _until_its_end(begin(), taken)
+    except BaseException:
         taken.release()
+        raise
+
+
+def _until_its_end(stage: Stage[T], taken: Hold) -> Stage[T]:
+    with closing(taken):
+        return (yield from stage)
 
 
 def _locked(folder: Path) -> BaseFileLock | None:

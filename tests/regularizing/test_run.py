@@ -161,10 +161,13 @@ def test_what_lies_there_is_not_drawn_again(tmp_path: Path) -> None:
 def test_an_interrupted_set_goes_on(tmp_path: Path) -> None:
     events = regularize_events(base_path(), asked(tmp_path / "reg", count=6))
     for _ in events:
-        if (tmp_path / "reg" / "regularization.json").is_file():
+        manifest = tmp_path / "reg" / "regularization.json"
+        if manifest.is_file() and json.loads(manifest.read_text())["pictures"]:
             break
     events.close()
+    assert json.loads(manifest.read_text())["begun"] == 6
     result, _ = drawn(tmp_path / "reg", count=6)
+    assert "begun" not in json.loads(manifest.read_text())
     assert 0 < result.drawn < 6
 
 

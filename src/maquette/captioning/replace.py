@@ -15,6 +15,7 @@ from maquette.captioning.targets import find_place, find_targets
 from maquette.captioning.words_diff import Difference
 from maquette.errors import ConfigError, Problem
 from maquette.events import Finished, Progress, Stage, Started
+from maquette.locking import holding
 
 STAGE = "replace"
 
@@ -60,9 +61,13 @@ def replace_events(directory: Path, options: ReplaceOptions) -> Stage[ReplaceRes
     template = replace if options.regex else replace.replace("\\", "\\\\")
     _check_template(pattern, template)
     place = find_place(Path(directory), options.caption_extension)
-    targets, _ = find_targets(place)
     what = f"replace {find!r} by {replace!r}"
-    return _events(place.root, targets, pattern, template, what, options.dry_run)
+
+    def begin() -> Stage[ReplaceResult]:
+        targets, _ = find_targets(place)
+        return _events(place.root, targets, pattern, template, what, options.dry_run)
+
+    return begin() if options.dry_run else holding(place.root, "caption", begin)
 
 
 def find_pattern(find: str, *, regex: bool, whole_word: bool, ignore_case: bool = False) -> re.Pattern[str]:

@@ -21,6 +21,7 @@ from maquette.captioning.targets import Place, find_place, find_profile, find_ta
 from maquette.captioning.words_diff import Difference
 from maquette.errors import ConfigError, Problem
 from maquette.events import Finished, Message, Progress, Stage, Started
+from maquette.locking import holding
 from maquette.project.journal import Recorder
 from maquette.project.profile import Kind, Profile
 
@@ -70,8 +71,15 @@ def caption_events(
     drafts (`preview`) before anything is written; False stops there. Raises MaquetteError for unusable input before the
     first event.
     """
-    began = time.perf_counter()
     place = find_place(Path(directory), options.caption_extension)
+    if options.dry_run:
+        return _begun(place, options, confirm)
+    return holding(place.root, "caption", lambda: _begun(place, options, confirm))
+
+
+def _begun(place: Place, options: CaptionOptions, confirm: Confirm | None) -> Stage[CaptionResult]:
+    """Return the stage with its input checked."""
+    began = time.perf_counter()
     targets, warnings = find_targets(place)
     kind = KIND_OF[options.strategy] if options.strategy else "character"
     subject, profile_path = find_profile(place, options.profile, options.trigger, kind)

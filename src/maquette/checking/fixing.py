@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from maquette.errors import DatasetError, Problem
 from maquette.findings.records import Edit, Finding, SetAside, WriteText
+from maquette.locking import held
 from maquette.project.journal import Journal, Recorder
 
 KIND = "repairs"
@@ -50,25 +51,37 @@ def apply_fixes(
         return ()
     recorders = _recorders(root, touched, session or uuid4().hex)
     applied = []
-    for finding, edits in chosen:
-        done: list[Path] = []
-        troubles: list[Problem] = []
-        for edit in edits:
-            if troubles and isinstance(edit, SetAside):
-                continue  # what was to take its place may not be there
-            try:
-                _apply(edit, recorders[_folder_of(edit.path, root)], finding)
-                done.append(edit.path)
-            except DatasetError as error:
-                if on_trouble is None:
-                    raise
-                troubles += error.problems
-        if on_trouble is not None:
-            for problem in troubles:
-                on_trouble(problem)
-        if done:
-            applied.append(Applied(finding.code, finding.fix.summary if finding.fix else "", tuple(done)))
+    with held(*(folder for folder in recorders if folder != root.absolute()), what="check --fix"):
+        for finding, edits in chosen:
+            if done := _repaired(finding, edits, recorders, root, on_trouble):
+                applied.append(Applied(finding.code, finding.fix.summary if finding.fix else "", tuple(done)))
     return tuple(applied)
+
+
+def _repaired(
+    finding: Finding,
+    edits: Iterable[Edit],
+    recorders: Mapping[Path, Recorder],
+    root: Path,
+    on_trouble: Callable[[Problem], object] | None,
+) -> list[Path]:
+    """Carry out one repair and return the files that it changed."""
+    done: list[Path] = []
+    troubles: list[Problem] = []
+    for edit in edits:
+        if troubles and isinstance(edit, SetAside):
+            continue  # what was to take its place may not be there
+        try:
+            _apply(edit, recorders[_folder_of(edit.path, root)], finding)
+            done.append(edit.path)
+        except DatasetError as error:
+            if on_trouble is None:
+                raise
+            troubles += error.problems
+    for problem in troubles:
+        assert on_trouble is not None
+        on_trouble(problem)
+    return done
 
 
 def _recorders(root: Path, paths: Iterable[Path], session: str) -> Mapping[Path, Recorder]:

@@ -19,6 +19,7 @@ from maquette.errors import ConfigError, MaquetteError, Problem
 from maquette.events import Finished, Message, Progress, Stage, Started
 from maquette.findings.records import Finding, worst_first
 from maquette.findings.registry import Rule, chosen, run_rules
+from maquette.locking import held
 from maquette.project.machine import Machine
 from maquette.project.undoing import undo as undo_change
 from maquette.rules.catalogue import all_rules
@@ -65,11 +66,19 @@ def check_events(
     rules = chosen(all_rules(), options.select, options.ignore)
     targets = _identified(paths)
     context = _context(options, machine)
+    if not options.fix:
+        return (yield from _checked(targets, rules, context))
+    with held(*(undo_root(target.path) for target in targets), what="check --fix"):
+        return (yield from _fixed(targets, rules, context))
+
+
+def _fixed(targets: Sequence[Target], rules: Sequence[Rule], context: Context) -> Stage[CheckResult]:
+    """Repair what can be, and look again until nothing more can."""
     result = yield from _checked(targets, rules, context)
     fixed: list[Applied] = []
     troubles: dict[Problem, None] = {}
     session = uuid4().hex
-    for _ in range(MAX_FIX_ROUNDS if options.fix else 0):
+    for _ in range(MAX_FIX_ROUNDS):
         applied = [
             done
             for target in targets

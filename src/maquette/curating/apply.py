@@ -1,14 +1,15 @@
 """The chosen pictures as a set of their own: copies with their captions in another folder, listed in its manifest.
 
 The originals are only read. A folder that this program made is brought up to date by a later --apply; a copy that
-somebody has changed since is never overwritten or taken away.
+somebody has changed since is never overwritten or taken away. The manifest is the first file and says what is coming, so that
+a folder is this program's own from the first copy on, wherever an --apply was killed.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,6 +18,7 @@ from pydantic import AfterValidator
 from maquette.curating.listing import MANIFEST_NAME
 from maquette.errors import OutputError, Problem
 from maquette.files import json_text, sha256_file
+from maquette.locking import OWN_FOLDER, held
 from maquette.project.journal import Journal
 from maquette.project.journal import hash_of as sha256_of
 from maquette.project.validation import below, read_as
@@ -48,7 +50,7 @@ def require_own_folder(out: Path, directory: Path) -> None:
         given = "the very folder the pictures are in"
     elif out.is_file():
         given = "a file"
-    elif out.is_dir() and any(out.iterdir()):
+    elif out.is_dir() and not _holds_nothing(out):
         manifest = _manifest(out)
         if manifest is None:
             given = "a folder that holds something else"
@@ -66,6 +68,11 @@ def apply(directory: Path, names: Iterable[str], out: Path) -> Copied:
     The folder of copies has a journal of its own; that of `directory` says where the copies went, so that the change can
     be taken back from either.
     """
+    with held(out, what="curate --apply"):
+        return _applied(directory, names, out)
+
+
+def _applied(directory: Path, names: Iterable[str], out: Path) -> Copied:
     require_own_folder(out, directory)
     wanted = planned_copies(directory, names)
     update = _update_of(directory, wanted, out)
@@ -75,7 +82,7 @@ def apply(directory: Path, names: Iterable[str], out: Path) -> Copied:
         recorder = Journal(out).begin(
             KIND, f"copies from {directory}", session=here.session, elsewhere=[directory], keep=KEPT_CHANGES
         )
-        out.mkdir(parents=True, exist_ok=True)
+        recorder.write(out / MANIFEST_NAME, update.begun.encode("utf-8"))
         for name in update.removed:
             recorder.remove(out / name)
         for name in update.copied:
@@ -111,13 +118,15 @@ class _Update:
     removed: tuple[str, ...]
     copied: tuple[str, ...]
     manifest: str
+    begun: str
+    """The manifest while that is under way: what was there, and what is coming."""
     notes: tuple[str, ...]
 
 
 def _update_of(directory: Path, wanted: Mapping[str, str], out: Path) -> _Update:
-    manifest = _manifest(out)
-    known = dict(manifest.files) if manifest is not None else {}
-    edited = {name for name, copy in known.items() if sha256_of(out / name) not in (None, copy.sha256)}
+    manifest = _manifest(out) or _Manifest(1, str(directory.resolve()), {})
+    known = {**manifest.begun, **manifest.files}
+    edited = {name for name in known if not manifest.is_ours(name, sha256_of(out / name))}
     files = {name: known[name] for name in edited}
     copied = []
     for name, source in wanted.items():
@@ -126,14 +135,26 @@ def _update_of(directory: Path, wanted: Mapping[str, str], out: Path) -> _Update
             files[name] = _Copy(source, sha256)
             if sha256_of(out / name) != sha256:
                 copied.append(name)
-    now = _Manifest(1, str(directory.resolve()), dict(sorted(files.items())))
+    now = _Manifest(1, manifest.source, dict(sorted(files.items())))
+    begun = _Manifest(1, manifest.source, dict(sorted(known.items())), now.files)
     return _Update(
         files=files,
         removed=tuple(name for name in known if name not in files and (out / name).is_file()),
         copied=tuple(copied),
-        manifest=json_text(asdict(now)),
+        manifest=_text(now),
+        begun=_text(begun),
         notes=tuple(f"{out / name} was changed since it was copied and stays as it is" for name in edited),
     )
+
+
+def _text(manifest: _Manifest) -> str:
+    table = asdict(manifest)
+    return json_text(table if table["begun"] else {name: table[name] for name in table if name != "begun"})
+
+
+def _holds_nothing(out: Path) -> bool:
+    """Return whether a folder is empty but for what this program notes there before its first file."""
+    return all(entry.name == OWN_FOLDER or entry.suffix == ".part" for entry in out.iterdir())
 
 
 def _text_of(path: Path) -> str:
@@ -172,6 +193,13 @@ class _Manifest:
     schema: Literal[1]
     source: str
     files: Mapping[Annotated[str, AfterValidator(below)], _Copy]
+    begun: Mapping[Annotated[str, AfterValidator(below)], _Copy] = field(default_factory=dict)
+    """What an --apply that is under way, or was killed, was to leave."""
+
+    def is_ours(self, name: str, sha256: str | None) -> bool:
+        """Return whether a file is as it was copied, now or by a killed --apply, or is not there."""
+        copies = (self.files.get(name), self.begun.get(name))
+        return sha256 is None or any(copy is not None and copy.sha256 == sha256 for copy in copies)
 
 
 def _manifest(out: Path) -> _Manifest | None:

@@ -17,6 +17,7 @@ from maquette.curating.decisions import (
 )
 from maquette.curating.records import MAQUETTE, YOU, State
 from maquette.errors import DatasetError, Problem, did_you_mean
+from maquette.locking import held
 from maquette.project.journal import Journal
 from maquette.project.undoing import changes_at
 from maquette.project.undoing import undo as undo_change
@@ -54,6 +55,12 @@ def decide(directory: Path, words: Mapping[Word, Sequence[str]]) -> Decided:
 
     They stand above every reason and survive every later run; `automatic` hands a picture back to the reasons.
     """
+    _require_decisions(directory)
+    with held(directory, what="curate"):
+        return _decided(directory, words)
+
+
+def _decided(directory: Path, words: Mapping[Word, Sequence[str]]) -> Decided:
     found = _require_decisions(directory)
     matched = {word: _matches(found, names, directory) for word, names in words.items()}
     _refuse_contradictions(matched, directory)

@@ -34,6 +34,7 @@ from maquette.dataset.unread import said_of_unread
 from maquette.errors import ConfigError, Problem
 from maquette.events import Artifact, Finished, Message, Progress, Stage, Started
 from maquette.files import write_json
+from maquette.locking import holding
 from maquette.project.validation import read_as
 from maquette.reading import FileKind
 
@@ -50,6 +51,11 @@ def curate_events(
     Input is checked before the first event: raises MaquetteError with every problem.
     """
     options = options or CurateOptions()
+    return holding(directory, "curate", lambda: _begun(directory, options, cache))
+
+
+def _begun(directory: Path, options: CurateOptions, cache: Any) -> Stage[CurateResult]:
+    """Return the stage with its input checked."""
     if options.apply is not None:
         require_own_folder(options.apply, directory)
     if not options.videos:

@@ -23,7 +23,7 @@ from maquette.dataset.preprocess import Prepared, prepare_item, to_float_CHW
 from maquette.dataset.records import Item
 from maquette.errors import DatasetError, Problem
 from maquette.events import Finished, Message, Progress, Stage, Started
-from maquette.files import require_writable_folder, write_atomic
+from maquette.files import remove_stale_partials, require_writable_folder, write_atomic
 
 SCHEMA = 1
 STAGE = "encode pictures"
@@ -66,6 +66,7 @@ class LatentCache:
         """
         if self.folder is not None:
             require_writable_folder(self.folder)
+            remove_stale_partials(self.folder)
         entries = self._entries(items)
         yield Started(STAGE, len(entries), "picture")
         missing = []

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,7 +21,8 @@ from typing import Any, Literal
 from uuid import uuid4
 
 from maquette.errors import OutputError, Problem
-from maquette.files import append_line, write_atomic
+from maquette.files import append_line, write_atomic, write_new
+from maquette.locking import held
 from maquette.reading import Unreadable, read_lines
 
 FOLDER = Path(".maquette") / "history"
@@ -321,19 +323,22 @@ class Recorder:
             self._note(path, data, note)
 
     def open(self) -> None:
-        """Begin the change even though it has no file here yet: what it did lies elsewhere."""
-        if self.number is not None:
-            return
-        self.journal.folder.mkdir(parents=True, exist_ok=True)
-        while True:  # another run may take the same number at the same moment
-            self.number = self.journal.next_number()
-            self._file = self.journal.file_of(self.number)
+        """Begin the change even though it has no file here yet: what it did lies elsewhere. Raises OutputError."""
+        if self.number is None:
             try:
-                with self._file.open("x", encoding="utf-8"):
-                    break
-            except FileExistsError:
-                continue
-        append_line(self._file, {**self.header, "at": round(time.time(), 3)})
+                self._open()
+            except OSError as error:
+                raise self._no_room(error) from error
+
+    def _open(self) -> None:
+        self.journal.folder.mkdir(parents=True, exist_ok=True)
+        header = json.dumps({**self.header, "at": round(time.time(), 3)}, ensure_ascii=False) + "\n"
+        number = self.journal.next_number()
+        while not write_new(
+            self.journal.file_of(number), header
+        ):  # another takes the same number at the same moment
+            number = self.journal.next_number()
+        self.number, self._file = number, self.journal.file_of(number)
         if self.keep is not None:
             for change in self.journal.changes((str(self.header["kind"]),))[: -self.keep]:
                 self.journal.forget(change.number)
@@ -352,15 +357,18 @@ class Recorder:
                 line["after"] = hashlib.sha256(after).hexdigest()
             append_line(self._file, line | ({"note": note} if note else {}))
         except OSError as error:
-            raise OutputError(
-                Problem(
-                    str(self.journal.folder),
-                    f"cannot be written ({error.strerror or error})",
-                    "room for what every file was before it changes",
-                    "Make the folder writable or free some space. Nothing was changed without being noted.",
-                )
-            ) from error
+            raise self._no_room(error) from error
         return before
+
+    def _no_room(self, error: OSError) -> OutputError:
+        return OutputError(
+            Problem(
+                str(self.journal.folder),
+                f"cannot be written ({error.strerror or error})",
+                "room for what every file was before it changes",
+                "Make the folder writable or free some space. Nothing was changed without being noted.",
+            )
+        )
 
 
 def undo_last(roots: Sequence[Path], *, kinds: Sequence[str] = (), where: Path | None = None) -> Undone:
@@ -369,6 +377,11 @@ def undo_last(roots: Sequence[Path], *, kinds: Sequence[str] = (), where: Path |
     kinds: only changes of these kinds. where: what the person named, for the error. Raises OutputError when there is
     nothing to undo, or a change that is undone whole or not at all meets a file that is newer.
     """
+    with held(*(root for root in roots if Path(root).is_dir()), what="undo"):
+        return _undo_last(roots, kinds, where)
+
+
+def _undo_last(roots: Sequence[Path], kinds: Sequence[str], where: Path | None) -> Undone:
     journals = [Journal(root) for root in dict.fromkeys(Path(root).absolute() for root in roots)]
     known = [(change.at, index, change) for index, j in enumerate(journals) for change in j.changes(kinds)]
     if not known:
@@ -379,6 +392,18 @@ def undo_last(roots: Sequence[Path], *, kinds: Sequence[str] = (), where: Path |
         )
     _, index, last = max(known, key=lambda each: (each[0], each[2].number))
     parts = _session_of(journals[index], last)
+    own = {Path(root).resolve() for root in roots}
+    others = [journal.root for journal, _ in parts if journal.root.resolve() not in own]
+    with held(*others, what="undo"):
+        return _undone(journals, kinds, last, parts)
+
+
+def _undone(
+    journals: Sequence[Journal],
+    kinds: Sequence[str],
+    last: Change,
+    parts: Sequence[tuple[Journal, list[Change]]],
+) -> Undone:
     problems = [
         problem
         for journal, changes in parts

@@ -1,7 +1,8 @@
 """Regularization pictures: what the base model draws for the class, without the subject. They keep the class as it is.
 
 A picture that lies in OUT with its entry in the manifest is not drawn again, so an interrupted run goes on, and asking for
-more adds.
+more adds. The manifest is written before the first picture and says how many are coming: OUT is this command's own wherever it
+was killed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from maquette.errors import ConfigError, Problem
 from maquette.events import Artifact, Finished, Message, Stage, Started, as_part
 from maquette.files import sha256_file
+from maquette.locking import held
 from maquette.project.fields import flag_of
 from maquette.regularizing.options import DrawingOptions, RegularizeOptions
 from maquette.regularizing.prompts import TEMPLATES, prompts_for
@@ -37,11 +39,14 @@ def regularize_events(base: str | Path | None, options: RegularizeOptions) -> St
     """
     if options.source is not None:
         _refuse_idle(options)
-        return (yield from taken(options.source, options))
-    if base is None:
+    elif base is None:
         remedy = "Name the model that you train on, or a folder with --from DIR."
         raise ConfigError(Problem("BASE", "not given", "a base model", remedy))
-    return (yield from _drawn(base, options))
+    with held(options.out, what="regularize"):
+        if options.source is not None:
+            return (yield from taken(options.source, options))
+        assert base is not None
+        return (yield from _drawn(base, options))
 
 
 def _refuse_idle(options: RegularizeOptions) -> None:
@@ -73,12 +78,14 @@ def _drawn(base: str | Path, options: RegularizeOptions) -> Stage[Regularized]:
     remedy = "Leave the trigger out: these pictures are of everyone else."
     refuse_triggers((word, *texts), subject.profile, "prompts", remedy)
     store = Store(options.out, word)
-    store.claim({"base": _base_of(info.path), "sampling": asdict(sampling), "class_word": word})
+    made_by = {"base": _base_of(info.path), "sampling": asdict(sampling), "class_word": word}
+    store.claim(made_by, wanted)
     plan = [(store.name(index), text, options.seed + index - 1) for index, text in enumerate(texts, start=1)]
     missing = [entry for entry in plan if not store.holds(*entry)]
     yield Message(_told(wanted, needed, len(plan) - len(missing), texts))
     if missing:
         yield from _draw(base, sampling, missing, store, options)
+    store.end()
     sheet = write_sheet([store.pictures / name for name, _, _ in plan], store.sheet)
     yield Artifact("contact sheet", sheet)
     return store.result(wanted, len(missing), time.perf_counter() - began, needed)

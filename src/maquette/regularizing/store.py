@@ -7,13 +7,22 @@ OUT/regularization.json                       which prompt, seed, base and setti
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
 
 from maquette.errors import ModelError, OutputError, Problem
-from maquette.files import require_writable_folder, sha256_file, write_atomic, write_json
+from maquette.files import (
+    remove_stale_partials,
+    require_writable_folder,
+    sha256_file,
+    write_atomic,
+    write_json,
+)
 from maquette.project.validation import checked
 from maquette.reading import FileKind, read_table
 
@@ -22,6 +31,8 @@ if TYPE_CHECKING:
 
 MANIFEST_NAME = "regularization.json"
 MANIFEST_VERSION = 1
+BEGUN = "begun"
+"""In the manifest while pictures are being made, or since that was cut off: how many are this set's, made or not."""
 FILE = FileKind(
     f"a list of version {MANIFEST_VERSION}",
     "Choose another --out.",
@@ -80,6 +91,7 @@ class _Made:
 @dataclass(frozen=True)
 class _Pictures:
     pictures: Mapping[str, _Made]
+    begun: Annotated[int, Field(ge=0)] = 0
 
 
 class Store:
@@ -98,13 +110,16 @@ class Store:
         """Return the file name of the picture at `index`, from 1."""
         return f"{self.slug}_{index:04d}.png"
 
-    def claim(self, made_by: Mapping[str, Any]) -> None:
-        """Take the folder for a set made in this way; OutputError when it holds another set or foreign files."""
+    def claim(self, made_by: Mapping[str, Any], coming: int) -> None:
+        """Take the folder for `coming` pictures made in this way; OutputError when it holds another set or foreign files."""
         require_writable_folder(self.pictures)
+        remove_stale_partials(self.sheet.parent, below=False)
         if self.manifest.is_file():
             self.table = self._read()
             differing = [name for name, value in made_by.items() if self.table.get(name) != value]
-            if differing:
+            if not any(self.folder.glob("1_*/*.*")):
+                self.table = {"pictures": {}}  # whoever began here came to nothing
+            elif differing:
                 raise OutputError(
                     Problem(
                         str(self.folder),
@@ -113,14 +128,13 @@ class Store:
                         "Choose another --out, or give the settings of that set.",
                     )
                 )
-        self.table = {
-            "version": MANIFEST_VERSION,
-            "maquette": _version(),
-            **made_by,
-            "pictures": self.table["pictures"],
-        }
+        begun = self.table.get(BEGUN, 0)
         ours = self.pictures.glob(f"{self.slug}_????.*")
-        foreign = [path.name for path in ours if path.suffix != ".txt" and path.name not in self._known]
+        foreign = [
+            path.name
+            for path in ours
+            if path.suffix != ".txt" and path.name not in self._known and self._index(path) > begun
+        ]
         if foreign:
             raise OutputError(
                 Problem(
@@ -130,6 +144,19 @@ class Store:
                     "Choose another --out; nothing is overwritten.",
                 )
             )
+        self.table = {
+            "version": MANIFEST_VERSION,
+            "maquette": _version(),
+            **made_by,
+            BEGUN: max(coming, begun),
+            "pictures": self.table["pictures"],
+        }
+        self.write()
+
+    def _index(self, path: Path) -> int:
+        """Return the number in a picture's name."""
+        digits = path.stem.removeprefix(f"{self.slug}_")
+        return int(digits) if digits.isdecimal() else sys.maxsize
 
     @property
     def _known(self) -> dict[str, dict[str, Any]]:
@@ -141,7 +168,8 @@ class Store:
         if table.get("version") != MANIFEST_VERSION:
             given = f"version {table.get('version')!r}"
             raise OutputError(Problem(str(self.manifest), given, FILE.required, FILE.remedy))
-        checked(_Pictures, {"pictures": table.get("pictures")}, str(self.manifest), FILE)
+        told = {"pictures": table.get("pictures"), BEGUN: table.get(BEGUN, 0)}
+        checked(_Pictures, told, str(self.manifest), FILE)
         return table
 
     def holds(self, name: str, prompt: str, seed: int) -> bool:
@@ -177,6 +205,11 @@ class Store:
             save_picture(path, picture, told)
             write_atomic(path.with_suffix(".txt"), prompt + "\n")
             self._known[name] = {"prompt": prompt, "seed": seed, "sha256": sha256_file(path)}
+        self.write()
+
+    def end(self) -> None:
+        """Write down that all that was coming is there."""
+        self.table.pop(BEGUN, None)
         self.write()
 
     def write(self) -> None:

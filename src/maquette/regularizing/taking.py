@@ -31,8 +31,8 @@ def taken(source: Path, options: RegularizeOptions) -> Stage[Regularized]:
         captions, subject.profile, f"captions in {source}", "Take pictures of others, or the trigger out."
     )
     store = Store(options.out, word)
-    store.claim({"source": str(source.absolute()), "class_word": word})
     wanted = options.count or needed or len(found)
+    store.claim({"source": str(source.absolute()), "class_word": word}, wanted)
     yield Started("copy", min(wanted, len(found)), "picture")
     left_out: dict[str, str] = {}
     chosen: list[Path] = []
@@ -47,7 +47,7 @@ def taken(source: Path, options: RegularizeOptions) -> Stage[Regularized]:
         copied += _copy(path, store, len(chosen) + 1, word)
         chosen.append(path)
         yield Progress("copy", len(chosen), min(wanted, len(found)), "picture")
-    store.write()
+    store.end()
     yield Finished("copy")
     if left_out:
         first = next(iter(left_out.items()))
@@ -115,12 +115,13 @@ def _copy(source: Path, store: Store, index: int, word: str) -> bool:
     target, digest = store.pictures / name, sha256_file(source)
     text = _caption(source)
     entry = {"source": str(source), "sha256": digest}
-    if store.table["pictures"].get(name) == entry and target.is_file():
-        return False
-    write_atomic(target, source.read_bytes())
-    write_atomic(target.with_suffix(".txt"), f"{text or word}\n")
+    is_there = target.is_file() and sha256_file(target) == digest
+    if not is_there:
+        write_atomic(target, source.read_bytes())
+    if not is_there or not target.with_suffix(".txt").is_file():
+        write_atomic(target.with_suffix(".txt"), f"{text or word}\n")
     store.table["pictures"][name] = entry
-    return True
+    return not is_there
 
 
 def _caption(picture: Path) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from maquette.errors import MaquetteError, OutputError, Problem
 from maquette.events import Message
-from maquette.files import cannot_write
+from maquette.files import cannot_write, remove_stale_partials
 from maquette.locking import HeldByAnother, Hold, hold
 from maquette.project.settings import Settings
 from maquette.runs.folder import RunFolder, has_begun_at_most
@@ -149,6 +149,7 @@ def _held(folder: RunFolder, num_trials: int, *, new: bool = False) -> tuple[Hol
     with ExitStack() as undo:
         holds = [hold(folder.path, WHAT)]
         undo.callback(holds[0].release)
+        remove_stale_partials(folder.path)
         if new and not is_free(folder.path):
             return None
         for number in range(1, num_trials + 1) if num_trials > 1 else ():
