@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 
+from PIL import Image, ImageOps
+
+from maquette.world.attributes import Character
+from maquette.world.renderer import render
 from tests.planted.case import Case, close_call, fault
+from tests.planted.clean import SIZE_PX, scenes
 
 EPOCHS = "--max_train_epochs=5"
 
@@ -127,6 +133,44 @@ def doubled_as_planned(case: Case) -> None:
 def length_in_steps(case: Case) -> None:
     of_class(case, "1_anime_character", 40)
     case.edit(case.script, EPOCHS, "--max_train_steps=1000")
+
+
+def _beside_of_class(case: Case, index: int, change: Callable[[Image.Image], Image.Image]) -> None:
+    """Put a changed picture of the subject among forty regularization pictures of a run whose length is given in steps."""
+    of_class(case, "1_animal", 40)
+    case.edit(case.script, EPOCHS, "--max_train_steps=1000")
+    with Image.open(case.pictures[index]) as picture:
+        change(picture.convert("RGB")).save(case.folder / "dataset" / "reg" / "1_animal" / "one_more.png")
+    caption = case.folder / "dataset" / "reg" / "1_animal" / "one_more.txt"
+    caption.write_text("anime character, laughing", encoding="utf-8")
+
+
+@fault("PIC022", "one of the subject's pictures lies among regularization pictures, at another size")
+def subject_of_class(case: Case) -> None:
+    _beside_of_class(case, 3, lambda picture: picture.resize((640, 640), Image.Resampling.LANCZOS))
+
+
+@fault("PIC022", "the mirror image of one of the subject's pictures lies among regularization pictures")
+def subject_of_class_mirrored(case: Case) -> None:
+    _beside_of_class(case, 3, ImageOps.mirror)
+
+
+@close_call("PIC022", "another character in one of the subject's poses lies among regularization pictures")
+def other_of_class(case: Case) -> None:
+    other = Character(
+        hair_style="long",
+        hair_color="blue",
+        skin="tan",
+        top_color="yellow",
+        bottom_kind="skirt",
+        bottom_color="red",
+    )
+    _beside_of_class(case, 3, lambda _: render(other, list(scenes())[3], SIZE_PX))
+
+
+@fault("PIC005", "a black frame lies among regularization pictures")
+def black_of_class(case: Case) -> None:
+    _beside_of_class(case, 3, lambda picture: Image.new("RGB", picture.size))
 
 
 @fault("STP004", "260 regularization items for 200 training items: a quarter is never shown")

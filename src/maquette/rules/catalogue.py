@@ -17,6 +17,7 @@ RULE_MODULES = (
     "maquette.rules.folders",
     "maquette.rules.picture_sets",
     "maquette.rules.pictures",
+    "maquette.rules.regularization",
     "maquette.rules.steps",
     "maquette.rules.triggers",
     "maquette.rules.environment",

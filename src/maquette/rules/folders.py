@@ -34,7 +34,7 @@ def pictures_in_two_folders(facts: DatasetFacts, report: Report) -> Iterator[Fin
     Instead: `10_fox/` alone
     Source: field notes of a pixel-art style LoRA (406 latents instead of 203).
     """
-    for one, other, count in _copies(facts):
+    for one, other, count in copied_folders(facts):
         if other.is_regularization and not one.is_regularization:
             message = (
                 f"{count} pictures of the regularization folder {other.path.name} are training pictures as well (in "
@@ -363,7 +363,7 @@ def image_dir_in_two_places(facts: DatasetFacts, report: Report) -> Iterator[Fin
 # --- help ------------------------------------------------------------------------------------------------
 
 
-def _copies(facts: DatasetFacts) -> Iterator[tuple[FolderFact, FolderFact, int]]:
+def copied_folders(facts: DatasetFacts) -> Iterator[tuple[FolderFact, FolderFact, int]]:
     """Yield pairs of folders with the number of pictures that both hold, the earlier one first."""
     hashes = {path: look.sha256 for path, look in facts.decoded.items()}
     contents: dict[Path, tuple[FolderFact, set[str]]] = {}

@@ -25,6 +25,12 @@ def sound(facts: DatasetFacts) -> list[tuple[Path, Measures]]:
     return list(seen.items())
 
 
+def sound_of_all(facts: DatasetFacts) -> list[tuple[Path, Measures]]:
+    """Return the same of the subject's and of regularization pictures."""
+    seen = {each.path: each.measures for each in (*facts.pictures, *facts.regularization) if each.is_sound}
+    return list(seen.items())
+
+
 def decoded(facts: DatasetFacts) -> list[tuple[Path, PictureFacts]]:
     """Return the pictures that were decoded whole, regularization pictures among them, measured or not."""
     every = dict.fromkeys((*facts.files, *facts.regularization_files))

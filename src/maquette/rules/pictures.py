@@ -22,6 +22,7 @@ from maquette.rules.picture_groups import (
     many,
     repairs,
     sound,
+    sound_of_all,
     training_resolution,
     unsound,
 )
@@ -169,13 +170,14 @@ def blank_picture(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     Why: fades between scenes leave black and white frames. Trained under the trigger they teach that the subject may be
         nothing at all, at the same weight as a good picture.
     Found by: a standard deviation of grey values below 2 % of the scale, or 98.5 % of all pixels nearly black or nearly
-        white. Line drawings and dark scenes are far from it (the darkest real photograph tried has 11 % and 42 %).
+        white, of regularization pictures too. Line drawings and dark scenes are far from it (the darkest real photograph
+        tried has 11 % and 42 %).
     Do: remove it and its caption; `--fix` sets both aside.
     Fault: a black frame between two scenes
     Instead: the frame taken out
     Source: "rejected: black frames" in the field notes of a film-character LoRA.
     """
-    blank = [path for path, measures in sound(facts) if _is_blank(measures)]
+    blank = [path for path, measures in sound_of_all(facts) if _is_blank(measures)]
     verb = "shows" if len(blank) == 1 else "show"
     yield from many(
         report,
@@ -403,13 +405,13 @@ def black_bars(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     Why: film frames and padded squares carry them. They are in every picture of the subject, so they are learned with it,
         and take a share of every loss.
     Found by: opposite edges that are black (8 of 255 or less) over at least 2 % of the picture each and end at a straight
-        line.
+        line, of regularization pictures too.
     Do: crop them off.
     Fault: a film frame with black bars
     Instead: the frame without them
     Source: measured on the DreamBooth photographs, where cat2 has three padded squares of 33 % black.
     """
-    found = {path: m.bars for path, m in sound(facts) if any(m.bars) and not _is_blank(m)}
+    found = {path: m.bars for path, m in sound_of_all(facts) if any(m.bars) and not _is_blank(m)}
     share = max((max(top + bottom, left + right) for top, right, bottom, left in found.values()), default=0)
     yield from many(
         report,
