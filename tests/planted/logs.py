@@ -156,6 +156,7 @@ ENDINGS = {
     "LOG051": trace("ValueError: optimizer got an empty parameter list"),
     "LOG052": trace("torch._dynamo.exc.BackendCompilerFailed: backend='inductor' raised:"),
     "LOG054": trace("RuntimeError: use_libuv was requested but PyTorch was build without libuv support"),
+    "LOG055": trace("AttributeError: Can't pickle local object 'train.<locals>.<lambda>'"),
 }
 """How a log ends by code, in the programs' own words."""
 
@@ -218,6 +219,7 @@ HARMLESS = {
     "LOG051": "INFO     create LoRA for U-Net: 192 modules.",
     "LOG052": "INFO     dynamo_backend: no",
     "LOG054": "INFO     distributed training: no, 1 process",
+    "LOG055": "INFO     data loader: 2 workers",
 }
 """Lines that come near a failure's words in a run that went well."""
 

@@ -21,7 +21,7 @@ NEAR = 40
 MOST_DETAIL_CHARACTERS = 20_000
 _WRAPPED = re.compile(
     r"CalledProcessError|ChildFailedError|Command exited with code|exits with return code|Training failed|training failed|"
-    r"returned non-zero exit status",
+    r"returned non-zero exit status|failed with (?:return |exit )?code|exit_code=\d",
 )
 _USER = re.compile(r"KeyboardInterrupt|exit status (?:3221225786|-1073741510|130|-2)\b|Signals\.SIGINT")
 

@@ -28,6 +28,7 @@ CARD_FAILURES: tuple[Failure, ...] = (
             "GPU has fallen off the bus",
             "device not ready",
             "CUDA error: unknown error",
+            "unable to find an engine to execute this computation",
         ),
         summary="A computation on the card broke off.",
         cause=(
@@ -87,6 +88,7 @@ CARD_FAILURES: tuple[Failure, ...] = (
             r"expected scalar type (?P<detail>\w{1,20} but found \w{1,20})",
             r"to have the same dtype, but got:? (?P<detail>.{1,80})",
             r"must have the same dtype(?P<detail>.{0,80})",
+            r"Query/Key/Value should either all have the same (?P<detail>dtype)",
             r"[Ee]xpected query, key, and value to have the same dtype(?P<detail>.{0,80})",
             r"\"(?P<detail>\w{1,60})\" not implemented for '(?:Half|BFloat16|Float8\w{0,12})'",
             r"expected .{0,12}\bdtype\b.{0,40} but got (?P<detail>.{1,60})",

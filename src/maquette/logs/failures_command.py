@@ -85,6 +85,7 @@ COMMAND_FAILURES: tuple[Failure, ...] = (
         patterns=(
             r"(?P<detail>[^\s:'\"]{1,120}): command not found",
             r"\$'(?P<detail>\\r)': command not found",
+            r"'(?P<detail>[\w.-]{1,40})' �����",
             r"command not found: (?P<detail>\S{1,120})",
             r"(?P<detail>[\w./\\-]{1,120})['\"]? is not recognized as (?:an internal|the name|a name)",
             r"(?P<detail>[\w./\\-]{1,120})['\"]? 不是内部或外部命令",
@@ -152,11 +153,14 @@ COMMAND_FAILURES: tuple[Failure, ...] = (
         ),
         example="subprocess.CalledProcessError: Command '[…]' returned non-zero exit status 3221225477.",
         patterns=(
-            r"exit (?:status|code):? ?(?P<detail>3221225477|3221226505|3221225725|3221225781|3221225501|3221225620|3221226356|"
+            r"code\W{1,3}(?P<detail>32212(?:25477|26505|25725|25781|25501|25620|26356|25794|25785|25595|25495))\b",
+            r"status\W{1,3}(?P<detail>3221225477|3221226505|3221225725|3221225781|3221225501|3221225620|3221226356|"
             r"3221225794|3221225785|3221225595|3221225495)\b",
-            r"exit (?:status|code):? ?(?P<detail>-1073741819|-1073740791|-1073741571|-1073741515|-1073741795|-1073740940|"
+            r"code\W{1,3}(?P<detail>-10737(?:41819|40791|41571|41515|41795|40940|41502|41801))\b",
+            r"status\W{1,3}(?P<detail>-1073741819|-1073740791|-1073741571|-1073741515|-1073741795|-1073740940|"
             r"-1073741502|-1073741801)\b",
             r"exit ?(?:status|code)\W{1,4}(?P<detail>-11|139|-6|134|-4|132)\b",
+            r"failed with (?:return |exit )?code (?P<detail>-11|139|-6|134|-4|132)\b",
             r"0xC000(?P<detail>0005|0409|00FD|001D|0374)\b",
         ),
         summary="A compiled part of the trainer crashed: Python had no chance to say why.",
@@ -248,7 +252,8 @@ COMMAND_FAILURES: tuple[Failure, ...] = (
         texts=("Signals.SIGTERM", "Signals.SIGHUP", "Signals.SIGINT"),
         example="subprocess.CalledProcessError: Command '[…]' returned non-zero exit status 3221225786.",
         patterns=(
-            r"exit (?:status|code):? ?(?P<detail>3221225786|-1073741510)\b",
+            r"code\W{1,3}(?P<detail>3221225786|-1073741510)\b",
+            r"status\W{1,3}(?P<detail>3221225786|-1073741510)\b",
             r"exit ?(?:status|code)\W{1,4}(?P<detail>-15|143|-2|130|-1|129)\b",
         ),
         summary="The run was ended from outside, by a person or the system.",
@@ -374,6 +379,7 @@ COMMAND_FAILURES: tuple[Failure, ...] = (
             r"module '(?:torch\.optim|bitsandbytes\.optim|dadaptation)[\w.]{0,40}' has no attribute '(?P<detail>\w{1,60})'",
             r"No module named 'networks\.(?P<detail>\w{1,60})'",
             r"malformed node or string.{0,60}(?P<detail>)",
+            r"api_key not configured(?P<detail>.{0,60})",
             r"not enough values to unpack \(expected 2, got 1\)(?P<detail>)",
         ),
         except_texts=("Accelerator.__init__",),
@@ -389,6 +395,18 @@ COMMAND_FAILURES: tuple[Failure, ...] = (
                     "Use one of --lr_scheduler=linear, cosine, cosine_with_restarts, polynomial, constant, "
                     "constant_with_warmup or adafactor."
                 ),
+            ),
+            Reading(
+                when="wandb without a login",
+                signs=(r"api_key not configured",),
+                cause="--log_with=wandb was asked for, and that machine has no login for it.",
+                remedy="Run wandb login on that machine (or set WANDB_API_KEY), or use --log_with=tensorboard.",
+            ),
+            Reading(
+                when="Steps of buckets, 64 demanded",
+                signs=(r"divisible by 64",),
+                cause="--bucket_reso_steps is {detail}, and this script takes multiples of 64 alone.",
+                remedy="Set --bucket_reso_steps=64.",
             ),
             Reading(
                 when="Steps of buckets",
@@ -476,6 +494,7 @@ COMMAND_FAILURES: tuple[Failure, ...] = (
             "does not require grad and does not have a grad_fn",
             "No inf checks were recorded for this optimizer",
             "no trainable parameters",
+            "There are not any lora modules",
         ),
         summary="Nothing of the model is set to be trained.",
         cause=(

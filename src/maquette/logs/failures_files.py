@@ -83,6 +83,7 @@ FILE_FAILURES: tuple[Failure, ...] = (
             "Weights only load failed",
             "storage has wrong byte size",
             "Unable to load weights from pytorch checkpoint",
+            "No such device (os error 19)",
         ),
         patterns=(
             r"unexpected EOF, expected \d{1,15} more bytes(?P<detail>)",
@@ -121,6 +122,15 @@ FILE_FAILURES: tuple[Failure, ...] = (
                     "Download or copy it again and compare its size with the page; `maquette models inspect FILE` "
                     "confirms it."
                 ),
+            ),
+            Reading(
+                when="A disk that cannot be mapped (os error 19)",
+                signs=(r"os error 19",),
+                cause=(
+                    "The model lies on a disk that cannot be mapped into memory: a Windows disk under WSL (/mnt/c), "
+                    "a network or FUSE folder."
+                ),
+                remedy="Copy the model to a disk of the system itself (under WSL into the home folder) and give that path.",
             ),
             Reading(
                 when="A web page",
@@ -170,6 +180,9 @@ FILE_FAILURES: tuple[Failure, ...] = (
             r"IsADirectoryError: (?:\[[^\]]{1,20}\] )?(?P<detail>.{1,200})",
             r"The system cannot find the (?:path|file|drive) specified(?P<detail>.{0,120})",
             r"code: 3?2?, kind: NotFound(?P<detail>)",
+            r"Error no file named (?P<detail>.{1,80} found in directory .{1,160})",
+            r"does not appear to have a file named (?P<detail>.{1,120})",
+            r"ValueError: (?P<detail>.{1,160}) is not a directory",
             r"\[Errno 36\] File name too long(?P<detail>.{0,120})",
             r"\[WinError (?:123|206)\](?P<detail>.{0,160})",
             r"\[Errno 22\] Invalid argument: (?P<detail>.{1,160})",
@@ -184,6 +197,15 @@ FILE_FAILURES: tuple[Failure, ...] = (
             "it in quotes. `maquette check` on the script says which paths are missing."
         ),
         readings=(
+            Reading(
+                when="A folder that is no model in diffusers' layout",
+                signs=(r"no file named|have a file named",),
+                cause="The folder or hub name is not a whole model in diffusers' layout: {detail} is missing.",
+                remedy=(
+                    "Give the folder that holds model_index.json, downloaded in full, or the single .safetensors file where the "
+                    "trainer takes one; `maquette models inspect PATH` says what it is."
+                ),
+            ),
             Reading(
                 when="A name that Windows does not allow",
                 signs=(r"WinError 123|Errno 22",),

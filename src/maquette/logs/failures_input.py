@@ -311,7 +311,14 @@ INPUT_FAILURES: tuple[Failure, ...] = (
         name="nan-in-latents",
         severity="error",
         ends_run=False,
-        texts=("NaN detected in latents", "NaN found in latents", "NaN detected in text encoder outputs"),
+        texts=(
+            "NaN detected in latents",
+            "NaN found in latents",
+            "NaN detected in text encoder outputs",
+            "tensor with all NaNs was produced",
+            "Training loss became NaN",
+            "loss is NaN",
+        ),
         summary="The encoded picture holds no numbers (NaN).",
         cause=(
             "The VAE overflowed in half precision, as SDXL's does in fp16, and so do VAEs on Apple's GPU. "
@@ -320,6 +327,17 @@ INPUT_FAILURES: tuple[Failure, ...] = (
         remedy=(
             "Add --no_half_vae, or give a repaired VAE (--vae sdxl-vae-fp16-fix). Delete caches (*.npz) that"
             " were written before."
+        ),
+        readings=(
+            Reading(
+                when="The loss",
+                signs=(r"loss (?:became|is) NaN",),
+                cause=(
+                    "The loss became NaN: a rate too high for the precision, latents that hold NaN, or fp16 where "
+                    "bf16 is needed."
+                ),
+                remedy="Use bf16 or float32, a tenth of the rate, and delete cached latents; take the last file saved before it.",
+            ),
         ),
         more=(
             "Without cached latents sd-scripts only prints “NaN found in latents, replacing with zeros” and "
@@ -344,6 +362,10 @@ INPUT_FAILURES: tuple[Failure, ...] = (
             "Can't load the model for",
             "Can't load config for",
             "is not a valid model identifier",
+            "Repo id must be in the form",
+            "Repo id must use alphanumeric",
+            "WinError 10054",
+            "WinError 10060",
             "is not a local folder and is not a valid model",
             "We couldn't connect to 'https://huggingface.co'",
             "Temporary failure in name resolution",

@@ -111,7 +111,16 @@ MACHINE_FAILURES: tuple[Failure, ...] = (
         patterns=(
             r"(?P<detail>aten::[\w.]{1,60})?\W{0,4}is not currently (?:supported|implemented) (?:on|for) the MPS",
         ),
+        texts=("framework doesn't support float64",),
         except_texts=("will fall back to run on the CPU",),
+        readings=(
+            Reading(
+                when="Numbers in float64",
+                signs=(r"float64",),
+                cause="Something computes in float64 (an optimizer, a schedule), which Apple's GPU does not have.",
+                remedy="Use --optimizer_type=AdamW with --lr_scheduler=cosine or constant, and update the trainer.",
+            ),
+        ),
         summary="An operation is missing on Apple's GPU.",
         cause=(
             "PyTorch has no Metal version of an operation that training used ({detail}), and was not allowed"
@@ -262,6 +271,7 @@ MACHINE_FAILURES: tuple[Failure, ...] = (
         patterns=(
             r"ModuleNotFoundError: No module named ['\"](?P<detail>[\w.]{1,80})['\"]",
             r"python(?:3?(?:\.\d{1,2})?|\.exe)?['\"]?: No module named (?P<detail>[\w.]{1,80})",
+            r"ModuleNotFoundError: Refer to https://github\.com/facebookresearch/(?P<detail>xformers)",
             r"You need to install (?P<detail>\w{1,40}) to use",
             r"PackageNotFoundError: (?P<detail>[\w-]{1,60})",
             r"ImportError: No (?P<detail>xformers|lion_pytorch|dadaptation|prodigyopt|prodigy|schedulefree|wandb)\b",
@@ -317,6 +327,8 @@ MACHINE_FAILURES: tuple[Failure, ...] = (
             "is not compatible with the current PyTorch installation",
             "No operator found for `memory_efficient_attention",
             "xFormers can't load C++/CUDA extensions",
+            "no kernel found to launch",
+            "HIP error: invalid device function",
         ),
         patterns=(
             r"named symbol not found (?P<detail>at line \d{1,6} in file)",
@@ -334,6 +346,24 @@ MACHINE_FAILURES: tuple[Failure, ...] = (
             "https://download.pytorch.org/whl/cu128"
         ),
         readings=(
+            Reading(
+                when="An AMD card",
+                signs=(r"HIP error",),
+                cause="The installed PyTorch for ROCm holds no kernels for this AMD card.",
+                remedy=(
+                    "Set HSA_OVERRIDE_GFX_VERSION to the nearest supported card (10.3.0 for RX 6000, 11.0.0 for RX 7000) before "
+                    "the start, or install a PyTorch for a newer ROCm."
+                ),
+            ),
+            Reading(
+                when="Attention in bf16 on an older card",
+                signs=(r"no kernel found to launch",),
+                cause=(
+                    "PyTorch's attention has no kernel for this precision on this card: bf16 on one that came before "
+                    "the RTX 30 series."
+                ),
+                remedy="Use --mixed_precision=fp16, or --xformers in place of --sdpa.",
+            ),
             Reading(
                 when="bitsandbytes",
                 signs=(r"bitsandbytes|ops\.cu\b|pythonInterface",),
@@ -366,6 +396,8 @@ MACHINE_FAILURES: tuple[Failure, ...] = (
             "No CUDA GPUs are available",
             "forward compatibility was attempted on non supported HW",
             "Torch is not able to use GPU",
+            "is_available() should be True but is False",
+            "CUDA unknown error",
         ),
         patterns=(
             r"The NVIDIA driver on your system is (?P<detail>too old)",

@@ -6,6 +6,30 @@ from maquette.logs.failure import Failure, Reading
 
 PACKAGE_FAILURES: tuple[Failure, ...] = (
     Failure(
+        code="LOG055",
+        name="workers-not-started",
+        severity="error",
+        texts=(
+            "cannot pickle '",
+            "Can't pickle",
+            "EOFError: Ran out of input",
+            "before the current process has finished its bootstrapping phase",
+            "Cannot re-initialize CUDA in forked subprocess",
+        ),
+        example="AttributeError: Can't pickle local object 'train.<locals>.<lambda>'",
+        except_texts=("UnpicklingError",),
+        summary="Workers of the data loader could not be started.",
+        cause=(
+            "On Windows and Macs a worker is a fresh process to which everything is sent, and something could not be sent: "
+            "training itself is well."
+        ),
+        remedy=(
+            "Use no workers: --max_data_loader_n_workers=0 (and without --persistent_data_loader_workers); in ai-toolkit "
+            "num_workers: 0 of the dataset, in other trainers “dataloader threads” 0 or 1."
+        ),
+        source="ai-toolkit#34; messages of Python's multiprocessing",
+    ),
+    Failure(
         code="LOG049",
         name="packages-do-not-fit",
         severity="error",
@@ -22,6 +46,7 @@ PACKAGE_FAILURES: tuple[Failure, ...] = (
             "The specified procedure could not be found",
             "The specified module could not be found",
             "'type' object is not subscriptable",
+            "'**' can only be an entire path component",
         ),
         patterns=(
             r"cannot import name '(?P<detail>\w{1,60}' from '[\w.]{1,60})'",

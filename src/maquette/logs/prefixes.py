@@ -11,6 +11,7 @@ _PREFIX = re.compile(
     | \d\d/\d\d/\d{4}[ ]\d\d:\d\d:\d\d[ ]?-?[ ]?
     | \d\d:\d\d:\d\d(?:[-.,]\d{1,6})?[ ]
     | \[(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)\][ ]?
+    | (?:DEBUG|INFO|WARNING|ERROR|CRITICAL)[ ]\|[ ](?:[\w./\\:-]{1,160}[ ]\|[ ])?
     | (?:DEBUG|INFO|WARNING|ERROR|CRITICAL)(?:[ ]-[ ](?:[\w.]{1,40}[ ]-[ ])?|:\w{1,40}:|[ ]{1,9})
     | [\w.-]{1,30}[ ]{1,9}\|[ ]
     | std(?:err|out):[ ]

@@ -26,7 +26,8 @@ _CHAINED = re.compile(
     r"During handling of the above exception|direct cause of the following exception|Original\s*$"
 )
 _WRAPPER = re.compile(
-    r"CalledProcessError|ChildFailedError|ProcessRaisedException|^RuntimeError: Caught \w{1,60} in DataLoader worker"
+    r"CalledProcessError|ChildFailedError|ProcessRaisedException|^RuntimeError: Caught \w{1,60} in DataLoader worker|"
+    r"(?:training|process|subprocess|command) failed with (?:return |exit )?code"
 )
 _HARMLESS = re.compile(r"No module named '(?:triton|tensorflow)'|can only test a child process")
 
@@ -63,9 +64,7 @@ class TraceReader:
     def read(self, at: int, number: int, text: str) -> Trace | None:
         """Take in one line; return the traceback that it ends, or goes on with, or None."""
         if TRACE in text:
-            self._open = _Open(
-                number, self._before + text[: text.find(TRACE)].strip(_BOX + "─ "), _indent(text)
-            )
+            self._open = _Open(number, self._before, text[: text.find(TRACE)])
             self._following = None
             return None
         if self._open is not None:
@@ -91,6 +90,7 @@ class TraceReader:
     def _within(self, at: int, number: int, text: str) -> Trace | None:
         opened = self._open
         assert opened is not None
+        text = opened.without_prefix(text)
         if not opened.ends_with(text):
             if opened.lines > MOST_FRAME_LINES:
                 self._open = None
@@ -110,13 +110,21 @@ class TraceReader:
 class _Open:
     """A traceback whose message has not come yet."""
 
-    def __init__(self, line: int, header: str, indent: int) -> None:
-        self.line, self.header, self.indent = line, header, indent
+    def __init__(self, line: int, before: str, start: str) -> None:
+        self.line = line
+        self.header = before + start.strip(_BOX + "─ ")
+        self.indent = _indent(start)
+        self._prefix = "" if start.strip(_BOX + "─ ") in ("", "Original") else start
+        """What an interface writes before every line of the trainer's."""
         self.lines = 0
         self.context: list[str] = []
         self._flat = False
         """Indentation was lost: a line of source follows each frame and looks like any other."""
         self._after_frame = False
+
+    def without_prefix(self, text: str) -> str:
+        """Return a line without what stands before the traceback's first line, too."""
+        return text.removeprefix(self._prefix) if self._prefix else text
 
     def ends_with(self, text: str) -> bool:
         """Take in a line; tell whether it is the error's message."""
