@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from maquette.logs.failure import Failure
+from maquette.logs.failures_base import BASE_FAILURES
 from maquette.logs.failures_card import CARD_FAILURES
 from maquette.logs.failures_command import COMMAND_FAILURES
 from maquette.logs.failures_files import FILE_FAILURES
@@ -18,6 +19,7 @@ def all_failures() -> tuple[Failure, ...]:
     """Return the whole table, in the order of the codes."""
     tables = (
         *INPUT_FAILURES,
+        *BASE_FAILURES,
         *MACHINE_FAILURES,
         *CARD_FAILURES,
         *COMMAND_FAILURES,
