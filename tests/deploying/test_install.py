@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from maquette.deploying import comfyui, release, webui
 from maquette.deploying.nodes import check_workflow
@@ -293,6 +295,32 @@ def test_a_folder_that_is_no_comfyui_is_refused_unless_asked(
     assert tree(elsewhere) == {}
     made = comfyui.install(lora, tmp_path / "nowhere", name="zkw", recipe=recipe, create=True)
     assert made.lora == tmp_path / "nowhere/models/loras/zkw.safetensors"
+
+
+@pytest.mark.parametrize(("kohya", "refused"), [(0, True), (1, False)])
+def test_names_that_drawing_programs_skip_are_said(
+    comfy: Path, recipe: Recipe, tmp_path: Path, kohya: int, refused: bool
+) -> None:
+    """A file of which nothing would be drawn is refused, one of which a part would is told."""
+    names = [
+        "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q",
+        "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_k",
+    ]
+    tensors: dict[str, torch.Tensor] = {}
+    for index, name in enumerate(names):
+        stem = f"lora_unet_{name.replace('.', '_')}" if index < kohya else f"base_model.model.unet.{name}"
+        down, up = ("lora_down", "lora_up") if index < kohya else ("lora_A", "lora_B")
+        tensors |= {f"{stem}.{down}.weight": torch.ones(2, 320), f"{stem}.{up}.weight": torch.ones(320, 2)}
+    file = tmp_path / "theirs.safetensors"
+    save_file(tensors, file)
+    before = tree(comfy)
+    if refused:
+        with pytest.raises(LoraError, match="maquette lora convert"):
+            comfyui.install(file, comfy, name="zkw", recipe=recipe)
+        assert tree(comfy) == before
+    else:
+        notes = comfyui.install(file, comfy, name="zkw", recipe=recipe).notes
+        assert any(note.startswith("1 of 2 modules") for note in notes)
 
 
 def test_a_missing_base_is_said_with_the_nearest_name(lora: Path, comfy: Path, recipe: Recipe) -> None:

@@ -71,17 +71,18 @@ def drawn_elsewhere(model: Any, request: DrawRequest, sampler: str, scheduler: s
 
 
 def _denoiser(model: Any, request: DrawRequest, table: Tensor) -> Denoise:
-    told, plain = (model.encode_text(model.tokenize([text])) for text in (request.prompt, request.negative))
+    texts = model.encode_text(model.tokenize([request.prompt, request.negative]))
 
     def denoise(latent: Tensor, sigma: Tensor) -> Tensor:
         timestep = (table.log() - sigma.double().log()).abs().argmin()
         scaled = latent / (sigma**2 + 1).sqrt()
-        with_, without = (model.predict(scaled, timestep.view(1), text, None) for text in (told, plain))
+        predicted = model.predict(scaled.repeat(2, 1, 1, 1), timestep.repeat(2), texts, None)
         if model.info.prediction == "v":
-            clean = [latent / (sigma**2 + 1) - v * sigma / (sigma**2 + 1).sqrt() for v in (with_, without)]
+            clean = latent / (sigma**2 + 1) - predicted * sigma / (sigma**2 + 1).sqrt()
         else:
-            clean = [latent - sigma * noise for noise in (with_, without)]
-        return clean[1] + request.guidance * (clean[0] - clean[1])
+            clean = latent - sigma * predicted
+        told, plain = clean.chunk(2)
+        return plain + request.guidance * (told - plain)
 
     return denoise
 

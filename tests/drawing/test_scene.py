@@ -20,9 +20,10 @@ from maquette.families.protocol import FamilySpec
 from tests.drawing.bases import request_of
 from tests.drawing.elsewhere import SCHEDULERS, drawn_elsewhere, sigma_table
 
-STEPS = 20
+STEPS = 10
 SAME_DB = 50.0
-"""Rounding to 256 levels alone is 59 dB; the spacings agree to one timestep of 1000, which costs some of that."""
+"""Rounding to 256 levels alone is 59 dB; the spacings agree to one timestep of 1000, which may cost some of that."""
+FARTHER_DB = 10.0
 WITH_NAMES = sorted(name for name, row in SAMPLERS.items() if row.elsewhere)
 
 
@@ -44,18 +45,19 @@ def scene(**changes: Any) -> Scene:
     return Scene(**(facts | changes))
 
 
-@pytest.mark.parametrize("sampler", WITH_NAMES)
-@pytest.mark.parametrize("kind", ["sd1", "sd1 v", "sdxl"])
+@pytest.mark.parametrize(
+    ("kind", "sampler"),
+    [*(("sd1", name) for name in WITH_NAMES), ("sd1 v", "dpmpp_2m_karras"), ("sdxl", "euler")],
+)
 def test_the_sampler_that_is_named_draws_the_same(bases: dict[str, Any], kind: str, sampler: str) -> None:
-    """Against an independent sampler in ComfyUI's form, the named schedule; any other schedule is farther off."""
-    model, request = bases[kind], request_of(3, sampler=sampler, steps=STEPS)
+    """Against an independent sampler in ComfyUI's form, the named schedule; another schedule is farther off."""
+    model, request = bases[kind], request_of(3, sampler=sampler, steps=STEPS, width_px=32, height_px=32)
     [ours] = draw(model, [request])
     name, schedule = SAMPLERS[sampler].elsewhere.comfyui  # type: ignore[union-attr]
-    likeness = {
-        other: likeness_db(ours, drawn_elsewhere(model, request, name, other))
-        for other in {schedule, "normal", "ddim_uniform"}
-    }
-    assert likeness[schedule] == max(likeness.values()) > SAME_DB, likeness
+    same, other = (
+        likeness_db(ours, drawn_elsewhere(model, request, name, each)) for each in (schedule, "normal")
+    )
+    assert same > SAME_DB and same > other + FARTHER_DB, (same, other)
 
 
 @pytest.mark.parametrize("steps", [1, 7, 20, 25, 30, 50, 150])

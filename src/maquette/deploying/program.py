@@ -10,7 +10,7 @@ from maquette.deploying.folders import ModelFolders
 from maquette.deploying.ledger import Ledger
 from maquette.deploying.recipe import Recipe, check_recipe
 from maquette.deploying.release import Placed, place_lora, release_stem, require_lora
-from maquette.errors import OutputError, Problem
+from maquette.errors import LoraError, OutputError, Problem
 from maquette.files import require_writable_folder
 
 
@@ -96,8 +96,12 @@ class Release:
     placed: Placed
     recipe: Recipe
     model_hash: str
-    has_kohya_names: bool = True
-    """Whether its tensors have the names that drawing programs know best."""
+    num_modules: int = 0
+    unfound: int = 0
+    """Modules whose names drawing programs do not look for, so that they draw without them."""
+
+
+_CONVERT = "maquette lora convert FILE writes the same weights under names that all of them read."
 
 
 def release(lora: Path, folders: ModelFolders, *, name: str, recipe: Recipe) -> Release:
@@ -107,12 +111,16 @@ def release(lora: Path, folders: ModelFolders, *, name: str, recipe: Recipe) -> 
     check_recipe(recipe)
     release_stem(name)
     facts = require_lora(lora)
+    if facts.unfound and len(facts.unfound) == len(facts.modules):
+        given = f"drawing programs find none of its {len(facts.modules)} modules under their names"
+        raise LoraError(Problem(str(lora), given, "kohya's names, which all of them read", _CONVERT))
     placed = place_lora(lora, folders, name)
     return Release(
         placed=placed,
         recipe=recipe,
         model_hash=facts.metadata.get(MODEL_HASH, ""),
-        has_kohya_names=facts.layout == "kohya",
+        num_modules=len(facts.modules),
+        unfound=len(facts.unfound),
     )
 
 
@@ -126,10 +134,9 @@ def common_notes(released: Release, ledger: Ledger, own: Path, folders: ModelFol
         notes.append(f"{placed.folder} is the folder for LoRAs that this program is told to read.")
     if not recipe.trigger:
         notes.append("No trigger is known, and the sidecars name none: --trigger WORD says one.")
-    if not released.has_kohya_names:
+    if released.unfound:
         notes.append(
-            f"The tensors of {placed.path.name} have diffusers' names, which drawing programs do not know everywhere: "
-            "look for 'lora key not loaded' when it draws."
+            f"{released.unfound} of {released.num_modules} modules have names that drawing programs skip: {_CONVERT}"
         )
     if ledger.kept:
         names = ", ".join(str(path) for path in ledger.kept)

@@ -12,6 +12,7 @@ Legend: P trials, b pictures of one trial in a batch, R = P · 2 · b rows (with
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from torch import Tensor
 from maquette.drawing.packing import pack_rows
 from maquette.errors import ConfigError, Problem
 from maquette.events import Finished, Message, Progress, Stage, Started, run_stage
-from maquette.families.protocol import BaseModel, Conditioning, PictureSize
+from maquette.families.protocol import BaseModel, Conditioning, PictureSize, Sampler
 from maquette.words.prompts import literal
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ class _Drawing:
         self.guided = first.guidance != 1.0
         self.scheduler = model.sampler(first.sampler or model.spec.default_sampler)
         self.scheduler.set_timesteps(first.steps, device=model.device)
-        self.latent_BCHW = self._noise() * self.scheduler.init_noise_sigma
+        self.latent_BCHW = self._noise() * _first_level(self.scheduler)
         self.guidance_B = torch.tensor([row.guidance for row in rows], device=model.device).view(-1, 1, 1, 1)
         size = (first.height_px, first.width_px)
         self.sizes = [PictureSize(size, (0, 0), size)] * (len(rows) * (2 if self.guided else 1))
@@ -250,6 +251,16 @@ class _Drawing:
         at_once = max(1, _DECODE_PX // (first.width_px * first.height_px))
         decoded = [self.model.decode_latents(part) for part in self.latent_BCHW.split(at_once)]
         return [picture for part in decoded for picture in to_pictures(part)]
+
+
+def _first_level(scheduler: Sampler) -> float:
+    """Return what noise is multiplied with at the start.
+
+    Where latents stand at their noise level sigma, diffusers leaves out the picture's own share of the variance in the spacing
+    that is used here; with it, as in ComfyUI, every sampler begins at the same point.
+    """
+    level = float(scheduler.init_noise_sigma)
+    return math.sqrt(level**2 + 1) if level > 1 else level
 
 
 def _generator(seed: int) -> torch.Generator:
