@@ -19,9 +19,12 @@ from maquette.deploying.nodes import check_workflow
 from maquette.deploying.run import PartlyInstalled
 from maquette.drawing.draw import DrawRequest, draw
 from maquette.errors import ConfigError, LoraError, OutputError
+from maquette.evaluating.run import facts_of_run
 from maquette.lora.adapter import LoraAdapter
 from maquette.lora.files import inspect_lora, read_lora, save_lora
+from maquette.runs.deliveries import read_deliveries
 from maquette.runs.folder import RunFolder
+from maquette.runs.record import read_record
 from tests.drawing.trained import train_small
 
 from .conftest import KEY
@@ -114,6 +117,30 @@ def test_without_the_base_no_preview_promises_another_strength(
     )
     assert entry.preview is None and not (comfy / "models/loras/zkw-001.png").exists()
     assert any("No preview" in text for text in told)
+
+
+def test_a_run_remembers_where_its_loras_went(run: RunFolder, comfy: Path, tmp_path: Path) -> None:
+    """Of each file the last installation; the report of these weights lists those that are still there."""
+    run.deliveries.unlink(missing_ok=True)
+    (tmp_path / "webui/models/Lora").mkdir(parents=True)
+    maquette.deploy(run.path, comfyui=comfy, checkpoint=STEP_2, name="early")
+    maquette.deploy(run.path, comfyui=comfy, webui=tmp_path / "webui")
+    first, *_ = maquette.deploy(run.path, comfyui=comfy, webui=tmp_path / "webui", strength=0.5)
+    with run.deliveries.open("a", encoding="utf-8") as file:
+        file.write('{"lora": 3}\n{"lora": "x", "colour": "red"}\nnonsense\n')
+    told = read_deliveries(run)
+    assert [(each.program, each.lora_name, each.strength) for each in told] == [
+        ("ComfyUI", "early.safetensors", "1"),
+        ("ComfyUI", "zkw-001.safetensors", "0.5"),
+        ("AUTOMATIC1111 / Forge", "zkw-001.safetensors", "0.5"),
+    ]
+    assert told[1].weights == "step 4 (zkw-001) of run zkw-001"
+    record = read_record(run.path)
+    listed = facts_of_run(run, record, record.settings, look=None).deliveries
+    assert [each.lora for each in listed] == [told[1].lora, told[2].lora]
+    first.lora.unlink()
+    listed = facts_of_run(run, record, record.settings, look=None).deliveries
+    assert [each.lora for each in listed] == [told[2].lora]
 
 
 def test_a_file_of_a_run_is_deployed_as_the_runs(run: RunFolder, comfy: Path) -> None:

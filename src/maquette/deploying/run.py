@@ -13,6 +13,7 @@ from maquette.deploying.sidecars import Preview
 from maquette.errors import ConfigError, MaquetteError, OutputError, Problem, did_you_mean
 from maquette.events import Artifact, Stage
 from maquette.project.settings import Settings
+from maquette.runs.deliveries import Delivered, note_delivery
 from maquette.runs.folder import RECORD_NAME, RunFolder
 from maquette.runs.record import Checkpoint, RunRecord, read_record
 
@@ -28,6 +29,8 @@ class Delivery:
     name: str
     recipe: Recipe
     preview: Preview | None = None
+    run: RunFolder | None = None
+    """The run that made it; None for a bare file."""
     settings: Settings | None = None
     """Of the run that made it, which say how its base model is loaded; None for a bare file."""
 
@@ -83,12 +86,27 @@ def deploy_events(source: Path, options: DeployOptions) -> Stage[list[Installed]
                 errors.append(error)
             else:
                 installed.append(entry)
+                if delivery.run is not None:
+                    note_delivery(delivery.run, _delivered(entry))
                 yield Artifact("installed LoRA", entry.lora)
     if errors and installed:
         raise PartlyInstalled(tuple(installed), _problems(errors))
     if errors:
         raise type(errors[0])(_problems(errors))
     return installed
+
+
+def _delivered(entry: Installed) -> Delivered:
+    return Delivered(
+        program=entry.program,
+        lora=str(entry.lora),
+        lora_name=entry.lora_name,
+        sha256=entry.sha256,
+        weights=entry.weights,
+        strength=f"{entry.strength:g}",
+        workflow=str(entry.workflow or ""),
+        prompts=str(entry.prompts),
+    )
 
 
 def _problems(errors: list[MaquetteError]) -> tuple[Problem, ...]:
@@ -143,6 +161,7 @@ def _of_run(run: Path, record: RunRecord, chosen: Checkpoint, options: DeployOpt
         name=record.run,
         recipe=recipe,
         preview=preview_of(folder, record, chosen),
+        run=folder,
         settings=record.settings,
     )
 

@@ -19,6 +19,7 @@ from maquette.evaluating.report import write_report
 from maquette.events import Artifact, Stage
 from maquette.files import sha256_file
 from maquette.project.settings import Settings
+from maquette.runs.deliveries import read_deliveries
 from maquette.runs.folder import RunFolder
 from maquette.runs.record import Checkpoint, RunRecord, read_record
 
@@ -175,10 +176,26 @@ def facts_of_run(
         metrics=read_metrics(folder.metrics),
         look=look,
         pictures=pictures,
-        deliveries=deliveries,
+        deliveries=deliveries or _deliveries(folder, sha256_file(lora)),
         timings=timings or {},
         notes=notes,
         prompt_template=prompt_template or (f"{trigger}, [pose], [view], [scene]" if trigger else ""),
+    )
+
+
+def _deliveries(folder: RunFolder, sha256: str) -> tuple[Delivery, ...]:
+    """Return where the LoRA with this content was installed and still lies."""
+    return tuple(
+        Delivery(
+            program=each.program,
+            lora=each.lora,
+            lora_name=each.lora_name,
+            workflow=each.workflow or None,
+            prompts=each.prompts or None,
+            notes=(f"Installed with strength {each.strength}.",),
+        )
+        for each in read_deliveries(folder)
+        if each.sha256 == sha256 and each.is_there
     )
 
 
