@@ -127,3 +127,14 @@ def test_maquettes_own_folders_are_no_pictures(tmp_path: Path) -> None:
     for picture in fox.glob("*.png"):
         picture.unlink()
     assert pictures_below(tmp_path) == ()
+
+
+def test_a_mistake_in_every_table_of_a_file_is_one_line(tmp_path: Path) -> None:
+    fox = pictures(tmp_path / "fox")
+    subset = f'[[datasets.subsets]]\nimage_dir = "{fox}"\nnum_repeat = 3\n'
+    (tmp_path / "data.toml").write_text("[[datasets]]\n" + 20 * subset, encoding="utf-8")
+    said = [
+        each["message"] for each in checked(tmp_path / "data.toml")["findings"] if each["code"] == "CHK001"
+    ]
+    (message,) = said
+    assert "'num_repeat'" in message and "So it is in 19 more places." in message

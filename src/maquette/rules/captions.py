@@ -119,14 +119,26 @@ def caption_empty(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     Instead: `zkw_fox, front view, standing` on its first line
     Source: sd-scripts 48d368fa, train_util.py read_caption, measured.
     """
-    for caption in caption_files(facts):
-        if caption.picture is None or caption.text or caption.problem:
+    empty = [
+        each
+        for each in caption_files(facts)
+        if each.picture is not None and not each.text and not each.problem
+    ]
+    for is_later in (False, True):
+        found = [each.path for each in empty if bool(each.lines_left_out) is is_later]
+        if not found:
             continue
-        later = " Its text stands on a later line, which no trainer reads." if caption.lines_left_out else ""
+        what = "The caption is" if len(found) == 1 else f"{len(found)} captions are"
+        which = "" if len(found) == 1 else f": {names(found)}"
+        later = " Its text stands on a later line, which no trainer reads." if is_later else ""
+        if len(found) > 1:
+            later = later.replace("Its text stands", "Their texts stand")
         remedy = (
-            "Put the text on the first line." if later else "Write what the picture shows, the trigger first."
+            "Put the text on the first line."
+            if is_later
+            else "Write what the picture shows, the trigger first."
         )
-        yield report(caption.path, "", f"The caption is empty.{later}", remedy)
+        yield report(place_of(found, facts), "", f"{what} empty{which}.{later}", remedy)
 
 
 @rule("CAP003", "caption-orphaned", "error", since="0.2", repair="safe")
@@ -178,16 +190,46 @@ def caption_encoding(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     Source: sd-scripts 48d368fa, train_util.py read_caption (`illegal char in file`).
     """
     bad = [each for each in caption_files(facts) if each.problem]
+    by_cause: dict[str, list[CaptionFact]] = {}
     for caption in bad:
-        text = _decoded(caption)
-        fix = Fix("write the caption again as UTF-8", (WriteText(caption.path, text),)) if text else None
-        shown = f" Read so, it says: '{first_line(text)}'." if text else ""
         problem = caption.problem
-        said = f"it looks like {caption.guessed_encoding}" if caption.guessed_encoding else ""
-        message = f"The caption is not UTF-8{'; ' + said if said else ''}.{shown}"
-        if problem is not None and not caption.guessed_encoding:
-            message = f"The caption cannot be used: {problem.given}."
-        yield report(caption.path, "", message, "Save it as UTF-8 without changing the words.", fix=fix)
+        by_cause.setdefault(
+            caption.guessed_encoding or (problem.given if problem is not None else ""), []
+        ).append(caption)
+    for cause, captions in by_cause.items():
+        paths = [each.path for each in captions]
+        texts = {each.path: text for each in captions if (text := _decoded(each))}
+        edits = tuple(WriteText(path, text) for path, text in texts.items())
+        first = next(iter(texts.values()), "")
+        shown = (
+            f" Read so, {'it' if len(paths) == 1 else 'the first'} says: '{first_line(first)}'."
+            if first
+            else ""
+        )
+        yield report(
+            place_of(paths, facts),
+            "",
+            f"{_what_is_wrong(captions, cause)}.{shown}",
+            "Save it as UTF-8 without changing the words."
+            if len(paths) == 1
+            else "Save them as UTF-8 without changing the words.",
+            fix=Fix(
+                f"write {'the caption' if len(edits) == 1 else f'{len(edits)} captions'} again as UTF-8",
+                edits,
+            )
+            if edits
+            else None,
+        )
+
+
+def _what_is_wrong(captions: Sequence[CaptionFact], cause: str) -> str:
+    """Return what keeps captions of one cause from being read: an encoding, or a file that cannot be used."""
+    one = len(captions) == 1
+    which = "" if one else f": {names(each.path for each in captions)}"
+    if not captions[0].guessed_encoding:
+        return f"{'The caption' if one else f'{len(captions)} captions'} cannot be used: {cause}{which}"
+    said = f"; {'it looks' if one else 'they look'} like {cause}"
+    return f"{'The caption is' if one else f'{len(captions)} captions are'} not UTF-8{said}{which}"
 
 
 def _decoded(caption: CaptionFact) -> str:

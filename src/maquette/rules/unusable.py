@@ -35,9 +35,15 @@ def unusable(unusable: Unusable, report: Report) -> Iterator[Finding]:
     Source: sd-scripts#886 (mistakes found only after loading), kohya_ss#3372 (a wrong layout ends at once without a
     reason).
     """
+    alike: dict[tuple[object, ...], list[tuple[Path, Problem]]] = {}
     for path, problem in unusable.problems:
+        cause = (path, re.sub(r"\d+", "#", problem.given), problem.required, problem.remedy)
+        alike.setdefault(cause, []).append((path, problem))
+    for (path, problem), *others in alike.values():
         place = problem.where.removeprefix(str(path)).strip(" :")
-        yield report(path, place, f"{_capital(problem.given)}; required: {problem.required}.", problem.remedy)
+        also = f" So it is in {counted(len(others), 'more place')}." if others else ""
+        message = f"{_capital(problem.given)}; required: {problem.required}.{also}"
+        yield report(path, place, message, problem.remedy)
 
 
 @rule("CHK002", "nothing-understood", "error", since="0.2")
