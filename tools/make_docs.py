@@ -26,7 +26,7 @@ from maquette.cli.app import maquette as cli
 from maquette.curating.options import CurateOptions
 from maquette.deploying.options import DeployOptions
 from maquette.evaluating.options import EvaluateOptions
-from maquette.planning.new_project import InitOptions
+from maquette.planning.init_options import InitOptions
 from maquette.planning.options import PlanOptions
 from maquette.project.fields import Options, flag_of
 from maquette.project.settings import SECTIONS

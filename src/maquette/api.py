@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from maquette.deploying.program import Installed
     from maquette.evaluating.options import EvaluateOptions
     from maquette.evaluating.run import Evaluation
-    from maquette.planning.new_project import InitOptions, NewProjectResult
+    from maquette.planning.init_options import InitOptions, NewProjectResult
     from maquette.planning.options import PlanOptions
     from maquette.planning.run import PlanResult
     from maquette.regularizing.options import RegularizeOptions
@@ -234,7 +234,8 @@ def plan(
 
 def init(project: str | Path, *, options: InitOptions | None = None, **given: Any) -> NewProjectResult:
     """Make a project folder from pictures and a base (`planning.new_project`: images=, base=, trigger=)."""
-    from maquette.planning.new_project import InitOptions, make_project
+    from maquette.planning.init_options import InitOptions
+    from maquette.planning.new_project import make_project
 
     return make_project(Path(project), InitOptions.made_from(options, given))
 

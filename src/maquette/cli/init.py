@@ -10,7 +10,8 @@ import click
 
 from maquette.cli.options import options_of
 from maquette.cli.output import result_command
-from maquette.planning.new_project import InitOptions, make_project
+from maquette.planning.init_options import InitOptions
+from maquette.planning.new_project import make_project
 
 
 def _next_commands(project: Path, has_captions: bool) -> list[tuple[str, str]]:
@@ -43,6 +44,11 @@ def command(project: Path, **given: Any) -> dict[str, Any]:
 
     Pictures stay where they are. The base model's family decides resolution and sampling; the number of pictures, steps.
     The profile, which says what the subject looks like, is proposed from captions and pictures; one that is there is kept.
+
+    \b
+      maquette init fox --images pictures/ --base model.safetensors --trigger zkw_fox
+      maquette init fox --from train.sh
+      maquette init fox --from kohya_gui.json --images pictures/ --base model.safetensors
     """
     made = make_project(project, InitOptions(**given))
     return {
@@ -55,9 +61,19 @@ def command(project: Path, **given: Any) -> dict[str, Any]:
         "profile_is_new": made.profile_is_new,
         "guesses": list(made.guesses),
         "warnings": list(made.warnings),
+        "taken": list(made.taken),
+        "left": list(made.left),
         "lines": [
             *(f"warning: {text}" for text in made.warnings),
-            f"{made.config}: {made.pictures} pictures, {made.family} base, {made.steps} steps proposed",
+            f"{made.config}: {made.pictures} pictures, {made.family} base, {made.steps} steps"
+            + ("" if made.taken else " proposed"),
+            *(
+                [f"Taken over: {len(made.taken)} settings, each with the name it had behind it"]
+                if made.taken
+                else []
+            ),
+            *(["Not taken over, and listed in it:"] if made.left else []),
+            *(f"  {text}" for text in made.left),
             f"{made.profile}: "
             + ("the subject as guessed, to correct" if made.profile_is_new else "kept as it is"),
             *(f"  {text}" for text in made.guesses),

@@ -45,7 +45,8 @@ def command(target: Path | None, **given: Any) -> dict[str, Any]:
     """Say what a run will take before it runs: steps, checkpoints, memory, time, disk.
 
     PATH is what `maquette train` takes: a project, a folder of pictures, a kohya folder (10_name/ folders) or a kohya
-    dataset TOML. Every setting is a flag. Without a base model the ordinary one of the resolution's family is taken.
+    dataset TOML; or a run of another trainer: a script, a --config_file, the settings of kohya_ss' GUI. Every setting is a
+    flag. Without a base model the ordinary one of the resolution's family is taken.
 
     \b
       maquette plan my-project

@@ -109,7 +109,10 @@ def read_kohya_gui(path: Path, value: Any) -> TrainingRequest:
     if extra.strip():
         reading = reading.under(_additional(extra, script))
     told = {name: str(table[name]) for name in TO_ACCELERATE if table.get(name)}
-    return request_of(reading, path, script=script, launcher="accelerate", launcher_options=told)
+    prompts = tuple(line for line in str(table.get("sample_prompts") or "").splitlines() if line.strip())
+    return request_of(
+        reading, path, script=script, launcher="accelerate", launcher_options=told, sample_texts=prompts
+    )
 
 
 class _Gui:

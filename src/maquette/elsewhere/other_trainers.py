@@ -57,6 +57,16 @@ def rates(value: Any) -> tuple[float, ...] | None:
     return (found,) if found is not None else None
 
 
+def _decay(taking: Taking, key: str) -> None:
+    decay = number(taking.rest.get(key))
+    if decay is not None:
+        taking.drop(key)
+        taking.fields["optimizer_args"], taking.spelling["optimizer_args"] = (
+            {"weight_decay": f"{decay:g}"},
+            key,
+        )
+
+
 def _trained(taking: Taking, name: str, *keys: str) -> None:
     """Take a switch that leaves a part untrained; that it is trained is no news."""
     if taking.take(name, switch, *keys):
@@ -111,6 +121,10 @@ def read_onetrainer(file: Path, value: Any) -> TrainingRequest:
         taking.take(name, convert, *keys)
     _trained(taking, "train_text_encoder", "text_encoder.train")
     _trained(taking, "train_denoiser", "unet.train", "prior.train")
+    taking.drop("__version", "model_type", "output_model_format")
+    if taking.rest.get("training_method") == "LORA":
+        taking.drop("training_method")
+    _decay(taking, "optimizer.weight_decay")
     if taking.rest.get("loss_weight_fn") == "MIN_SNR_GAMMA":
         taking.drop("loss_weight_fn")
         taking.take("min_snr_gamma", number, "loss_weight_strength")
@@ -289,7 +303,7 @@ def read_simpletuner(file: Path, value: Any) -> TrainingRequest:
         taking.take(name, convert, *keys)
     if str(taking.rest.get("resolution_type", "pixel")) != "area":
         taking.take("resolution_wh", resolution, "resolution")
-    taking.drop("data_backend_config", "model_type")
+    taking.drop("data_backend_config", "model_type", "model_family", "resolution_type")
     backends = _backends(file, value)
     return taking.request(folders=backends)
 
@@ -383,6 +397,8 @@ def read_diffusion_pipe(file: Path, value: Any) -> TrainingRequest:
     ):
         taking.take(name, convert, *keys)
     named = taking.rest.pop("dataset", None)
+    taking.drop("model.type", "adapter.type", "pipeline_stages")
+    _decay(taking, "optimizer.weight_decay")
     places = [file.parent / str(named), file.parent / Path(str(named)).name] if named else []
     dataset: Any = next((contents_of(place) for place in places if place.is_file()), None)
     more: dict[str, Any] = {}

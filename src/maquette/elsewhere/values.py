@@ -96,7 +96,7 @@ class Taking:
 
     def request(self, **more: Any) -> TrainingRequest:
         """Return the record, with what was left over in `other`, as far as it says anything."""
-        said = {key: value for key, value in self.rest.items() if value not in (None, "", [], {}, False)}
+        said = {key: value for key, value in self.rest.items() if not _says_nothing(value)}
         return TrainingRequest(
             file=self.file,
             trainer="other",
@@ -104,6 +104,10 @@ class Taking:
             other=said,
             **{**self.fields, **more},
         )
+
+
+def _says_nothing(value: Any) -> bool:
+    return value in (None, "", [], {}, False) or (isinstance(value, str) and value.strip().lower() in OFF)
 
 
 def flat(tables: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:

@@ -2,51 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import Field
-
 from maquette.errors import ConfigError, Problem
-from maquette.project.fields import Options
+from maquette.planning.init_options import InitOptions, NewProjectResult, proposed_profile, require_opening
 
 if TYPE_CHECKING:
-    from maquette.dataset.facts import DatasetFacts
     from maquette.dataset.records import Dataset
     from maquette.families.protocol import FamilySpec, ModelInfo
     from maquette.project.profile import Profile
     from maquette.project.scaffold import NewProject
-
-
-class InitOptions(Options):
-    """What a new project is made from."""
-
-    images: Path = Field(description="Folder of pictures with captions beside them, or a kohya folder.")
-    base: str = Field(description="The base model: .safetensors, diffusers folder or hub name.")
-    trigger: str = Field(
-        "",
-        description="The invented word that will mean the subject. Needed, but for a style whose captions all begin alike.",
-    )
-    class_word: str = Field("", description="The ordinary word for it: man, dog, anime character.")
-    regularization: Path | None = Field(None, description="Folder of class pictures.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class NewProjectResult:
-    """A project folder that was made."""
-
-    config: Path
-    pictures: int
-    family: str
-    steps: int
-    profile: Path
-    profile_is_new: bool
-    """False where a profile.toml was there already: it is left as it is."""
-    has_captions: bool = True
-    guesses: tuple[str, ...] = ()
-    """What the proposed profile was guessed from, and what is left to fill in."""
-    warnings: tuple[str, ...] = ()
 
 
 def make_project(folder: Path, options: InitOptions) -> NewProjectResult:
@@ -55,6 +21,11 @@ def make_project(folder: Path, options: InitOptions) -> NewProjectResult:
     A profile.toml beside it proposes the subject from captions and pictures; one that is there already is kept.
     Raises MaquetteError when the base or the pictures cannot be used, or a project is there already.
     """
+    if options.source is not None:
+        from maquette.planning.project_from_run import project_from_run
+
+        return project_from_run(folder, options)
+    images = _required(options)
     from maquette import families
     from maquette.dataset.facts import DatasetInput
     from maquette.dataset.reading import read_dataset
@@ -68,10 +39,10 @@ def make_project(folder: Path, options: InitOptions) -> NewProjectResult:
     has_profile = (folder / PROFILE_NAME).exists()
     info = families.inspect_or_known(options.base)
     fallback = fallback_caption(options.trigger, options.class_word)
-    given = DatasetInput(images=options.images, fallback_caption=fallback)
+    given = DatasetInput(images=images, fallback_caption=fallback)
     facts = read_dataset(given, "measures", cache=None)
-    proposed = read_profile(folder) if has_profile else _proposed_profile(facts, options)
-    _require_opening(proposed, options)
+    proposed = read_profile(folder) if has_profile else proposed_profile(facts, options)
+    require_opening(proposed, options)
     dataset = dataset_of(facts)
     new = _project(folder, options, info, families.FAMILIES[info.family].spec, dataset, proposed)
     config = write_project(new)
@@ -89,17 +60,19 @@ def make_project(folder: Path, options: InitOptions) -> NewProjectResult:
     )
 
 
-def _require_opening(profile: Profile, options: InitOptions) -> None:
-    """Raise ConfigError where nothing would mean the subject: no trigger, and no words of a style."""
-    if not options.trigger and not profile.opening:
-        raise ConfigError(
-            Problem(
-                "--trigger",
-                "not given",
-                "the invented word that will mean the subject (a style whose captions all begin alike needs none)",
-                "Add for example: --trigger zkw_fox",
-            )
+def _required(options: InitOptions) -> Path:
+    """Return the pictures. Raises ConfigError where they or the base are not given, and no run says them."""
+    problems = [
+        Problem(flag, "not given", required, f"Add {flag}, or --from FILE with a run that you have.")
+        for flag, value, required in (
+            ("--images", options.images, "the folder of the pictures"),
+            ("--base", options.base, "the base model"),
         )
+        if not value
+    ]
+    if problems or options.images is None:
+        raise ConfigError(problems)
+    return options.images
 
 
 def _project(
@@ -113,7 +86,7 @@ def _project(
     pictures = sum(not picture.subset.is_regularization for picture in dataset.pictures)
     return NewProject(
         folder=folder,
-        images=options.images,
+        images=_required(options),
         base=options.base,
         trigger=options.trigger,
         class_word=options.class_word,
@@ -128,16 +101,4 @@ def _project(
         guidance=spec.default_guidance,
         states_subject=bool(options.trigger) and (folder / PROFILE_NAME).exists(),
         kind=profile.kind,
-    )
-
-
-def _proposed_profile(facts: DatasetFacts, options: InitOptions) -> Profile:
-    """Return a profile guessed from the subject's captions and the colours of its pictures."""
-    from maquette.dataset.profile_proposal import propose_profile
-
-    return propose_profile(
-        [caption.text for caption in facts.captions if caption.picture is not None],
-        trigger=options.trigger,
-        class_word=options.class_word,
-        pictures=facts.pictures,
     )

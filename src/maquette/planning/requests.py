@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from maquette.elsewhere.runs import is_run_of_a_trainer, runs_of
 from maquette.errors import ConfigError, MaquetteError, OutputError, Problem, nearest
 from maquette.planning.options import PlanOptions
 from maquette.planning.presets import Preset, preset_named
 from maquette.project.config_file import CONFIG_NAME, load_settings
+from maquette.project.places import found_path
 from maquette.project.profile import PROFILE_NAME, Kind
 from maquette.project.settings import SECTION_OF, Settings
 
@@ -39,7 +41,8 @@ def asked_of_plan(
 def settings_for(target: Path | None, flags: Mapping[str, Any], preset: Preset | None = None) -> Settings:
     """Return the settings that `target` means, a preset over them, flags over both.
 
-    `target` is a project, a folder of pictures or a kohya dataset TOML; without a project the base may be left out and
+    `target` is a project, a folder of pictures, a kohya dataset TOML, or a run of another trainer as `maquette init --from` takes
+    it; without a project the base may be left out and
     is then empty. Raises ConfigError with every problem.
     """
     given = {name: value for name, value in flags.items() if value is not None}
@@ -58,11 +61,37 @@ def settings_for(target: Path | None, flags: Mapping[str, Any], preset: Preset |
                 "Name the folder either as PATH or with --images.",
             )
         )
+    if target is not None and target.is_file() and is_run_of_a_trainer(target):
+        return settings_of_run(target, values)
     if target is None and "images" not in values:
         remedy = "Give a project, a folder of pictures or a kohya dataset TOML."
         raise ConfigError(Problem("PATH", "not given", "pictures to plan for", remedy))
     images = {} if target is None else {"images": target}
     return load_settings(None, {"base": "", **values, **images})
+
+
+def settings_of_run(file: Path, values: Mapping[str, Any]) -> Settings:
+    """Return what the run in `file` comes to, with `values` over it; a base that is not here is left out."""
+    from maquette.planning.takeover import take_over
+
+    request = runs_of(file).requests[0]
+    taken = take_over(request).settings()
+    for name in values:
+        taken.pop(RIVALS.get(name, ""), None)
+    for field, setting in (("base", "base"), ("regularization", "regularization")):
+        named = getattr(request, field)
+        here = found_path(Path(named), request.file) if named else None
+        if here is not None:
+            taken[setting] = str(here)
+    only = request.folders[0] if len(request.folders) == 1 else None
+    named = request.dataset_config or request.images or (only.path if only is not None else None)
+    images = found_path(named, request.file) if named is not None else None
+    if images is None and "images" not in values:
+        given = f"{named} is not on this computer" if named is not None else f"{file} names no single folder"
+        raise ConfigError(Problem("--images", given, "the pictures to plan for", "Add --images DIR."))
+    if only is not None and only.repeats > 1:
+        taken["repeats"] = only.repeats
+    return load_settings(None, {"base": "", "images": images, **taken, **values})
 
 
 def project_folder(target: Path) -> Path | None:

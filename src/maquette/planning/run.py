@@ -165,7 +165,7 @@ def _look(settings: Settings, facts: DatasetFacts) -> tuple[ModelInfo, Dataset]:
     info: ModelInfo | None = None
     dataset: Dataset | None = None
     try:
-        info = base_info(settings.model.base, settings.dataset.resolution)
+        info = base_info(settings.model.base, largest_resolution(settings, facts))
     except MaquetteError as error:
         gathered.append(error)
     try:
@@ -201,6 +201,12 @@ def _known_by_name(info: ModelInfo) -> Iterator[Message]:
         yield Message(
             f"{info.path} is not on this machine: the figures are those of {family} as it is published."
         )
+
+
+def largest_resolution(settings: Settings, facts: DatasetFacts) -> tuple[int, int]:
+    """Return the size that pictures are trained at, the largest where a dataset TOML says several of its own."""
+    said = [source.resolution_wh or settings.dataset.resolution for source in facts.plan.datasets]
+    return max(said, key=lambda size: size[0] * size[1], default=settings.dataset.resolution)
 
 
 def base_info(base: str, resolution_wh: tuple[int, int]) -> ModelInfo:

@@ -19,3 +19,12 @@ def is_of_another_computer(text: str) -> bool:
         return True
     home = HOMES_ELSEWHERE.match(text)
     return home is not None and not Path(home[0]).exists()
+
+
+def found_path(path: Path, file: Path) -> Path | None:
+    """Return where a path that `file` names lies here: from the working folder, else beside the file; None: nowhere."""
+    given = path.expanduser()
+    places = [given] if given.is_absolute() else [given, file.parent / given]
+    if "\\" in str(path):
+        places += [Path(str(place).replace("\\", "/")) for place in places]
+    return next((place for place in places if place.exists()), None)

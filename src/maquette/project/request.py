@@ -210,6 +210,8 @@ class TrainingRequest:
     save_every_epochs: int | None = None
     save_precision: str | None = None
     sample_prompts: str | None = None
+    sample_texts: tuple[str, ...] = ()
+    """The prompts themselves, where the file holds them and not the path of a file of prompts."""
     sample_every_steps: int | None = None
     sample_every_epochs: int | None = None
     save_state: bool | None = None

@@ -67,7 +67,7 @@ def _heard(settings: Settings, groups: tuple[str, ...], *known: Any) -> list[Fin
     """Return the errors and warnings about what is known of a run that its project does not silence, worst first."""
     request = request_of(settings, UNSAVED)
     facts: dict[type, Any] = {type(fact): fact for fact in (request, *known) if fact is not None}
-    subject = subject_of(facts.get(Profile), request, facts.get(DatasetFacts), _tokens())
+    subject = subject_of(facts.get(Profile), request, facts.get(DatasetFacts), clip_tokens())
     facts |= {Subject: subject} if subject is not None else {}
     found, _ = run_rules(concerning_a_run(groups), facts)
     ignored = settings.check.ignore_rules
@@ -76,7 +76,7 @@ def _heard(settings: Settings, groups: tuple[str, ...], *known: Any) -> list[Fin
     ]
 
 
-def _tokens() -> TokenCounter:
+def clip_tokens() -> TokenCounter:
     """Return how CLIP sees words, which is enough to tell an invented one."""
     tokenizer = families.tokenizer(None)
     return TokenCounter(count=lambda text: len(tokenizer.encode(text)), pieces=tokenizer.pieces)

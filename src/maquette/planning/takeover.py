@@ -1,0 +1,384 @@
+"""A run of another trainer as settings of Maquette: what is taken, by which name, and what has no counterpart.
+
+Values that the file leaves to its trainer's defaults are taken too where those are known, so that the run stays the run it was.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from maquette.errors import ConfigError
+from maquette.families.protocol import FamilySpec
+from maquette.kohya.names import LYCORIS, network_arguments
+from maquette.kohya.prompts import read_prompts
+from maquette.planning.presets import Reasoned
+from maquette.planning.settings_text import idle_settings
+from maquette.project.config_file import load_settings
+from maquette.project.optimizers import OPTIMIZERS
+from maquette.project.places import found_path
+from maquette.project.request import TrainingRequest
+from maquette.project.settings import FAMILY_OWNED, SECTIONS, SchedulerName
+from maquette.rules.wording import is_adaptive
+
+SAMPLERS = {
+    "euler_a": "euler_ancestral", "k_euler_a": "euler_ancestral", "euler": "euler", "k_euler": "euler", "ddim": "ddim",
+    "dpmsolver++": "dpmpp_2m",
+}  # fmt: skip
+PLAIN_MODULES = (None, "networks.lora", "networks.lora_fa")
+SECRET = re.compile(r"key|token|secret|password", re.IGNORECASE)
+NOT_TAKEN: Mapping[str, str] = {
+    "vae": "the base's own VAE encodes",
+    "no_half_vae": "the VAE is never run in a precision that overflows",
+    "v_parameterization": "the base's file says what it predicts",
+    "zero_terminal_snr": "the base's file says so",
+    "cache_latents_to_disk": "cache_folder keeps encoded pictures, where you want them",
+    "cache_text_encoder_outputs": "captions are encoded as they are shown",
+    "flip_aug": "pictures are shown as they are",
+    "color_aug": "colours are trained as they are",
+    "random_crop": "crops are centred",
+    "caption_dropout_rate": "captions are always shown",
+    "multires_noise": "there is no such noise",
+    "full_precision": "the adapter trains in float32",
+    "attention": "PyTorch's own attention is used",
+    "lowram": "models are loaded once",
+    "save_state": "states are always kept",
+    "resume": "a state of another trainer cannot be gone on from",
+    "output_dir": "the project keeps its runs in its own folder",
+    "device": "a device is of the computer, not of the run",
+}
+"""Fields without a counterpart, and what holds instead."""
+COPIED: Mapping[str, str] = {
+    "rank": "rank", "alpha": "alpha", "conv_rank": "conv_rank", "conv_alpha": "conv_alpha", "dropout": "dropout",
+    "batch_size": "batch_size", "accumulation": "accumulation", "min_snr_gamma": "min_snr_gamma",
+    "noise_offset": "noise_offset", "max_grad_norm": "max_grad_norm", "prior_loss_weight": "prior_loss_weight",
+    "gradient_checkpointing": "gradient_checkpointing", "seed": "seed", "save_every_steps": "save_every_steps",
+    "save_every_epochs": "save_every_epochs", "sample_every_steps": "sample_every_steps",
+    "sample_every_epochs": "sample_every_epochs", "shuffle_caption": "shuffle_caption", "keep_tokens": "keep_tokens",
+    "clip_skip": "clip_skip", "max_token_length": "max_token_length", "resolution_wh": "resolution",
+    "caption_fallback": "caption_fallback", "precision": "precision", "cache_latents": "cache_latents",
+}  # fmt: skip
+"""Fields that mean the same as a setting."""
+OF_BUCKETS: Mapping[str, str] = {
+    "min_bucket_px": "min_bucket_px", "max_bucket_px": "max_bucket_px", "bucket_step_px": "bucket_step_px",
+    "bucket_no_upscale": "bucket_no_upscale",
+}  # fmt: skip
+NEUTRAL: Mapping[str, Any] = {
+    "dropout": 0, "noise_offset": 0, "gradient_checkpointing": False, "shuffle_caption": False, "keep_tokens": 0,
+    "bucket_no_upscale": False, "accumulation": 1, "batch_size": 1, "max_token_length": 75, "cache_latents": False,
+}  # fmt: skip
+"""Values that are not worth a line: nothing changes by them."""
+
+
+@dataclass
+class Taken:
+    """What became of a run's settings."""
+
+    request: TrainingRequest
+    values: dict[str, Reasoned] = field(default_factory=dict)
+    """Setting → its value, and where it comes from."""
+    left: dict[str, str] = field(default_factory=dict)
+    """What was said and has no counterpart, by the file's own names → what holds instead."""
+
+    def settings(self) -> dict[str, Any]:
+        """Return the values by setting."""
+        return {name: entry.value for name, entry in self.values.items()}
+
+    def put(self, setting: str, value: Any, name: str) -> None:
+        """Take a value over, with the field's own name in the file as its origin."""
+        self.values[setting] = Reasoned(value, self.origin(name))
+
+    def leave(self, name: str, why: str) -> None:
+        """Note that a field was said and not taken."""
+        if getattr(self.request, name) not in (None, False, 0, ()):
+            self.left[self.request.spelling.get(name, name)] = why
+
+    def origin(self, name: str) -> str:
+        given = getattr(self.request, name)
+        if given is not None:
+            return self.request.spelling.get(name, name)
+        return f"{self.request.trainer}' default" if self.request.trainer == "sd-scripts" else "its default"
+
+
+def take_over(request: TrainingRequest, spec: FamilySpec | None = None) -> Taken:
+    """Return the settings that a run of another trainer comes to; pictures, base and subject are for the caller.
+
+    spec: the base's family, whose own settings alone are taken. Nothing is dropped in silence: what has no counterpart, no
+    effect or no valid value here stands in `left`.
+    """
+    taken = Taken(request)
+    own = {name for _, name in FAMILY_OWNED}
+    for name, setting in COPIED.items():
+        value = getattr(request, name) if setting in own else request.value(name)
+        if value is not None and value != NEUTRAL.get(name, object()):
+            taken.put(setting, value, name)
+    for step in (_length, _rates, _optimizer, _schedule, _buckets, _captions, _saving, _samples, _network):
+        step(taken)
+    for name, why in NOT_TAKEN.items():
+        taken.leave(name, why)
+    _others(taken)
+    _of_family(taken, spec)
+    _without_effect(taken)
+    _invalid(taken)
+    return taken
+
+
+def _length(taken: Taken) -> None:
+    request = taken.request
+    epochs, steps = request.epochs, request.value("steps")
+    if epochs:
+        taken.put("epochs", epochs, "epochs")
+        if request.steps:
+            taken.leave("steps", "the epochs decide the length")
+    elif steps:
+        taken.put("steps", steps, "steps")
+
+
+def _rates(taken: Taken) -> None:
+    request = taken.request
+    if not _has_own_rates(request):
+        unet, text = request.value("unet_lr"), request.value("text_encoder_lrs") or ()
+        base = request.value("learning_rate") if request.learning_rate is not None or unet is None else unet
+        if base is not None:
+            taken.put(
+                "learning_rate",
+                base,
+                "learning_rate" if base == request.value("learning_rate") else "unet_lr",
+            )
+        if unet is not None and unet != base:
+            taken.put("unet_lr", unet, "unet_lr")
+        if text:
+            taken.put("text_encoder_lr", text[0], "text_encoder_lrs")
+            if len(set(text)) > 1:
+                taken.left[request.said("text_encoder_lrs")] = f"one rate for all text encoders: {text[0]:g}"
+    else:
+        for name in ("learning_rate", "unet_lr", "text_encoder_lrs"):
+            taken.leave(
+                name,
+                f"a rate for {request.value('optimizer')}, which is none for AdamW: the default 1e-4 is used",
+            )
+    if request.value("train_text_encoder") is False:
+        taken.put("text_encoder_lr", 0.0, "train_text_encoder")
+    if request.value("train_denoiser") is False:
+        taken.put("unet_lr", 0.0, "train_denoiser")
+
+
+def _has_own_rates(request: TrainingRequest) -> bool:
+    """Return whether the optimizer's rates are of another size than AdamW's."""
+    name = str(request.value("optimizer") or "")
+    return (
+        is_adaptive(name)
+        or name.startswith(("lion", "adafactor", "pagedlion"))
+        or name.endswith("schedulefree")
+    )
+
+
+def _optimizer(taken: Taken) -> None:
+    request = taken.request
+    name = str(request.value("optimizer") or "").lower()
+    ours = (
+        "adamw"
+        if "adamw" in name and "schedulefree" not in name
+        else "sgd"
+        if name.startswith("sgd")
+        else None
+    )
+    if ours is not None:
+        taken.put("optimizer", ours, "optimizer")
+        if name not in OPTIMIZERS:
+            taken.left[request.said("optimizer")] = (
+                f"{name}: {OPTIMIZERS[ours].title} in full precision is used"
+            )
+    elif name:
+        taken.left[request.said("optimizer")] = (
+            f"{name}: AdamW is used; Maquette has {' and '.join(OPTIMIZERS)}"
+        )
+    arguments = dict(request.optimizer_args)
+    decay = arguments.pop("weight_decay", None)
+    if decay is not None and ours is not None:
+        taken.put("weight_decay", _number(decay), "optimizer_args")
+    known = OPTIMIZERS[ours or "adamw"].arguments if ours else {}
+    own = tuple(f"{key}={value}" for key, value in arguments.items() if key in known)
+    if own:
+        taken.put("optimizer_args", own, "optimizer_args")
+    for key in [key for key in arguments if key not in known]:
+        taken.left[f"optimizer_args {key}={arguments[key]}"] = (
+            "the optimizer that is used has no such argument"
+        )
+
+
+def _schedule(taken: Taken) -> None:
+    request = taken.request
+    name = request.value("scheduler")
+    if name in SchedulerName.__args__:  # type: ignore[attr-defined]
+        taken.put("lr_scheduler", name, "scheduler")
+    elif name:
+        taken.left[request.said("scheduler")] = f"{name}: cosine is used"
+    if (request.value("warmup_steps") or 0) >= 1:
+        taken.put("warmup_steps", int(request.value("warmup_steps")), "warmup_steps")
+    if (request.value("cycles") or 1) > 1:
+        taken.put("lr_cycles", request.value("cycles"), "cycles")
+    power = request.other.get("lr_scheduler_power")
+    if power not in (None, 1, 1.0):
+        taken.values["lr_power"] = Reasoned(power, "lr_scheduler_power")
+
+
+def _buckets(taken: Taken) -> None:
+    request = taken.request
+    if request.dataset_config is not None:
+        return
+    buckets = request.value("enable_bucket")
+    if buckets is not None:
+        taken.put("bucketing", bool(buckets), "enable_bucket")
+    for name, setting in OF_BUCKETS.items():
+        value = request.value(name) if buckets else getattr(request, name)
+        if value is not None and value != NEUTRAL.get(name, object()):
+            taken.put(setting, value, name)
+
+
+def _captions(taken: Taken) -> None:
+    request = taken.request
+    ending = request.value("caption_extension")
+    if ending and request.dataset_config is None and not request.folders:
+        taken.put("caption_extension", f".{str(ending).lstrip('.')}", "caption_extension")
+    if request.repeats not in (None, 1):
+        taken.put("repeats", request.repeats, "repeats")
+
+
+def _saving(taken: Taken) -> None:
+    request = taken.request
+    saved = {"float": "fp32", "fp16": "fp16", "bf16": "bf16"}.get(str(request.save_precision))
+    if saved:
+        taken.put("save_precision", saved, "save_precision")
+    if request.output_name:
+        taken.put("name", request.output_name, "output_name")
+
+
+def _samples(taken: Taken) -> None:
+    request = taken.request
+    texts = list(request.sample_texts)
+    if request.trainer == "other" and request.sample_prompts:
+        texts = request.sample_prompts.split("\n")
+    elif request.sample_prompts and not texts:
+        place = found_path(Path(request.sample_prompts), request.file)
+        texts = [] if place is None else place.read_text(encoding="utf-8", errors="replace").splitlines()
+        if place is None:
+            taken.left[request.said("sample_prompts")] = "the file of prompts is not here"
+    prompts = read_prompts(texts)
+    if not prompts:
+        return
+    shown = tuple(prompt.text.replace("[trigger]", "{trigger}") for prompt in prompts)
+    taken.put("sample_prompts", shown, "sample_prompts")
+    first = prompts[0].values
+    for option, setting, convert in (
+        ("n", "negative_prompt", str),
+        ("d", "sample_seed", int),
+        ("s", "sample_steps", int),
+        ("l", "guidance", float),
+    ):
+        if option in first:
+            taken.put(setting, convert(first[option]), "sample_prompts")
+    for option in sorted({key for prompt in prompts for key in prompt.values} - {"n", "d", "s", "l"}):
+        taken.left[f"--{option} in the sample prompts"] = (
+            "samples are drawn at the training size, with one sampler"
+        )
+    sampler = request.other.get("sample_sampler")
+    if sampler in SAMPLERS:
+        taken.values["sampler"] = Reasoned(SAMPLERS[sampler], "sample_sampler")
+
+
+def _network(taken: Taken) -> None:
+    request = taken.request
+    algorithm = network_arguments(request.other).get("algo", "lora").strip('"').lower()
+    is_plain = request.network_module == LYCORIS and algorithm in ("lora", "locon")
+    if request.network_module not in PLAIN_MODULES and not is_plain:
+        given = ", ".join(str(each) for each in request.other.get("network_args") or ())
+        what = f"{request.network_module} ({given})" if given else str(request.network_module)
+        taken.left[request.said("network_module")] = (
+            f"{what}: a LoRA is trained, with convolutions where conv_rank is set"
+        )
+
+
+def _others(taken: Taken) -> None:
+    """Note every option that no field stands for; secrets by name alone."""
+    done = {
+        "lr_scheduler_power",
+        "network_args",
+        "optimizer_args",
+        "network_train_unet_only",
+        "network_train_text_encoder_only",
+    }
+    done |= {"xformers", "sdpa", "mem_eff_attn", "full_fp16", "full_bf16", "use_8bit_adam", "config_file"}
+    done |= {"sample_sampler"} if "sampler" in taken.values else set()
+    for name, value in taken.request.other.items():
+        if name not in done and value not in (None, "", False, [], 0):
+            shown = "…" if SECRET.search(name) else str(value)[:60]
+            taken.left[f"{name} = {shown}"] = ""
+    for option in taken.request.unknown_options:
+        taken.left[option.partition(" (")[0]] = "its own trainer has no such option"
+    for problem in taken.request.problems:
+        taken.left[problem.where] = f"{problem.given}; required: {problem.required}"
+    for name in taken.request.unread:
+        taken.left[name] = "the file is not here: what stands in it was not taken"
+
+
+def _of_family(taken: Taken, spec: FamilySpec | None) -> None:
+    for _, name in FAMILY_OWNED:
+        option = spec.option(name) if spec is not None else None
+        if spec is None or name not in taken.values:
+            continue
+        value = taken.values[name].value
+        if (
+            option is None
+            or (option.fixed and value != option.default)
+            or (option.choices and value not in option.choices)
+        ):
+            entry = taken.values.pop(name)
+            kept = (
+                f"no {name}"
+                if option is None
+                else f"{name} {option.wanted() if option.choices else option.default} alone"
+            )
+            taken.left[f"{entry.reason} = {entry.value}"] = f"{spec.title} has {kept}"
+
+
+def _without_effect(taken: Taken) -> None:
+    for name, why in idle_settings(taken.settings()).items():
+        entry = taken.values.pop(name)
+        if not entry.reason.endswith("default"):
+            taken.left[f"{entry.reason} = {entry.value}"] = why
+
+
+def _invalid(taken: Taken) -> None:
+    """Leave out what Maquette would refuse: a bucket step of 1, a name with a slash."""
+    checks: Callable[[], Any] = lambda: load_settings(None, {"base": "", **taken.settings()})  # noqa: E731
+    for _ in range(len(taken.values)):
+        try:
+            checks()
+            return
+        except ConfigError as error:
+            wrong = [
+                name
+                for name in taken.values
+                if any(_is_about(problem.where, name) for problem in error.problems)
+            ]
+            if not wrong:
+                return
+            for name in wrong:
+                entry = taken.values.pop(name)
+                taken.left[f"{entry.reason} = {entry.value}"] = f"no value for {name}: its default is used"
+
+
+def _is_about(where: str, setting: str) -> bool:
+    assert any(setting in record.model_fields for record in SECTIONS.values()), f"{setting} is no setting"
+    return f"--{setting.replace('_', '-')}" == where.split(" ")[0]
+
+
+def _number(text: str) -> Any:
+    try:
+        return float(text)
+    except ValueError:
+        return text

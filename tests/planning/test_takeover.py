@@ -1,0 +1,224 @@
+"""A run of another trainer becomes settings: what is taken, what is left by name, and nothing without effect."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from maquette.cli.app import maquette
+from maquette.elsewhere.runs import runs_of
+from maquette.kohya.prompts import read_prompts
+from maquette.planning.takeover import Taken, take_over
+from maquette.project.config_file import load_settings
+from maquette.project.profile_file import read_profile
+from tests.conftest import make_pictures
+from tests.elsewhere.samples import GUI, READ, written
+
+SCRIPT = """\
+accelerate launch train_network.py --pretrained_model_name_or_path=base --train_data_dir=img --resolution=64,64 \\
+  --network_module=networks.lora --network_dim=8 --network_alpha=4 --learning_rate=1e-4 --text_encoder_lr=5e-5 \\
+  --max_train_epochs=4 --lr_scheduler=cosine --lr_warmup_steps=0.1 --caption_extension=.txt --seed=7 --output_dir=out \\
+  --output_name=zkw --save_every_n_epochs=1 --flip_aug --xformers --lr_scheduler_num_cycles=3 --wandb_api_key=hush \\
+  --mixed_precision=no --sample_prompts=prompts.txt --sample_every_n_epochs=1 --sample_sampler=euler_a
+"""
+
+
+def taken_from(folder: Path, name: str, text: str) -> Taken:
+    return take_over(runs_of(written(folder, name, text)).requests[0])
+
+
+def init(project: Path, source: Path, *more: Any) -> Result:
+    arguments = ["init", project, "--from", source, *more]
+    return CliRunner().invoke(maquette, [str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize("name", READ)
+def test_what_is_taken_is_valid_and_the_rest_has_a_name(name: str, tmp_path: Path) -> None:
+    taken = taken_from(tmp_path, name, READ[name])
+    settings = load_settings(None, {"base": "", **taken.settings()})
+    assert settings.lora.rank == 32
+    assert all(entry.reason for entry in taken.values.values()), "each value says where it comes from"
+    assert taken.left, "none of these says only what Maquette has"
+    assert all(name.strip() for name in taken.left)
+
+
+def test_a_command_keeps_its_defaults(tmp_path: Path) -> None:
+    short = "accelerate launch train_network.py --network_dim=8 --learning_rate=1e-4\n"
+    settings = taken_from(tmp_path, "train.sh", short).settings()
+    assert (settings["alpha"], settings["lr_scheduler"], settings["text_encoder_lr"]) == (
+        1.0,
+        "constant",
+        1e-4,
+    )
+    assert (settings["steps"], settings["bucketing"], settings["caption_extension"]) == (
+        1600,
+        False,
+        ".caption",
+    )
+
+
+def test_settings_without_effect_are_listed_and_not_written(tmp_path: Path) -> None:
+    taken = taken_from(tmp_path, "train.sh", SCRIPT)
+    assert "lr_cycles" not in taken.values
+    assert any("num_cycles" in name for name in taken.left)
+    assert "line 4: --flip_aug" in taken.left
+
+
+def test_secrets_are_named_and_not_shown(tmp_path: Path) -> None:
+    taken = taken_from(tmp_path, "train.sh", SCRIPT)
+    assert "wandb_api_key = …" in taken.left
+    assert "hush" not in repr(taken.left)
+
+
+def test_rates_of_another_size_are_not_taken(tmp_path: Path) -> None:
+    changed = json.dumps(
+        {**GUI, "optimizer": "Prodigy", "learning_rate": 1, "unet_lr": 1, "text_encoder_lr": 1}
+    )
+    taken = taken_from(tmp_path, "gui.json", changed)
+    assert not {"learning_rate", "unet_lr", "text_encoder_lr", "optimizer"} & taken.values.keys()
+    assert "AdamW is used" in taken.left["optimizer"]
+    assert "prodigy" in taken.left["learning_rate"]
+
+
+def test_values_that_maquette_refuses_are_listed(tmp_path: Path) -> None:
+    taken = taken_from(
+        tmp_path, "gui.json", json.dumps({**GUI, "bucket_reso_steps": 1, "output_name": "a/b"})
+    )
+    assert not {"bucket_step_px", "name"} & taken.values.keys()
+    assert {"bucket_reso_steps = 1", "output_name = a/b"} <= taken.left.keys()
+
+
+# --- init --from -----------------------------------------------------------------------------------------
+
+
+def test_init_from_a_script(tiny_base: Path, tmp_path: Path) -> None:
+    make_pictures(tmp_path / "img" / "2_zkw9 dog", [(64, 64)] * 4)
+    (tmp_path / "prompts.txt").write_text(
+        "zkw9, portrait --n blurry --w 64 --d 3 --l 5\n# a comment\n\nzkw9 --s 9\n"
+    )
+    source = written(tmp_path, "train.sh", SCRIPT.replace("=base ", f"={tiny_base} "))
+    made = init(tmp_path / "project", source, "--trigger", "zkw9", "--json")
+    assert made.exit_code == 0, made.output
+    answer = json.loads(made.stdout.strip().splitlines()[-1])
+    settings = load_settings(tmp_path / "project")
+    assert (settings.lora.rank, settings.lora.alpha, settings.training.epochs) == (8, 4, 4)
+    assert (settings.training.lr_scheduler, settings.training.seed) == ("cosine", 7)
+    assert answer["steps"] == 4 * 2 * 4
+    assert settings.training.warmup_steps == 3, "a tenth of 32 steps"
+    assert settings.dataset.images.resolve() == (tmp_path / "img").resolve()
+    assert settings.samples.sample_prompts == ("zkw9, portrait", "zkw9")
+    assert (settings.samples.negative_prompt, settings.samples.sample_seed, settings.samples.guidance) == (
+        "blurry",
+        3,
+        5,
+    )
+    assert settings.samples.sampler == "euler_ancestral"
+    profile = read_profile(tmp_path / "project")
+    assert (profile.trigger, profile.class_word) == ("zkw9", "dog")
+    assert any("flip_aug" in text for text in answer["left"])
+    assert "# Not taken over:" in (tmp_path / "project" / "maquette.toml").read_text(encoding="utf-8")
+
+
+def test_init_from_several_folders_writes_a_dataset(tiny_base: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        make_pictures(tmp_path / name, [(64, 64)] * 3)
+    process = {
+        "trigger_word": "zkw9",
+        "network": {"linear": 8, "linear_alpha": 4},
+        "datasets": [{"folder_path": "one", "num_repeats": 2}, {"folder_path": "two"}],
+        "train": {"steps": 12, "lr": 1e-4},
+        "model": {"name_or_path": str(tiny_base)},
+    }
+    source = written(
+        tmp_path, "job.json", json.dumps({"job": "extension", "config": {"name": "x", "process": [process]}})
+    )
+    made = init(tmp_path / "project", source, "--json")
+    assert made.exit_code == 0, made.output
+    tables = tomllib.loads((tmp_path / "project" / "dataset.toml").read_text(encoding="utf-8"))
+    subsets = tables["datasets"][0]["subsets"]
+    assert [(Path(each["image_dir"]).name, each["num_repeats"]) for each in subsets] == [
+        ("one", 2),
+        ("two", 1),
+    ]
+    assert load_settings(tmp_path / "project").dataset.images.name == "dataset.toml"
+
+
+def test_what_lies_elsewhere_is_asked_for_at_once(tmp_path: Path) -> None:
+    gui = {**GUI, "pretrained_model_name_or_path": "E:/models/x.safetensors", "train_data_dir": "E:/img"}
+    made = init(tmp_path / "project", written(tmp_path, "gui.json", json.dumps(gui)))
+    assert made.exit_code == 2
+    assert "--base: E:/models/x.safetensors is not on this computer" in made.output
+    assert "--images: E:/img is not on this computer" in made.output
+    assert not (tmp_path / "project").exists()
+
+
+def test_flags_win_over_the_file(tiny_base: Path, pictures: Path, tmp_path: Path) -> None:
+    source = written(tmp_path, "gui.json", json.dumps({**GUI, "train_data_dir": "E:/img"}))
+    made = init(tmp_path / "p", source, "--images", pictures, "--base", tiny_base, "--trigger", "zkw9")
+    assert made.exit_code == 0, made.output
+    assert load_settings(tmp_path / "p").dataset.images.resolve() == pictures.resolve()
+
+
+def test_a_strangers_key_cannot_leave_its_comment(tiny_base: Path, pictures: Path, tmp_path: Path) -> None:
+    text = 'pretrained_model_name_or_path = "x"\nnetwork_dim = 8\n"a\\nseed = 9\\n#" = 1\n["b\\n[training]"]\nnetwork_alpha = 4\n'
+    source = written(tmp_path, "config.toml", text)
+    made = init(tmp_path / "p", source, "--images", pictures, "--base", tiny_base, "--trigger", "zkw9")
+    assert made.exit_code == 0, made.output
+    tables = tomllib.loads((tmp_path / "p" / "maquette.toml").read_text(encoding="utf-8"))
+    assert "seed" not in tables["training"]
+    assert tables["lora"] == {"rank": 8, "alpha": 4.0}
+
+
+def test_without_a_run_pictures_and_base_are_needed(tmp_path: Path) -> None:
+    made = CliRunner().invoke(maquette, ["init", str(tmp_path / "p"), "--trigger", "zkw"])
+    assert made.exit_code == 2
+    assert "--images: not given" in made.output
+    assert "--base: not given" in made.output
+
+
+@pytest.mark.parametrize("text", ['{"3": {"class_type": "KSampler", "inputs": {}}}', '{"name": "luca"}'])
+def test_what_is_no_run_is_refused_with_what_it_is(tmp_path: Path, text: str) -> None:
+    made = init(tmp_path / "p", written(tmp_path, "file.json", text))
+    assert made.exit_code == 2
+    assert "workflow" in made.output or "no training command" in made.output
+
+
+# --- plan ------------------------------------------------------------------------------------------------
+
+
+def test_plan_takes_a_run(tiny_base: Path, tmp_path: Path) -> None:
+    make_pictures(tmp_path / "img" / "2_zkw9", [(64, 64)] * 4)
+    source = written(tmp_path, "train.sh", SCRIPT.replace("=base ", f"={tiny_base} "))
+    planned = CliRunner().invoke(maquette, ["plan", str(source), "--no-measure", "--json"])
+    assert planned.exit_code == 0, planned.output
+    answer = json.loads(planned.stdout.strip().splitlines()[-1])
+    assert (answer["steps"], answer["epochs"], len(answer["checkpoints"])) == (32, 4, 4)
+
+
+def test_plan_reckons_with_the_resolution_of_a_toml(tmp_path: Path) -> None:
+    make_pictures(tmp_path / "pics", [(64, 64)] * 2)
+    toml = (
+        f'[general]\nresolution = 1024\n[[datasets]]\n[[datasets.subsets]]\nimage_dir = "{tmp_path}/pics"\n'
+    )
+    source = written(tmp_path, "set.toml", toml)
+    planned = CliRunner().invoke(maquette, ["plan", str(source), "--no-measure", "--json"])
+    assert planned.exit_code == 0, planned.output
+    assert json.loads(planned.stdout.strip().splitlines()[-1])["base"]["native_px"] == 1024
+
+
+# --- prompts ---------------------------------------------------------------------------------------------
+
+
+def test_prompts_are_read_as_sd_scripts_does() -> None:
+    first, second = read_prompts(
+        ["# no", "mk, a -- b --n bad hands --w 1024 --h 768 --d 1 --l 7.5 --s 28\n", "mk --wide 3 --d x\n"]
+    )
+    assert (first.text, first.line) == ("mk, a", 2)
+    assert first.values == {"n": "bad hands", "w": "1024", "h": "768", "d": "1", "l": "7.5", "s": "28"}
+    assert second.values == {}
+    assert second.unknown == ("wide 3", "d x")
