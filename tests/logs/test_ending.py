@@ -276,3 +276,12 @@ def test_a_file_that_is_no_log_gets_no_clean_bill(tmp_path: Path) -> None:
     for text in ("apples\npears\n", ""):
         (found,) = judged(tmp_path, text)
         assert (found.code, found.severity) == ("CHK002", "error")
+
+
+def test_a_harmless_traceback_is_never_the_cause_that_the_launcher_reports(tmp_path: Path) -> None:
+    (found,) = judged(
+        tmp_path, f"{TRITON}import network module: networks.lora\nno such preset: fast\n{ACCELERATE}"
+    )
+    assert found.code == "LOG028"
+    assert "no such preset: fast" in found.message
+    assert "triton" not in found.message

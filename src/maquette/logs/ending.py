@@ -271,8 +271,7 @@ def _unknown(
         return _record(fatal_traces[-1])
     if interrupted:
         return None
-    wrappers = [trace for trace in traces if trace.at > alive and trace.kind in ("wrapper", "harmless")]
-    wrappers = wrappers if any(trace.kind == "wrapper" for trace in wrappers) else []
+    wrappers = [trace for trace in traces if trace.at > alive and trace.kind == "wrapper"]
     called = [line for line in errors if line.at > alive and not _WRAPPED.search(line.text)]
     if called and (wrappers or not done):
         return LogTraceback(called[-1].line, called[-1].line, called[-1].text)
@@ -287,9 +286,6 @@ def _above(wrappers: Sequence[Trace], words: Sequence[Candidate]) -> LogTracebac
     own = [
         line for line in words if line.at < first.at - len(first.context) and not _WRAPPED.search(line.text)
     ]
-    harmless = next((trace for trace in wrappers if trace.kind == "harmless"), None)
-    if harmless is not None:
-        return _record(harmless)
     above = (f"the last line before it: {own[-1].text}",) if own else ()
     record = _record(wrappers[-1])
     return LogTraceback(record.line, record.end_line, _without_command(record), above)

@@ -106,6 +106,12 @@ CARD_FAILURES: tuple[Failure, ...] = (
         ),
         readings=(
             Reading(
+                when="A precision that the card has not",
+                signs=(r"_cuda\" not implemented for '|not implemented for 'Float8",),
+                cause="This PyTorch has no such operation in bf16 or fp8 on the card: PyTorch or the card is too old for it.",
+                remedy="Use --mixed_precision=fp16 without fp8 options, or install a current PyTorch.",
+            ),
+            Reading(
                 when="Half precision on the processor",
                 signs=(r"not implemented for '",),
                 cause=(

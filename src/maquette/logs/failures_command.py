@@ -16,6 +16,7 @@ COMMAND_FAILURES: tuple[Failure, ...] = (
             r"error: the following arguments are required: (?P<detail>.{1,120})",
             r"error: ambiguous option: (?P<detail>.{1,80})",
             r"error: one of the arguments (?P<detail>.{1,120}?) is required",
+            r"Error: Invalid value for (?P<detail>.{1,120})",
             r"Error: No such option: (?P<detail>.{1,80})",
             r"Error: Missing (?:option|argument) (?P<detail>.{1,80})",
         ),
@@ -86,6 +87,11 @@ COMMAND_FAILURES: tuple[Failure, ...] = (
             r"(?P<detail>[^\s:'\"]{1,120}): command not found",
             r"\$'(?P<detail>\\r)': command not found",
             r"'(?P<detail>[\w.-]{1,40})' �����",
+            r"(?:^|: )\d{1,6}: (?P<detail>[\w./-]{1,120}): not found$",
+            r"(?P<detail>[\w./-]{0,120}(?:accelerate|python3?|torchrun)): No such file or directory",
+            r"(?P<detail>[\w./\\-]{1,120})\W{1,3}wurde nicht als Name eines Cmdlet",
+            r"无法将\W?(?P<detail>[\w./\\-]{1,120})\W?项识别为",
+            r"(?P<detail>[\w./\\-]{1,120})' は、コマンドレット",
             r"command not found: (?P<detail>\S{1,120})",
             r"(?P<detail>[\w./\\-]{1,120})['\"]? is not recognized as (?:an internal|the name|a name)",
             r"(?P<detail>[\w./\\-]{1,120})['\"]? 不是内部或外部命令",
@@ -146,6 +152,11 @@ COMMAND_FAILURES: tuple[Failure, ...] = (
             "Signals.SIGABRT",
             "Signals.SIGILL",
             "Illegal instruction",
+            "illegal hardware instruction",
+            "Abort trap",
+            "zsh: abort",
+            "(core dumped)",
+            "terminate called after throwing",
             "Fatal Python error",
             "Windows fatal exception",
             "stack smashing detected",
@@ -225,13 +236,15 @@ COMMAND_FAILURES: tuple[Failure, ...] = (
             ),
             Reading(
                 when="An illegal instruction",
-                signs=(r"3221225501|-1073741795|0xC000001D|SIGILL|Illegal instruction|\W(?:-4|132)\b",),
+                signs=(
+                    r"3221225501|-1073741795|0xC000001D|SIGILL|illegal (?:hardware )?instruction|\W(?:-4|132)\b",
+                ),
                 cause="The processor does not know an instruction that a package uses: most often it is too old for AVX or AVX2.",
                 remedy="Install builds without it (an older PyTorch), or train on a newer computer.",
             ),
             Reading(
                 when="An abort",
-                signs=(r"SIGABRT|\W(?:-6|134)\b|Aborted",),
+                signs=(r"SIGABRT|\W(?:-6|134)\b|Abort|terminate called",),
                 cause=(
                     "Compiled code ended itself on a failed check; a line above the last ones often names it "
                     "(terminate called, what())."
@@ -249,11 +262,20 @@ COMMAND_FAILURES: tuple[Failure, ...] = (
         code="LOG039",
         name="ended-from-outside",
         severity="warning",
-        texts=("Signals.SIGTERM", "Signals.SIGHUP", "Signals.SIGINT"),
+        texts=(
+            "Signals.SIGTERM",
+            "Signals.SIGHUP",
+            "Signals.SIGINT",
+            "program aborting due to window-CLOSE",
+            "program aborting due to control-C",
+            "zsh: terminated",
+            "zsh: hangup",
+        ),
         example="subprocess.CalledProcessError: Command '[…]' returned non-zero exit status 3221225786.",
         patterns=(
             r"code\W{1,3}(?P<detail>3221225786|-1073741510)\b",
             r"status\W{1,3}(?P<detail>3221225786|-1073741510)\b",
+            r"^\s{0,8}(?:\S{1,200}: line \d{1,6}:\s{1,4}\d{1,9} )?(?P<detail>T)erminated\b",
             r"exit ?(?:status|code)\W{1,4}(?P<detail>-15|143|-2|130|-1|129)\b",
         ),
         summary="The run was ended from outside, by a person or the system.",
@@ -262,7 +284,7 @@ COMMAND_FAILURES: tuple[Failure, ...] = (
         readings=(
             Reading(
                 when="Ctrl-C, or the window closed (3221225786)",
-                signs=(r"3221225786|-1073741510|SIGINT|\W(?:-2|130)\b",),
+                signs=(r"3221225786|-1073741510|SIGINT|window-CLOSE|control-C|\W(?:-2|130)\b",),
                 cause="The number or signal is that of Ctrl-C, or of a console window that was closed.",
                 remedy=(
                     "If it was not you: a click into a Windows console and Ctrl-C to copy a text end the run. Start it again, "
@@ -271,13 +293,13 @@ COMMAND_FAILURES: tuple[Failure, ...] = (
             ),
             Reading(
                 when="The terminal or connection was closed",
-                signs=(r"SIGHUP|\W(?:-1|129)\b",),
+                signs=(r"SIGHUP|hangup|\W(?:-1|129)\b",),
                 cause="SIGHUP: the terminal or the connection that the run belonged to was closed.",
                 remedy="Start long runs in tmux or with nohup, and resume from the saved state (--resume).",
             ),
             Reading(
                 when="SIGTERM",
-                signs=(r"SIGTERM|\W(?:-15|143)\b",),
+                signs=(r"SIGTERM|terminated\b|\W(?:-15|143)\b",),
                 cause=(
                     "SIGTERM: the system, a container's limit, the Stop button of an interface or a rented machine's "
                     "end told it to end."
@@ -372,6 +394,7 @@ COMMAND_FAILURES: tuple[Failure, ...] = (
             r"bucket_reso_steps is (?P<detail>[^.]{1,12})\. it must be divisible",
             r"(?P<detail>\w{0,40}bucket_reso) must be (?:equal or )?(?:greater|less|divisible)",
             r"resolution.{0,40}must be (?P<detail>divisible by \d{1,4})",
+            r"image too large, but (?P<detail>cropping and bucketing are disabled)",
             r"height and width.{0,60}divisible by (?P<detail>\d{1,3})",
             r"Invalid (?P<detail>(?:learning rate|beta parameter|epsilon value|weight_decay value)[^\n]{0,60})",
             r"__init__\(\) got an unexpected keyword argument '(?P<detail>\w{1,60})'",
@@ -416,6 +439,12 @@ COMMAND_FAILURES: tuple[Failure, ...] = (
                     "of 32 for SDXL."
                 ),
                 remedy="Set --bucket_reso_steps=64 (SDXL: 32 or 64).",
+            ),
+            Reading(
+                when="Pictures larger than the resolution",
+                signs=(r"image too large",),
+                cause="Pictures are larger than --resolution, and neither buckets nor crops are on.",
+                remedy="Add --enable_bucket.",
             ),
             Reading(
                 when="Sizes of buckets or pictures",

@@ -22,6 +22,21 @@ FILE_FAILURES: tuple[Failure, ...] = (
         ),
         readings=(
             Reading(
+                when="A backslash that begins an escape",
+                signs=(r"unicodeescape",),
+                cause="A Windows path stands in a Python text, where \\U begins an escape.",
+                remedy="Write the path with slashes (C:/Users/…) or doubled backslashes.",
+            ),
+            Reading(
+                when="A text in UTF-16",
+                signs=(r"codec can't decode byte 0x(?:ff|fe) in position 0",),
+                cause=(
+                    "A caption, TOML or prompt file is UTF-16 (as PowerShell's > and old editors write), and UTF-8 "
+                    "is expected."
+                ),
+                remedy="Save the file as UTF-8; `maquette check` on the folder names the captions.",
+            ),
+            Reading(
                 when="Printing fails",
                 signs=(r"can't encode",),
                 cause=(
@@ -101,7 +116,10 @@ FILE_FAILURES: tuple[Failure, ...] = (
         readings=(
             Reading(
                 when="HeaderTooLarge and its like",
-                signs=(r"HeaderToo(?:Large|Small)|InvalidHeader(?:Start|Length)?\b(?!Deser)",),
+                signs=(
+                    r"HeaderToo(?:Large|Small)|InvalidHeader(?:Start|Length)?\b(?!Deser)",
+                    r"header: (?:header too|invalid UTF-8|invalid header|invalid JSON)",
+                ),
                 cause=(
                     "The file is no safetensors at all, whatever its ending: most often a renamed .ckpt, a pointer of Git LFS, "
                     "or a saved web page."
@@ -184,7 +202,7 @@ FILE_FAILURES: tuple[Failure, ...] = (
             r"does not appear to have a file named (?P<detail>.{1,120})",
             r"ValueError: (?P<detail>.{1,160}) is not a directory",
             r"\[Errno 36\] File name too long(?P<detail>.{0,120})",
-            r"\[WinError (?:123|206)\](?P<detail>.{0,160})",
+            r"\[WinError (?P<detail>(?:53|67|123|161|206|267)\].{0,160})",
             r"\[Errno 22\] Invalid argument: (?P<detail>.{1,160})",
             r"can't open file (?P<detail>.{1,160}): \[Errno 2\]",
             r"(?P<detail>[\w./\\ -]{1,120}): No such file or directory",
@@ -277,7 +295,10 @@ FILE_FAILURES: tuple[Failure, ...] = (
         name="folder-without-a-count",
         severity="error",
         example="ValueError: invalid literal for int() with base 10: 'CROP'",
-        patterns=(r"invalid literal for int\(\) with base 10: ['\"](?P<detail>.{0,80}?)['\"]",),
+        patterns=(
+            r"invalid literal for int\(\) with base 10: ['\"](?P<detail>.{0,80}?)['\"]",
+            r"could not convert string to float: ['\"](?P<detail>.{0,80}?)['\"]",
+        ),
         summary="A name was read as a number and is none.",
         cause=(
             "The trainer read '{detail}' as a whole number. In kohya_ss that is a folder's name: each folder in the image "
@@ -285,6 +306,18 @@ FILE_FAILURES: tuple[Failure, ...] = (
         ),
         remedy="Rename or move the folder '{detail}…' out of the image folder: only N_name folders may lie there.",
         readings=(
+            Reading(
+                when="A size",
+                signs=(r"base 10: ['\"]\d{2,5} ?[xX*×] ?\d{2,5}",),
+                cause="A size is written '{detail}', and two numbers with a comma are required.",
+                remedy="Write --resolution=512,512 (width, height) without spaces.",
+            ),
+            Reading(
+                when="A number that is none",
+                signs=(r"string to float",),
+                cause="'{detail}' stands where a number is required: a learning rate, a weight, an argument of the optimizer.",
+                remedy="Write plain numbers with a point: 0.0001 or 1e-4, without commas, units or spaces; no field empty.",
+            ),
             Reading(
                 when="A number with a point",
                 signs=(r"base 10: ['\"]-?\d{0,12}[.,]\d{0,12}",),

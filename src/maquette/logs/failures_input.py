@@ -168,7 +168,15 @@ INPUT_FAILURES: tuple[Failure, ...] = (
         code="LOG018",
         name="constant-with-warmup",
         severity="error",
-        texts=("does not require `num_warmup_steps`",),
+        texts=("does not require `num_warmup_steps`", "requires `num_warmup_steps`"),
+        readings=(
+            Reading(
+                when="A schedule that needs a warm-up",
+                signs=(r" requires `num_warmup_steps`",),
+                cause="This schedule needs a number of warm-up steps, and none was given.",
+                remedy="Add --lr_warmup_steps (0 is allowed; a twentieth of the steps is usual).",
+            ),
+        ),
         summary="A constant learning rate was asked for together with a warm-up.",
         cause="sd-scripts refuses lr_scheduler=constant with lr_warmup_steps, after the model was loaded.",
         remedy="Use --lr_scheduler=constant_with_warmup, or leave --lr_warmup_steps out.",
@@ -255,6 +263,9 @@ INPUT_FAILURES: tuple[Failure, ...] = (
             "network for Text Encoder cannot be trained with caching",
             "Attempting to unscale FP16 gradients",
             "adaptive_noise_scale requires noise_offset",
+            "requires mixed precision=",
+            "when caching Text Encoder output, either",
+            "should be True when caching text encoder outputs",
         ),
         summary="Two options exclude each other.",
         cause=(
@@ -277,8 +288,26 @@ INPUT_FAILURES: tuple[Failure, ...] = (
                 remedy="Take --full_fp16 out, or use --mixed_precision=bf16 with --full_bf16 on a card that has bf16.",
             ),
             Reading(
+                when="Full precision of one kind, mixed of another",
+                signs=(r"requires mixed precision=",),
+                cause="--full_fp16, --full_bf16 and fp8 need the same kind as --mixed_precision.",
+                remedy=(
+                    "Set --mixed_precision as the line says (fp16 with --full_fp16, bf16 with --full_bf16), or take "
+                    "the other out."
+                ),
+            ),
+            Reading(
+                when="Captions that change, and cached outputs",
+                signs=(r"when caching Text Encoder output, either",),
+                cause="Text-encoder outputs are cached, so captions cannot be shuffled or dropped from step to step.",
+                remedy=(
+                    "Take --shuffle_caption, --caption_dropout_rate and --token_warmup_step out, or "
+                    "--cache_text_encoder_outputs."
+                ),
+            ),
+            Reading(
                 when="Cached text-encoder outputs",
-                signs=(r"network for Text Encoder cannot",),
+                signs=(r"network for Text Encoder cannot|should be True when caching",),
                 cause="Text-encoder outputs are cached, so the text encoder cannot be trained.",
                 remedy="Add --network_train_unet_only, or leave --cache_text_encoder_outputs out.",
             ),

@@ -150,6 +150,8 @@ MACHINE_FAILURES: tuple[Failure, ...] = (
             "ran out of memory on your GPU",
             "Unable to find a valid cuDNN algorithm",
             "CUDA driver error: out of memory",
+            "not enough GPU video memory",
+            "Invalid buffer size",
         ),
         patterns=(r"CUDNN_BACKEND\w{0,60}.{0,60}(?P<detail>ALLOC_FAILED)",),
         summary="The GPU's memory was full.",
@@ -449,6 +451,9 @@ MACHINE_FAILURES: tuple[Failure, ...] = (
             "insufficient shared memory",
             "oom-kill",
             "[WinError 1455]",
+            "[WinError 1450]",
+            "[WinError 8]",
+            "zsh: killed",
             "os error 1455",
             "paging file is too small",
             "页面文件太小",
@@ -478,7 +483,7 @@ MACHINE_FAILURES: tuple[Failure, ...] = (
         readings=(
             Reading(
                 when="Windows' page file (1455)",
-                signs=(r"1455|paging file|页面文件太小",),
+                signs=(r"1455|1450|WinError 8\]|paging file|页面文件太小",),
                 cause=(
                     "Windows could not promise the memory that loading PyTorch's libraries and the model takes: the page file "
                     "is too small (and each data-loader worker loads the libraries again)."

@@ -115,7 +115,7 @@ class LogReader:
         self._num_candidates = 0
         self._errors: deque[Candidate] = deque(maxlen=40)
         """Lines that call themselves errors, and no traceback's."""
-        self._words: deque[Candidate] = deque(maxlen=12)
+        self._words: deque[Candidate] = deque(maxlen=60)
         """The last lines that are no part of a traceback."""
 
     def read(self, number: int, text: str) -> None:
