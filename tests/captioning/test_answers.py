@@ -6,8 +6,8 @@ import pytest
 
 from maquette.captioning.answers import Judge, cleaned, same_for_all
 from maquette.captioning.records import Answer, Draft
-from maquette.captioning.run import count_clip_tokens
 from maquette.captioning.strategies import STRATEGIES
+from maquette.families.common.tokenizer import count_clip_tokens
 from tests.captioning.common import PUNK, SPYKE, target_for
 
 JUDGE = Judge(strategy=STRATEGIES["character"], profile=SPYKE, count_tokens=count_clip_tokens)

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from maquette.cli import main
 from maquette.cli.check import command
+from maquette.families.common.tokenizer import CHUNK, count_clip_tokens
 from tests.planted.case import Case
 from tests.planted.clean import MACHINE, clean_case, write_material
 
@@ -180,3 +181,27 @@ def test_check_is_a_command_of_the_program(
         main()
     assert not end.value.code
     assert "--explain" in capsys.readouterr().out
+
+
+def test_a_repair_that_pushes_a_caption_over_75_tokens_says_so(case: Case, machine: str) -> None:
+    seen = [
+        f"a {colour} {thing}"
+        for thing in ("boat", "house", "tree", "cart")
+        for colour in ("grey", "red", "blue")
+    ]
+    words = ", ".join(
+        [
+            "full body, back view, blue background",
+            *seen,
+            "wet grass by a wide river in the evening under some clouds at sea",
+        ]
+    )
+    caption = case.caption(3, words)
+    before = count_clip_tokens(words)
+    assert 70 <= before <= CHUNK
+    said = run("train.sh", "--machine", machine, "--fix")
+    after = count_clip_tokens(caption.read_text())
+    assert after > CHUNK
+    assert f"{caption.name} had {before} and has {after}" in said.stderr and "undo" in said.stderr
+    case.caption(3, "full body, back view, blue background")
+    assert "longer than" not in run("train.sh", "--machine", machine, "--fix").stderr

@@ -21,6 +21,7 @@ from maquette.captioning.targets import Place, find_place, find_profile, find_ta
 from maquette.captioning.words_diff import Difference
 from maquette.errors import ConfigError, Problem
 from maquette.events import Finished, Message, Progress, Stage, Started
+from maquette.families.common.tokenizer import count_clip_tokens
 from maquette.locking import holding
 from maquette.project.journal import Recorder
 from maquette.project.profile import Kind, Profile
@@ -150,13 +151,6 @@ def _opened(options: CaptionOptions, place: Place, context: Context, source: Sou
         dry_run=options.dry_run,
         workers=options.workers,
     )
-
-
-def count_clip_tokens(text: str) -> int:
-    """Return how many tokens CLIP's text encoder sees, begin and end not counted."""
-    from maquette.families.common.tokenizer import clip_tokenizer
-
-    return len(clip_tokenizer().encode(text))
 
 
 def _events(

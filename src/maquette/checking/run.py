@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from maquette.checking.fixing import KIND, Applied, apply_fixes
 from maquette.checking.gather import Context, scopes_of
+from maquette.checking.lengthened import Lengths
 from maquette.checking.looked import looked_at
 from maquette.checking.options import CheckOptions
 from maquette.checking.scope import Scope
@@ -78,7 +79,9 @@ def _fixed(targets: Sequence[Target], rules: Sequence[Rule], context: Context) -
     fixed: list[Applied] = []
     troubles: dict[Problem, None] = {}
     session = uuid4().hex
+    lengths = Lengths()
     for _ in range(MAX_FIX_ROUNDS):
+        lengths.note(result.findings)
         applied = [
             done
             for target in targets
@@ -94,6 +97,7 @@ def _fixed(targets: Sequence[Target], rules: Sequence[Rule], context: Context) -
         fixed += applied
         yield from (Message(f"repaired: {done.code} {done.summary}") for done in applied)
         result = yield from _checked(targets, rules, context)
+    yield from lengths.messages()
     yield from (Message(f"not repaired: {problem}", "warning") for problem in troubles)
     return replace(result, fixed=tuple(fixed))
 

@@ -56,9 +56,9 @@ def step_target(num_pictures: int, kind: Kind | None = None, pictures_per_step: 
     return StepTarget(fewest, most, (fewest + most) // 2)
 
 
-def proposed_steps(num_pictures: int) -> int:
-    """Return the length that a new project of so many pictures of a subject begins with: the band's middle, in fifties."""
-    return max(50, round(step_target(num_pictures, "character").best / 50) * 50)
+def proposed_steps(num_pictures: int, kind: Kind = "character") -> int:
+    """Return the length that a new project of so many pictures begins with: the band's middle, in fifties."""
+    return max(50, round(step_target(num_pictures, kind).best / 50) * 50)
 
 
 def epochs_within(target: StepTarget, steps_per_epoch: int) -> int | None:

@@ -95,7 +95,7 @@ def _project(
         clip_skip=spec.default("clip_skip"),
         num_pictures=pictures,
         without_captions=all(picture.caption_path is None for picture in dataset.pictures),
-        steps=proposed_steps(pictures),
+        steps=proposed_steps(pictures, profile.kind),
         regularization=options.regularization,
         sampler=spec.default_sampler,
         guidance=spec.default_guidance,

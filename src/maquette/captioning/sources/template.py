@@ -85,8 +85,7 @@ class Template:
         }
         values |= {column: text for column, text in row.items() if text}
         said = ", ".join(values.get(field, "") for field in ("framing", "view", "pose"))
-        view = view_of(said)
-        seen = asymmetric_phrases(profile, view, framing_of(said)) if view else ()
+        seen = asymmetric_phrases(profile, view_of(said), framing_of(said))
         return {"details": ", ".join(seen), **values}
 
     def describe(self) -> Mapping[str, Any]:

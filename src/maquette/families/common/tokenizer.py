@@ -177,3 +177,8 @@ def _pairs(merges: Iterable[Any]) -> list[tuple[str, str]]:
 def _pair(line: str) -> tuple[str, str]:
     first, second = line.split()
     return first, second
+
+
+def count_clip_tokens(text: str) -> int:
+    """Return how many tokens CLIP's text encoder sees, begin and end not counted."""
+    return len(clip_tokenizer().encode(text))
