@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from maquette.demo import DemoResult, run_demo
+from maquette.demo.tour import DemoResult, run_demo
 from maquette.demo.judging import MEASURES, judge_with, look_prompts
 from maquette.demo.project import write_demo_project
 from maquette.deploying.nodes import check_workflow

@@ -16,7 +16,7 @@ def command(**given: Any) -> dict[str, Any]:
     Everything goes through the code of a real run; only the base model is small enough for any laptop.
     The last line is the report's path.
     """
-    from maquette.demo import run_demo
+    from maquette.demo.tour import run_demo
 
     options = DemoOptions(**given)
     result = follow(run_demo(options.output, seed=options.seed))

@@ -2,9 +2,6 @@
 
 tour     the stages one after the other, each by the code of a real run
 project  the project folder that the tour trains: pictures, captions, maquette.toml
+options  what the tour is asked for
 judging  what the small world's judge measures in a first look
 """
-
-from maquette.demo.tour import DemoResult, run_demo
-
-__all__ = ["DemoResult", "run_demo"]
