@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from maquette.demo.tour import DemoResult, run_demo
 from maquette.demo.judging import MEASURES, judge_with, look_prompts
 from maquette.demo.project import write_demo_project
+from maquette.demo.tour import DemoResult, run_demo
 from maquette.deploying.nodes import check_workflow
 from maquette.errors import OutputError
 from maquette.evaluating.report import read_block
