@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -67,6 +68,25 @@ def test_the_template_opens_as_the_captions_do() -> None:
     assert recipe_of(record).template == "zkw, [pose], [view], [scene]"
     named = captioned(record, "zkw man, standing", "zkw man")
     assert recipe_of(named).template == "zkw man, [pose], [view], [scene]"
+
+
+def test_the_template_says_what_the_profile_wants_said_each_time(tmp_path: Path) -> None:
+    """One-sided details of a character, the words of a style; of another subject's profile nothing."""
+    profile = tmp_path / "profile.toml"
+    profile.write_text(
+        'kind = "character"\ntrigger = "zkw"\n[[details]]\nname = "red glove"\nside = "right"\npart = "hand"\n'
+    )
+    record = record_of(settings={"dataset": {"images": str(tmp_path)}})
+    assert recipe_of(record).template == "zkw, [pose], [view], right hand red glove, [scene]"
+    profile.write_text(profile.read_text().replace("zkw", "other"))
+    assert recipe_of(record).template == "zkw, [pose], [view], [scene]"
+    profile.write_text('kind = "style"\nstyle = ["pixel art", "24x24"]\ntrigger = "zkw"\n')
+    assert recipe_of(record).template == "pixel art, 24x24, zkw, [subject], [scene]"
+    profile.write_text('kind = "style"\nstyle = ["pixel art", "24x24"]\n')
+    styled = record_of(
+        settings={"dataset": {"images": str(tmp_path)}, "subject": {"trigger": "pixel art, 24x24"}}
+    )
+    assert recipe_of(styled).template == "pixel art, 24x24, [subject], [scene]"
 
 
 def test_a_v_prediction_base_is_drawn_as_such() -> None:

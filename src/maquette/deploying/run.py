@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from maquette.deploying.recipe import Recipe
 from maquette.deploying.sidecars import Preview
 from maquette.errors import ConfigError, MaquetteError, OutputError, Problem, did_you_mean
 from maquette.events import Artifact, Stage
+from maquette.project.profile import Profile
 from maquette.project.settings import Settings
 from maquette.runs.deliveries import Delivered, note_delivery
 from maquette.runs.folder import RECORD_NAME, RunFolder
@@ -275,11 +277,33 @@ def example_prompts(record: RunRecord, trigger: str) -> list[str]:
 
 
 def template_of(record: RunRecord, trigger: str) -> str:
-    """Return the pattern of a prompt: how the captions open, then the usual slots."""
+    """Return the pattern of a prompt: how the captions open, the usual slots, and what the profile wants said each time.
+
+    A style is meant by its words; what a subject has on one side only is drawn where the prompt names it.
+    """
+    profile = _profile_of(record.settings)
+    if profile is not None and profile.kind == "style":
+        opening = ", ".join(
+            dict.fromkeys(filter(None, (*profile.style, trigger if trigger != profile.opening else "")))
+        )
+        return ", ".join(filter(None, (opening, "[subject], [scene]")))
     named = f"{trigger} {record.settings.subject.class_word}".strip()
     captions = record.dataset.captions
     opening = named if captions and all(caption.startswith(named) for caption in captions) else trigger
-    return ", ".join(filter(None, (opening, "[pose], [view], [scene]")))
+    details = [detail.phrase for detail in profile.details] if profile is not None else []
+    return ", ".join(filter(None, (opening, "[pose], [view]", *details, "[scene]")))
+
+
+def _profile_of(settings: Settings) -> Profile | None:
+    """Return the profile by the run or by its pictures, where one is there, can be read, and is of the run's trigger."""
+    from maquette.project.profile_file import profile_near
+
+    for place in (settings.saving.output, settings.dataset.images):
+        with suppress(MaquetteError):
+            found = profile_near(place)
+            if found is not None and settings.subject.trigger in (found.opening, *found.triggers):
+                return found
+    return None
 
 
 def _drawable(side_px: int) -> int:
