@@ -334,3 +334,32 @@ def own_schedule(case: Case) -> None:
 @fault("SET015", "cmd's continuation mark in a bash script")
 def marks_of_cmd(case: Case) -> None:
     case.edit(case.script, " \\\n", " ^\n")
+
+
+def _prompts(case: Case, line: str) -> None:
+    (case.folder / "prompts.txt").write_text(
+        f"# the trigger alone first\nzkw_fox --d 1\n{line}\n", encoding="utf-8"
+    )
+
+
+@fault("SET025", "dashes of a word processor before the options of a prompt")
+def dashes(case: Case) -> None:
+    _prompts(case, "zkw_fox, portrait \u2013n blurry \u2014w 512")
+
+
+@fault("SET025", "an option that people write and sd-scripts does not know")
+def long_option(case: Case) -> None:
+    _prompts(case, "zkw_fox, portrait --width 512")
+
+
+@fault("SET025", "a width that the VAE cannot have")
+def odd_width(case: Case) -> None:
+    _prompts(case, "zkw_fox, portrait --w 500 --h 512")
+
+
+@close_call("SET025", "every option as sd-scripts reads it, and hyphens within words")
+def prompts_as_read(case: Case) -> None:
+    _prompts(
+        case,
+        "zkw_fox, three-quarter view, well-lit --n low-quality --w 512 --h 768 --d 1 --l 7.5 --s 28 --ss euler_a",
+    )

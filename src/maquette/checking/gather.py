@@ -26,6 +26,7 @@ from maquette.elsewhere.runs import runs_of
 from maquette.errors import MaquetteError
 from maquette.events import Message, Progress, Stage
 from maquette.families.protocol import ModelInfo
+from maquette.kohya.prompts import PromptFile, read_prompt_file, read_prompts
 from maquette.kohya.request import is_run_elsewhere
 from maquette.kohya.shell_commands import with_home
 from maquette.project.config_file import config_path, load_settings
@@ -62,7 +63,7 @@ def scopes_of(target: Target, context: Context) -> Stage[list[Scope]]:
     """Read `target`; return a scope for each run in it, or the one that it is."""
     if target.kind == "log":
         return (yield from _log(target.path, context))
-    files = {"lora": _lora, "base": _base, "profile": _profile, "foreign": _foreign}
+    files = {"lora": _lora, "base": _base, "profile": _profile, "foreign": _foreign, "prompts": _prompts}
     if target.kind in files:
         return [files[target.kind](target.path, context)]
     read = {"project": _project, "dataset": _dataset}.get(target.kind, _runs)
@@ -135,6 +136,7 @@ def _run(scope: Scope, request: TrainingRequest, context: Context) -> Stage[None
             f"{request.file} is of another computer: device and packages were not judged (--machine describes its own)."
         )
     _add_base(scope, request, is_elsewhere)
+    _add_prompts(scope, request)
     asked = _found(request.dataset_config or request.images or _only_folder(request), request)
     scope.add(context.profile or _profile_near(scope, asked or request.file))
     if asked is not None and not asked.exists() and request.trainer == "maquette":
@@ -147,6 +149,16 @@ def _run(scope: Scope, request: TrainingRequest, context: Context) -> Stage[None
     _add_subject(scope, context)
     yield from (Message(note) for note in scope.notes)
     _add_what_follows(scope, request)
+
+
+def _add_prompts(scope: Scope, request: TrainingRequest) -> None:
+    """Add the prompts of the samples, where sd-scripts' file of them is here."""
+    if request.trainer == "sd-scripts" and request.sample_texts:
+        scope.add(PromptFile(request.file, tuple(read_prompts(request.sample_texts))))
+    elif request.trainer == "sd-scripts" and request.sample_prompts:
+        here = _found(Path(request.sample_prompts), request)
+        if here is not None and here.is_file():
+            scope.add(read_prompt_file(here))
 
 
 def _only_folder(request: TrainingRequest) -> Path | None:
@@ -341,6 +353,12 @@ def _log(path: Path, context: Context) -> Stage[list[Scope]]:
             scopes.append(each)
     yield from (Message(note) for note in scope.notes)
     return scopes
+
+
+def _prompts(path: Path, context: Context) -> Scope:
+    scope = Scope(path)
+    scope.add(read_prompt_file(path))
+    return scope
 
 
 def _foreign(path: Path, context: Context) -> Scope:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from maquette.checking.scope import Scope
 from maquette.dataset.facts import DatasetFacts
 from maquette.families.protocol import ModelInfo
+from maquette.kohya.prompts import PromptFile
 from maquette.logs.facts import LogFacts
 from maquette.lora.facts import LoraFacts
 from maquette.project.profile import Profile
@@ -34,6 +35,8 @@ def _looked_at(scope: Scope) -> Iterator[str]:
         yield f"{counted(log.num_lines, 'line')} of {log.path.name}"
     if isinstance(lora := facts.get(LoraFacts), LoraFacts):
         yield f"{counted(len(lora.modules), 'layer')} of {lora.path.name}"
+    if isinstance(prompts := facts.get(PromptFile), PromptFile):
+        yield counted(len(prompts.prompts), "sample prompt")
     if isinstance(profile := facts.get(Profile), Profile):
         yield "the profile" + (f" of '{profile.trigger}'" if profile.trigger else "")
 

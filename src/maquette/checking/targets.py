@@ -15,7 +15,7 @@ from maquette.project.config_file import CONFIG_NAME
 from maquette.project.profile import PROFILE_NAME
 
 Kind = Literal[
-    "project", "dataset", "config", "script", "settings", "foreign", "log", "lora", "base", "profile"
+    "project", "dataset", "config", "script", "settings", "foreign", "prompts", "log", "lora", "base", "profile"
 ]  # fmt: skip
 """`settings`: another trainer's, which describe a run. `foreign`: another program's file with no run in it."""
 
@@ -85,6 +85,7 @@ def _kind_of_table(path: Path) -> Kind | None:
 
 
 def _kind_of_text(path: Path) -> Kind | None:
+    from maquette.kohya.prompts import looks_like_prompts
     from maquette.kohya.request import has_training_command
     from maquette.logs.reading import looks_like_log
 
@@ -93,6 +94,8 @@ def _kind_of_text(path: Path) -> Kind | None:
     is_log = path.suffix.lower() in (".log", ".jsonl") or looks_like_log(path)
     if path.suffix.lower() not in (".log", ".jsonl") and has_training_command(path) and not is_log:
         return "script"
+    if not is_log and looks_like_prompts(path):
+        return "prompts"
     return "log" if is_log else None
 
 

@@ -25,6 +25,7 @@ RULE_MODULES = (
     "maquette.rules.options",
     "maquette.rules.rates",
     "maquette.rules.resources",
+    "maquette.rules.samples",
     "maquette.rules.saving",
     "maquette.rules.settings",
     "maquette.rules.sizes",
