@@ -283,9 +283,8 @@ def template_of(record: RunRecord, trigger: str) -> str:
     """
     profile = _profile_of(record.settings)
     if profile is not None and profile.kind == "style":
-        opening = ", ".join(
-            dict.fromkeys(filter(None, (*profile.style, trigger if trigger != profile.opening else "")))
-        )
+        word = trigger if trigger in profile.triggers else ""  # without a trigger the words stand for it
+        opening = ", ".join(filter(None, dict.fromkeys((*profile.style, word))))
         return ", ".join(filter(None, (opening, "[subject], [scene]")))
     named = f"{trigger} {record.settings.subject.class_word}".strip()
     captions = record.dataset.captions
