@@ -141,6 +141,8 @@ def _shown(job: Job, found: Findings, decisions: Decisions, last: Decisions | No
     copied = 0
     if out is not None:
         names = [decision.name for decision in decisions.in_state("kept")]
+        if not names:
+            raise ConfigError(_nothing_to_copy(job, sheets))
         done = apply_set(job.heap.directory, names, out)
         copied = done.pictures
         for note in done.notes:
@@ -148,6 +150,23 @@ def _shown(job: Job, found: Findings, decisions: Decisions, last: Decisions | No
         yield Artifact("set", out)
     result = result_of(decisions, job, found, last)
     return replace(result, sheets=sheets, chart=chart, applied=out, copied=copied)
+
+
+def _nothing_to_copy(job: Job, sheets: Sequence[Path]) -> Problem:
+    """Return why --apply makes no empty folder, and the two ways on: the person's own judgement, or none of identity."""
+    folder = job.heap.directory
+    shown = f"look at {sheets[0].parent}, then " if sheets else ""
+    quality = (
+        " Or run it again with --fresh and without --references: then quality, copies and variety decide."
+        if job.references
+        else ""
+    )
+    return Problem(
+        f"--apply {job.options.apply}",
+        "no picture is kept",
+        "pictures to copy",
+        f"Decide yourself: {shown}maquette curate {folder} --keep NAME.{quality}",
+    )
 
 
 def _sheets(decisions: Decisions, work: Path, pages: int, workers: int) -> Stage[tuple[Path, ...]]:
@@ -260,7 +279,7 @@ def _judge_variety(job: Job, found: Findings) -> list[str]:
     for look, number in zip(looks, variety.clusters(rows).tolist(), strict=True):
         look.cluster = number
     target = job.options.target
-    if target is None:
+    if target is None or not looks:
         return []
     said = []
     if found.store is None:
