@@ -143,7 +143,7 @@ def test_where_no_model_can_be_had_nothing_is_kept_unseen(
     assert not [text for texts in found.review.values() for text in texts if "identity" in text]
     assert made.names("blur", "copy", "blank", "broken") == names_of(found.rejected)
     assert any("Nothing says who is on the pictures" in text for text in found.warnings)
-    with pytest.raises(ConfigError, match="no picture is kept.*--keep NAME.*--fresh"):
+    with pytest.raises(ConfigError, match=r"no picture is kept.*--keep NAME.*--fresh"):
         curate(made.folder, references=[reference], target=3, apply=tmp_path / "set")
     assert not (tmp_path / "set").exists()
     assert curate(made.folder, fresh=True, apply=tmp_path / "set").copied > 0

@@ -156,16 +156,12 @@ def _nothing_to_copy(job: Job, sheets: Sequence[Path]) -> Problem:
     """Return why --apply makes no empty folder, and the two ways on: the person's own judgement, or none of identity."""
     folder = job.heap.directory
     shown = f"look at {sheets[0].parent}, then " if sheets else ""
-    quality = (
-        " Or run it again with --fresh and without --references: then quality, copies and variety decide."
-        if job.references
-        else ""
-    )
+    by_quality = " Or run it again with --fresh and without --references: then quality and variety decide."
     return Problem(
         f"--apply {job.options.apply}",
         "no picture is kept",
         "pictures to copy",
-        f"Decide yourself: {shown}maquette curate {folder} --keep NAME.{quality}",
+        f"Decide yourself: {shown}maquette curate {folder} --keep NAME.{by_quality if job.references else ''}",
     )
 
 
