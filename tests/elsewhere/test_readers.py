@@ -10,7 +10,7 @@ import pytest
 
 from maquette.elsewhere.runs import runs_of
 from maquette.project.request import Folder, TrainingRequest
-from tests.elsewhere.samples import BACKENDS, DIRECTORIES, GUI, READ, written
+from tests.elsewhere.samples import BACKENDS, DIRECTORIES, GUI, ONETRAINER, READ, written
 
 
 def read(folder: Path, name: str) -> TrainingRequest:
@@ -175,6 +175,16 @@ def test_onetrainer(tmp_path: Path) -> None:
     assert run.other["masked_training"] is True, "what has no counterpart is kept by its name"
     assert run.value("batch_size") == 4
     assert run.value("max_grad_norm") is None, "nobody's default but its own"
+
+
+def test_onetrainers_concepts_in_a_file_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "training_concepts").mkdir()
+    concepts = [{"path": "pics", "balancing": 2.0, "image": {}}, {"path": "more", "image": {}}]
+    written(tmp_path / "training_concepts", "concepts.json", json.dumps(concepts))
+    named = {key: value for key, value in ONETRAINER.items() if key != "concepts"}
+    named["concept_file_name"] = "training_concepts/concepts.json"
+    (run,) = runs_of(written(tmp_path, "onetrainer.json", json.dumps(named))).requests
+    assert run.folders == (Folder(path=Path("pics"), repeats=2), Folder(path=Path("more")))
 
 
 def test_ai_toolkit(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from maquette.elsewhere.values import number, switch
+from maquette.elsewhere.values import number, rows, switch
 from maquette.kohya.config_file import keep_value
 from maquette.kohya.given import Reading, request_of
 from maquette.kohya.options import OPTIONS, SCRIPTS
@@ -77,14 +77,15 @@ def read_easy(path: Path, value: Any) -> TrainingRequest:
     if switch(options.get("fa", ("", False))[1]):
         keep_value(reading, "network_module", "networks.lora_fa", options["fa"][0])
     elif "network_module" not in reading.values:
-        is_lycoris = "algo" in (options.get("network_args", ("", {}))[1] or {})
+        arguments = options.get("network_args", ("", {}))[1]
+        is_lycoris = isinstance(arguments, Mapping) and "algo" in arguments
         keep_value(
             reading, "network_module", "lycoris.kohya" if is_lycoris else "networks.lora", "network_args"
         )
     is_large = switch(options.get("sdxl", ("", False))[1])
     script = list(SCRIPTS)[1 if is_large else 0]
     request = request_of(reading, path, script=script, launcher="accelerate", launcher_options=THREADS)
-    folders = tuple(_easy_folder(each) for each in value.get("subsets", ()) if isinstance(each, Mapping))
+    folders = tuple(_easy_folder(each) for each in rows(value.get("subsets")))
     return replace(request, folders=tuple(folder for folder in folders if str(folder.path) != "."))
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from maquette.elsewhere.contents import contents_of
 from maquette.elsewhere.values import (
     Taking,
     flat,
@@ -19,6 +20,7 @@ from maquette.elsewhere.values import (
     path,
     positive,
     resolution,
+    rows,
     switch,
     text,
     whole,
@@ -136,12 +138,15 @@ def read_onetrainer(file: Path, value: Any) -> TrainingRequest:
             else "save_every_steps"
         )
         taking.take(unit, positive, "save_every")
-    folders = tuple(
-        _concept(each)
-        for each in value.get("concepts") or ()
-        if isinstance(each, Mapping) and each.get("path")
-    )
-    return taking.request(folders=folders)
+    concepts = rows(value.get("concepts")) or rows(_beside(file, taking.rest.pop("concept_file_name", None)))
+    return taking.request(folders=tuple(_concept(each) for each in concepts if each.get("path")))
+
+
+def _beside(file: Path, named: Any) -> Any:
+    """Return what stands in a file that a file of settings names, where it lies beside that or below it."""
+    name = text(named)
+    places = [file.parent / name, file.parent / Path(name).name, Path(name)] if name else []
+    return next((contents_of(place) for place in places if place.is_file()), None)
 
 
 def _concept(concept: Mapping[str, Any]) -> Folder:
@@ -187,14 +192,10 @@ def is_ai_toolkit(value: Any) -> bool:
 
 
 def read_ai_toolkit(file: Path, value: Any) -> TrainingRequest:
-    process = next((each for each in value["config"]["process"] if isinstance(each, Mapping)), {})
+    process = next(iter(rows(value["config"]["process"])), {})
     tables = {name: each for name, each in process.items() if name != "datasets"}
     taking = Taking(file, dict(flat(tables)))
-    datasets = [
-        each
-        for each in process.get("datasets") or ()
-        if isinstance(each, Mapping) and each.get("folder_path")
-    ]
+    datasets = [each for each in rows(process.get("datasets")) if each.get("folder_path")]
     taking.rest |= {f"datasets.{name}": each for name, each in flat(datasets[0])} if datasets else {}
     for name, convert, *keys in (
         ("trigger", text, "trigger_word"),
@@ -237,7 +238,11 @@ def read_ai_toolkit(file: Path, value: Any) -> TrainingRequest:
         "datasets.folder_path", "datasets.caption_ext", "type", "network.type", "performance_log_every"
     )
     job = text(value["config"].get("name"))
-    texts = [each.get("prompt") if isinstance(each, Mapping) else each for each in prompts]
+    texts = (
+        [each.get("prompt") if isinstance(each, Mapping) else each for each in prompts]
+        if isinstance(prompts, list)
+        else []
+    )
     return taking.request(
         output_name=job,
         sample_prompts="\n".join(each for each in texts if isinstance(each, str)) or None,
@@ -303,42 +308,22 @@ def read_simpletuner(file: Path, value: Any) -> TrainingRequest:
         taking.take(name, convert, *keys)
     if str(taking.rest.get("resolution_type", "pixel")) != "area":
         taking.take("resolution_wh", resolution, "resolution")
-    taking.drop("data_backend_config", "model_type", "model_family", "resolution_type")
-    backends = _backends(file, value)
-    return taking.request(folders=backends)
-
-
-def _backends(file: Path, value: Mapping[str, Any]) -> tuple[Folder, ...]:
-    """Return the folders that the file of data backends lists, where it lies beside the settings or below them."""
-    from maquette.elsewhere.contents import contents_of
-
-    named = next(
-        (each for name, each in value.items() if str(name).removeprefix("--") == "data_backend_config"), None
-    )
-    places = [
-        file.parent / str(named or ""),
-        file.parent / Path(str(named or "")).name,
-        Path(str(named or "")),
-    ]
-    found = next((each for each in places if named and each.is_file()), None)
-    return folders_of_backends(contents_of(found)) if found is not None else ()
+    taking.drop("model_type", "model_family", "resolution_type")
+    backends = _beside(file, taking.rest.pop("data_backend_config", None))
+    return taking.request(folders=folders_of_backends(backends))
 
 
 def is_simpletuner_backends(value: Any) -> bool:
-    rows = value if isinstance(value, list) else []
     return any(
-        isinstance(row, Mapping)
-        and ("instance_data_dir" in row or {"dataset_type", "type", "id"} <= row.keys())
-        for row in rows
+        "instance_data_dir" in row or {"dataset_type", "type", "id"} <= row.keys() for row in rows(value)
     )
 
 
 def folders_of_backends(value: Any) -> tuple[Folder, ...]:
-    rows = [row for row in value if isinstance(row, Mapping)] if isinstance(value, list) else []
     return tuple(
         # SimpleTuner counts what is added: 0 repeats show a picture once.
         Folder(path=Path(str(row["instance_data_dir"])), repeats=1 + max(0, whole(row.get("repeats")) or 0))
-        for row in rows
+        for row in rows(value)
         if row.get("instance_data_dir")
         and str(row.get("dataset_type", "image")) == "image"
         and not row.get("disabled")
@@ -362,8 +347,6 @@ def is_diffusion_pipe(value: Any) -> bool:
 
 
 def read_diffusion_pipe(file: Path, value: Any) -> TrainingRequest:
-    from maquette.elsewhere.contents import contents_of
-
     taking = Taking(file, dict(flat(value)))
     for name, convert, *keys in (
         (
@@ -396,11 +379,9 @@ def read_diffusion_pipe(file: Path, value: Any) -> TrainingRequest:
         ("output_dir", path, "output_dir"),
     ):
         taking.take(name, convert, *keys)
-    named = taking.rest.pop("dataset", None)
+    dataset = _beside(file, taking.rest.pop("dataset", None))
     taking.drop("model.type", "adapter.type", "pipeline_stages")
     _decay(taking, "optimizer.weight_decay")
-    places = [file.parent / str(named), file.parent / Path(str(named)).name] if named else []
-    dataset: Any = next((contents_of(place) for place in places if place.is_file()), None)
     more: dict[str, Any] = {}
     if is_diffusion_pipe_dataset(dataset):
         more = {
@@ -411,15 +392,14 @@ def read_diffusion_pipe(file: Path, value: Any) -> TrainingRequest:
 
 
 def is_diffusion_pipe_dataset(value: Any) -> bool:
-    rows = value.get("directory") if isinstance(value, Mapping) else None
-    return isinstance(rows, list) and any(isinstance(row, Mapping) and "path" in row for row in rows)
+    return isinstance(value, Mapping) and any("path" in row for row in rows(value.get("directory")))
 
 
 def folders_of_directories(value: Any) -> tuple[Folder, ...]:
     return tuple(
         Folder(path=Path(str(row["path"])), repeats=positive(row.get("num_repeats")) or 1)
-        for row in value["directory"]
-        if isinstance(row, Mapping) and row.get("path")
+        for row in rows(value["directory"])
+        if row.get("path")
     )
 
 

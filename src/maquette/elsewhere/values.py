@@ -66,6 +66,11 @@ def largest_resolution(value: Any) -> tuple[int, int] | None:
     return max((each for each in map(resolution, value) if each is not None), default=None)
 
 
+def rows(value: Any) -> list[Mapping[str, Any]]:
+    """Return the tables in a list, whatever else stands there."""
+    return [each for each in value if isinstance(each, Mapping)] if isinstance(value, list) else []
+
+
 @dataclass
 class Taking:
     """Takes keys out of a file's tables, one field of the record each; what is left had no counterpart."""
