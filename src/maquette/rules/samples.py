@@ -15,6 +15,9 @@ VAE_GRID_PX = 8
 SAMPLE_SIZE_PX = 512
 """What sd-scripts draws at where a prompt says no size, whatever the base."""
 
+MUCH_LARGER = 1.25
+"""A run that trains at so many times that size shows something else than its samples."""
+
 
 @rule("SET025", "sample-prompts-misread", "warning", since="0.2")
 def sample_prompts_misread(
@@ -27,7 +30,7 @@ def sample_prompts_misread(
     over without a word, and the picture comes out at 512 px. Samples then mislead about the whole run.
     Found by: dashes, single hyphens and missing spaces before an option; options that do not exist and values that are no
     number; samplers that are not known (DDIM is used); sizes that are no multiple of 8 (rounded down) or of the network's 64
-    (SDXL 32: a hint); no size for a base above 512 px; a file that sd-scripts cannot open (an error).
+    (SDXL 32: a hint); no size where the run trains at 640 px or more; a file that sd-scripts cannot open (an error).
     Do: Write ` --n blurry --w 1024 --h 1024 --d 1 --l 7 --s 28` behind the prompt.
     Fault: `zkw_fox, portrait –w 1024`
     Instead: `zkw_fox, portrait --w 1024`
@@ -98,7 +101,7 @@ def _sizes(prompt: Prompt, request: TrainingRequest | None) -> Iterator[Fault]:
 def _default_size(file: PromptFile, request: TrainingRequest | None, report: Report) -> Iterator[Finding]:
     size = max(request.resolution_wh or (0, 0)) if request is not None else 0
     silent = [prompt.line for prompt in file.prompts if not {"w", "h"} & prompt.values.keys()]
-    if size > SAMPLE_SIZE_PX and silent:
+    if size >= SAMPLE_SIZE_PX * MUCH_LARGER and silent:
         where = f"line {silent[0]}" + (f" and {len(silent) - 1} more" if len(silent) > 1 else "")
         given = f"No size is said: samples are drawn at {SAMPLE_SIZE_PX} px, and the run trains at {size}."
         yield report(file.path, where, given, f"Add --w {size} --h {size}.")
