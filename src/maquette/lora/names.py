@@ -20,7 +20,8 @@ from maquette.families.common.unet_keys import present_path
 from maquette.families.protocol import LoraPart
 from maquette.lora.kinds import ALPHA, endings
 from maquette.lora.kinds.foreign import split_foreign_name
-from maquette.reading import parse_json
+from maquette.lora.patterns import Patterns
+from maquette.reading import is_finite, parse_json, shown
 
 
 class Named(Protocol):
@@ -137,13 +138,14 @@ def alphas_beside(
     `ranks` are the modules as named in the file. Modules that neither mentions are left out: their scale is one.
     """
     if adapter_config:
-        return {module: _alpha(module, rank, adapter_config) for module, rank in ranks.items()}
-    configs = _component_configs(metadata)
+        scales = _Scales(adapter_config)
+        return {module: scales.alpha(module, rank) for module, rank in ranks.items()}
+    configs = {name: _Scales(config) for name, config in _component_configs(metadata).items()}
     found = {}
     for module, rank in ranks.items():
         component, _, path = plain_name(module).partition(".")
-        if configs.get(component):
-            found[module] = _alpha(path, rank, configs[component])
+        if component in configs:
+            found[module] = configs[component].alpha(path, rank)
     return found
 
 
@@ -162,9 +164,29 @@ def _component_configs(metadata: Mapping[str, str]) -> dict[str, dict[str, Any]]
     return configs
 
 
-def _alpha(path: str, rank: int, config: Mapping[str, Any]) -> float:
-    """Return PEFT's alpha for the module at `path`: its pattern's, else the common one; rsLoRA's scale is alpha / √r."""
-    patterns = config.get("alpha_pattern") or {}
-    matched = (value for key, value in patterns.items() if re.match(rf"(.*\.)?({key})$", path))
-    alpha = float(next(matched, config.get("lora_alpha", rank)))
-    return alpha * rank**0.5 if config.get("use_rslora") else alpha
+class _Scales:
+    """PEFT's alphas of one configuration: by pattern where one matches, else the common one."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        by_pattern = config.get("alpha_pattern") or {}
+        if not isinstance(by_pattern, Mapping):
+            raise ValueError(f"alpha_pattern is {shown(by_pattern)}")
+        self._values = [_finite(f"alpha_pattern {shown(key)}", value) for key, value in by_pattern.items()]
+        self._patterns = Patterns(by_pattern)
+        self._common = config.get("lora_alpha")
+        self._by_root = bool(config.get("use_rslora"))
+
+    def alpha(self, path: str, rank: int) -> float:
+        """Return alpha for the module at `path`; rsLoRA's scale is alpha / √rank."""
+        place = self._patterns.first(path)
+        if place is not None:
+            alpha = self._values[place]
+        else:
+            alpha = float(rank) if self._common is None else _finite("lora_alpha", self._common)
+        return alpha * rank**0.5 if self._by_root else alpha
+
+
+def _finite(name: str, value: Any) -> float:
+    if not is_finite(value):
+        raise ValueError(f"{name} is {shown(value)}")
+    return float(value)

@@ -194,7 +194,7 @@ def _alphas_beside(header: Header, modules: Sequence[ModuleFact]) -> tuple[dict[
         ), None
     except LoraError as error:
         return {}, error.problems[0]
-    except (TypeError, ValueError, re.error) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         given = f"alpha beside the tensors cannot be read ({error})"
         remedy = "Save the LoRA again, or repair its adapter_config.json."
         return {}, Problem(str(header.path), given, "numbers as diffusers and PEFT write them", remedy)
