@@ -43,7 +43,7 @@ def _looked_at(scope: Scope) -> Iterator[str]:
 
 def _of_dataset(facts: DatasetFacts) -> Iterator[str]:
     yield counted(len(facts.files), "picture")
-    yield counted(sum(caption.picture is not None for caption in facts.captions), "caption")
+    yield counted(len({each.path for each in facts.captions if each.picture is not None}), "caption")
     if facts.regularization_files:
         yield counted(len(facts.regularization_files), "regularization picture")
 

@@ -45,17 +45,25 @@ def unreadable_picture(facts: DatasetFacts, report: Report) -> Iterator[Finding]
     Why: sd-scripts stops when it reaches the file, often minutes into caching; some trainers leave it out silently,
         and the planned steps no longer hold. A web page saved as .jpg, an empty file, a Git LFS pointer, an animation and
         a picture with 16 bits a channel are the usual ones.
-    Found by: reading and decoding every file, of regularization pictures too. Each file is a finding of its own.
+    Found by: reading and decoding every file, of regularization pictures too. Files of one kind are one finding.
     Do: replace the file by the real picture, or remove it and its caption.
     Fault: `fox.png` that is a web page
     Instead: the picture itself
     Source: kohya_ss#1574, a bad picture found in the middle of caching.
     """
+    yield from _unsound(report, facts, is_damaged=False)
+
+
+def _unsound(report: Report, facts: DatasetFacts, *, is_damaged: bool) -> Iterator[Finding]:
+    """Yield a finding for all pictures that are unusable in one way."""
+    alike: dict[tuple[str, str], list[Path]] = {}
     for each in unsound(facts):
         problem = each.result
         assert isinstance(problem, Problem), "unsound pictures carry a problem"
-        if not problem.given.startswith(DAMAGED):
-            yield report(each.path, "", f"{each.path.name} is {problem.given}.", problem.remedy)
+        if problem.given.startswith(DAMAGED) is is_damaged:
+            alike.setdefault((problem.given, problem.remedy), []).append(each.path)
+    for (given, remedy), paths in alike.items():
+        yield from many(report, facts, paths, f"{'is' if len(paths) == 1 else 'are each'} {given}.", remedy)
 
 
 @rule("PIC002", "damaged-picture", "error", since="0.2")
@@ -70,10 +78,7 @@ def damaged_picture(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     Instead: the file downloaded again
     Source: kohya_ss#1574; Pillow refuses such files unless LOAD_TRUNCATED_IMAGES is set.
     """
-    for each in unsound(facts):
-        problem = each.result
-        if isinstance(problem, Problem) and problem.given.startswith(DAMAGED):
-            yield report(each.path, "", f"{each.path.name} is {problem.given}.", problem.remedy)
+    yield from _unsound(report, facts, is_damaged=True)
 
 
 @rule("PIC003", "small-picture", "warning", since="0.2")
