@@ -198,13 +198,14 @@ def test_copies_with_other_captions_are_not_set_aside(tmp_path: Path) -> None:
 def test_of_two_equal_files_the_captioned_one_stays_then_the_one_not_named_like_a_copy(
     tmp_path: Path,
 ) -> None:
-    one, two = characters(tmp_path, 2)
-    first, second = tmp_path / "Copy of one.png", tmp_path / "zz.png"
+    folder = tmp_path / "pictures"
+    one, two = characters(folder, 2)
+    first, second = folder / "Copy of one.png", folder / "zz.png"
     first.write_bytes(one.read_bytes())
     second.write_bytes(two.read_bytes())
     second.with_suffix(".txt").write_text("zkw, standing")
     two.with_suffix(".txt").unlink(missing_ok=True)
-    (finding,) = found(gathered(tmp_path), code="PIC016")
+    (finding,) = found(gathered(folder), code="PIC016")
     assert f"Copy of one.png is {one.name}, {two.name} is zz.png" in finding.message
     assert "byte for byte" in finding.message
 
