@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 
 import pytest
 from hypothesis import given, settings
@@ -108,3 +109,11 @@ def test_a_tokenizer_of_ones_own_works_like_clips() -> None:
 def test_an_unknown_piece_becomes_the_end_token_as_in_clip() -> None:
     tokenizer = ClipTokenizer({"a</w>": 0, BEGIN: 1, END: 2}, [])
     assert tokenizer.encode("a b") == [0, 2]
+
+
+@pytest.mark.parametrize("letters", ["ab", "aeiou", "abcdefghijklmnopqrstuvwxyz"])
+def test_a_word_of_thousands_of_letters_gets_the_same_ids_too(letters: str) -> None:
+    text = "".join(random.Random(4).choices(letters, k=2000))
+    assert [BEGIN_ID, *clip_tokenizer().encode(text), END_ID] == TRANSFORMERS(
+        text, truncation=False
+    ).input_ids

@@ -400,3 +400,36 @@ def test_one_cause_is_one_finding(spyke: Path) -> None:
     assert encoding.message.startswith(f"{half} captions are not UTF-8; they look like Windows-1252")
     assert encoding.fix is not None and len(encoding.fix.edits) == half
     assert empty.message.startswith(f"{len(paths) - half} captions are empty")
+
+
+def test_how_often_a_long_caption_is_counted_does_not_grow_with_it() -> None:
+    """Words are looked for between bounds, not one by one from the end."""
+    clip, calls = clip_tokenizer(), []
+
+    def count(text: str) -> int:
+        calls.append(len(text))
+        return len(clip.encode(text))
+
+    spent = {}
+    for words in (500, 1000, 8000):
+        calls.clear()
+        text = "standing fox " * (words // 2)
+        lost = rules_caption_texts._lost_end(text, 75, TokenCounter(count=count, pieces=clip.pieces))
+        assert lost.startswith("…") and lost.endswith("standing fox") and len(lost) <= 98
+        spent[words] = (len(calls), sum(calls))
+    assert spent[500] == spent[1000] == spent[8000] and spent[500][0] < 12
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "lost"), [("a b c d e", 3, "d e"), ("a b", 5, ""), ("abcxyzq w", 1, "abcxyzq w")]
+)
+def test_what_is_lost_begins_with_the_first_word_beyond_the_limit(text: str, limit: int, lost: str) -> None:
+    clip = clip_tokenizer()
+    counter = TokenCounter(count=lambda said: len(clip.encode(said)), pieces=clip.pieces)
+    assert rules_caption_texts._lost_end(text, limit, counter) == lost
+
+
+@pytest.mark.parametrize("sign", ["(", "[", "{", "{|", "__/", "((a ", "(a:", "<lora:"])
+def test_a_caption_of_thousands_of_signs_is_no_riddle(sign: str) -> None:
+    for pattern in (rules_caption_syntax.WEIGHT, rules_caption_syntax.EMPHASIS, rules_caption_syntax.CHOICE):
+        assert pattern.search(sign * 20_000) is None

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maquette.project.profile import Detail, Form, Profile
+from maquette.words.appearance import _appearance_in
 from maquette.words.colours import colour_difference
 from maquette.words.reading import (
     appearance_in,
@@ -21,6 +22,7 @@ from maquette.words.reading import (
     views_named,
     without_duplicates,
 )
+from maquette.words.sides import _mentions_in, _side_mistakes
 from maquette.words.text import hidden, stem
 from tests.conftest import shared_data
 
@@ -410,3 +412,15 @@ def test_colour_differences_are_those_of_the_cie() -> None:
         170.6, abs=0.2
     )  # CIE76 of sRGB's primaries
     assert colour_difference("#808080", "#818181") < 1
+
+
+def test_a_caption_of_thousands_of_parts_is_read_as_a_short_one_is() -> None:
+    parts = ["1girl"] * 3000 + ["red cape", "2girls", "Red Cape"]
+    assert duplicates(parts) == ["1girl", "red cape"]
+    assert [(each.one, each.other) for each in contradictions(["solo", *parts])] == [("1girl", "2girls")]
+
+
+def test_what_was_read_of_a_caption_is_kept_for_sets_of_a_hundred_thousand() -> None:
+    """Rules go through all captions one after the other: a memory smaller than the set would never help."""
+    for kept in (_side_mistakes, _mentions_in, _appearance_in):
+        assert kept.cache_parameters()["maxsize"] >= 100_000

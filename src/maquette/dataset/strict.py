@@ -14,6 +14,9 @@ from maquette.dataset.records import Dataset, Picture
 from maquette.dataset.unread import said_of_unread
 from maquette.errors import DatasetError, Problem, nearest
 
+GUESSED, GUESSED_AMONG = 8, 2000
+"""For how many captions without picture, and among how many pictures, a picture is guessed: each guess reads all names."""
+
 
 def dataset_of(facts: DatasetFacts) -> Dataset:
     """Return the dataset that training takes of `facts`, read to depth `hashes` or `measures` with captions.
@@ -109,7 +112,9 @@ def _problems(facts: DatasetFacts) -> Iterator[Problem]:
         of_pictures = {each.path: each for each in own if each.picture is not None}
         yield from (problem for _, each in sorted(of_pictures.items()) if (problem := _unusable(each)))
         stems = [picture.stem for picture in folder.files]
-        yield from (_orphan(each.path, stems) for each in own if each.picture is None)
+        orphans = [each.path for each in own if each.picture is None]
+        for place, path in enumerate(orphans):
+            yield _orphan(path, stems if place < GUESSED and len(stems) <= GUESSED_AMONG else ())
         yield from _uncaptioned(folder)
 
 

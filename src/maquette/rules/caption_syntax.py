@@ -14,11 +14,20 @@ from maquette.rules.caption_sets import counted, place_of, quoted, rewriting, se
 from maquette.words.text import parts_of
 
 ESCAPE = re.compile(r"\\([()\[\]{}<>:])")
-WEIGHT = re.compile(r"(?<!\\)[(\[]([^()\[\]]*[^\W\d_][^()\[\]]*?)\s*:\s*(?:\d(?:\.\d+)?|\.\d+)(?<!\\)[)\]]")
-EMPHASIS = re.compile(r"(?<!\\)\(\(+([^()]+)(?<!\\)\)\)+|\[\[+([^\[\]]+)\]\]+|\{\{+([^{}]+)\}\}+")
+# Nothing in these is tried twice (`++`, and each run of brackets begins once): a caption of 40,000 brackets takes no longer.
+NUMBER_AND_END = r":\s*(?:\d(?:\.\d+)?|\.\d+)(?<!\\)[)\]]"
+WEIGHT = re.compile(
+    rf"(?<!\\)[(\[](?=[^()\[\]]*?[^\W\d_])((?:[^()\[\]:]++|(?!{NUMBER_AND_END}):)*+){NUMBER_AND_END}"
+)
+EMPHASIS = re.compile(
+    r"(?:(?<![\\(])|(?<=\\\())\(\(++([^()]++)(?<!\\)\)\)+"
+    r"|(?<!\[)\[\[++([^\[\]]++)\]\]+|(?<!\{)\{\{++([^{}]++)\}\}+"
+)
 LOADING = re.compile(r"<(?:lora|lyco|locon|hypernet|embedding|lbw)\s*:[^<>]*>|(?<!\w)embedding:[\w./-]+")
 BREAK = re.compile(r"(?<!\S)BREAK(?!\S)")
-CHOICE = re.compile(r"\{[^{}\n]*\|[^{}\n]*\}|(?<!\w)__[\w/-]+__(?!\w)")
+CHOICE = re.compile(r"\{[^{}\n|]*+\|[^{}\n]*+\}|(?<![\w/-])__[\w/-]+__(?!\w)")
+NESTED = 50
+"""Weights within weights that a repair takes out; nobody writes more than three."""
 FULL_WIDTH = re.compile("[，、﹐､]")
 TAG_COMMA = re.compile("[!-~][，、﹐､]|[，、﹐､][!-~]")
 """One beside a letter of the Latin keyboard: tags, not Japanese or Chinese prose."""
@@ -95,11 +104,12 @@ def _without_loading(text: str) -> str:
 
 
 def _without_weights(text: str) -> str:
-    before = ""
-    while before != text:  # a weight may stand inside another
+    for _ in range(NESTED):  # a weight may stand inside another
         before = text
-        text = WEIGHT.sub(r"\1", text)
+        text = WEIGHT.sub(lambda match: match[1].rstrip(), text)
         text = EMPHASIS.sub(lambda match: match[1] or match[2] or match[3], text)
+        if text == before:
+            break
     return text
 
 

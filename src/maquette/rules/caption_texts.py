@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from maquette.dataset.facts import CaptionFact, DatasetFacts
@@ -77,7 +78,10 @@ def caption_too_long(
 def _lost_end(text: str, limit: int, tokens: TokenCounter) -> str:
     """Return the words of `text` that lie beyond `limit` tokens."""
     words = text.split()
-    kept = next((n for n in range(len(words), 0, -1) if tokens.count(" ".join(words[:n])) <= limit), 0)
+    most = min(limit, len(words))  # a word takes a token at least; those of none at all let it grow
+    while most < len(words) and tokens.count(" ".join(words[:most])) <= limit:
+        most = min(2 * most, len(words))
+    kept = bisect_right(range(1, most + 1), limit, key=lambda n: tokens.count(" ".join(words[:n])))
     lost = " ".join(words[kept:])
     return lost if len(lost) <= 100 else "…" + lost[-97:]
 
@@ -151,8 +155,8 @@ def _foreign_colours(text: str, measures: Measures, picture: Path) -> list[str]:
     return foreign
 
 
-def _has_colour(colours: Iterable[str], code: str) -> bool:
-    return any(colour_difference(code, other) <= SAME_COLOUR for other in colours)
+def _has_colour(colours: Sequence[str], code: str) -> bool:
+    return code.lower() in colours or any(colour_difference(code, other) <= SAME_COLOUR for other in colours)
 
 
 def _colours_of(picture: Path) -> list[str]:

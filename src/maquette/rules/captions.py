@@ -10,6 +10,7 @@ from pathlib import Path
 
 from maquette.dataset.config import SubsetOptions
 from maquette.dataset.facts import CaptionFact, DatasetFacts
+from maquette.dataset.strict import GUESSED, GUESSED_AMONG
 from maquette.errors import nearest
 from maquette.findings.records import Finding, Fix, SetAside, WriteText
 from maquette.findings.registry import Report, rule
@@ -158,7 +159,8 @@ def caption_orphaned(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
         return
     paths = [caption.path for caption in orphans]
     lonely = {path.stem for path in facts.without_caption}
-    close = next(((path, nearest(path.stem, lonely)) for path in paths if nearest(path.stem, lonely)), None)
+    guessed = paths[:GUESSED] if len(lonely) <= GUESSED_AMONG else []
+    close = next(((path, guess) for path in guessed if (guess := nearest(path.stem, lonely))), None)
     hint = f" {close[0].name} may belong to the picture {close[1]}, which has none." if close else ""
     fix = (
         None

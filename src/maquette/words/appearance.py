@@ -16,6 +16,7 @@ from maquette.project.profile import Detail, Form, Profile
 from maquette.words.text import (
     BODY_WORDS,
     BREAKERS,
+    REMEMBERED_CAPTIONS,
     STATES,
     Word,
     alike,
@@ -102,7 +103,7 @@ def appearance_in(caption: str, profile: Profile) -> list[AppearanceHit]:
     return list(_appearance_in(caption, profile))
 
 
-@lru_cache(maxsize=1 << 13)
+@lru_cache(maxsize=REMEMBERED_CAPTIONS)
 def _appearance_in(caption: str, profile: Profile) -> tuple[AppearanceHit, ...]:
     """Kept, since two rules ask the same of every caption."""
     text = caption

@@ -16,7 +16,8 @@ TO_XYZ = (
 
 def colour_difference(one: str, other: str) -> float:
     """Return the CIE76 difference of two codes: 0 equal, 2.3 just seen, 100 black to white."""
-    return sum((a - b) ** 2 for a, b in zip(lab_of(one), lab_of(other), strict=True)) ** 0.5
+    (l_one, a_one, b_one), (l_other, a_other, b_other) = lab_of(one), lab_of(other)
+    return float(((l_one - l_other) ** 2 + (a_one - a_other) ** 2 + (b_one - b_other) ** 2) ** 0.5)
 
 
 @lru_cache(maxsize=4096)

@@ -6,6 +6,7 @@ The one door to these: rules and captioning ask the same questions. Functions ov
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -175,12 +176,9 @@ def duplicates(caption: str | Sequence[str], separator: str = ",") -> list[str]:
     """Return the parts that a caption says more than once, each as it is first written."""
     parts = parts_of(caption, separator)
     said = [same_part(part) for part in parts]
-    repeated = {each for each in said if each and said.count(each) > 1}
-    return [
-        part
-        for index, part in enumerate(parts)
-        if said[index] in repeated and said[index] not in said[:index]
-    ]
+    times = Counter(each for each in said if each)
+    first = dict(zip(reversed(said), reversed(parts), strict=True))
+    return [first[each] for each in times if times[each] > 1]
 
 
 def without_duplicates(caption: str, separator: str = ",") -> str:
@@ -226,7 +224,7 @@ def _exclusive(parts: Sequence[str], said: Sequence[str], groups: Sequence[str])
     for about in groups:
         first: dict[int, str] = {}
         for part, text in zip(parts, said, strict=True):
-            index = _alternative(about, text)
+            index = _alternatives(text).get(about)
             if index is not None:
                 first.setdefault(index, part)
         if len(first) > 1:
@@ -235,19 +233,27 @@ def _exclusive(parts: Sequence[str], said: Sequence[str], groups: Sequence[str])
 
 
 @lru_cache(maxsize=REMEMBERED)
-def _alternative(about: str, text: str) -> int | None:
-    """Return which of the alternatives of EXCLUSIVE a part is."""
-    patterns = enumerate(EXCLUSIVE[about])
-    return next((index for index, pattern in patterns if re.fullmatch(pattern, text)), None)
+def _alternatives(text: str) -> dict[str, int]:
+    """Return which of the alternatives of EXCLUSIVE a part is, by what it is about."""
+    found: dict[str, int] = {}
+    for about, patterns in EXCLUSIVE.items():
+        index = next((index for index, each in enumerate(patterns) if re.fullmatch(each, text)), None)
+        if index is not None:
+            found[about] = index
+    return found
 
 
 def _people(parts: Sequence[str], said: Sequence[str]) -> Iterator[Contradiction]:
     """`solo, 1boy, 1girl` and `1girl, 2girls`; a boy and a girl without `solo` may well be two people."""
     counted = [(part, COUNTS.fullmatch(text)) for part, text in zip(parts, said, strict=True)]
-    numbers = [(part, int(match[1]), match[2].rstrip("s")) for part, match in counted if match]
-    for index, (part, number, who) in enumerate(numbers):
-        for other, other_number, other_who in numbers[index + 1 :]:
-            alone = "solo" in said and who != other_who
+    first: dict[tuple[int, str], str] = {}
+    for part, match in counted:
+        if match:
+            first.setdefault((int(match[1]), match[2].rstrip("s")), part)
+    is_solo = "solo" in said
+    for (number, who), part in first.items():
+        for (other_number, other_who), other in first.items():
+            alone = is_solo and who != other_who
             if alone or (who == other_who and number != other_number):
                 yield Contradiction("number of people", part, other)
                 return

@@ -13,7 +13,7 @@ from typing import Literal
 
 from maquette.project.profile import Detail, Profile, Side
 from maquette.words.appearance import adjectives_of, details_of, head_of
-from maquette.words.text import alike, colours_in, plain, stem, words_of
+from maquette.words.text import REMEMBERED_CAPTIONS, alike, colours_in, plain, stem, words_of
 from maquette.words.views import ALL_PARTS, Framing, framing_of, part_of, shows, view_of
 
 MistakeKind = Literal["wrong side", "no side", "not in view", "missing", "face from behind"]
@@ -96,7 +96,7 @@ def side_mistakes(caption: str, profile: Profile) -> list[SideMistake]:
     return list(_side_mistakes(caption, profile))
 
 
-@lru_cache(maxsize=1 << 13)
+@lru_cache(maxsize=REMEMBERED_CAPTIONS)
 def _side_mistakes(caption: str, profile: Profile) -> tuple[SideMistake, ...]:
     """Kept, since four rules ask the same of every caption."""
     found = mentions(caption, profile)
@@ -116,10 +116,16 @@ def _side_mistakes(caption: str, profile: Profile) -> tuple[SideMistake, ...]:
 
 def mentions(caption: str, profile: Profile) -> list[Mention]:
     """Return where a caption names the subject's asymmetric details, with the side it gives them."""
+    return list(_mentions_in(caption, profile))
+
+
+@lru_cache(maxsize=REMEMBERED_CAPTIONS)
+def _mentions_in(caption: str, profile: Profile) -> tuple[Mention, ...]:
+    """Kept, since more than one rule asks the same of every caption."""
     details = details_of(caption, profile)
     if not details:
-        return []
-    found = []
+        return ()
+    found: list[Mention] = []
     for text, start in _clauses(caption):
         named = [(detail, word) for detail, word in _named(text, start, details)]
         sides = _sides(text)
@@ -132,7 +138,7 @@ def mentions(caption: str, profile: Profile) -> list[Mention]:
                     detail, side, side is None and SIDE.search(text) is not None, caption[first:last], first
                 )
             )
-    return found
+    return tuple(found)
 
 
 def face_from_behind(caption: str) -> list[SideMistake]:

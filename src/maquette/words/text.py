@@ -20,6 +20,8 @@ def word_set(*texts: str) -> frozenset[str]:
 WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
 REMEMBERED = 1 << 15
 """Short texts whose reading is kept: the captions of a set say the same things again and again."""
+REMEMBERED_CAPTIONS = 1 << 17
+"""Captions whose reading is kept, since several rules ask the same of each in turn: fewer than a set has helps nothing."""
 HEX_COLOUR = re.compile(r"#[0-9a-fA-F]{6}\b")
 
 COLOURS: tuple[frozenset[str], ...] = tuple(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, lru_cache
+from heapq import heapify, heappop, heappush
 from importlib import resources
 from itertools import pairwise
 from typing import Any
@@ -103,25 +104,34 @@ class ClipTokenizer:
         return self._merge(pieces)
 
     def _merge(self, pieces: list[str]) -> list[str]:
-        """Join neighbours, the pair of lowest rank first, until no pair is in the merge list."""
-        while len(pieces) > 1:
-            rank, pair = min((self.ranks.get(pair, len(self.ranks)), pair) for pair in pairwise(pieces))
-            if rank == len(self.ranks):
-                break
-            pieces = _join(pieces, pair)
-        return pieces
+        """Join neighbours, all of the pair of lowest rank from left to right, until no pair is in the merge list.
 
-
-def _join(pieces: list[str], pair: tuple[str, str]) -> list[str]:
-    joined, index = [], 0
-    while index < len(pieces):
-        if tuple(pieces[index : index + 2]) == pair:
-            joined.append(pair[0] + pair[1])
-            index += 2
-        else:
-            joined.append(pieces[index])
-            index += 1
-    return joined
+        Pairs wait in a heap, so that a word of 40,000 letters takes n log n steps.
+        """
+        known = [*pieces, ""]  # an empty piece was joined to one before it; the last stands for the end
+        after, before = list(range(1, len(known) + 1)), list(range(-1, len(known) - 1))
+        waiting = [
+            (self.ranks[pair], place) for place, pair in enumerate(pairwise(pieces)) if pair in self.ranks
+        ]
+        heapify(waiting)
+        while waiting:
+            rank = waiting[0][0]
+            same = []
+            while waiting and waiting[0][0] == rank:
+                same.append(heappop(waiting)[1])
+            for place in same:
+                other = after[place]
+                if self.ranks.get((known[place], known[other])) != rank:
+                    continue  # one of the two was joined to another meanwhile
+                known[place] += known[other]
+                known[other] = ""
+                after[place] = after[other]
+                before[after[other]] = place
+                for first, second in ((before[place], place), (place, after[place])):
+                    new = self.ranks.get((known[first], known[second])) if first >= 0 else None
+                    if new is not None:
+                        heappush(waiting, (new, first))
+        return [piece for piece in known if piece]
 
 
 def clean(text: str) -> str:
