@@ -28,40 +28,13 @@ from maquette.findings.registry import run_rules
 from maquette.project.profile import Detail, Profile
 from maquette.rules.catalogue import all_rules
 from maquette.words.reading import TokenCounter
+from maquette.words.text import word_set
 
-WORDS = tuple(
-    [
-        "zkw",
-        "red",
-        "fox",
-        "hair",
-        "left",
-        "right",
-        "hand",
-        "glove",
-        "standing",
-        "view",
-        "front",
-        "blue",
-        "sky",
-        "long",
-        "wearing",
-        "white",
-        "cloak",
-        "sword",
-        "holding",
-        "sitting",
-        "running",
-        "smile",
-        "indoors",
-        "outdoors",
-        "forest",
-        "the",
-        "a",
-        "with",
-        "and",
-        "of",
-    ]
+WORDS = sorted(
+    word_set(
+        "zkw red fox hair left right hand glove standing view front blue sky long wearing white cloak sword holding sitting",
+        "running smile indoors outdoors forest the a with and of",
+    )
 )
 PROFILE = Profile(
     kind="character",
