@@ -18,11 +18,16 @@ from maquette.curating.sheets import _thumbnail
 from maquette.dataset.measures import Measures
 from maquette.dataset.measuring import measure_picture
 from maquette.dataset.preprocess import load_pixels
-from maquette.deploying.release import _write_preview
+from maquette.deploying.ledger import Ledger
+from maquette.deploying.release import Placed
+from maquette.deploying.sidecars import Preview, write_preview
+from maquette.drawing.draw import DrawRequest
+from maquette.drawing.scene import Scene
 from maquette.encoders.embeddings import EmbeddingStore, embed
 from maquette.encoders.faces import _pixels
 from maquette.evaluating.comparison import _reduced
 from maquette.evaluating.page import embedded
+from maquette.families import FAMILIES
 from maquette.regularizing.run import write_sheet
 from maquette.rules.caption_texts import _colours_of
 from maquette.rules.picture_repairs import in_srgb, on_white, upright
@@ -85,10 +90,20 @@ def _sheet(path: Path) -> Any:
     return np.asarray(Image.open(write_sheet([path], path.parent / f"sheet-{path.stem}.png")))
 
 
+SCENE = Scene(
+    request=DrawRequest(prompt="zkw", width_px=64, height_px=64),
+    family=next(iter(FAMILIES.values())).spec,
+    base="",
+)
+
+
 def _preview(path: Path) -> Any:
-    target = path.parent / f"preview-{path.stem}.png"
-    _write_preview(path, target, {})
-    return np.asarray(Image.open(target))
+    folder = path.parent / f"program-{path.stem}"
+    placed = Placed(path=folder / "zkw.safetensors", folder=folder, sha256="", already_installed=False)
+    written = write_preview(
+        Ledger(folder), placed, Preview(path=path, prompt="zkw", seed=1, told=False), SCENE
+    )
+    return np.asarray(Image.open(written))
 
 
 def _page(path: Path) -> Any:

@@ -215,7 +215,7 @@ def test_txt_captions_are_not_read_by_default_and_the_error_says_which_setting_r
     dataset = dataset_at(toml_for(tmp_path, tmp_path / "10_dog", 'class_tokens = "sks dog"'))
     assert {p.caption for p in dataset.pictures} == {"sks dog"}
     said = said_of(toml_for(tmp_path, tmp_path / "10_dog", 'class_tokens = "sks dog"'))
-    assert 'Set caption_extension = ".txt"' in said["CAP029"]
+    assert 'Use caption_extension = ".txt" in dataset.toml' in said["CAP029"]
     assert "10_dog asks for 10 repeats by its name and gets 1" in said["STP001"]
 
 

@@ -150,7 +150,7 @@ def test_no_pictures(tmp_path: Path) -> None:
 def test_no_pictures_but_some_one_folder_deeper(tmp_path: Path) -> None:
     captioned(tmp_path / "d" / "inside", 1)
     (line,) = problems_of(tmp_path / "d")
-    assert f"give {tmp_path / 'd' / 'inside'} itself" in line
+    assert f"Give {tmp_path / 'd' / 'inside'}." in line
 
 
 def test_no_pictures_of_a_kind_that_can_be_read(tmp_path: Path) -> None:
@@ -330,7 +330,7 @@ def test_longer_captions_shared_captions_and_marks_are_said(tmp_path: Path) -> N
     (tmp_path / "p001.txt").write_bytes(b"\xef\xbb\xbfmarked")
     picture(tmp_path / "p001.jpg")
     said = said_of(tmp_path)
-    assert "text after the first line, which is not read (1 lines in all): p000.txt" in said["CAP006"]
+    assert "text after the first line, which is not read (1 line in all): p000.txt" in said["CAP006"]
     assert "begins with a byte order mark: p001.txt" in said["CAP005"]
     assert "p001.txt: p001.jpg, p001.png share it" in said["CAP030"]
 

@@ -55,7 +55,7 @@ def other_shape(case: Case) -> None:
     case.edit(case.script, "--resolution=512,512", "--resolution=448,576")
 
 
-@fault("MOD004", "1024 px on SD 1.5", also=("PIC003",))
+@fault("MOD004", "1024 px on SD 1.5", also=("PIC003", "SET025"))
 def large_resolution(case: Case) -> None:
     case.edit(case.script, "--resolution=512,512", "--resolution=1024,1024")
 

@@ -76,7 +76,9 @@ def test_every_row_of_the_table_is_a_rule_with_a_page() -> None:
         assert rule.name == failure.name
         assert set(rule.parts) == set(PAGE_PARTS)
         assert all(rule.parts.values())
-        assert failure.match(rule.parts["Fault"][1:-1]), f"{failure.code} does not know its own example"
+        assert failure.match(rule.parts["Fault"][1:-1]) is not None, (
+            f"{failure.code} does not know its own example"
+        )
 
 
 def test_the_curve_of_the_field_notes_names_both_steps_and_chooses_none(tmp_path: Path) -> None:

@@ -155,9 +155,11 @@ class LoraFacts:
 
     @property
     def unfound(self) -> tuple[ModuleFact, ...]:
-        """Modules of the family that ComfyUI does not find under the names that they have here."""
+        """Modules of the family that ComfyUI does not find under the names that they have here; kohya's it always finds."""
         return tuple(
-            module for module in self.modules if module.known is not None and not comfyui_finds(module.name)
+            module
+            for module in self.modules
+            if module.known is not None and module.name != module.known.key and not comfyui_finds(module.name)
         )
 
     @property

@@ -18,8 +18,11 @@ from maquette.reading.limits import (
 )
 
 
-def parse_json(text: str | bytes) -> Any:
-    """Return the value of a JSON text. Raises Unreadable."""
+def parse_json(text: str | bytes, *, any_text: bool = False) -> Any:
+    """Return the value of a JSON text. Raises Unreadable.
+
+    `any_text` takes characters that no text file and no name can hold, too: for what is only shown, which may quote anything.
+    """
     text = _decoded(text)
     if text.count(",") + text.count("[") + text.count("{") > MAX_VALUES:
         raise Unreadable(f"more than {MAX_VALUES:,} values")
@@ -34,7 +37,7 @@ def parse_json(text: str | bytes) -> Any:
         raise
     except ValueError as error:  # a number of thousands of digits
         raise Unreadable(f"not valid ({str(error).partition(';')[0]})") from None
-    return plain(value)
+    return plain(value, any_text=any_text)
 
 
 def parse_toml(text: str) -> dict[str, Any]:
@@ -78,14 +81,14 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return table
 
 
-def plain(values: Any) -> Any:
+def plain(values: Any, *, any_text: bool = False) -> Any:
     """Return `values`, or refuse what is too deep to handle, what no file can hold and what no machine counts."""
     level, num_values = [values], 0
     for _ in range(MAX_DEPTH):
         inner: list[Any] = []
         for value in level:
             if isinstance(value, str):
-                if not is_writable(value):
+                if not any_text and not is_writable(value):
                     raise Unreadable(f"{shown(value)} holds a character that no text file can")
             elif isinstance(value, dict):
                 inner += value.keys()

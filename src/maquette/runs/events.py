@@ -54,7 +54,7 @@ def read_events(path: Path, *, after: int = -1) -> list[Event]:
     events = []
     for number, line in enumerate(whole.splitlines(), 1):
         try:
-            event = event_from_json(parse_json(line))
+            event = event_from_json(parse_json(line, any_text=True))
         except ValueError as error:
             raise OutputError(
                 Problem(
