@@ -94,16 +94,21 @@ _KINDS: dict[str, type[Event]] = {
 
 def event_from_json(data: Mapping[str, Any]) -> Event:
     """Return the event that `to_json` wrote. Raises ValueError for what is none."""
+    if not isinstance(data, Mapping):
+        raise ValueError("no table")
     given = dict(data)
     kind = _KINDS.get(str(given.pop("event", None)))
     if kind is None:
         raise ValueError(f"no event is called {data.get('event')!r}")
     if "path" in given:
-        given["path"] = Path(given["path"])
+        given["path"] = Path(str(given["path"]))
     try:
-        return kind(**given)
+        event = kind(**given)
     except TypeError as error:
         raise ValueError(str(error)) from error
+    if event.sequence is not None and type(event.sequence) is not int:
+        raise ValueError(f"its sequence is {event.sequence!r:.80}")
+    return event
 
 
 class Stamps:

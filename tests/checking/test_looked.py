@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from maquette.cli import check
+from maquette.cli.app import maquette
 from maquette.dataset.below import pictures_below
 from maquette.dataset.facts import DatasetInput
 from maquette.dataset.reading import read_dataset
@@ -138,3 +141,24 @@ def test_a_mistake_in_every_table_of_a_file_is_one_line(tmp_path: Path) -> None:
     ]
     (message,) = said
     assert "'num_repeat'" in message and "So it is in 19 more places." in message
+
+
+def test_a_folder_of_scripts_alone_says_which_can_be_checked(tmp_path: Path) -> None:
+    (tmp_path / "train.sh").write_text(
+        "accelerate launch train_network.py --output_dir=out\n", encoding="utf-8"
+    )
+    (tmp_path / "notes.json").write_text("{}", encoding="utf-8")
+    result = CliRunner().invoke(check.command, [str(tmp_path)])
+    assert result.exit_code == 1 and "holds train.sh: give such a file itself" in result.output
+
+
+def test_names_that_no_text_can_hold_are_refused_where_they_would_be_written_down(tmp_path: Path) -> None:
+    """A record of pictures is text; a name in another encoding (old zip files, old disks) is none."""
+    folder = pictures(tmp_path / "set")
+    odd = os.fsencode(folder) + b"/caf\xe9.png"
+    shutil.copyfile(folder / "0.png", odd)
+    asked = (["caption", "--trigger", "zkw", "--strategy", "character", "--source", "template"], ["curate"])
+    for command, *flags in asked:
+        result = CliRunner().invoke(maquette, [command, str(folder), *flags])
+        assert result.exit_code == 2 and "its name is not UTF-8" in result.output, result.output
+        assert "caf\\xe9.png" in result.output and result.output.count("error:") == 1

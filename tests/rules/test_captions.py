@@ -368,9 +368,15 @@ def test_what_trainers_do_not_read_is_written_as_words(
 
 
 def test_emoticons_and_prose_are_left_alone(spyke: Path) -> None:
-    for text in (":d, ^_^, >_<, o_o", r"\m/, \o/, \n/", "16:9, 10:30", "全角カンマ、全角スペース"):
+    for text in (":d, ^_^, >_<, o_o", r"\m/, \o/, \n/", "16:9, 10:30"):
         folder_with(spyke, text)
         assert not {"CAP033", "CAP034", "CAP035", "CAP036"} & set(codes(check(spyke))), text
+
+
+def test_full_width_commas_in_prose_are_a_hint(spyke: Path) -> None:
+    folder_with(spyke, "全角カンマ、全角スペース")
+    [finding] = [found for found in check(spyke) if found.code == "CAP035"]
+    assert finding.severity == "hint"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from maquette.dataset.below import advice, places
 from maquette.dataset.captions import caption_candidates
 from maquette.dataset.config import SubsetOptions
 from maquette.dataset.facts import CaptionFact, DatasetFacts, DatasetInput, FolderFact
-from maquette.dataset.folders import with_dot
+from maquette.dataset.folders import odd_names, with_dot
 from maquette.dataset.reading import read_dataset
 from maquette.dataset.unread import said_of_unread
 from maquette.errors import ConfigError, DatasetError, Problem
@@ -64,6 +64,8 @@ def find_targets(place: Place) -> tuple[list[Target], list[str]]:
     if facts.problems:
         raise DatasetError(facts.problems)
     targets = [target for folder in facts.used_folders for target in _targets_of(folder, facts)]
+    if odd := odd_names(target.picture for target in targets):
+        raise DatasetError(odd)
     unread = [said_of_unread(folder.path, folder.others) for folder in facts.folders if folder.others]
     if not targets:
         raise DatasetError(

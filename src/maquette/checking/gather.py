@@ -13,7 +13,7 @@ from queue import SimpleQueue
 from threading import Thread
 
 from maquette.checking.scope import Scope
-from maquette.checking.targets import Target
+from maquette.checking.targets import Target, kind_of_file
 from maquette.curating.identity_facts import identity_facts
 from maquette.dataset.facts import DatasetFacts, DatasetInput
 from maquette.dataset.folders import missing_folder
@@ -263,6 +263,11 @@ def _looks_like_file(base: str) -> bool:
     return base.endswith((".safetensors", ".ckpt", ".pt", ".bin")) or base.startswith(("/", "./", "../", "~"))
 
 
+JUDGED_SUFFIXES = (".sh", ".bat", ".cmd", ".ps1", ".toml", ".json", ".yaml", ".yml", ".log", ".safetensors")
+JUDGED_LOOKED_AT = 50
+"""How many files of a folder without pictures are looked at, to say which of them can be checked."""
+
+
 # --- pictures --------------------------------------------------------------------------------------------
 
 
@@ -283,6 +288,11 @@ def _given_or_below(scope: Scope, given: DatasetInput) -> DatasetInput:
     A trainer is not so kind: a folder that a run names is taken as it stands.
     """
     facts = read_dataset(given, "listing", captions=False)
+    if not facts.files and (others := _judged_alone(given.images)):
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+        scope.notes.append(
+            f"{given.images} holds {', '.join(others[:3])}{more}: give such a file itself to have it judged."
+        )
     if len(facts.below) != 1 or any(folder.others for folder in facts.folders):
         return given
     below = facts.below[0]
@@ -293,6 +303,20 @@ def _given_or_below(scope: Scope, given: DatasetInput) -> DatasetInput:
     )
     scope.add(_profile_near(scope, below.path) if Profile not in scope.facts else None)
     return replace(given, images=below.path, regularization=below.regularization)
+
+
+def _judged_alone(folder: Path) -> list[str]:
+    """Return the names of files that a check judges by themselves: scripts, settings, logs, LoRAs, base models."""
+    if not folder.is_dir():
+        return []
+    files = sorted(
+        path for path in folder.iterdir() if path.suffix.lower() in JUDGED_SUFFIXES and path.is_file()
+    )
+    return [
+        path.name
+        for path in files[:JUDGED_LOOKED_AT]
+        if kind_of_file(path) not in (None, "profile", "foreign")
+    ]
 
 
 def _pictures(scope: Scope, given: DatasetInput) -> Stage[None]:

@@ -39,7 +39,7 @@ def identify(path: Path) -> Target:
         return _identify_folder(path)
     if not path.exists():
         raise ConfigError(_missing(path))
-    kind = _kind_of_file(path)
+    kind = kind_of_file(path)
     if kind is None:
         remedy = f"Give its folder: {path.parent}" if _is_picture(path) else "Give one of these."
         raise ConfigError(Problem(str(path), "nothing that can be checked", ACCEPTED, remedy))
@@ -56,7 +56,8 @@ def _identify_folder(path: Path) -> Target:
     return Target(path, "dataset")
 
 
-def _kind_of_file(path: Path) -> Kind | None:
+def kind_of_file(path: Path) -> Kind | None:
+    """Return what a file is, by its name and content; None for a picture and for what cannot be checked."""
     suffix = path.suffix.lower()
     if path.name == CONFIG_NAME:
         return "project"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maquette.dataset.config import OTHER_PICTURE_EXTENSIONS, PICTURE_EXTENSIONS
-from maquette.dataset.folders import own_folder
+from maquette.dataset.folders import odd_names, own_folder
 from maquette.dataset.unread import said_of_unread
 from maquette.errors import DatasetError, Problem
 
@@ -48,6 +48,8 @@ def list_heap(directory: Path, *, without: Iterable[Path] = ()) -> Heap:
             names.append(name)
         elif suffix in OTHER_PICTURE_EXTENSIONS:
             others.append(name)
+    if odd := odd_names(directory / name for name in names):
+        raise DatasetError(odd)
     stems = {Path(name).with_suffix("") for name in names}
     others = [name for name in others if Path(name).with_suffix("") not in stems]
     if not names:

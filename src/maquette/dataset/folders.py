@@ -20,6 +20,7 @@ from maquette.dataset.config import (
 from maquette.errors import Problem, nearest
 from maquette.kohya.dataset_toml import CONFIG_SUFFIXES
 from maquette.project.request import Trainer
+from maquette.reading import is_writable
 
 SET_ASIDE_NAMES = (
     "reject",
@@ -213,3 +214,17 @@ def names_of(paths: Sequence[Path]) -> str:
     """Return up to three names and how many more."""
     shown = ", ".join(path.name for path in paths[:3])
     return f"{shown} and {len(paths) - 3} more" if len(paths) > 3 else shown
+
+
+def odd_names(paths: Iterable[Path]) -> list[Problem]:
+    """Return a problem for each name that is no UTF-8: a record of pictures is text, and no text can hold it."""
+    return [
+        Problem(
+            str(path),
+            "its name is not UTF-8",
+            "a name that text can hold",
+            "Rename it, and its caption with it.",
+        )
+        for path in paths
+        if not is_writable(str(path))
+    ]

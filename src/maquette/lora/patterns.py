@@ -187,6 +187,8 @@ class _Reader:
         if letter == ".":
             return self._taking(lambda other: other != "\n")
         if letter == "^":
+            if self._next() in ("*", "+", "?", "{"):
+                raise BadPattern(f"'^{self._next()}'")
             number = self._new()
             self._states[number].at_start = True
             last = self._new()
@@ -220,7 +222,7 @@ class _Reader:
             raise BadPattern("a class that is not closed")
         inside, self.at = self.pattern[self.at : end], end + 1
         negated = inside.startswith("^")
-        if "\\" in inside or "[" in inside:
+        if "\\" in inside or "[" in inside or inside == "^":
             raise BadPattern(f"'[{inside}]'")
         letters = inside.removeprefix("^")
         ranges, at = [], 0
@@ -228,6 +230,8 @@ class _Reader:
             is_range = at + 2 < len(letters) and letters[at + 1] == "-"
             ranges.append((letters[at], letters[at + 2] if is_range else letters[at]))
             at += 3 if is_range else 1
+        if any(low > high for low, high in ranges):
+            raise BadPattern(f"'[{inside}]'")
         return lambda letter: negated != any(low <= letter <= high for low, high in ranges)
 
     def _escape(self) -> Test:

@@ -29,6 +29,7 @@ FOLDER = Path(".maquette") / "history"
 CHANGE = re.compile(r"(\d{6,})\.jsonl")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 SCHEMA = 1
+LONGEST_NAME_BYTES = 255
 INLINE_BYTES = 16 * 1024
 """Text up to this size stands in the line itself, where a person can read it."""
 
@@ -270,6 +271,8 @@ class Journal:
         root = self.root.resolve()
         path = Path(name)
         outside = path.is_absolute() or ".." in path.parts or "\0" in name
+        if any(len(part.encode()) > LONGEST_NAME_BYTES for part in path.parts):
+            raise ValueError(f"'{name[:80]}…' is too long for a file's name")
         if outside or not (root / path).resolve().is_relative_to(root):
             raise ValueError(f"'{name}' leads out of {self.root}")
 

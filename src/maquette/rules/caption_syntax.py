@@ -163,8 +163,8 @@ def full_width_commas(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
 
     Why: The whole caption is one part then: shuffle_caption has nothing to shuffle, keep_tokens keeps everything, tag dropout
     drops nothing. A Chinese or Japanese keyboard writes them.
-    Found by: `，` and `、` beside letters of the Latin alphabet, where caption_separator is something else (a warning);
-    elsewhere, in prose, a hint where parts are shuffled, kept or dropped.
+    Found by: `，` and `、` where caption_separator is something else: a warning beside letters of the Latin alphabet or where
+    parts are shuffled, kept or dropped, a hint elsewhere, where they may be prose.
     Do: Write `,`; --fix does.
     Fault: `zkw_fox，standing，smile`
     Instead: `zkw_fox, standing, smile`
@@ -173,12 +173,12 @@ def full_width_commas(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
     found = [
         (caption, words)
         for caption, words in _found(facts, (FULL_WIDTH,))
-        if words not in separator_of(caption) and (TAG_COMMA.search(caption.text) or _moves(caption))
+        if words not in separator_of(caption)
     ]
     if not found:
         return
     captions = [each for each, _ in found]
-    in_tags = any(TAG_COMMA.search(each.text) for each in captions)
+    in_tags = any(TAG_COMMA.search(each.text) or _moves(each) for each in captions)
     yield report(
         place_of([each.path for each in captions], facts),
         "",

@@ -7,20 +7,24 @@ Layout of the format: 8 bytes little-endian header length N, N bytes of JSON
 from __future__ import annotations
 
 import math
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from maquette.errors import ModelError, Problem
-from maquette.reading import Unreadable, parse_json
+from maquette.reading import Unreadable, parse_json, shown
 
 ITEM_BYTES = {
     "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8,
     "U32": 4, "U16": 2, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1, "F8_E4M3FNUZ": 1,
     "F8_E5M2FNUZ": 1,
 }  # fmt: skip
-MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors library itself
+MAX_HEADER_BYTES = 32 * 2**20
+"""The library itself allows 100 MB, whose JSON would take gigabytes; no model comes near a tenth of this."""
+MAX_DIMENSIONS = 8
+MAX_NAME_CHARS = 1000
 
 FOREIGN_STARTS: tuple[tuple[bytes, str], ...] = (
     (
@@ -87,11 +91,16 @@ _AGAIN = "Download or copy the file again and compare its size with the original
 
 def _peek(path: Path) -> tuple[int, bytes]:
     try:
-        size_bytes = path.stat().st_size
+        about = path.stat()
+        if not (stat.S_ISREG(about.st_mode) or stat.S_ISDIR(about.st_mode)):
+            raise _unusable(path, "it is no ordinary file", "Check the path.")
+        size_bytes = about.st_size
         with path.open("rb") as file:
             start = file.read(64)
     except FileNotFoundError:
         raise _unusable(path, "there is no such file", "Check the path.") from None
+    except ValueError:  # a NUL in the path
+        raise _unusable(path, "this is no name of a file", "Check the path.") from None
     except OSError as error:
         raise _unusable(
             path, f"it cannot be read ({error.strerror or error})", "Check the path and its permissions."
@@ -118,24 +127,31 @@ def _parse(path: Path, raw: bytes) -> dict[str, Any]:
 
 
 def _entry(path: Path, name: str, value: Any, data_start: int) -> TensorEntry:
-    try:
-        dtype, shape = str(value["dtype"]), tuple(int(edge) for edge in value["shape"])
-        begin, end = (int(offset) for offset in value["data_offsets"])
-    except (TypeError, KeyError, ValueError):
-        raise _unusable(
-            path, f"its header describes the tensor '{name}' wrongly, so the file is damaged", _AGAIN
-        ) from None
-    expected = ITEM_BYTES.get(dtype, 0) * math.prod(shape)
-    if (
-        begin < 0
-        or end < begin
-        or min(shape, default=0) < 0
-        or (dtype in ITEM_BYTES and end - begin != expected)
+    described = value if isinstance(value, dict) else {}
+    dtype, shape, offsets = (described.get(key) for key in ("dtype", "shape", "data_offsets"))
+    if not (
+        isinstance(dtype, str)
+        and _are_counts(shape)
+        and len(shape) <= MAX_DIMENSIONS
+        and _are_counts(offsets)
+        and len(offsets) == 2
+        and len(name) <= MAX_NAME_CHARS
     ):
         raise _unusable(
-            path, f"size and place of the tensor '{name}' do not agree, so the file is damaged", _AGAIN
+            path, f"its header describes the tensor {shown(name)} wrongly, so the file is damaged", _AGAIN
         )
-    return TensorEntry(name, dtype, shape, path, data_start + begin, end - begin)
+    begin, end = offsets
+    expected = ITEM_BYTES.get(dtype, 0) * math.prod(shape)
+    if end < begin or (dtype in ITEM_BYTES and end - begin != expected):
+        raise _unusable(
+            path, f"size and place of the tensor {shown(name)} do not agree, so the file is damaged", _AGAIN
+        )
+    return TensorEntry(name, dtype, tuple(shape), path, data_start + begin, end - begin)
+
+
+def _are_counts(values: Any) -> TypeGuard[list[int]]:
+    """Tell whether these are whole numbers from 0, each written as one: neither 2.0, nor "2", nor true."""
+    return isinstance(values, list) and all(type(each) is int and each >= 0 for each in values)
 
 
 def _check_extent(path: Path, tensors: Mapping[str, TensorEntry], size_bytes: int, data_start: int) -> None:

@@ -11,6 +11,9 @@ from maquette.errors import ModelError, Problem
 from maquette.families.common.header import Header, TensorEntry, read_header
 from maquette.families.common.hub import HUB_NAME, fetch
 from maquette.families.common.weight_files import read_json, weight_files
+from maquette.reading import shown
+
+LONGEST_PART = 100
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,10 @@ def open_folder(folder: Path, *, hub_name: str = "") -> DiffusersFolder:
         )
     index = read_json(index_path)
     parts = [name for name, value in index.items() if isinstance(value, list) and value and value[0]]
+    wrong = next((name for name in parts if not name.isidentifier() or len(name) > LONGEST_PART), None)
+    if wrong is not None:
+        given = f"the part {shown(wrong)}"
+        raise ModelError(Problem(str(index_path), given, "names of its folders", "Download the model again."))
     configs = {}
     for part in parts:
         path = folder / part / ("scheduler_config.json" if part == "scheduler" else "config.json")
