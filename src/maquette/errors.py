@@ -29,7 +29,16 @@ class Problem:
     remedy: str
 
     def __str__(self) -> str:
-        return " ".join(f"{self.where}: {self.given} — {self.required}. {self.remedy}".split())
+        where, given = _cut(self.where), _cut(self.given)
+        return " ".join(f"{where}: {given} — {self.required}. {self.remedy}".split())
+
+
+MAX_SAID = 600
+"""Letters of a place, or of what was given, that a message repeats: a file can hold a name of millions."""
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_SAID else f"{text[: MAX_SAID // 2]} … {text[-MAX_SAID // 4 :]}"
 
 
 class MaquetteError(Exception):

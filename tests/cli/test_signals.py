@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import sys
 from typing import Any
 
@@ -83,3 +84,40 @@ def test_the_last_line_says_how_to_go_on(stage: Any, line: str, monkeypatch: pyt
     assert done.exit_code == INTERRUPTED
     assert done.stderr.splitlines()[-1] == line
     assert json.loads(done.stdout.splitlines()[-1])["error"][0]["given"] == line
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["int", "term"])
+@pytest.mark.parametrize("flags", [(), ("--json",)], ids=["words", "json"])
+def test_a_signal_while_libraries_load_ends_in_one_line(
+    number: signal.Signals, flags: tuple[str, ...]
+) -> None:
+    code = (
+        "import time; from maquette.cli.signals import signals_end_the_start; signals_end_the_start(); "
+        "print('ready', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "check", "my pictures", *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        out, told = process.communicate(timeout=30)
+    assert process.returncode == INTERRUPTED
+    again = " ".join(["maquette check 'my pictures'", *flags])
+    assert told == f"interrupted before anything began; go on with: {again}\n"
+    assert [json.loads(line)["error"][0]["where"] for line in out.splitlines()] == ["interrupted"] * len(
+        flags
+    )
+
+
+def test_sigterm_outside_a_stage_cleans_up_too() -> None:
+    """What a command does before its stage begins, or after, is interrupted as by Ctrl-C, and not killed."""
+
+    def ended() -> dict[str, Any]:
+        signal.raise_signal(signal.SIGTERM)
+        return {}
+
+    result = CliRunner().invoke(result_command(name="ended")(ended), [])
+    assert result.exit_code == INTERRUPTED and "nothing finished was lost" in result.output

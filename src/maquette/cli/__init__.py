@@ -8,6 +8,9 @@ import sys
 
 def main() -> None:
     """Run the command line and exit with its code. With --json even a wrong flag ends in one JSON object."""
+    from maquette.cli.signals import signals_end_the_start
+
+    signals_end_the_start()
     import click
 
     from maquette.cli.app import maquette

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 import click
 
-from maquette.cli.signals import signals_ask
+from maquette.cli.signals import signals_ask, signals_interrupt
 from maquette.errors import MaquetteError, Problem
 from maquette.events import Artifact, Event, Message, Progress, Stage, Started, run_stage
 from maquette.spoken import printable
@@ -81,7 +81,7 @@ class GroupedCommand(click.Command):
 
 def _guarded(function: Callable[..., Any], arguments: dict[str, Any], as_json: bool) -> int:
     try:
-        with _spoken_warnings():
+        with _spoken_warnings(), signals_interrupt():
             result = dict(function(**arguments) or {})
     except MaquetteError as error:
         for problem in error.problems:

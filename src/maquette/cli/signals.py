@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shlex
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from maquette.spoken import printable
 from maquette.stopping import Stop
 
 NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
@@ -25,6 +30,28 @@ def signals_ask(stop: Stop) -> Iterator[None]:
 
     with _handled(dict.fromkeys(NAMES, ask)):
         yield
+
+
+@contextmanager
+def signals_interrupt() -> Iterator[None]:
+    """Within, either signal raises KeyboardInterrupt, so that what is under way cleans up."""
+    with _handled(dict.fromkeys(NAMES, signal.default_int_handler)):
+        yield
+
+
+def signals_end_the_start() -> None:
+    """From now on either signal ends the process with one line: while libraries load, nothing was begun that could be lost."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        told = f"interrupted before anything began; go on with: {shlex.join(['maquette', *sys.argv[1:]])}"
+        os.write(2, f"{printable(told)}\n".encode("ascii", "backslashreplace"))
+        if "--json" in sys.argv[1:]:
+            problem = {"where": "interrupted", "given": told, "required": "", "remedy": ""}
+            os.write(1, f"{json.dumps({'error': [problem]})}\n".encode("ascii"))
+        os._exit(128 + signal.SIGINT)
+
+    for known in NAMES:
+        signal.signal(known, end)
 
 
 @contextmanager

@@ -165,6 +165,10 @@ def _listed(value: Value) -> list[str]:
     return list(value) if isinstance(value, list) else [str(value)]
 
 
+DEEPEST = 50
+"""Parentheses within parentheses; what is deeper is no expression of a training script."""
+
+
 class _Expression:
     """Reads one expression from the left."""
 
@@ -175,6 +179,7 @@ class _Expression:
         ]
         self.position = 0
         self.unknown = False
+        self._depth = 0
 
     @property
     def is_done(self) -> bool:
@@ -240,7 +245,12 @@ class _Expression:
         if self._next() == "close":
             self.position += 1
             return []
+        if self._depth == DEEPEST:
+            self.unknown = True
+            return None
+        self._depth += 1
         value = self.whole()
+        self._depth -= 1
         if self._next() == "close":
             self.position += 1
         return _listed(value) if opening == "@(" and value is not None else value

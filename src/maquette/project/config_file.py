@@ -11,11 +11,13 @@ from pydantic import ValidationError
 from maquette.errors import ConfigError, Problem, did_you_mean
 from maquette.project.fields import flag_of, problem_of
 from maquette.project.settings import PATHS, SECTION_OF, SECTIONS, Settings, SubjectSettings
-from maquette.reading import FileKind, read_table
+from maquette.reading import FileKind, read_table, shown
 
 CONFIG_NAME = "maquette.toml"
 FILE = FileKind("settings as TOML", "Repair it, or make a project anew with maquette init.")
 FAMILY = "family"
+LONGEST_NAME = 100
+"""Letters of a name that a message shows."""
 """The table whose keys belong to the base model's family."""
 
 
@@ -126,8 +128,8 @@ def _unknown_names(tables: Mapping[str, Any], where: str) -> list[Problem]:
         elif not isinstance(table, Mapping):
             problems.append(
                 Problem(
-                    f"{where} [{section}]",
-                    f"{table!r}",
+                    f"{where} [{section[:LONGEST_NAME]}]",
+                    shown(table),
                     "a table",
                     f"Write [{section}] on a line of its own, keys below.",
                 )
@@ -154,7 +156,10 @@ def _misplaced(key: str, where: str, section: str = "") -> Problem | None:
 
 
 def _unknown(place: str, name: str, choices: Any, where: str) -> Problem:
-    return Problem(f"{where} {place}", f"unknown key '{name}'", "a known key", did_you_mean(name, choices))
+    place, shortened = place[:LONGEST_NAME], name[:LONGEST_NAME]
+    return Problem(
+        f"{where} {place}", f"unknown key '{shortened}'", "a known key", did_you_mean(name, choices)
+    )
 
 
 def _known_only(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import tomllib
 from typing import Any
@@ -96,7 +97,7 @@ def plain(values: Any, *, any_text: bool = False) -> Any:
             elif isinstance(value, list):
                 inner += value
             elif isinstance(value, int) and not -MAX_WHOLE < value < MAX_WHOLE:
-                raise Unreadable(f"a whole number of {len(str(abs(value)))} digits")
+                raise Unreadable(f"a whole number of {int(math.log10(abs(value))) + 1} digits")
         num_values += len(inner)
         if num_values > 2 * MAX_VALUES:
             raise Unreadable(f"more than {MAX_VALUES:,} values")

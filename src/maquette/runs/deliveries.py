@@ -5,12 +5,14 @@ A file of its own, since the record belongs to whoever trains the run.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from maquette.files import append_line
-from maquette.reading import read_lines
+from maquette.reading import Unreadable, read_lines
 from maquette.runs.folder import RunFolder
 
 
@@ -50,7 +52,16 @@ def read_deliveries(folder: RunFolder) -> list[Delivered]:
     """Return the run's installations, of each file the last one; lines that say something else are passed over."""
     names = {each.name for each in fields(Delivered)}
     found: dict[str, Delivered] = {}
-    for line in read_lines(folder.deliveries) if folder.deliveries.is_file() else ():
+    for line in _lines(folder):
         if line.keys() <= names and all(isinstance(value, str) for value in line.values()) and "lora" in line:
             found[line["lora"]] = Delivered(**(dict.fromkeys(names, "") | line))
     return list(found.values())
+
+
+def _lines(folder: RunFolder) -> list[dict[str, Any]]:
+    """Return the file's lines up to the first that cannot be read."""
+    lines: list[dict[str, Any]] = []
+    if folder.deliveries.is_file():
+        with suppress(Unreadable):
+            lines += read_lines(folder.deliveries)
+    return lines

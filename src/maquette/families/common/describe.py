@@ -12,6 +12,7 @@ from maquette.families.common.header import TensorEntry
 from maquette.families.common.layout import read_unet_layout, read_vae_layout
 from maquette.families.common.source import DiffusersFolder, SingleFile, Source
 from maquette.families.protocol import FamilySpec, Layout, ModelInfo, Prediction
+from maquette.reading import shown
 
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
 UNET_PROOF = f"{UNET}input_blocks.0.0.weight"
@@ -47,18 +48,17 @@ def file_info(spec: FamilySpec, source: SingleFile, *, text_encoders: int) -> Mo
 def folder_info(spec: FamilySpec, source: DiffusersFolder, *, text_encoders: int) -> ModelInfo:
     """Return the description of a folder of the family `spec`; ModelError when it cannot be trained."""
     unet, vae = source.configs["unet"], source.configs["vae"]
-    latent_channels = int(vae.get("latent_channels", 4))
-    factor = 2 ** (len(vae.get("block_out_channels", (0, 0, 0, 0))) - 1)
+    latent_channels = _count(source, vae, "latent_channels", 4)
+    factor = 2 ** (len(_widths(source, vae)) - 1)
     scheduler = source.configs.get("scheduler", {})
-    _check_channels(source, int(unet.get("in_channels", 4)), latent_channels)
+    _check_channels(source, _count(source, unet, "in_channels", 4), latent_channels)
+    sample_size = _count(source, unet, "sample_size", 0) if unet.get("sample_size") else 0
     return ModelInfo(
         family=spec.name,
         title=f"{spec.title}: {source.hub_name}" if source.hub_name else spec.title,
         prediction=_prediction(source, str(scheduler.get("prediction_type", "epsilon"))),
         dtype=_folder_dtype(source),
-        resolution=int(unet["sample_size"]) * factor
-        if unet.get("sample_size")
-        else spec.native_resolution_px,
+        resolution=sample_size * factor or spec.native_resolution_px,
         source=source.origin,
         layout="diffusers",
         path=source.hub_name or str(source.path),
@@ -66,6 +66,32 @@ def folder_info(spec: FamilySpec, source: DiffusersFolder, *, text_encoders: int
         latent_channels=latent_channels,
         vae_factor=factor,
         zero_terminal_snr=bool(scheduler.get("rescale_betas_zero_snr", False)),
+    )
+
+
+MOST = 1 << 16
+"""No count or size in a model's configuration comes near it."""
+
+
+def _count(source: DiffusersFolder, config: Mapping[str, Any], name: str, usual: int) -> int:
+    """Return a whole number of a part's configuration. Raises ModelError for what is none."""
+    value = config.get(name, usual)
+    if type(value) is int and 0 <= value <= MOST:
+        return value
+    raise _misconfigured(source, name, value, "a whole number")
+
+
+def _widths(source: DiffusersFolder, config: Mapping[str, Any]) -> list[Any]:
+    value = config.get("block_out_channels", [0, 0, 0, 0])
+    if isinstance(value, list) and 0 < len(value) <= 16:
+        return value
+    raise _misconfigured(source, "block_out_channels", value, "a list of whole numbers")
+
+
+def _misconfigured(source: DiffusersFolder, name: str, value: Any, required: str) -> ModelError:
+    given = f"{name} is {shown(value)}"
+    return ModelError(
+        Problem(str(source.path), given, f"{required} there", "Download the model's configuration again.")
     )
 
 
