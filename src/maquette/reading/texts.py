@@ -82,6 +82,12 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return table
 
 
+def _digits(value: int) -> int:
+    """Return how many digits a whole number has, without writing it out: Python refuses to from 4,300 on."""
+    found = int(math.log10(abs(value))) + 1
+    return found - 1 if abs(value) < 10 ** (found - 1) else found
+
+
 def plain(values: Any, *, any_text: bool = False) -> Any:
     """Return `values`, or refuse what is too deep to handle, what no file can hold and what no machine counts."""
     level, num_values = [values], 0
@@ -97,7 +103,7 @@ def plain(values: Any, *, any_text: bool = False) -> Any:
             elif isinstance(value, list):
                 inner += value
             elif isinstance(value, int) and not -MAX_WHOLE < value < MAX_WHOLE:
-                raise Unreadable(f"a whole number of {int(math.log10(abs(value))) + 1} digits")
+                raise Unreadable(f"a whole number of {_digits(value)} digits")
         num_values += len(inner)
         if num_values > 2 * MAX_VALUES:
             raise Unreadable(f"more than {MAX_VALUES:,} values")
