@@ -194,3 +194,19 @@ def test_the_real_portraits_take_the_steps_their_project_counted() -> None:
     dataset = dataset_at(shared_data("pixel_portraits"))
     items = assign_buckets(plan_items(dataset.pictures), BucketSettings())
     assert make_schedule(items, batch_size=2, epochs=10).steps == 10150
+
+
+@pytest.mark.parametrize("repeats", [10**7, 10**15])
+def test_repeats_that_no_memory_holds_are_refused_before_they_are_laid_out(
+    tmp_path: Path, repeats: int
+) -> None:
+    captioned(tmp_path / "img", 2)
+    captioned(tmp_path / "reg", 1)
+    toml = tmp_path / "set.toml"
+    toml.write_text(
+        f'[general]\ncaption_extension = ".txt"\n[[datasets]]\n[[datasets.subsets]]\nimage_dir = "img"\nnum_repeats = {repeats}\n'
+        '[[datasets.subsets]]\nimage_dir = "reg"\nis_reg = true\n',
+        encoding="utf-8",
+    )
+    with pytest.raises(DatasetError, match=f"{repeats:,} times an epoch"):
+        plan_items(dataset_at(toml).pictures)

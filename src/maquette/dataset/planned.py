@@ -68,10 +68,10 @@ def schedule_of(
     Regularization pictures are topped up to the training items or cut off at them, as both trainers do. With
     sd-scripts epochs win over steps. Assumes one process. grid_px: what the base model needs sides to be a multiple of.
     """
-    items = epoch_items(facts)
-    if not any(not item.is_regularization for item in items):
-        return None
     try:
+        items = epoch_items(facts)
+        if not any(not item.is_regularization for item in items):
+            return None
         fitted, _, _ = bucketed(items, facts.plan.datasets, request, grid_px)
         return schedule_over(fitted, facts.plan.datasets, request)
     except MaquetteError:

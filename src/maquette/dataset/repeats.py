@@ -15,7 +15,7 @@ from pathlib import Path
 
 from maquette.dataset.buckets import count_batches, items_by_bucket
 from maquette.dataset.records import Item, Picture
-from maquette.errors import ConfigError, Problem
+from maquette.errors import ConfigError, DatasetError, Problem
 
 
 def plan_items(pictures: Sequence[Picture]) -> tuple[Item, ...]:
@@ -24,10 +24,27 @@ def plan_items(pictures: Sequence[Picture]) -> tuple[Item, ...]:
     for dataset in sorted({picture.subset.dataset for picture in pictures}):
         members = [picture for picture in pictures if picture.subset.dataset == dataset]
         training = [(p, p.subset.num_repeats) for p in members if not p.subset.is_regularization]
+        _require_countable(training)
         regularization = [p for p in members if p.subset.is_regularization]
         shown += training + top_up(regularization, sum(repeats for _, repeats in training))
     pairs = [(picture, repeat) for picture, repeats in shown for repeat in range(repeats)]
     return tuple(Item(index, picture, repeat) for index, (picture, repeat) in enumerate(pairs))
+
+
+MAX_ITEMS = 2_000_000
+"""Of one epoch; each is kept in memory. A picture shown so often in one epoch was never meant."""
+
+
+def _require_countable(training: Sequence[tuple[Picture, int]]) -> None:
+    """Refuse repeats that make an epoch too long to be laid out. Raises DatasetError that names the largest."""
+    total = sum(repeats for _, repeats in training)
+    if total > MAX_ITEMS:
+        picture, repeats = max(training, key=lambda pair: pair[1])
+        given = f"{len(training):,} pictures, some {repeats:,} times an epoch: {total:,} in all"
+        required = f"at most {MAX_ITEMS:,} an epoch"
+        raise DatasetError(
+            Problem(str(picture.path.parent), given, required, "Lower num_repeats, or the folder's number.")
+        )
 
 
 def top_up(regularization: Sequence[Picture], num_train_items: int) -> list[tuple[Picture, int]]:
