@@ -144,7 +144,7 @@ class MeasureCache:
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.file, timeout=BUSY_S, check_same_thread=False)
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            _keep_a_log(connection)
             connection.execute(
                 "PRAGMA synchronous = OFF"
             )  # losing a cache in a power cut costs a second look
@@ -204,6 +204,19 @@ def _written(result: Measured) -> str:
         return json.dumps({"problem": asdict(result.result)})
     values = asdict(result.result)
     return json.dumps({"measures": {**values, "thumbnail": values["thumbnail"].hex()}})
+
+
+def _keep_a_log(connection: sqlite3.Connection) -> None:
+    """Let readers and a writer work at once. SQLite does not wait for others by itself where a file first changes to that."""
+    until = time.monotonic() + BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.02)
 
 
 def _read(path: Path, text: str | None) -> Measured | None:
