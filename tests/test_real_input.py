@@ -64,7 +64,7 @@ def test_real_pictures_train_on_a_full_size_base_and_diffusers_draws_with_the_lo
         base=str(base),
         output=tmp_path / "out",
         precision=PRECISIONS[family],
-        trigger="bespokepunk",
+        trigger="bespoke punk",
         name="portraits",
     )
     assert result.record.schedule.train_items == 10 * FEW
@@ -75,7 +75,7 @@ def test_real_pictures_train_on_a_full_size_base_and_diffusers_draws_with_the_lo
 def test_whole_folders_of_real_pictures_train(tiny_base: Path, tmp_path: Path) -> None:
     common = {**SETTINGS, "base": str(tiny_base), "output": tmp_path / "out", "precision": "no"}
     portraits, photos = shared_data("pixel_portraits"), shared_data("photos") / "dog"
-    first = maquette.train(portraits, **common, trigger="bespokepunk", name="portraits")
+    first = maquette.train(portraits, **common, trigger="bespoke punk", name="portraits")
     assert first.record.schedule.train_items == 2030
     second = maquette.train(
         photos, **common, trigger="zkwdog", name="photos", caption_fallback="photo of zkwdog"
@@ -96,7 +96,7 @@ def _few_portraits(folder: Path) -> Path:
 def _draw_with_diffusers(base: Path, lora: Path, precision: str, complaints: list[str]) -> None:  # noqa: F811
     """Load the file with diffusers' load_lora_weights: no unmatched key, every module adapted, another prediction."""
     model = families.load(base, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
-    conditioning = model.encode_text(model.tokenize(["portrait of bespokepunk"]))
+    conditioning = model.encode_text(model.tokenize(["portrait of bespoke punk"]))
     sizes = [families.PictureSize((128, 128), (0, 0), (128, 128))]
     noisy = torch.randn((1, 4, 16, 16), generator=torch.Generator().manual_seed(1))
 

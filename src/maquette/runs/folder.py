@@ -78,4 +78,10 @@ class RunFolder:
 
 def has_begun_at_most(folder: Path) -> bool:
     """Return whether a folder is empty, or holds no more than a run that was killed before it had a record."""
-    return all(entry.name in BEFORE_A_RECORD or entry.suffix == ".part" for entry in folder.iterdir())
+    return all(
+        entry.name in BEFORE_A_RECORD
+        or entry.suffix == ".part"
+        # Names are tried on the disk before a run begins; a kill may leave the empty file.
+        or (entry.is_file() and entry.stat().st_size == 0)
+        for entry in folder.iterdir()
+    )
