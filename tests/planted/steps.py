@@ -340,6 +340,12 @@ def named_after_a_year(case: Case) -> None:
     folder.rename(folder.with_name("2023_zkw_fox"))
 
 
+@fault("STP016", "a folder's number that no memory holds", start="folder")
+def endless_repeats(case: Case) -> None:
+    folder = case.pictures[0].parent
+    folder.rename(folder.with_name("99999999999_zkw_fox"))
+
+
 @close_call("STP016", "a folder that asks for 400 repeats", start="folder")
 def many_repeats(case: Case) -> None:
     folder = case.pictures[0].parent

@@ -91,8 +91,8 @@ def _options_of(facts: LoraFacts, spec: FamilySpec) -> dict[str, int]:
     option = spec.option("clip_skip")
     for key in _CLIP_SKIP_KEYS:
         number = facts.number(key)
-        if number in range(1, 13) and option and not option.fixed:
-            return {"clip_skip": int(number)}  # type: ignore[arg-type]
+        if number is not None and number in range(1, 13) and option and not option.fixed:
+            return {"clip_skip": int(number)}
     return {}
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
+T = TypeVar("T")
 Device = Literal["cuda", "rocm", "mps", "xpu", "cpu"]
 System = Literal["windows", "mac", "linux"]
 
@@ -33,6 +35,10 @@ _MEMORY = (
     re.compile(r"\bVRAM:? (?P<mib>\d{4,6})(?: ?MB)?\b"),
 )
 _OLD = re.compile(r"GTX|Tesla|GT \d|Quadro [PKM]|TITAN|RTX[ -]20\d\d|\b[VTPK]\d{1,3}\b", re.IGNORECASE)
+
+
+_ACCELERATORS: tuple[Device, ...] = ("cuda", "mps", "cpu", "xpu")
+_SYSTEMS: dict[System, re.Pattern[str]] = {"windows": _WINDOWS, "mac": _MAC_PATH, "linux": _LINUX}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +71,8 @@ class MachineReader:
     """Gathers the machine line by line; a card says more than what a line guesses."""
 
     def __init__(self) -> None:
-        self._devices: dict[str, int] = {}
-        self._systems: dict[str, int] = {}
+        self._devices: Counter[Device] = Counter()
+        self._systems: Counter[System] = Counter()
         self._card: str | None = None
         self._memory_gib: float | None = None
 
@@ -83,38 +89,33 @@ class MachineReader:
 
     def _device(self, text: str) -> None:
         if _AMD.search(text):
-            self._seen(self._devices, "rocm")
+            self._devices["rocm"] += 1
         if _MAC.search(text):
-            self._seen(self._devices, "mps")
-            self._seen(self._systems, "mac")
+            self._devices["mps"] += 1
+            self._systems["mac"] += 1
         if "accelerator device: " in text:
             kind = text.partition("accelerator device: ")[2].strip().split(":")[0]
-            if kind in ("cuda", "mps", "cpu", "xpu"):
-                self._seen(self._devices, kind)
+            if (named := next((device for device in _ACCELERATORS if device == kind), None)) is not None:
+                self._devices[named] += 1
         if "CUDA out of memory" in text or "nVidia CUDA" in text:
-            self._seen(self._devices, "cuda")
+            self._devices["cuda"] += 1
 
     def _system(self, text: str) -> None:
-        for name, pattern in (("windows", _WINDOWS), ("mac", _MAC_PATH), ("linux", _LINUX)):
+        for name, pattern in _SYSTEMS.items():
             if pattern.search(text):
-                self._seen(self._systems, name)
-
-    @staticmethod
-    def _seen(counts: dict[str, int], name: str) -> None:
-        counts[name] = counts.get(name, 0) + 1
+                self._systems[name] += 1
 
     def machine(self) -> LogMachine:
         """Return what was gathered."""
-        device = self._most(self._devices)
-        if self._card is not None:
-            device = "cuda"
+        device: Device | None = _most(self._devices) if self._card is None else "cuda"
         return LogMachine(
-            device=device,  # type: ignore[arg-type]
+            device=device,
             card=self._card,
             memory_gib=self._memory_gib,
-            system=self._most(self._systems),  # type: ignore[arg-type]
+            system=_most(self._systems),
         )
 
-    @staticmethod
-    def _most(counts: dict[str, int]) -> str | None:
-        return max(counts, key=lambda name: counts[name]) if counts else None
+
+def _most(counts: Counter[T]) -> T | None:
+    """Return what was seen most often, the first of equals; None where nothing was."""
+    return max(counts, key=lambda name: counts[name]) if counts else None

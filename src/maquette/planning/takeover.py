@@ -6,10 +6,10 @@ Values that the file leaves to its trainer's defaults are taken too where those 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from maquette.errors import ConfigError
 from maquette.families.protocol import FamilySpec
@@ -213,7 +213,7 @@ def _optimizer(taken: Taken) -> None:
 def _schedule(taken: Taken) -> None:
     request = taken.request
     name = request.value("scheduler")
-    if name in SchedulerName.__args__:  # type: ignore[attr-defined]
+    if name in get_args(SchedulerName):
         taken.put("lr_scheduler", name, "scheduler")
     elif name:
         taken.left[request.said("scheduler")] = f"{name}: cosine is used"
@@ -354,10 +354,9 @@ def _without_effect(taken: Taken) -> None:
 
 def _invalid(taken: Taken) -> None:
     """Leave out what Maquette would refuse: a bucket step of 1, a name with a slash."""
-    checks: Callable[[], Any] = lambda: load_settings(None, {"base": "", **taken.settings()})  # noqa: E731
     for _ in range(len(taken.values)):
         try:
-            checks()
+            load_settings(None, {"base": "", **taken.settings()})
             return
         except ConfigError as error:
             wrong = [

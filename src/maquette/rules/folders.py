@@ -8,6 +8,7 @@ from pathlib import Path
 from maquette.dataset.below import advice, places
 from maquette.dataset.facts import DatasetFacts, FolderFact
 from maquette.dataset.folders import is_set_aside, meant_prefix, names_of
+from maquette.dataset.repeats import MAX_ITEMS
 from maquette.dataset.targets import step_target
 from maquette.dataset.unread import Unread, unread_in
 from maquette.findings.records import Finding, Fix, SetAside, Severity
@@ -307,16 +308,22 @@ def repeats_like_a_year(facts: DatasetFacts, report: Report) -> Iterator[Finding
     """The number at the beginning of a folder's name is taken for repeats, and is hardly meant as such.
 
     Why: 2023_holiday shows each of its pictures 2,023 times an epoch. Repeats are mostly 1 to 50.
-    Found by: Folder names that ask for more than 500 repeats where names count: not in a dataset TOML.
+    Found by: Folder names that ask for more than 500 repeats where names count: not in a dataset TOML. An error, in a TOML too,
+    where an epoch would be longer than 2,000,000 pictures: it cannot be laid out, and training refuses it.
     Do: Rename the folder; put the number you want in front.
     Fault: a folder `2023_holiday`
     Instead: `1_holiday_2023`
     Source: sd-scripts 48d368fa, config_util.py (the number before the first _ is num_repeats).
     """
-    if facts.is_toml:
-        return
     for folder in facts.used_folders:
-        repeats = folder.prefix_repeats or 0
+        asked = folder.subset.num_repeats if folder.subset else 0
+        if asked * len(folder.files) > MAX_ITEMS and not folder.is_regularization:
+            shown = f"{len(folder.files):,} pictures {asked:,} times an epoch"
+            message = f"{shown} are more than {MAX_ITEMS:,}: that cannot be trained."
+            remedy = f"Lower {'num_repeats' if facts.is_toml else 'the number in its name'} to what was meant, mostly 1 to 50."
+            yield report(folder.path, "", message, remedy, severity="error")
+            continue
+        repeats = 0 if facts.is_toml else folder.prefix_repeats or 0
         if repeats > SURPRISING_REPEATS:
             message = f"The number in its name makes every epoch show each picture {repeats:,} times."
             remedy = f"Rename it, to 1_{folder.path.name} for one showing an epoch."
