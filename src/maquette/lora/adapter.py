@@ -156,6 +156,16 @@ class LoraAdapter:
         self._enabled = value
         self._switch()
 
+    @contextmanager
+    def disabled(self) -> Iterator[None]:
+        """Within, the base computes alone; afterwards the LoRAs are on or off as before."""
+        before = self._enabled
+        self.enabled = False
+        try:
+            yield
+        finally:
+            self.enabled = before
+
     def _switch(self) -> None:
         for layer in self.layers.values():
             layer.enabled = self._enabled and not self._unmerged
