@@ -62,6 +62,15 @@ def test_a_subset_overrules_its_dataset_overrules_general_overrules_the_caller(t
     assert [d.no_upscale for d in read.datasets] == [True, None]
 
 
+def test_masks_are_named_by_subset(tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    text = '[[datasets]]\n[[datasets.subsets]]\nimage_dir = "a"\nalpha_mask = true\n'
+    text += '[[datasets.subsets]]\nimage_dir = "b"\nconditioning_data_dir = "m"\n'
+    a, b = plan(tmp_path, text).subsets
+    assert (a.options.alpha_mask, a.options.mask_folder) == (True, None)
+    assert (b.options.alpha_mask, b.options.mask_folder) == (False, tmp_path / "m")
+
+
 @pytest.mark.parametrize(
     ("written", "size_wh"),
     [("512", (512, 512)), ('"512,768"', (512, 768)), ("[512, 768]", (512, 768)), ('"512"', (512, 512))],

@@ -76,6 +76,10 @@ class SubsetOptions:
     """Mirror half of the showings. Wrong for a subject with a left and a right."""
     resize_interpolation: str | None = None
     """lanczos, nearest, bilinear, bicubic, area or box. None: area when shrinking, Lanczos when enlarging."""
+    alpha_mask: bool = False
+    """A picture's transparency says how much each place counts in the loss."""
+    mask_folder: Path | None = None
+    """Folder of grey pictures named like these, saying the same; sd-scripts' conditioning_data_dir. None: there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)

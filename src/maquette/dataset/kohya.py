@@ -77,7 +77,10 @@ def plan_of_toml(
             folder, other = _folder(subset.image_dir, path)
             if other is not None:
                 two_places.append(TwoPlaces(subset.image_dir, folder, other))
-            subsets.append(_subset(folder, above | subset.written, options or SubsetOptions(), index))
+            values = above | subset.written
+            if subset.conditioning_data_dir is not None:
+                values["mask_folder"], _ = _folder(subset.conditioning_data_dir, path)
+            subsets.append(_subset(folder, values, options or SubsetOptions(), index))
     if not subsets and not problems:
         required, remedy = "at least one folder of pictures", 'Add one with image_dir = "…".'
         problems = (Problem(str(path), "no [[datasets.subsets]]", required, remedy),)
