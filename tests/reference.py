@@ -73,7 +73,7 @@ class ReferenceNoise:
         self.generator = reference_generator()
 
     def __call__(self, trial: Any, index: int, shape: tuple[int, ...], objective: Any) -> NoiseDraw:
-        return draw_noise(shape, objective, trial.noise_offset, self.generator)
+        return draw_noise(shape, objective, trial.objective.noise_offset, self.generator)
 
 
 def trajectory_inputs() -> Iterator[dict[str, torch.Tensor]]:

@@ -115,8 +115,10 @@ steps = 1000
 learning_rate = 1e-4
 text_encoder_lr = 5e-5
 lr_scheduler = "cosine"
-min_snr_gamma = 5
 seed = 42
+
+[objective]
+min_snr_gamma = 5
 
 [saving]
 name = "zkw_fox"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from maquette.project.settings import Settings
+from maquette.runs.migrations import OBJECTIVE_OF_3, RECORD_VERSION
 from maquette.runs.record import PictureRecord, RunRecord
 
 STORED = Path(__file__).parent
@@ -29,7 +30,7 @@ def run_record(settings: dict[str, Any] | None = None, **changes: Any) -> RunRec
 
 def read_stored() -> RunRecord:
     """Return the record of the stored run."""
-    text = stored(2).read_text(encoding="utf-8")
+    text = stored(RECORD_VERSION).read_text(encoding="utf-8")
     return RunRecord.model_validate_json(text)
 
 
@@ -60,6 +61,8 @@ def as_version_1(record: RunRecord) -> dict[str, Any]:
     sha256 = values.pop("base_sha256")
     values["base"] |= {"sha256": sha256} if sha256 else {}
     values["record_version"] = 1
+    objective = values["settings"].pop("objective")
+    values["settings"]["training"] |= {name: objective[name] for name in OBJECTIVE_OF_3}
     if device is not None:
         told = {"forward_device": device["forward_device"]} if device["forward_device"] else {}
         values["device"] = {"device": device["name"], "precision": device["precision"], **told}

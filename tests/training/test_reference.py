@@ -19,6 +19,7 @@ from maquette.devices import place
 from maquette.families.protocol import PictureSize, Tokens
 from maquette.lora.adapter import LoraAdapter
 from maquette.lora.config import TrialSpec
+from maquette.project.settings import ObjectiveSettings
 from maquette.training.batches import MicroBatch
 from maquette.training.config import TrialSettings
 from maquette.training.engine import Engine
@@ -69,7 +70,7 @@ def _fixed_losses(model, clip_skip: int, trial: TrialSettings) -> torch.Tensor:
         timesteps_R=inputs["timesteps"],
         conditioning=conditioning,
         sizes=SIZES,
-        regularization_R=torch.tensor([False, trial.prior_loss_weight != 1.0]),
+        regularization_R=torch.tensor([False, trial.objective.prior_loss_weight != 1.0]),
     )
     return per_row_losses(model, [trial], rows)
 
@@ -77,8 +78,8 @@ def _fixed_losses(model, clip_skip: int, trial: TrialSettings) -> torch.Tensor:
 VARIANTS = {
     "base": (2, 1.0, TrialSettings()),
     "clip_skip_none": (1, 1.0, TrialSettings()),
-    "snr5": (2, 1.0, TrialSettings(min_snr_gamma=5.0)),
-    "prior0.5_on_second": (2, 1.0, TrialSettings(prior_loss_weight=0.5)),
+    "snr5": (2, 1.0, TrialSettings(objective=ObjectiveSettings(min_snr_gamma=5.0))),
+    "prior0.5_on_second": (2, 1.0, TrialSettings(objective=ObjectiveSettings(prior_loss_weight=0.5))),
     "multiplier0": (2, 0.0, TrialSettings()),
     "step": (2, 1.0, TrialSettings()),
 }
@@ -177,8 +178,8 @@ def _first_step(
 
 TRAJECTORIES = {
     "g10": (TrialSettings(), 1),
-    "g10_snr": (TrialSettings(min_snr_gamma=5.0), 1),
-    "g10_noff": (TrialSettings(noise_offset=0.05), 1),
+    "g10_snr": (TrialSettings(objective=ObjectiveSettings(min_snr_gamma=5.0)), 1),
+    "g10_noff": (TrialSettings(objective=ObjectiveSettings(noise_offset=0.05)), 1),
     "g10_acc2": (TrialSettings(lr_scheduler="cosine", warmup_steps=2), 2),
 }
 

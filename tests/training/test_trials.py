@@ -17,6 +17,7 @@ from maquette.devices import place
 from maquette.families.protocol import PictureSize
 from maquette.lora.adapter import LoraAdapter
 from maquette.lora.config import TrialSpec
+from maquette.project.settings import ObjectiveSettings
 from maquette.training.batches import MicroBatch
 from maquette.training.config import TrialSettings
 from maquette.training.engine import Engine
@@ -29,17 +30,29 @@ WAY_SHARE = 0.03
 TRIALS = [
     TrialSettings(rank=2, alpha=2, denoiser_lr=1e-3, text_encoder_lr=5e-4, seed=1),
     TrialSettings(
-        rank=5, alpha=1, dropout=0.2, denoiser_lr=3e-4, text_encoder_lr=1e-4, min_snr_gamma=5.0, seed=2
+        rank=5,
+        alpha=1,
+        dropout=0.2,
+        denoiser_lr=3e-4,
+        text_encoder_lr=1e-4,
+        objective=ObjectiveSettings(min_snr_gamma=5.0),
+        seed=2,
     ),
     TrialSettings(
-        rank=3, alpha=6, denoiser_lr=5e-4, text_encoder_lr=2e-4, noise_offset=0.1, max_grad_norm=0.01, seed=3
+        rank=3,
+        alpha=6,
+        denoiser_lr=5e-4,
+        text_encoder_lr=2e-4,
+        objective=ObjectiveSettings(noise_offset=0.1),
+        max_grad_norm=0.01,
+        seed=3,
     ),
     TrialSettings(
         rank=2,
         alpha=2,
         denoiser_lr=1e-3,
         text_encoder_lr=5e-4,
-        prior_loss_weight=0.3,
+        objective=ObjectiveSettings(prior_loss_weight=0.3),
         lr_scheduler="linear",
         seed=1,
     ),

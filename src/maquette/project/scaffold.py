@@ -93,8 +93,10 @@ alpha = 8
 steps = {project.steps}
 learning_rate = 1e-4
 lr_scheduler = "cosine"
-min_snr_gamma = 5
 seed = 42
+
+[objective]
+min_snr_gamma = 5
 
 [saving]
 name = {_text(_file_name(project.trigger or project.class_word or project.folder.resolve().name))}

@@ -17,6 +17,9 @@ WITHOUT_EFFECT_ON_WEIGHTS = ("saving", "samples", "check")
 """Sections of the settings that a run's weights do not depend on."""
 
 
+OBJECTIVE_OF_3 = ("min_snr_gamma", "noise_offset", "prior_loss_weight")
+
+
 def migrated(record: Table, version: int) -> Table:
     """Return the record of `version` (1 to RECORD_VERSION) as RECORD_VERSION writes it."""
     for migrate in MIGRATIONS[version - 1 :]:
@@ -28,12 +31,23 @@ def weights_digest(
     settings: Mapping[str, Any], dataset: Any, family: Any, prediction: Any, pictures_seed: Any = None
 ) -> str:
     """Return the hash of plain values that decide a run's weights."""
-    deciding = {name: values for name, values in settings.items() if name not in WITHOUT_EFFECT_ON_WEIGHTS}
+    laid_out = _as_in_1(settings)
+    deciding = {name: values for name, values in laid_out.items() if name not in WITHOUT_EFFECT_ON_WEIGHTS}
     if not deciding.get("family"):
         deciding.pop("family", None)  # an older release had no such table, and an empty one decides nothing
     facts = [deciding, dataset, family, prediction, *([] if pictures_seed is None else [pictures_seed])]
     text = json.dumps(facts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _as_in_1(settings: Mapping[str, Any]) -> Table:
+    """Return settings laid out as the first version had them: a hash must not depend on where a setting stands."""
+    objective = dict(settings.get("objective") or {})
+    moved = {name: objective.pop(name) for name in OBJECTIVE_OF_3 if name in objective}
+    kept = {name: values for name, values in settings.items() if name != "objective"}
+    if moved:
+        kept["training"] = {**kept["training"], **moved}
+    return {**kept, "objective": objective} if objective else kept
 
 
 def _to_2(record: Table) -> Table:
@@ -57,6 +71,18 @@ def _to_2(record: Table) -> Table:
     }
 
 
+def _to_3(record: Table) -> Table:
+    """What is learned of a picture (its noise and the weight of its error) left `[training]` for `[objective]`."""
+    settings = dict(_table(record, "settings"))
+    training = dict(_table(settings, "training"))
+    objective = {name: training.pop(name) for name in OBJECTIVE_OF_3 if name in training}
+    return {
+        **record,
+        "record_version": 3,
+        "settings": {**settings, "training": training, "objective": objective},
+    }
+
+
 def _device_of_2(device: Any) -> Any:
     if not isinstance(device, dict):
         return device
@@ -76,5 +102,5 @@ def _table(record: Table, name: str) -> Table:
     return found if isinstance(found, dict) else {}
 
 
-MIGRATIONS: tuple[Callable[[Table], Table], ...] = (_to_2,)
+MIGRATIONS: tuple[Callable[[Table], Table], ...] = (_to_2, _to_3)
 RECORD_VERSION = len(MIGRATIONS) + 1

@@ -8,7 +8,7 @@ from typing import Any
 
 from maquette.lora.kinds import DEFAULT_KIND
 from maquette.project.optimizers import DEFAULT_OPTIMIZER, Value, optimizer_arguments
-from maquette.project.settings import Settings
+from maquette.project.settings import ObjectiveSettings, Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +34,8 @@ class TrialSettings:
     lr_cycles: int = 1
     lr_power: float = 1.0
     max_grad_norm: float = 1.0
-    min_snr_gamma: float | None = None
-    noise_offset: float = 0.0
-    prior_loss_weight: float = 1.0
+    objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
+    """Noise, target and the weight of errors, as `[objective]` says them."""
     seed: int = 42
     family: Mapping[str, Any] = field(default_factory=dict)
     """What was given of the family's own settings beside these."""
@@ -62,9 +61,7 @@ def trial_of(settings: Settings) -> TrialSettings:
         lr_cycles=training.lr_cycles,
         lr_power=training.lr_power,
         max_grad_norm=training.max_grad_norm,
-        min_snr_gamma=training.min_snr_gamma,
-        noise_offset=training.noise_offset,
-        prior_loss_weight=training.prior_loss_weight,
+        objective=settings.objective,
         seed=training.seed,
         family=dict(settings.family.model_extra or {}),
     )

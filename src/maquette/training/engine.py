@@ -27,7 +27,9 @@ NoiseSource = Callable[[TrialSettings, int, tuple[int, ...], "Objective"], Noise
 
 def seeded_noise(trial: TrialSettings, index: int, shape: tuple[int, ...], objective: Objective) -> NoiseDraw:
     """Return the noise that follows from the trial's seed and the micro-step's index alone."""
-    return draw_noise(shape, objective, trial.noise_offset, generator_at(trial.seed, "noise", index))
+    return draw_noise(
+        shape, objective, trial.objective.noise_offset, generator_at(trial.seed, "noise", index)
+    )
 
 
 @dataclass(frozen=True)

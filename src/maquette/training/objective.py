@@ -55,14 +55,16 @@ def per_row_losses(model: BaseModel, trials: Sequence[TrialSettings], rows: Rows
 
 def picture_weights(trials: Sequence[TrialSettings], regularization_R: torch.Tensor) -> torch.Tensor:
     """Return each row's weight, float32 [R]: its trial's prior_loss_weight for regularization pictures, else 1."""
-    priors_P = torch.tensor([trial.prior_loss_weight for trial in trials], device=regularization_R.device)
+    priors_P = torch.tensor(
+        [trial.objective.prior_loss_weight for trial in trials], device=regularization_R.device
+    )
     priors_R = priors_P.repeat_interleave(len(regularization_R) // len(trials))
     return torch.where(regularization_R, priors_R, torch.ones_like(priors_R))
 
 
 def loss_options(model: BaseModel, trial: TrialSettings) -> dict[str, Any]:
     """Return what the trial gives to the family's own settings of the loss."""
-    return model.spec.of_stage("loss", {**vars(trial), **trial.family})
+    return model.spec.of_stage("loss", {**vars(trial), **dict(trial.objective), **trial.family})
 
 
 def timestep_weights(

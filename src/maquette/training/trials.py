@@ -51,12 +51,11 @@ OWN_TRAINING = (
     "lr_cycles",
     "lr_power",
     "max_grad_norm",
-    "min_snr_gamma",
-    "noise_offset",
-    "prior_loss_weight",
     "seed",
 )
-"""Settings of `[training]` in which trials may differ, beside all of `[lora]`."""
+"""Settings of `[training]` in which trials may differ."""
+OWN_SECTIONS = ("lora", "objective")
+"""Sections in which trials may differ in everything."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,12 +79,13 @@ class Shared:
 def require_alike(shared: Settings, trials: Sequence[Settings]) -> None:
     """Raise ConfigError, naming every setting in which `trials` differ but must not: they share base and pictures."""
     common = _common(shared)
+    sections = ", ".join(f"[{section}]" for section in OWN_SECTIONS)
     problems = []
     for number, trial in enumerate(trials, 1):
         for name, value in _common(trial).items():
             if value != common[name]:
                 given = f"{value!r}, where the run has {common[name]!r}"
-                remedy = f"Trials may differ in [lora] and in {', '.join(OWN_TRAINING)}."
+                remedy = f"Trials may differ in {sections} and in {', '.join(OWN_TRAINING)}."
                 problems.append(
                     Problem(f"trial {number}: {name}", given, "the same for all trials of a run", remedy)
                 )
@@ -99,7 +99,7 @@ def _common(settings: Settings) -> dict[str, Any]:
         f"[{section}] {name}": value
         for section, table in tables.items()
         for name, value in table.items()
-        if section != "lora" and not (section == "training" and name in OWN_TRAINING)
+        if section not in OWN_SECTIONS and not (section == "training" and name in OWN_TRAINING)
     }
 
 

@@ -1,0 +1,44 @@
+"""`[lora]`: the adapter's kind, size and dropout."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from maquette.project.fields import Section
+
+
+def half_the_rank(rank: int) -> float:
+    """Return the usual alpha, which makes the adapter's scale one half."""
+    return rank / 2
+
+
+class LoraSettings(Section):
+    """`[lora]`: the adapter's size."""
+
+    rank: int = Field(
+        16, ge=1, le=1024, description="Rank of every adapter layer: its capacity and file size."
+    )
+    alpha: float | None = Field(
+        None, gt=0, description="Strength of the adapter: scale = alpha / rank. Default: half the rank."
+    )
+    conv_rank: int | None = Field(
+        None, ge=1, le=1024, description="Also adapt 3x3 convolutions at this rank (LoCon). Default: off."
+    )
+    conv_alpha: float | None = Field(
+        None, gt=0, description="Alpha of the convolutions. Default: half of conv_rank."
+    )
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="Share of the adapter's inner values dropped at each step."
+    )
+
+    @property
+    def alpha_in_force(self) -> float:
+        """Alpha as given, else half the rank."""
+        return half_the_rank(self.rank) if self.alpha is None else self.alpha
+
+    @property
+    def conv_alpha_in_force(self) -> float | None:
+        """Alpha of the convolutions as given, else half their rank; None where they are not adapted."""
+        if not self.conv_rank:
+            return None
+        return half_the_rank(self.conv_rank) if self.conv_alpha is None else self.conv_alpha

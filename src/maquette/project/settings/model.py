@@ -1,0 +1,21 @@
+"""`[model]`: the base model that is adapted."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from maquette.project.fields import Section
+
+
+class ModelSettings(Section):
+    """`[model]`: the base model that is adapted."""
+
+    base: str = Field(
+        description="The base model: a .safetensors checkpoint, a diffusers folder, or a hub name. The file tells its family."
+    )
+    clip_skip: int | None = Field(
+        None,
+        ge=1,
+        le=12,
+        description="Text layer counted from the end whose output conditions the picture; 1 is the last. Default: the family's.",
+    )

@@ -1,0 +1,38 @@
+"""`[saving]`: where the run lies and what it keeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from maquette.project.fields import Section
+
+
+class SavingSettings(Section):
+    """`[saving]`: where the run lies and what it keeps."""
+
+    output: Path = Field(Path("runs"), description="Folder that receives the run's folder.")
+    name: str = Field(
+        "",
+        pattern=r"^[\w][\w .+-]*$|^$",
+        json_schema_extra={"form": "letters, digits, spaces and . + - _, a letter or digit first"},
+        description="Name of the run's folder and of its LoRA files. Default: the trigger.",
+    )
+    save_every_steps: int | None = Field(None, ge=1, description="Checkpoint every N steps.")
+    save_every_epochs: int | None = Field(
+        None, ge=1, description="Checkpoint every N epochs (never at the last: that is the final file)."
+    )
+    save_precision: Literal["fp32", "fp16", "bf16"] = Field(
+        "fp16", description="Precision of the saved LoRA."
+    )
+    tensorboard: bool | None = Field(
+        None,
+        description="Write TensorBoard events into the run's folder. Default: where the extra `tensorboard` is installed.",
+    )
+    state_every_steps: int = Field(
+        100,
+        ge=0,
+        description="Save what resuming needs every N steps, beside checkpoints; 0: only with checkpoints.",
+    )

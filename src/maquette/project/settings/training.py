@@ -1,0 +1,94 @@
+"""`[training]`: how long, how fast, on what."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from maquette.project.fields import Section
+from maquette.project.optimizers import DEFAULT_OPTIMIZER, OPTIMIZERS, optimizer_arguments
+
+DEFAULT_STEPS = 1000
+"""Length of a run whose settings name neither steps nor epochs."""
+Precision = Literal["auto", "no", "bf16", "fp16"]
+Device = Annotated[
+    str,
+    Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", json_schema_extra={"form": "the name of a device"}),
+]
+SchedulerName = Literal[
+    "constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial"
+]
+if TYPE_CHECKING:
+    OptimizerName = str
+else:
+    OptimizerName = Literal[tuple(OPTIMIZERS)]  # so that flags, help and docs list the table's names
+
+
+class TrainingSettings(Section):
+    """`[training]`: how long, how fast, on what."""
+
+    steps: int | None = Field(
+        None, ge=1, description="Optimizer steps. Give this or epochs. Default: 1000 steps."
+    )
+    epochs: int | None = Field(
+        None, ge=1, description="Passes over the pictures (with repeats). Give this or steps."
+    )
+    batch_size: int = Field(1, ge=1, description="Pictures in one forward pass.")
+    accumulation: int = Field(1, ge=1, description="Forward passes that make one optimizer step.")
+    learning_rate: float = Field(1e-4, ge=0, description="Learning rate of both parts unless given apart.")
+    unet_lr: float | None = Field(
+        None,
+        ge=0,
+        description="Learning rate of the denoiser; 0 leaves it untrained. Default: learning_rate.",
+    )
+    text_encoder_lr: float | None = Field(
+        None,
+        ge=0,
+        description="Learning rate of the text encoders; 0 leaves them untrained. Default: half of learning_rate.",
+    )
+    optimizer: OptimizerName = Field(DEFAULT_OPTIMIZER, description="What turns gradients into updates.")
+    optimizer_args: tuple[str, ...] = Field(
+        (), description="The optimizer's own arguments, NAME=VALUE: betas=0.9,0.99 or momentum=0.95."
+    )
+    weight_decay: float = Field(0.01, ge=0, description="Weight decay of the optimizer.")
+    lr_scheduler: SchedulerName = Field("cosine", description="How the learning rate moves over the steps.")
+    warmup_steps: int = Field(0, ge=0, description="Steps over which the learning rate rises from zero.")
+    lr_cycles: int = Field(1, ge=1, description="Restarts of cosine_with_restarts.")
+    lr_power: float = Field(1.0, gt=0, description="Exponent of polynomial.")
+    max_grad_norm: float = Field(
+        1.0, ge=0, description="Gradients are scaled down to this norm; 0 turns clipping off."
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="Recompute activations in the backward pass: less memory, about a quarter slower."
+    )
+    seed: int = Field(
+        42, ge=0, lt=2**32, description="Seed of everything random: same seed, same machine, same weights."
+    )
+    device: Device = Field("auto", description="auto, cpu, cuda, cuda:1 or mps.")
+    precision: Precision = Field(
+        "auto",
+        description="Arithmetic of the frozen base: no (float32), bf16, fp16. auto: bf16 where CUDA has it, else no.",
+    )
+
+    @field_validator("optimizer_args")
+    @classmethod
+    def _known_arguments(cls, given: tuple[str, ...], others: ValidationInfo) -> tuple[str, ...]:
+        if "optimizer" in others.data:  # else that is what is wrong
+            optimizer_arguments(others.data["optimizer"], given)
+        return given
+
+    @property
+    def steps_in_force(self) -> int | None:
+        """The run's length in steps; None where it is given in epochs alone."""
+        return self.steps if self.steps or self.epochs else DEFAULT_STEPS
+
+    @property
+    def unet_lr_in_force(self) -> float:
+        """The denoiser's rate as given, else the learning rate."""
+        return self.learning_rate if self.unet_lr is None else self.unet_lr
+
+    @property
+    def text_encoder_lr_in_force(self) -> float:
+        """The text encoders' rate as given, else half the learning rate."""
+        return self.learning_rate / 2 if self.text_encoder_lr is None else self.text_encoder_lr
