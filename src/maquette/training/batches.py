@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class MicroBatch:
-    """B pictures of one bucket: clean latents (scaled, float32, on the CPU), captions, sizes, kinds and names."""
+    """B pictures of one bucket: clean latents (scaled, float32, on the CPU), captions, sizes, kinds and paths."""
 
     clean_BCHW: torch.Tensor
     captions: tuple[str, ...]
     sizes: tuple[PictureSize, ...]
     regularization_B: torch.Tensor
     names: tuple[str, ...]
+    """The pictures' files, as the run's record names them."""

@@ -112,7 +112,7 @@ class TrainingPictures:
                 picture_size(item, flipped) for item, flipped in zip(batch.items, batch.flipped, strict=True)
             ),
             regularization_B=torch.tensor([item.is_regularization for item in batch.items]),
-            names=tuple(item.picture.path.name for item in batch.items),
+            names=tuple(str(item.picture.path) for item in batch.items),
         )
 
     def _latent(self, item: Item, flipped: bool, index: int, row: int) -> torch.Tensor:

@@ -12,7 +12,7 @@ import torch
 from maquette.errors import Problem, TrainingError
 from maquette.training.batches import MicroBatch
 from maquette.training.config import TrialSettings
-from maquette.training.objective import Rows, trial_losses
+from maquette.training.objective import Rows, per_row_losses
 from maquette.training.optimize import TrialOptimizer
 from maquette.training.randomness import NoiseDraw, draw_noise, generator_at
 
@@ -33,12 +33,23 @@ def seeded_noise(trial: TrialSettings, index: int, shape: tuple[int, ...], objec
 
 
 @dataclass(frozen=True)
+class Shown:
+    """What one micro-step showed: the B pictures of its batch, and for each trial their timesteps and losses, [P, B]."""
+
+    names: tuple[str, ...]
+    timesteps_PB: torch.Tensor
+    losses_PB: torch.Tensor
+    regularization_B: torch.Tensor
+
+
+@dataclass(frozen=True)
 class StepResult:
-    """What one optimizer step measured: a loss, a gradient norm and learning rates for each trial."""
+    """What one optimizer step measured: a loss, a gradient norm and learning rates for each trial, and each picture's loss."""
 
     losses: tuple[float, ...]
     gradient_norms: tuple[float, ...]
     learning_rates: tuple[tuple[float, ...], ...]
+    shown: tuple[Shown, ...] = ()
 
 
 class Engine:
@@ -87,8 +98,8 @@ class Engine:
         Raises TrainingError before any weight changes when a loss is no finite number.
         """
         self.train(True)
-        losses = torch.stack([self._micro_step(index, load(), accumulation) for index, load in micro_steps])
-        measured = losses.mean(dim=0).tolist()
+        shown = [self._micro_step(index, load(), accumulation) for index, load in micro_steps]
+        measured = torch.stack([each.losses_PB.mean(dim=1) for each in shown]).mean(dim=0).tolist()
         self._require_finite(step, measured)
         self.steps_done = None
         norms = tuple(optimizer.update(step, self.scaler) for optimizer in self.optimizers)
@@ -96,7 +107,7 @@ class Engine:
             self.scaler.update()
         self.steps_done = step + 1
         rates = tuple(tuple(optimizer.learning_rates(step)) for optimizer in self.optimizers)
-        return StepResult(tuple(measured), norms, rates)
+        return StepResult(tuple(measured), norms, rates, tuple(shown))
 
     def train(self, mode: bool) -> None:
         """Switch dropout, and the weights of optimizers that train others than they are judged by, on (or off)."""
@@ -113,17 +124,22 @@ class Engine:
         finally:
             self.train(True)
 
-    def _micro_step(self, index: int, batch: MicroBatch, accumulation: int) -> torch.Tensor:
-        """Run forward and backward of one batch; return each trial's loss, float32 [P] on the CPU."""
+    def _micro_step(self, index: int, batch: MicroBatch, accumulation: int) -> Shown:
+        """Run forward and backward of one batch; return what it showed, on the CPU."""
         self.adapter.set_step(index)
         rows = self._rows(index, batch)
         with self.placement.autocast():
-            losses_P = trial_losses(self.model, self.trials, rows)
-        self.forward_device = str(losses_P.device)
+            losses_PB = per_row_losses(self.model, self.trials, rows).view(len(self.trials), -1)
+        self.forward_device = str(losses_PB.device)
         # Trials share no parameter, so the sum's gradient is each trial's own.
-        total = losses_P.sum() / accumulation
+        total = losses_PB.mean(dim=1).sum() / accumulation
         (self.scaler.scale(total) if self.scaler is not None else total).backward()
-        return losses_P.detach().float().cpu()
+        return Shown(
+            names=batch.names,
+            timesteps_PB=rows.timesteps_R.view(len(self.trials), -1).cpu(),
+            losses_PB=losses_PB.detach().float().cpu(),
+            regularization_B=batch.regularization_B,
+        )
 
     def _rows(self, index: int, batch: MicroBatch) -> Rows:
         """Repeat `batch` for every trial and draw each trial's own noise."""

@@ -30,13 +30,8 @@ class Rows:
     regularization_R: torch.Tensor
 
 
-def trial_losses(model: BaseModel, trials: Sequence[TrialSettings], rows: Rows) -> torch.Tensor:
-    """Return the loss of each trial, float32 [P]: the mean over its pictures of weighted squared errors."""
-    return per_row_losses(model, trials, rows).view(len(trials), -1).mean(dim=1)
-
-
 def per_row_losses(model: BaseModel, trials: Sequence[TrialSettings], rows: Rows) -> torch.Tensor:
-    """Return the weighted squared error of each row, float32 [R].
+    """Return the weighted squared error of each row, float32 [R]; a trial's loss is the mean over its own.
 
     Order of the products as in sd-scripts: mean over the latent, times the picture's weight, times the timestep's.
     """
