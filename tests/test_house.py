@@ -51,7 +51,18 @@ ROOMS = (
     "project",
     "findings",
 )
-FOUNDATION = ("devices", "web", "locking", "files", "reading", "stopping", "events", "errors", "spoken")
+FOUNDATION = (
+    "devices",
+    "precisions",
+    "web",
+    "locking",
+    "files",
+    "reading",
+    "stopping",
+    "events",
+    "errors",
+    "spoken",
+)
 # The small world is a base model like any other: it may not lean on how LoRAs are trained or drawn.
 ONLY_LEANS_ON = {"world": ("families",), "lora": ("families",)}
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from maquette.errors import Problem
+from maquette.precisions import Automatic, automatic_precision
 
 DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -64,10 +65,18 @@ def device_problem(device: str) -> Problem | None:
 
 
 def resolve_precision(precision: str, device: str) -> str:
-    """Return the precision that `auto` means on `device`: bf16 where CUDA computes in it, else float32."""
-    if precision != "auto":
-        return precision
-    return "bf16" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "no"
+    """Return the precision that `auto` means on the resolved `device`; other names come back as they are."""
+    return precision_here(device).precision if precision == "auto" else precision
+
+
+def precision_here(device: str) -> Automatic:
+    """Return what `auto` means on the resolved `device` of this machine, and why."""
+    kind = device.partition(":")[0]
+    if kind != "cuda":
+        return automatic_precision(kind)
+    if torch.version.hip:
+        return automatic_precision("rocm")
+    return automatic_precision(kind, torch.cuda.get_device_capability(device))
 
 
 def place(device: str, precision: str) -> Placement:

@@ -188,6 +188,35 @@ def fits_on_linux(case: Case) -> None:
     on_card(case, card(12, 11.5))
 
 
+def on_the_processor(case: Case, *flags: str) -> None:
+    case.machine = replace(case.machine, gpus=(), bf16_arithmetic=flags)
+
+
+@fault("ENV016", "bf16 on a processor of AVX2")
+def bf16_on_avx2(case: Case) -> None:
+    on_the_processor(case)
+
+
+@close_call("ENV016", "bf16 on a processor with bf16 arithmetic")
+def bf16_on_avx512(case: Case) -> None:
+    on_the_processor(case, "avx512_bf16")
+
+
+def bf16_on_a_mac(case: Case, release: str) -> None:
+    float_vae_on_mps(case)
+    case.machine = replace(case.machine, system_version=release)
+
+
+@fault("ENV017", "bf16 on Apple's GPU under macOS 13.6")
+def bf16_on_ventura(case: Case) -> None:
+    bf16_on_a_mac(case, "13.6.9")
+
+
+@close_call("ENV017", "bf16 on Apple's GPU under macOS 14.0")
+def bf16_on_sonoma(case: Case) -> None:
+    bf16_on_a_mac(case, "14.0")
+
+
 @fault("ENV013", "bf16 on an RTX 20 card")
 def bf16_on_turing(case: Case) -> None:
     on_card(case, RTX_2080_TI)

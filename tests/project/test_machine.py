@@ -21,6 +21,7 @@ from maquette.project.machine_look import (
     look_at_machine,
     machine_for,
     parse_cards,
+    parse_cpuinfo,
     parse_programs,
     read_machine,
     visible_cards,
@@ -42,6 +43,19 @@ def test_cards_are_read_from_nvidia_smi() -> None:
     assert first.name == "NVIDIA GeForce RTX 5080" and first.compute_capability == (12, 0)
     assert first.total_bytes == 16303 * 2**20 and first.free_bytes == 8125 * 2**20
     assert second.free_bytes is None and second.compute_capability == (7, 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "flags"),
+    [
+        ("processor\t: 0\nflags\t\t: fpu avx2 avx512_bf16 amx_bf16\n", ("amx_bf16", "avx512_bf16")),
+        ("processor\t: 0\nflags\t\t: fpu avx2\nbf16 in a later line\n", ()),
+        ("processor\t: 0\nFeatures\t: fp asimd i8mm bf16\n", ("bf16",)),
+        ("processor\t: 0\n", None),
+    ],
+)
+def test_bf16_arithmetic_is_read_from_the_processors_flags(text: str, flags: tuple[str, ...] | None) -> None:
+    assert parse_cpuinfo(text) == flags
 
 
 def test_programs_are_named_with_what_they_hold_and_this_one_is_left_out() -> None:

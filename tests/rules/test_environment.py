@@ -55,8 +55,31 @@ def test_fp16_on_a_processor_is_an_error_and_bf16_is_not(tmp_path: Path) -> None
     processor = replace(RENTED, gpus=())
     fp16 = command(tmp_path, CHARACTER_RUN.replace('"no"', '"fp16"'))
     assert "ENV001" in codes(fp16, processor)
-    assert "or bf16" in next(f.remedy for f in found(fp16, processor, only="ENV001"))
+    assert "bf16" not in next(f.remedy for f in found(fp16, processor, only="ENV001"))
     assert "ENV001" not in codes(command(tmp_path, CHARACTER_RUN.replace('"no"', '"bf16"')), processor)
+
+
+@pytest.mark.parametrize(
+    ("flags", "speaks"), [((), True), (("avx512_bf16",), False), (("bf16",), False), (None, False)]
+)
+def test_bf16_on_a_processor_is_judged_by_its_flags(
+    tmp_path: Path, flags: tuple[str, ...] | None, speaks: bool
+) -> None:
+    """90 times slower where there is no arithmetic for it; unknown flags are no ground for blame."""
+    processor = replace(RENTED, gpus=(), bf16_arithmetic=flags)
+    asked = command(tmp_path, CHARACTER_RUN.replace('"no"', '"bf16"'))
+    assert ("ENV016" in codes(asked, processor)) is speaks
+    assert "ENV016" not in codes(asked, replace(processor, gpus=RENTED.gpus))
+
+
+@pytest.mark.parametrize(
+    ("macos", "speaks"), [("13.6.9", True), ("14.0", False), ("15.5", False), ("26.0", False), ("", False)]
+)
+def test_bf16_on_apples_gpu_is_judged_by_the_release_of_macos(
+    tmp_path: Path, macos: str, speaks: bool
+) -> None:
+    asked = command(tmp_path, CHARACTER_RUN.replace('"no"', '"bf16"'))
+    assert ("ENV017" in codes(asked, replace(MAC, system_version=macos))) is speaks
 
 
 def test_xformers_on_an_rtx_5080_is_told_to_be_sdpa(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from maquette.footprint.disk import (
 )
 from maquette.footprint.memory import WEIGHT_BYTES, DeviceKind, MemoryPlan, MemoryRequest, estimate_memory
 from maquette.lora.size import Precision, lora_file_bytes, lora_parameters
+from maquette.precisions import automatic_precision
 from maquette.project.checkpoints import PlannedCheckpoint, is_due, plan_checkpoints
 from maquette.project.machine import Machine
 from maquette.project.optimizers import DEFAULT_OPTIMIZER, saved_bytes
@@ -120,10 +121,12 @@ def device_kind(request: TrainingRequest, machine: Machine) -> DeviceKind:
     return "cpu" if kind == "cpu" else "mps" if kind == "mps" else "cuda"
 
 
-def precision_on(kind: DeviceKind, request: TrainingRequest) -> str:
-    """Return the arithmetic of the frozen base: as asked; `auto` is bf16 on CUDA, else float32."""
+def precision_on(
+    kind: DeviceKind, request: TrainingRequest, capability: tuple[int, int] | None = None
+) -> str:
+    """Return the arithmetic of the frozen base: as asked, else what `auto` means on such a device."""
     asked = request.value("precision") or "no"
-    return ("bf16" if kind == "cuda" else "no") if asked == "auto" else str(asked)
+    return automatic_precision(kind, capability).precision if asked == "auto" else str(asked)
 
 
 def memory_request(

@@ -44,6 +44,8 @@ class _Step:
     """How Maquette spells it for the changed request; None where it has no such thing."""
     sd_scripts: Callable[[MemoryRequest], str]
     cost: str
+    halves: bool = False
+    """Whether it computes in half precision, which not every device does."""
 
 
 def _lower_rank(request: MemoryRequest, budget_bytes: int) -> MemoryRequest:
@@ -89,6 +91,7 @@ STEPS: tuple[_Step, ...] = (
         lambda request: "--precision bf16",
         lambda request: "--mixed_precision bf16",
         "Little: loss 0.1 %, gradient norm 0.4 % off float32 (measured).",
+        halves=True,
     ),
     _Step(
         "gradient checkpointing",
@@ -148,18 +151,20 @@ STEPS: tuple[_Step, ...] = (
 
 
 def changes_to_fit(
-    request: MemoryRequest, budget_bytes: int, trainer: Trainer = "maquette"
+    request: MemoryRequest, budget_bytes: int, trainer: Trainer = "maquette", *, bf16: bool = True
 ) -> tuple[Change, ...]:
     """Return the changes that bring the memory needed within `budget_bytes`, cheapest first; all that help if none suffices.
 
     A change that saves next to nothing is left out. One that only another trainer has is listed with what it would save
-    there, and not counted.
+    there, and not counted. bf16: whether the device computes in it.
     """
     changes: list[Change] = []
     current, peak = request, estimate_memory(request).needed_bytes
     for step in STEPS:
         if peak <= budget_bytes:
             break
+        if step.halves and not bf16:
+            continue
         changed = step.change(current, budget_bytes)
         after = estimate_memory(changed).needed_bytes
         if after >= peak or (after > budget_bytes and peak - after < LEAST_SAVING * budget_bytes):

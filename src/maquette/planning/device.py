@@ -8,6 +8,7 @@ from maquette.footprint.known_times import published_memory
 from maquette.footprint.memory import DeviceKind
 from maquette.footprint.run import device_kind, precision_on
 from maquette.planning.options import PlanOptions
+from maquette.precisions import half_precision
 from maquette.project.machine import Machine
 from maquette.project.request import TrainingRequest
 
@@ -25,6 +26,8 @@ class PlannedDevice:
     memory_source: str
     is_here: bool
     """Whether this machine has it."""
+    bf16: bool = True
+    """Whether it computes in bf16, as far as is known."""
 
     def to_json(self) -> dict[str, object]:
         return dict(vars(self))
@@ -45,10 +48,27 @@ def planned_device(
     return PlannedDevice(
         kind=kind,
         name=like or _name(kind, machine, here),
-        precision=precision_on(kind, request),
+        precision=precision_on(kind, request, None if like else _capability(kind, machine)),
+        bf16=_half(kind, machine, here) == "bf16",
         memory_bytes=memory,
         memory_source=source,
         is_here=here,
+    )
+
+
+def _capability(kind: DeviceKind, machine: Machine) -> tuple[int, int] | None:
+    return next((gpu.compute_capability for gpu in machine.gpus if gpu.kind == kind), None)
+
+
+def _half(kind: DeviceKind, machine: Machine, here: bool) -> str | None:
+    """Return the half precision that pays on the device; of one that is elsewhere nothing is known."""
+    if not here:
+        return half_precision(kind)
+    return half_precision(
+        kind,
+        capability=_capability(kind, machine),
+        bf16_flags=machine.bf16_arithmetic,
+        macos=machine.system_version,
     )
 
 

@@ -247,7 +247,8 @@ class _Asked:
     def result(self) -> PlanResult:
         """Return the plan."""
         footprint, memory, budget = self.footprint, self.footprint.memory, self.device.memory_bytes
-        changes = changes_to_fit(footprint.memory_request, budget, self.options.trainer) if budget else ()
+        bf16, trainer = self.device.bf16, self.options.trainer
+        changes = changes_to_fit(footprint.memory_request, budget, trainer, bf16=bf16) if budget else ()
         disk = disk_plan(footprint.disk, self.settings.saving.output, self.machine)
         assumed = f"the ordinary {self.info.title}, whose size the resolution fits"
         return PlanResult(

@@ -49,6 +49,11 @@ class Machine:
 
     system: System
     gpus: tuple[Gpu, ...] = ()
+    system_version: str = ""
+    """Release of macOS, such as 14.5; empty elsewhere and where it is not known."""
+    bf16_arithmetic: tuple[str, ...] | None = None
+    """Flags by which the processor says that it multiplies in bf16 (avx512_bf16, amx_bf16, bf16 on Arm): none where it cannot;
+    None where it is not known."""
     ram_bytes: Bytes = 0
     free_ram_bytes: Bytes = 0
     environment: Mapping[str, str] = field(default_factory=dict)

@@ -17,6 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
+from maquette.precisions import bf16_arithmetic
 from maquette.project.machine import Gpu, Machine, System, machine_from_json
 from maquette.project.request import TrainingRequest
 from maquette.reading import FileKind, read_table
@@ -50,6 +51,8 @@ def look_at_machine() -> Machine:
     packages = _quietly(nothing, installed_packages)
     return Machine(
         system=_system(),
+        system_version=platform.mac_ver()[0],
+        bf16_arithmetic=_quietly(None, _bf16_arithmetic),
         gpus=tuple(_gpus(packages)),
         ram_bytes=total,
         free_ram_bytes=free,
@@ -119,6 +122,23 @@ def _quietly(otherwise: T, probe: Callable[..., T], *arguments: Any) -> T:
 def _system() -> System:
     name = platform.system()
     return "Darwin" if name == "Darwin" else "Windows" if name == "Windows" else "Linux"
+
+
+def _bf16_arithmetic() -> tuple[str, ...] | None:
+    """Return the processor's flags for bf16; None where the system does not tell them."""
+    if platform.system() == "Darwin":
+        known = _quietly("0", _output, "sysctl", "-n", "hw.optional.arm.FEAT_BF16")
+        return ("bf16",) if known.strip() == "1" else ()
+    return parse_cpuinfo(Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace"))
+
+
+def parse_cpuinfo(text: str) -> tuple[str, ...] | None:
+    """Return the flags for bf16 of Linux's /proc/cpuinfo (`flags` on x86, `Features` on Arm); None where it has neither."""
+    for line in text.splitlines():
+        name, _, flags = line.partition(":")
+        if name.strip() in ("flags", "Features"):
+            return bf16_arithmetic(flags.split())
+    return None
 
 
 def _memory() -> tuple[int, int]:

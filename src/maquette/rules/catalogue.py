@@ -21,6 +21,7 @@ RULE_MODULES = (
     "maquette.rules.steps",
     "maquette.rules.triggers",
     "maquette.rules.environment",
+    "maquette.rules.bf16",
     "maquette.rules.logs",
     "maquette.rules.options",
     "maquette.rules.rates",

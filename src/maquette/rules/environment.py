@@ -14,7 +14,7 @@ from maquette.kohya.options import SCRIPTS
 from maquette.kohya.request import is_run_elsewhere
 from maquette.project.machine import Machine
 from maquette.project.request import TrainingRequest
-from maquette.rules.wording import AMPERE, asking, device_words, gpu_of, is_sd_scripts
+from maquette.rules.wording import device_words, gpu_of, is_sd_scripts
 
 HALF = ("fp16", "bf16")
 BLACKWELL = (12, 0)
@@ -31,8 +31,7 @@ def fp16_without_cuda(request: TrainingRequest, machine: Machine, report: Report
     (`ValueError: fp16 mixed precision requires a GPU (not 'mps')`); later ones (1.15, with PyTorch 2.5) let it start,
     and losses can become NaN. On a processor most fp16 operations are missing or slower than float32.
     Found by: mixed_precision or full_fp16 with fp16, and a device other than a CUDA or ROCm card.
-    Do: Use no mixed precision there (float32): `--mixed_precision=no`, in Maquette `--precision no`. On a processor bf16
-    works too.
+    Do: Use no mixed precision there (float32): `--mixed_precision=no`, in Maquette `--precision no`.
     Fault: `--mixed_precision=fp16` on Apple's GPU
     Instead: `--mixed_precision=no`
     Source: field notes of a character LoRA on Apple silicon; accelerate's Accelerator; diffusers#7563.
@@ -47,7 +46,7 @@ def fp16_without_cuda(request: TrainingRequest, machine: Machine, report: Report
         request.said("precision" if request.value("precision") == "fp16" else "full_precision"),
         f"fp16 on {device_words(request, machine)}: fp16 trains on CUDA only. On other devices it stops with 'fp16 mixed "
         f"precision requires a GPU' or ends in NaN.",
-        f"Use {option}" + (" or bf16." if device == "cpu" else "."),
+        f"Use {option}.",
     )
 
 
@@ -274,34 +273,6 @@ def _nearest(path: Path, names: list[str]) -> str:
 
     guess = nearest(path.name, names)
     return f"Did you mean {path.parent / guess}?" if guess else "Correct the path of the script."
-
-
-@rule("ENV013", "bf16-before-ampere", "warning", since="0.2")
-def bf16_before_ampere(request: TrainingRequest, machine: Machine, report: Report) -> Iterator[Finding]:
-    """bf16 on a card before Ampere (RTX 20, GTX 16, V100, T4) is emulated or refused.
-
-    Why: These cards have no bf16 arithmetic. Older PyTorch refuses (`bf16 mixed precision requires … a supported device`),
-    newer converts back and forth, which is slower than float32.
-    Found by: mixed_precision or full precision bf16 on a CUDA card whose compute capability is below 8.0.
-    Do: Use fp16 (with --no_half_vae for SDXL), or no mixed precision.
-    Fault: `--mixed_precision=bf16` on an RTX 2080
-    Instead: `--mixed_precision=fp16`
-    Source: NVIDIA's compute capability table; accelerate's is_bf16_available, torch.cuda.is_bf16_supported.
-    """
-    gpu = gpu_of(request, machine)
-    asked = "bf16" in (request.value("precision"), request.full_precision)
-    if not asked or gpu is None or gpu.kind != "cuda" or gpu.compute_capability is None:
-        return
-    if gpu.compute_capability >= AMPERE:
-        return
-    major, minor = gpu.compute_capability
-    yield report(
-        request.file,
-        request.said("precision"),
-        f"{gpu.name} has compute capability {major}.{minor}: bf16 needs 8.0 (RTX 30 and later), and is refused or slower "
-        "than float32 below.",
-        f"Use fp16 ({asking(request, precision='fp16')}), or no mixed precision.",
-    )
 
 
 @rule("ENV014", "package-missing", "error", since="0.2")

@@ -10,14 +10,13 @@ from maquette.dataset.facts import DatasetFacts
 from maquette.dataset.repeats import Schedule
 from maquette.footprint.run import device_of
 from maquette.kohya.options import FIELD_OPTIONS
+from maquette.precisions import AMPERE
 from maquette.project.machine import Gpu, Machine
 from maquette.project.request import TrainingRequest
 from maquette.project.request_maquette import SETTING_OF
 
 OPTION_OF = {row.field: name for name, row in list(FIELD_OPTIONS.items())[::-1] if row.field is not None}
 """Field of TrainingRequest → sd-scripts' option, the usual spelling where it has two."""
-AMPERE = (8, 0)
-"""Compute capability from which bf16 is computed and not refused."""
 LITTLE = 1e-9
 """Rates are compared with this relative tolerance, so that 1e-4 is not above 0.0001."""
 

@@ -232,6 +232,7 @@ def _job(
         resume=resume is not None,
     )
     precision = resolve_precision(training.precision, device)
+    why = [_why_precision(device)] if training.precision == "auto" else []
     runs = trial_runs(shared, trials)
     if resume is None and smoke_steps is None:
         names = [planned.file_name for run in runs for planned in run.checkpoints]
@@ -262,11 +263,21 @@ def _job(
         messages=(
             *claimed.messages,
             *messages,
+            *why,
             *(message for run in runs for message in run.messages),
             Message(schedule.explain()),
         ),
         smoke_steps=smoke_steps,
     )
+
+
+def _why_precision(device: str) -> Message:
+    """Return which precision `auto` chose, and why."""
+    from maquette.devices import precision_here
+
+    chosen = precision_here(device)
+    name = {"no": "float32"}.get(chosen.precision, chosen.precision)
+    return Message(f"Precision: {name} on {device}: {chosen.reason}.")
 
 
 def schedule_of(settings: Settings, dataset: Dataset, items: Sequence[Item]) -> Schedule:

@@ -68,7 +68,8 @@ class TrainingSettings(Section):
     device: Device = Field("auto", description="auto, cpu, cuda, cuda:1 or mps.")
     precision: Precision = Field(
         "auto",
-        description="Arithmetic of the frozen base: no (float32), bf16, fp16. auto: bf16 where CUDA has it, else no.",
+        description="Arithmetic of the frozen base: no (float32), bf16, fp16. auto: on CUDA bf16, fp16 before the RTX 30; "
+        "else no.",
     )
 
     @field_validator("optimizer_args")
