@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from maquette.training.randomness import NoiseDraw, draw_noise
+from maquette.training.noise import NoiseDraw, draw_noise
 
 GOLDEN = Path(__file__).parent / "golden"
 # How many 32-bit draws sd-scripts had taken from the generator of seed 42 when the first training step began. Found by
@@ -72,8 +72,8 @@ class ReferenceNoise:
     def __init__(self) -> None:
         self.generator = reference_generator()
 
-    def __call__(self, trial: Any, index: int, shape: tuple[int, ...], objective: Any) -> NoiseDraw:
-        return draw_noise(shape, objective, trial.objective.noise_offset, self.generator)
+    def __call__(self, trial: Any, index: int, clean_BCHW: torch.Tensor, model: Any) -> NoiseDraw:
+        return draw_noise(clean_BCHW, model.objective, trial.objective, self.generator)
 
 
 def trajectory_inputs() -> Iterator[dict[str, torch.Tensor]]:

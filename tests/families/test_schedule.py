@@ -84,7 +84,7 @@ def test_schedule_and_snr_are_the_reference_trainers() -> None:
         ("min_snr_gamma5_eps", "epsilon", {"min_snr_gamma": 5}),
         ("min_snr_gamma1_eps", "epsilon", {"min_snr_gamma": 1}),
         ("min_snr_gamma5_v", "v", {"min_snr_gamma": 5}),
-        ("debiased_eps", "epsilon", {"debiased": True}),
+        ("debiased_eps", "epsilon", {"debiased_estimation_loss": True}),
     ],
 )
 def test_loss_weights_are_the_reference_trainers(name: str, prediction: Any, options: dict[str, Any]) -> None:

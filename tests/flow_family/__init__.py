@@ -58,6 +58,22 @@ SPEC = FamilySpec(
             stage="loss",
             help="Weighs times near noise by so much more.",
         ),
+        FamilyOption(
+            name="min_timestep",
+            default=None,
+            least=0,
+            most=1,
+            stage="noise",
+            help="The time nearest to the picture.",
+        ),
+        FamilyOption(
+            name="max_timestep",
+            default=None,
+            least=0,
+            most=1,
+            stage="noise",
+            help="The time nearest to noise.",
+        ),
     ),
 )
 

@@ -30,9 +30,32 @@ class FlowText(Rows):
 class FlowMatching:
     """A straight way from picture (time 0) to noise (time 1)."""
 
-    def sample_timesteps(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+    def sample_timesteps(
+        self,
+        count: int,
+        generator: torch.Generator | None = None,
+        *,
+        min_timestep: float | None = None,
+        max_timestep: float | None = None,
+    ) -> Tensor:
         """Return times_B in (0, 1), most of them in the middle."""
-        return torch.sigmoid(torch.randn(count, generator=generator))
+        return self.timesteps_at(
+            torch.sigmoid(torch.randn(count, generator=generator)),
+            min_timestep=min_timestep,
+            max_timestep=max_timestep,
+        )
+
+    def timesteps_at(
+        self, shares_B: Tensor, *, min_timestep: float | None = None, max_timestep: float | None = None
+    ) -> Tensor:
+        first, last = min_timestep or 0.0, 1.0 if max_timestep is None else max_timestep
+        return first + (last - first) * shares_B
+
+    def shares(self, timesteps_B: Tensor) -> Tensor:
+        return timesteps_B.float()
+
+    def noise_levels(self, timesteps_B: Tensor) -> Tensor:
+        return timesteps_B / (1 - timesteps_B)
 
     def add_noise(self, clean_BCHW: Tensor, noise_BCHW: Tensor, timesteps_B: Tensor) -> Tensor:
         time = timesteps_B.view(-1, 1, 1, 1)

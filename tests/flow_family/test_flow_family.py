@@ -19,7 +19,9 @@ from maquette.lora.adapter import LoraAdapter
 from maquette.lora.config import TrialSpec
 from maquette.lora.files import read_lora
 from maquette.lora.reading import read_lora_facts
-from maquette.training.randomness import draw_noise, generator_at
+from maquette.project.settings import ObjectiveSettings
+from maquette.training.noise import draw_noise
+from maquette.training.randomness import generator_at
 from tests.flow_family import SPEC, FlowFamily, write_flow
 
 
@@ -128,7 +130,7 @@ def test_what_is_traced_is_what_torch_keeps(base: Path) -> None:
 
 def test_its_times_are_its_own(base: Path) -> None:
     objective = families.load(base).objective
-    drawn = draw_noise((64, 48, 8, 8), objective, 0.0, generator_at(1, "noise", 0))
+    drawn = draw_noise(torch.zeros(64, 48, 8, 8), objective, ObjectiveSettings(), generator_at(1, "noise", 0))
     assert drawn.timesteps_B.is_floating_point() and 0 < drawn.timesteps_B.min() < drawn.timesteps_B.max() < 1
 
 

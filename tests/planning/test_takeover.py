@@ -222,3 +222,34 @@ def test_prompts_are_read_as_sd_scripts_does() -> None:
     assert first.values == {"n": "bad hands", "w": "1024", "h": "768", "d": "1", "l": "7.5", "s": "28"}
     assert second.values == {}
     assert second.unknown == ("wide 3", "d x")
+
+
+OBJECTIVE = """\
+accelerate launch train_network.py --network_dim=8 --learning_rate=1e-4 --loss_type=smooth_l1 --huber_schedule=exponential \\
+  --huber_c=0.2 --huber_scale=1.5 --debiased_estimation_loss --noise_offset=0.05 --noise_offset_random_strength \\
+  --adaptive_noise_scale=0.01 --multires_noise_iterations=6 --multires_noise_discount=0.4 --ip_noise_gamma=0.1 \\
+  --ip_noise_gamma_random_strength --min_timestep=100 --max_timestep=900
+"""
+
+
+def test_noise_and_loss_are_taken_to_the_letter(tmp_path: Path) -> None:
+    """Nothing of the objective is left: each option becomes the setting of its meaning."""
+    taken = taken_from(tmp_path, "train.sh", OBJECTIVE)
+    objective = load_settings(None, {"base": "", **taken.settings()}).objective
+    assert (objective.loss_type, objective.huber_schedule) == ("smooth_l1", "exponential")
+    assert (objective.huber_c, objective.huber_scale, objective.debiased_estimation_loss) == (0.2, 1.5, True)
+    assert (objective.noise_offset, objective.noise_offset_random_strength) == (0.05, True)
+    assert (objective.adaptive_noise_scale, objective.multires_noise_iterations) == (0.01, 6)
+    assert (objective.multires_noise_discount, objective.ip_noise_gamma) == (0.4, 0.1)
+    assert (objective.ip_noise_gamma_random_strength, objective.min_timestep, objective.max_timestep) == (
+        True,
+        100,
+        900,
+    )
+    assert taken.values["huber_c"].reason == "huber_c" and not taken.left
+
+
+def test_what_the_objective_makes_idle_is_left_with_the_reason(tmp_path: Path) -> None:
+    text = "accelerate launch train_network.py --network_dim=8 --learning_rate=1e-4 --huber_c=0.5\n"
+    taken = taken_from(tmp_path, "train.sh", text)
+    assert taken.left == {"huber_c = 0.5": "no effect: loss_type l2 has no threshold"}

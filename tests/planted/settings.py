@@ -188,6 +188,21 @@ def cycles_without_restarts(case: Case) -> None:
     add(case, "--lr_scheduler_num_cycles=3")
 
 
+@fault("SET014", "a Huber threshold with squared errors")
+def threshold_of_squares(case: Case) -> None:
+    add(case, "--loss_type=l2 --huber_c=0.2")
+
+
+@fault("SET014", "a shift of timesteps that are drawn evenly", start="project")
+def shift_of_even_timesteps(case: Case) -> None:
+    case.edit(case.config, "[objective]", "[objective]\ntimestep_shift = 2.0")
+
+
+@close_call("SET014", "a Huber threshold with a Huber loss, and defaults that a program wrote out")
+def threshold_of_huber(case: Case) -> None:
+    add(case, "--loss_type=huber --huber_c=0.2 --multires_noise_discount=0.3")
+
+
 @close_call("SET014", "the U-Net alone, without a text encoder rate")
 def unet_only(case: Case) -> None:
     drop(case, "--text_encoder_lr=5e-5")

@@ -122,8 +122,26 @@ class Objective(Protocol):
     it is only drawn, kept beside its row and handed back.
     """
 
-    def sample_timesteps(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """Return timesteps_B."""
+    def sample_timesteps(
+        self,
+        count: int,
+        generator: torch.Generator | None = None,
+        *,
+        min_timestep: float | None = None,
+        max_timestep: float | None = None,
+    ) -> Tensor:
+        """Return timesteps_B as the family draws them, from `min_timestep` (None: no noise) up to `max_timestep` (pure noise)."""
+
+    def timesteps_at(
+        self, shares_B: Tensor, *, min_timestep: float | None = None, max_timestep: float | None = None
+    ) -> Tensor:
+        """Return timesteps_B at `shares_B` in [0, 1) of the way from `min_timestep` to `max_timestep`."""
+
+    def shares(self, timesteps_B: Tensor) -> Tensor:
+        """Return how far timesteps are on the way from a picture (0) to pure noise (1), float32 [B]."""
+
+    def noise_levels(self, timesteps_B: Tensor) -> Tensor:
+        """Return how strong the noise is against the picture (a ratio of standard deviations), float32 [B]."""
 
     def add_noise(self, clean_BCHW: Tensor, noise_BCHW: Tensor, timesteps_B: Tensor) -> Tensor:
         """Return noisy_BCHW."""
@@ -248,7 +266,7 @@ class SamplerElsewhere:
     """Whether it adds noise on the way: then the picture depends on where that is drawn, a GPU or the CPU."""
 
 
-Stage = Literal["tokens", "text", "loss"]
+Stage = Literal["tokens", "text", "noise", "loss"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,11 +276,14 @@ class FamilyOption:
     name: str
     default: Any
     stage: Stage
-    """Who takes it: tokenize (`tokens`), encode_text (`text`) or the objective's loss_weights (`loss`)."""
+    """Who takes it: tokenize (`tokens`), encode_text (`text`), the objective's sample_timesteps and timesteps_at (`noise`) or
+    its loss_weights (`loss`)."""
     help: str
     least: float | None = None
     most: float | None = None
     choices: tuple[Any, ...] = ()
+    whole: bool = False
+    """True where only whole numbers are values."""
     fixed: bool = False
     """True where the family knows no other value than its default."""
     label: str = ""
@@ -274,7 +295,7 @@ class FamilyOption:
             return " or ".join(str(choice) for choice in self.choices)
         bounds = [f"at least {self.least:g}"] if self.least is not None else []
         bounds += [f"at most {self.most:g}"] if self.most is not None else []
-        return ", ".join(bounds) or "a value"
+        return ", ".join((*["a whole number"] * self.whole, *bounds)) or "a value"
 
     def takes(self, value: Any) -> bool:
         """Return whether `value` lies within its bounds."""
@@ -284,6 +305,8 @@ class FamilyOption:
             return value in self.choices
         if isinstance(value, bool) or not isinstance(value, int | float):
             return self.least is None and self.most is None
+        if self.whole and value != int(value):
+            return False
         return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
 
 

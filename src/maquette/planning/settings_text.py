@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from maquette.planning.presets import Reasoned
+from maquette.project.idle import idle_objective
 from maquette.project.settings import SECTION_OF, SECTIONS, SampleSettings, Settings
 
 OF_SAMPLES = tuple(name for name in SampleSettings.model_fields if name != "sample_prompts")
@@ -55,9 +56,8 @@ def idle_settings(values: Mapping[str, Any]) -> dict[str, str]:
         "max_bucket_px": (not values.get("bucket_no_upscale"), "each picture keeps its own sides"),
         **{name: (values.get("sample_prompts"), "no samples are drawn") for name in OF_SAMPLES},
     }
-    return {
-        name: f"no effect: {why}" for name, (matters, why) in needs.items() if name in values and not matters
-    }
+    idle = {name: why for name, (matters, why) in needs.items() if name in values and not matters}
+    return {name: f"no effect: {why}" for name, why in (idle | idle_objective(values)).items()}
 
 
 def relative_to(path: Path, folder: Path) -> str:

@@ -21,6 +21,7 @@ from maquette.project.config_file import load_settings
 from maquette.project.optimizers import OPTIMIZERS
 from maquette.project.places import found_path
 from maquette.project.request import TrainingRequest
+from maquette.project.request_maquette import SETTING_OF_OPTION, default_of
 from maquette.project.settings import FAMILY_OWNED, SECTIONS, SchedulerName
 from maquette.rules.wording import is_adaptive
 
@@ -41,7 +42,6 @@ NOT_TAKEN: Mapping[str, str] = {
     "color_aug": "colours are trained as they are",
     "random_crop": "crops are centred",
     "caption_dropout_rate": "captions are always shown",
-    "multires_noise": "there is no such noise",
     "full_precision": "the adapter trains in float32",
     "attention": "PyTorch's own attention is used",
     "lowram": "models are loaded once",
@@ -115,7 +115,18 @@ def take_over(request: TrainingRequest, spec: FamilySpec | None = None) -> Taken
         value = getattr(request, name) if setting in own else request.value(name)
         if value is not None and value != NEUTRAL.get(name, object()):
             taken.put(setting, value, name)
-    for step in (_length, _rates, _optimizer, _schedule, _buckets, _captions, _saving, _samples, _network):
+    for step in (
+        _length,
+        _rates,
+        _optimizer,
+        _schedule,
+        _options,
+        _buckets,
+        _captions,
+        _saving,
+        _samples,
+        _network,
+    ):
         step(taken)
     for name, why in NOT_TAKEN.items():
         taken.leave(name, why)
@@ -221,9 +232,17 @@ def _schedule(taken: Taken) -> None:
         taken.put("warmup_steps", int(request.value("warmup_steps")), "warmup_steps")
     if (request.value("cycles") or 1) > 1:
         taken.put("lr_cycles", request.value("cycles"), "cycles")
-    power = request.other.get("lr_scheduler_power")
-    if power not in (None, 1, 1.0):
-        taken.values["lr_power"] = Reasoned(power, "lr_scheduler_power")
+
+
+def _options(taken: Taken) -> None:
+    """Take the options that no field stands for and that Maquette has by the same meaning."""
+    if taken.request.trainer != "sd-scripts":
+        return
+    for option, setting in SETTING_OF_OPTION.items():
+        value = taken.request.other.get(option)
+        default = default_of(setting)
+        if value is not None and value != default and not (value == 0 and not default):
+            taken.values[setting] = Reasoned(value, option)
 
 
 def _buckets(taken: Taken) -> None:
@@ -305,7 +324,7 @@ def _network(taken: Taken) -> None:
 def _others(taken: Taken) -> None:
     """Note every option that no field stands for; secrets by name alone."""
     done = {
-        "lr_scheduler_power",
+        *(SETTING_OF_OPTION if taken.request.trainer == "sd-scripts" else ()),
         "network_args",
         "optimizer_args",
         "network_train_unet_only",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from maquette.project.request import TrainingRequest
-from maquette.project.settings import SECTION_OF, Settings
+from maquette.project.settings import SECTION_OF, SECTIONS, Settings
 
 UNSAVED = Path("maquette.toml")
 """Stands for the file of settings that may come from flags alone."""
@@ -67,6 +67,27 @@ SETTING_OF = {
     "sample_every_epochs": "sample_every_epochs",
 }
 """Field of TrainingRequest → Maquette's setting."""
+SETTING_OF_OPTION = {
+    "loss_type": "loss_type",
+    "huber_schedule": "huber_schedule",
+    "huber_c": "huber_c",
+    "huber_scale": "huber_scale",
+    "debiased_estimation_loss": "debiased_estimation_loss",
+    "min_timestep": "min_timestep",
+    "max_timestep": "max_timestep",
+    "noise_offset_random_strength": "noise_offset_random_strength",
+    "adaptive_noise_scale": "adaptive_noise_scale",
+    "multires_noise_iterations": "multires_noise_iterations",
+    "multires_noise_discount": "multires_noise_discount",
+    "ip_noise_gamma": "ip_noise_gamma",
+    "ip_noise_gamma_random_strength": "ip_noise_gamma_random_strength",
+    "lr_scheduler_power": "lr_power",
+}
+"""sd-scripts' option → Maquette's setting of the same meaning, where no field stands for it: a request keeps it in `other`."""
+SETTING_OF_OTHER = SETTING_OF_OPTION | {
+    name: name for name in ("timestep_sampling", "sigmoid_scale", "timestep_shift", "timestep_beta")
+}
+"""Names in `other` → Maquette's setting, with those that sd-scripts does not have under their own."""
 
 
 def request_of(settings: Settings, file: Path) -> TrainingRequest:
@@ -83,7 +104,10 @@ def request_of(settings: Settings, file: Path) -> TrainingRequest:
     return TrainingRequest(
         file=file,
         trainer="maquette",
-        spelling={name: f"[{SECTION_OF[setting]}] {setting}" for name, setting in SETTING_OF.items()},
+        spelling={
+            name: f"[{SECTION_OF[setting]}] {setting}"
+            for name, setting in (SETTING_OF_OTHER | SETTING_OF).items()
+        },
         defaulted=frozenset(name for name, setting in SETTING_OF.items() if setting not in written),
         **values,
     )
@@ -117,7 +141,22 @@ def _resolved(settings: Settings) -> dict[str, Any]:
         "train_text_encoder": text_lr > 0,
         "train_denoiser": unet_lr > 0,
         "optimizer_args": dict(text.split("=", 1) for text in training.optimizer_args),
-        "other": {"lr_scheduler_power": training.lr_power},
+        "other": _others(settings),
         "output_name": settings.saving.name or settings.subject.trigger or None,
         "sample_prompts": "\n".join(settings.samples.sample_prompts) or None,
     }
+
+
+def _others(settings: Settings) -> dict[str, Any]:
+    """Return what no field stands for, by sd-scripts' names, where it is not the default."""
+    found = {}
+    for name, setting in SETTING_OF_OTHER.items():
+        value = getattr(getattr(settings, SECTION_OF[setting]), setting)
+        if value != default_of(setting):
+            found[name] = value
+    return found
+
+
+def default_of(setting: str) -> Any:
+    """Return what a setting is where nobody says it."""
+    return SECTIONS[SECTION_OF[setting]].model_fields[setting].default

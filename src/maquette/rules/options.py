@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from maquette.findings.records import Finding
 from maquette.findings.registry import Report, rule
 from maquette.kohya.names import LYCORIS, idle_network_arguments, network_arguments
+from maquette.project.idle import idle_objective
 from maquette.project.request import TrainingRequest
+from maquette.project.request_maquette import SETTING_OF_OTHER, default_of
 from maquette.rules.wording import is_sd_scripts, joined, number
 
 RESTARTS = "cosine_with_restarts"
@@ -28,7 +30,9 @@ def conflicting_options(request: TrainingRequest, report: Report) -> Iterator[Fi
     without their mixed precision; two optimizers at once; fused_backward_pass without Adafactor or with accumulation;
     adaptive_noise_scale without noise_offset; scale_v_pred_loss_like_noise_pred without, v_pred_like_loss with
     v_parameterization; persistent data loader workers with none; samples every N steps without prompts; buckets that exclude
-    the resolution. In Maquette: steps with epochs, conv_alpha without conv_rank, cache_folder without cache_latents.
+    the resolution.
+    In Maquette: steps with epochs, conv_alpha without conv_rank, cache_folder without cache_latents, adaptive_noise_scale without
+    noise_offset.
     Do: What the message says.
     Fault: `--cache_latents --random_crop`
     Instead: `--cache_latents`
@@ -49,6 +53,9 @@ def _maquette_conflicts(request: TrainingRequest) -> Iterator[Conflict]:
             f"{number(request.conv_alpha)} without conv_rank.",
             "Set conv_rank too.",
         )
+    if request.other.get("adaptive_noise_scale") is not None and not request.noise_offset:
+        given = "adaptive_noise_scale without noise_offset, which it changes."
+        yield request.said("adaptive_noise_scale"), given, "Set noise_offset too."
     if request.cache_folder is not None and request.cache_latents is False:
         given = "A cache folder is given with cache_latents off."
         yield request.said("cache_folder"), given, "Turn it on, or remove cache_folder."
@@ -232,15 +239,29 @@ def overruled_options(request: TrainingRequest, report: Report) -> Iterator[Find
     schedule-free optimizer; samples by steps beside samples by epochs; zero_terminal_snr without v_parameterization, which
     trains towards the wrong target at the last timestep.
     Also arguments that the network module never asks for, such as algo=loha with networks.lora, which trains a plain LoRA.
+    In both trainers: a threshold without a Huber loss, a discount without multires noise, a random strength without the noise.
     Do: Remove what has no effect, or what overrules it.
     Fault: `--xformers --sdpa`
     Instead: `--sdpa`
     Source: sd-scripts 48d368fa (train_network.py, library/train_util.py).
     """
-    if not is_sd_scripts(request):
-        return
-    for place, given, remedy in (*_overruled(request), *_without_effect_on_schedule(request)):
+    of_sd_scripts = (*_overruled(request), *_without_effect_on_schedule(request)) * is_sd_scripts(request)
+    for place, given, remedy in (*of_sd_scripts, *_idle_objective(request)):
         yield report(request.file, place, given, remedy)
+
+
+def _idle_objective(request: TrainingRequest) -> Iterator[Conflict]:
+    values = {**request.other, "noise_offset": request.noise_offset}
+    for name, why in idle_objective(values).items():
+        # A missing offset is a conflict, and programs that save every option write the defaults too.
+        if name == "adaptive_noise_scale" or values[name] in (
+            None,
+            False,
+            default_of(SETTING_OF_OTHER[name]),
+        ):
+            continue
+        place = request.spelling.get(name, f"--{name}")
+        yield place, f"{name} has no effect: {why}.", "Remove it, or set what it belongs to."
 
 
 def _overruled(request: TrainingRequest) -> Iterator[Conflict]:

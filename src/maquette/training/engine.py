@@ -12,24 +12,25 @@ import torch
 from maquette.errors import Problem, TrainingError
 from maquette.training.batches import MicroBatch
 from maquette.training.config import TrialSettings
-from maquette.training.objective import Rows, per_row_losses
+from maquette.training.noise import NoiseDraw, draw_noise
+from maquette.training.objective import Rows, family_values, per_row_losses
 from maquette.training.optimize import TrialOptimizer
-from maquette.training.randomness import NoiseDraw, draw_noise, generator_at
+from maquette.training.randomness import generator_at
 
 if TYPE_CHECKING:
     from maquette.devices import Placement
-    from maquette.families.protocol import BaseModel, Conditioning, Objective
+    from maquette.families.protocol import BaseModel, Conditioning
     from maquette.lora.adapter import LoraAdapter
 
-NoiseSource = Callable[[TrialSettings, int, tuple[int, ...], "Objective"], NoiseDraw]
-"""Noise and timesteps for a trial, a micro-step's index, a latent shape (B, C, H, W) and an objective."""
+NoiseSource = Callable[[TrialSettings, int, torch.Tensor, "BaseModel"], NoiseDraw]
+"""Noise and timesteps for a trial, a micro-step's index, its pictures' latents (clean_BCHW) and the model."""
 
 
-def seeded_noise(trial: TrialSettings, index: int, shape: tuple[int, ...], objective: Objective) -> NoiseDraw:
+def seeded_noise(trial: TrialSettings, index: int, clean_BCHW: torch.Tensor, model: BaseModel) -> NoiseDraw:
     """Return the noise that follows from the trial's seed and the micro-step's index alone."""
-    return draw_noise(
-        shape, objective, trial.objective.noise_offset, generator_at(trial.seed, "noise", index)
-    )
+    options = family_values(model, trial, "noise")
+    generator = generator_at(trial.seed, "noise", index)
+    return draw_noise(clean_BCHW, model.objective, trial.objective, generator, options)
 
 
 @dataclass(frozen=True)
@@ -144,8 +145,7 @@ class Engine:
     def _rows(self, index: int, batch: MicroBatch) -> Rows:
         """Repeat `batch` for every trial and draw each trial's own noise."""
         device, count = self.placement.device, len(self.trials)
-        shape = tuple(batch.clean_BCHW.shape)
-        draws = [self.noise(trial, index, shape, self.model.objective) for trial in self.trials]
+        draws = [self.noise(trial, index, batch.clean_BCHW, self.model) for trial in self.trials]
         return Rows(
             clean_RCHW=batch.clean_BCHW.to(device).repeat(count, 1, 1, 1),
             noise_RCHW=torch.cat([draw.noise_BCHW for draw in draws]).to(device),
@@ -153,6 +153,7 @@ class Engine:
             conditioning=self._conditioning(list(batch.captions) * count),
             sizes=list(batch.sizes) * count,
             regularization_R=batch.regularization_B.to(device).repeat(count),
+            perturbation_RCHW=_perturbations(draws, device),
         )
 
     def _conditioning(self, captions: Sequence[str]) -> Conditioning:
@@ -188,3 +189,14 @@ class Engine:
                 f"{remedy} Checkpoints up to here are kept and the run can be resumed.",
             )
         )
+
+
+def _perturbations(draws: Sequence[NoiseDraw], device: torch.device) -> torch.Tensor | None:
+    """Return perturbation_RCHW of all trials' draws, zero for those without one; None where no trial has any."""
+    if all(draw.perturbation_BCHW is None for draw in draws):
+        return None
+    parts = [
+        torch.zeros_like(draw.noise_BCHW) if draw.perturbation_BCHW is None else draw.perturbation_BCHW
+        for draw in draws
+    ]
+    return torch.cat(parts).to(device)

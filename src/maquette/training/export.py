@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from maquette.dataset.summary import bucket_info, tag_frequency
 from maquette.lora.files import SavedLora, save_lora
@@ -20,8 +20,10 @@ from maquette.lora.metadata import (
     legacy_model_hash,
 )
 from maquette.project.optimizers import optimizer_text
+from maquette.project.settings import ObjectiveSettings
 
 if TYPE_CHECKING:
+    from maquette.families.protocol import FamilySpec
     from maquette.lora.state import State
     from maquette.project.checkpoints import PlannedCheckpoint
     from maquette.training.job import Job, TrialRun
@@ -56,6 +58,7 @@ def lora_metadata(job: Job, run: TrialRun, planned: PlannedCheckpoint, base_sha2
             prediction_type=job.info.prediction,
             implementation=job.spec.key_names_source,
             trigger_phrase=job.settings.subject.trigger or None,
+            timestep_range=_timestep_range(trial.objective, job.spec),
         ),
         datasets=_dataset_facts(job, only_first=not is_toml),
         from_config=is_toml,
@@ -98,15 +101,42 @@ def _training_facts(job: Job, run: TrialRun, planned: PlannedCheckpoint, base_sh
         max_token_length=_beyond(job.options.get("max_token_length"), job.spec.default("max_token_length")),
         cache_latents=job.settings.dataset.cache_latents,
         seed=trial.seed,
-        noise_offset=trial.objective.noise_offset or None,
+        **_objective_facts(trial.objective),
         zero_terminal_snr=job.info.zero_terminal_snr,
         max_grad_norm=trial.max_grad_norm,
-        prior_loss_weight=trial.objective.prior_loss_weight,
-        min_snr_gamma=trial.objective.min_snr_gamma,
         sd_model_name=Path(job.settings.model.base).name,
         sd_model_hash=legacy_model_hash(job.base_file) if job.base_file else None,
         new_sd_model_hash=base_sha256 or None,
     )
+
+
+def _objective_facts(wanted: ObjectiveSettings) -> dict[str, Any]:
+    """Return what the keys of noise and loss tell."""
+    return {
+        "noise_offset": wanted.noise_offset or None,
+        "noise_offset_random_strength": wanted.noise_offset_random_strength,
+        "adaptive_noise_scale": wanted.adaptive_noise_scale,
+        "multires_noise_iterations": wanted.multires_noise_iterations or None,
+        "multires_noise_discount": wanted.multires_noise_discount,
+        "ip_noise_gamma": wanted.ip_noise_gamma or None,
+        "ip_noise_gamma_random_strength": wanted.ip_noise_gamma_random_strength,
+        "min_snr_gamma": wanted.min_snr_gamma,
+        "debiased_estimation": wanted.debiased_estimation_loss,
+        "prior_loss_weight": wanted.prior_loss_weight,
+        "loss_type": wanted.loss_type,
+        "huber_schedule": wanted.huber_schedule,
+        "huber_scale": wanted.huber_scale,
+        "huber_c": wanted.huber_c,
+    }
+
+
+def _timestep_range(wanted: ObjectiveSettings, spec: FamilySpec) -> str | None:
+    """Return the timesteps that were trained, "0,500"; None for all of them."""
+    if wanted.min_timestep is None and wanted.max_timestep is None:
+        return None
+    option = spec.option("max_timestep")
+    most = option.most if wanted.max_timestep is None and option else wanted.max_timestep
+    return f"{wanted.min_timestep or 0:g},{most:g}"
 
 
 def _beyond(value: int | None, default: int | None) -> int | None:

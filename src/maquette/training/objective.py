@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.nn import functional
 
 from maquette.training.config import TrialSettings
+from maquette.training.losses import element_losses
 
 if TYPE_CHECKING:
-    from maquette.families.protocol import BaseModel, Conditioning, PictureSize
+    from maquette.families.protocol import BaseModel, Conditioning, Objective, PictureSize, Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,23 +28,48 @@ class Rows:
     conditioning: Conditioning
     sizes: Sequence[PictureSize]
     regularization_R: torch.Tensor
+    perturbation_RCHW: torch.Tensor | None = None
+    """Noise that the pictures get and the target knows nothing of; None where there is none."""
+
+    def noisy(self, objective: Objective) -> torch.Tensor:
+        """Return noisy_RCHW, what the denoiser is shown."""
+        noise = self.noise_RCHW
+        if self.perturbation_RCHW is not None:
+            noise = noise + self.perturbation_RCHW
+        return objective.add_noise(self.clean_RCHW, noise, self.timesteps_R)
 
 
 def per_row_losses(model: BaseModel, trials: Sequence[TrialSettings], rows: Rows) -> torch.Tensor:
-    """Return the weighted squared error of each row, float32 [R]; a trial's loss is the mean over its own.
+    """Return the weighted loss of each row, float32 [R]; a trial's loss is the mean over its own.
 
     Order of the products as in sd-scripts: mean over the latent, times the picture's weight, times the timestep's.
     """
     objective = model.objective
-    noisy = objective.add_noise(rows.clean_RCHW, rows.noise_RCHW, rows.timesteps_R)
-    prediction = model.predict(noisy, rows.timesteps_R, rows.conditioning, rows.sizes)
+    prediction = model.predict(rows.noisy(objective), rows.timesteps_R, rows.conditioning, rows.sizes)
     target = objective.target(rows.clean_RCHW, rows.noise_RCHW, rows.timesteps_R)
-    error_RCHW = functional.mse_loss(prediction.float(), target.float(), reduction="none")
+    error_RCHW = row_errors(model, trials, prediction, target, rows.timesteps_R)
     loss_R = error_RCHW.mean(dim=[1, 2, 3])
     return (
         loss_R
         * picture_weights(trials, rows.regularization_R)
         * timestep_weights(model, trials, rows.timesteps_R)
+    )
+
+
+def row_errors(
+    model: BaseModel,
+    trials: Sequence[TrialSettings],
+    prediction_RCHW: torch.Tensor,
+    target_RCHW: torch.Tensor,
+    timesteps_R: torch.Tensor,
+) -> torch.Tensor:
+    """Return the loss of every element, float32 RCHW, each trial's rows measured as that trial measures them."""
+    parts = (rows.chunk(len(trials)) for rows in (prediction_RCHW, target_RCHW, timesteps_R))
+    return torch.cat(
+        [
+            element_losses(trial.objective, model.objective, *of_trial)
+            for trial, of_trial in zip(trials, zip(*parts, strict=True), strict=True)
+        ]
     )
 
 
@@ -57,9 +82,9 @@ def picture_weights(trials: Sequence[TrialSettings], regularization_R: torch.Ten
     return torch.where(regularization_R, priors_R, torch.ones_like(priors_R))
 
 
-def loss_options(model: BaseModel, trial: TrialSettings) -> dict[str, Any]:
-    """Return what the trial gives to the family's own settings of the loss."""
-    return model.spec.of_stage("loss", {**vars(trial), **dict(trial.objective), **trial.family})
+def family_values(model: BaseModel, trial: TrialSettings, stage: Stage) -> dict[str, Any]:
+    """Return what the trial gives to the family's own settings of a stage."""
+    return model.spec.of_stage(stage, {**dict(trial.objective), **trial.family})
 
 
 def timestep_weights(
@@ -69,7 +94,7 @@ def timestep_weights(
     groups = timesteps_R.view(len(trials), -1)
     return torch.cat(
         [
-            model.objective.loss_weights(timesteps_B, **loss_options(model, trial))
+            model.objective.loss_weights(timesteps_B, **family_values(model, trial, "loss"))
             for trial, timesteps_B in zip(trials, groups, strict=True)
         ]
     )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from maquette.families.protocol import FamilyOption
 
+NUM_TIMESTEPS = 1000
+"""Steps of the noise schedule."""
+
 
 def clip_options(*, clip_skip: int, fixed: bool = False) -> tuple[FamilyOption, ...]:
     """Return them; `clip_skip` is the family's default, and the only one it knows where it is `fixed`."""
@@ -31,5 +34,29 @@ def clip_options(*, clip_skip: int, fixed: bool = False) -> tuple[FamilyOption, 
             stage="loss",
             least=0,
             help="Weights each timestep's loss by min(SNR, gamma) / SNR (arXiv:2303.09556).",
+        ),
+        FamilyOption(
+            name="debiased_estimation_loss",
+            default=False,
+            stage="loss",
+            help="Weights each timestep's loss by 1 / sqrt(SNR), or 1 / (SNR + 1) for v-prediction (arXiv:2310.08442).",
+        ),
+        FamilyOption(
+            name="min_timestep",
+            default=None,
+            stage="noise",
+            least=0,
+            most=NUM_TIMESTEPS - 1,
+            whole=True,
+            help="The timestep with the least noise that is trained.",
+        ),
+        FamilyOption(
+            name="max_timestep",
+            default=None,
+            stage="noise",
+            least=0,
+            most=NUM_TIMESTEPS,
+            whole=True,
+            help="Timesteps below it are trained.",
         ),
     )

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from maquette.families.common.clip_options import NUM_TIMESTEPS
 from maquette.families.protocol import Prediction
 
-BETA_START, BETA_END, NUM_TIMESTEPS = 0.00085, 0.012, 1000
+BETA_START, BETA_END = 0.00085, 0.012
 MAX_SNR = 1000.0
 """Ceiling of the SNR in debiased weights, as in the reference trainer."""
 
@@ -37,9 +38,33 @@ class DiscreteDiffusion:
         self.alphas_cumprod = torch.cumprod(1.0 - betas, dim=0)
         self.snr = (torch.sqrt(self.alphas_cumprod) / torch.sqrt(1.0 - self.alphas_cumprod)) ** 2
 
-    def sample_timesteps(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """Return int64 timesteps_B on the CPU, uniform in [0, 1000)."""
-        return torch.randint(0, NUM_TIMESTEPS, (count,), generator=generator, dtype=torch.int64)
+    def sample_timesteps(
+        self,
+        count: int,
+        generator: torch.Generator | None = None,
+        *,
+        min_timestep: float | None = None,
+        max_timestep: float | None = None,
+    ) -> Tensor:
+        """Return int64 timesteps_B on the CPU, uniform from `min_timestep` to below `max_timestep`."""
+        first, end = _bounds(min_timestep, max_timestep)
+        return torch.randint(first, end, (count,), generator=generator, dtype=torch.int64)
+
+    def timesteps_at(
+        self, shares_B: Tensor, *, min_timestep: float | None = None, max_timestep: float | None = None
+    ) -> Tensor:
+        """Return int64 timesteps_B: shares are cut into as many equal parts as there are timesteps."""
+        first, end = _bounds(min_timestep, max_timestep)
+        return (first + shares_B * (end - first)).to(torch.int64).clamp(first, end - 1)
+
+    def shares(self, timesteps_B: Tensor) -> Tensor:
+        """Return t / 1000, float32 [B]."""
+        return timesteps_B.float() / NUM_TIMESTEPS
+
+    def noise_levels(self, timesteps_B: Tensor) -> Tensor:
+        """Return sqrt((1 - abar) / abar), float32 [B]; infinite where nothing of the picture is left."""
+        abar = self.alphas_cumprod.to(timesteps_B.device)[timesteps_B]
+        return ((1.0 - abar) / abar) ** 0.5
 
     def add_noise(self, clean_BCHW: Tensor, noise_BCHW: Tensor, timesteps_B: Tensor) -> Tensor:
         """Return noisy_BCHW."""
@@ -58,7 +83,7 @@ class DiscreteDiffusion:
         timesteps_B: Tensor,
         *,
         min_snr_gamma: float | None = None,
-        debiased: bool = False,
+        debiased_estimation_loss: bool = False,
         **others: Any,
     ) -> Tensor:
         """Return float32 weights_B on the timesteps' device.
@@ -71,7 +96,7 @@ class DiscreteDiffusion:
         weights = torch.ones_like(snr)
         if min_snr_gamma is not None:
             weights = weights * self._min_snr(snr, min_snr_gamma)
-        if debiased:
+        if debiased_estimation_loss:
             snr = torch.clamp(snr, max=MAX_SNR)
             weights = weights * (1 / (snr + 1) if self.prediction == "v" else 1 / torch.sqrt(snr))
         return weights
@@ -89,6 +114,13 @@ class DiscreteDiffusion:
         table = self.alphas_cumprod.to(device=like.device, dtype=like.dtype)
         abar = table[timesteps_B.to(like.device)].reshape(-1, *[1] * (like.dim() - 1))
         return abar**0.5, (1 - abar) ** 0.5
+
+
+def _bounds(min_timestep: float | None, max_timestep: float | None) -> tuple[int, int]:
+    """Return the first timestep and the one behind the last; equal ones mean that one timestep, as in sd-scripts."""
+    first = 0 if min_timestep is None else int(min_timestep)
+    end = NUM_TIMESTEPS if max_timestep is None else int(max_timestep)
+    return (first, end) if first < end else (min(end, NUM_TIMESTEPS - 1), min(end, NUM_TIMESTEPS - 1) + 1)
 
 
 def _rescale_to_zero_terminal_snr(betas: Tensor) -> Tensor:

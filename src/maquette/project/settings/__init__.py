@@ -97,7 +97,14 @@ class Settings(Section):
         return {**found, **(self.family.model_extra or {})}
 
 
-FAMILY_OWNED = (("model", "clip_skip"), ("dataset", "max_token_length"), ("objective", "min_snr_gamma"))
+FAMILY_OWNED = (
+    ("model", "clip_skip"),
+    ("dataset", "max_token_length"),
+    ("objective", "min_snr_gamma"),
+    ("objective", "debiased_estimation_loss"),
+    ("objective", "min_timestep"),
+    ("objective", "max_timestep"),
+)
 """Settings of other sections that mean something only to families that declare them."""
 SECTIONS: dict[str, type[Section]] = {
     "subject": SubjectSettings,

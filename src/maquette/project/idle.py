@@ -1,0 +1,36 @@
+"""Settings that change nothing because another one makes them so. Torch-free; rules and takeovers both ask."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+HUBER = ("huber", "smooth_l1")
+"""Losses with a threshold."""
+
+
+def idle_objective(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return those settings of `[objective]` among `values` (by name) that change nothing, each with the reason.
+
+    What `values` do not hold has its default, and then no such setting matters.
+    """
+    loss, schedule = values.get("loss_type", "l2"), values.get("huber_schedule", "snr")
+    sampling, offset = values.get("timestep_sampling", "family"), values.get("noise_offset")
+    needs = {
+        "huber_schedule": (loss in HUBER, f"loss_type {loss} has no threshold"),
+        "huber_c": (loss in HUBER, f"loss_type {loss} has no threshold"),
+        "huber_scale": (
+            loss in HUBER and schedule != "snr",
+            f"huber_schedule {schedule} takes no scale"
+            if loss in HUBER
+            else f"loss_type {loss} has no threshold",
+        ),
+        "noise_offset_random_strength": (offset, "there is no noise_offset"),
+        "adaptive_noise_scale": (offset, "there is no noise_offset"),
+        "multires_noise_discount": (values.get("multires_noise_iterations"), "there is no multires noise"),
+        "ip_noise_gamma_random_strength": (values.get("ip_noise_gamma"), "there is no ip_noise_gamma"),
+        "sigmoid_scale": (sampling in ("sigmoid", "shift"), f"timestep_sampling is {sampling}"),
+        "timestep_shift": (sampling == "shift", f"timestep_sampling is {sampling}"),
+        "timestep_beta": (sampling == "beta", f"timestep_sampling is {sampling}"),
+    }
+    return {name: why for name, (matters, why) in needs.items() if name in values and not matters}
