@@ -19,6 +19,8 @@ NOT_A_REQUEST = {
     "sample_steps",
     "guidance",
     "sampler",
+    "validation_timesteps",
+    "max_validation_pictures",
     "ignore_rules",
 }
 """Settings that no rule about another trainer could share: the profile's, drawing's, check's own."""

@@ -20,7 +20,7 @@ from maquette.project.config_file import load_settings
 from maquette.project.fields import Options
 from maquette.project.machine import Disk, Gpu, Machine, machine_from_json
 from maquette.project.profile_file import profile_from_table
-from maquette.project.settings import SECTIONS
+from maquette.project.settings import SECTION_OF, SECTIONS
 
 WRONG: tuple[Any, ...] = (
     "abc", "", "  ", "1e999", -1, 0, 3.5, True, [], ["a", 1], [1], {"a": 1}, 10**30, float("inf"), float("nan"),
@@ -30,6 +30,7 @@ JARGON = re.compile(
     r"schema|pydantic|validat\w+|parse|parsing|Input should|Value error|finite|True|False|"
     r"greater than or equal|less than or equal|valid)\b|\^\[|\\w|<class|\[type="
 )
+NAMES = re.compile(rf"\b({'|'.join(SECTION_OF)})\b")
 NUMBERS_THAT_ARE_NONE = (True, "1e999", float("inf"), float("nan"))
 
 
@@ -42,8 +43,11 @@ def problems_of(call: Callable[[], object]) -> tuple[Problem, ...]:
 
 
 def jargon_in(problems: Iterable[Problem]) -> list[str]:
-    """Return the messages with a word of Python's or pydantic's in them; what was given is the user's own."""
-    return [str(each) for each in problems if JARGON.search(f"{each.required} {each.remedy}")]
+    """Return the messages with a word of Python's or pydantic's in them.
+
+    What was given is the user's own, and settings may be named by their names.
+    """
+    return [str(each) for each in problems if JARGON.search(NAMES.sub("…", f"{each.required} {each.remedy}"))]
 
 
 def records() -> Iterator[type[Options]]:

@@ -127,6 +127,8 @@ class DatasetSource:
     max_bucket_px: int | None = None
     step_px: int | None = None
     no_upscale: bool | None = None
+    validation_split: float | None = None
+    """Share of each folder's pictures that is held out of training to measure with."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,18 @@ Depth = Literal["listing", "headers", "hashes", "measures"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """Which pictures are kept out of training to measure with: a share of each folder, a number, or named ones."""
+
+    share: float = 0.0
+    count: int | None = None
+    paths: tuple[Path, ...] = ()
+    """Pictures and folders; what does not belong to the dataset is measured all the same."""
+    fold: int = 1
+    """Which part of a folder a share takes, from 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DatasetInput:
     """Which dataset is meant, and what is said beside it: it holds where folder names and a dataset TOML are silent."""
 
@@ -38,6 +50,8 @@ class DatasetInput:
     """The same for regularization; else the name of its N_name folder."""
     trainer: Trainer = "maquette"
     """Whose meaning of folders and captions is asked for."""
+    held_out: HeldOut | None = None
+    """None: every picture is trained on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +134,11 @@ class DatasetFacts:
     """What kept parts of it from being read at all. Folders without pictures are in `folders` instead."""
     below: tuple[PicturesBelow, ...] = ()
     """Where no picture of the subject is taken: the folders below that hold some, each of which could be given instead."""
+    held_folders: tuple[FolderFact, ...] = ()
+    """Folders with those of their pictures that are not trained on but measured; neither `folders` nor `captions` hold them."""
+    held_captions: tuple[CaptionFact, ...] = ()
+    held_elsewhere: tuple[Path, ...] = ()
+    """Pictures that are measured and lie outside the dataset."""
 
     @property
     def root(self) -> Path:
@@ -162,6 +181,11 @@ class DatasetFacts:
                 path for folder in self.used_folders if folder.is_regularization for path in folder.files
             )
         )
+
+    @property
+    def held_out(self) -> tuple[Path, ...]:
+        """The subject's pictures that are measured and not trained on, each once."""
+        return tuple(dict.fromkeys(path for folder in self.held_folders for path in folder.files))
 
     @property
     def without_caption(self) -> tuple[Path, ...]:

@@ -34,14 +34,13 @@ UNSUPPORTED: Mapping[str, tuple[Any, str]] = {
     "alpha_mask": (False, "transparency does not mask the loss"),
     "metadata_file": (None, "pictures are listed by their folder"),
     "conditioning_data_dir": (None, "control networks are not trained"),
-    "validation_split": (0, "no pictures are held back"),
     "network_multiplier": (1, "the adapter trains at its full strength"),
 }
 """What Maquette does not do: the value that changes nothing (None: there is none), and why any other is refused."""
 WITHOUT_EFFECT = {
     "cache_info": "pictures are always read afresh",
     "token_warmup_min": "it needs token_warmup_step",
-    "validation_seed": "it needs validation_split",
+    "validation_seed": "which pictures are held out follows from their content",
 }
 SOURCE_FIELDS = {
     "batch_size": "batch_size",
@@ -51,6 +50,7 @@ SOURCE_FIELDS = {
     "max_bucket_reso": "max_bucket_px",
     "bucket_reso_steps": "step_px",
     "bucket_no_upscale": "no_upscale",
+    "validation_split": "validation_split",
 }
 
 

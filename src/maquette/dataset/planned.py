@@ -13,7 +13,7 @@ from maquette.dataset.config import (
     SubsetSource,
     bucket_settings,
 )
-from maquette.dataset.facts import DatasetFacts, DatasetInput
+from maquette.dataset.facts import DatasetFacts, DatasetInput, HeldOut
 from maquette.dataset.records import Item, Picture
 from maquette.dataset.repeats import Schedule, make_schedule, plan_items
 from maquette.errors import MaquetteError
@@ -57,6 +57,17 @@ def input_of(request: TrainingRequest, images: Path, regularization: Path | None
         fallback_caption=request.caption_fallback,
         regularization_caption=request.class_word or None,
         trainer="sd-scripts" if request.trainer == "sd-scripts" else "maquette",
+        held_out=_held_out(request),
+    )
+
+
+def _held_out(request: TrainingRequest) -> HeldOut | None:
+    """Return which pictures the run keeps to measure with; sd-scripts holds out as many, chosen by chance."""
+    share, count = request.value("validation_split") or 0.0, request.validation_pictures
+    if request.validation_training or not (0 < share < 1 or count or request.validation_images):
+        return None
+    return HeldOut(
+        share=share, count=count, paths=request.validation_images, fold=request.validation_fold or 1
     )
 
 

@@ -23,7 +23,15 @@ from maquette.dataset.config import (
     SubsetOptions,
     SubsetSource,
 )
-from maquette.dataset.facts import CaptionFact, DatasetFacts, DatasetInput, Depth, FolderFact, WhyUnused
+from maquette.dataset.facts import (
+    CaptionFact,
+    DatasetFacts,
+    DatasetInput,
+    Depth,
+    FolderFact,
+    HeldOut,
+    WhyUnused,
+)
 from maquette.dataset.folders import (
     Listing,
     kohya_subsets,
@@ -33,6 +41,7 @@ from maquette.dataset.folders import (
     prefix_of,
     unusable_root,
 )
+from maquette.dataset.held_out import hold_out
 from maquette.dataset.kohya import plan_of_toml
 from maquette.dataset.measures import Look
 from maquette.errors import Problem
@@ -66,7 +75,7 @@ def read_dataset(
         [fact for fact in folders if fact.is_regularization is kind] for kind in (False, True)
     )
     paths = list(dict.fromkeys(path for fact in folders for path in fact.files))
-    return DatasetFacts(
+    facts = DatasetFacts(
         given=given,
         plan=plan,
         folders=tuple(found.folders),
@@ -76,6 +85,12 @@ def read_dataset(
         looks=_look_at(paths, depth, cache, on_progress),
         below=() if any(fact.files for fact in subject) else _below(given.images),
     )
+    return hold_out(facts, wanted) if (wanted := given.held_out or _held_by_toml(plan)) else facts
+
+
+def _held_by_toml(plan: DatasetPlan) -> HeldOut | None:
+    """Return the wish of a dataset TOML that holds pictures out by itself."""
+    return HeldOut() if any(source.validation_split for source in plan.datasets) else None
 
 
 # --- folders ---------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import Any
 from maquette import __version__
 from maquette.drawing.scene import webui_prompt
 from maquette.errors import OutputError, Problem
-from maquette.evaluating import comparison, drawn_sections, run_sections
+from maquette.evaluating import comparison, drawn_sections, run_sections, validation_section
 from maquette.evaluating.facts import ReportFacts
 from maquette.evaluating.page import Pictures, json_markup, own_asset, render
 from maquette.evaluating.verdict import Verdict, verdict_of
@@ -53,6 +53,7 @@ def render_report(facts: ReportFacts, *, home: Path | None = None) -> str:
         delivery_rows=run_sections.delivery_rows,
         webui_prompt=webui_prompt(facts.trigger, facts.lora.name, facts.strength).strip(),
         curves=run_sections.curves(facts),
+        validation=validation_section.validation(facts),
         sum=run_sections.sum_of(facts),
         settings=run_sections.settings(facts),
         notes=(*facts.record.notes, *facts.notes),

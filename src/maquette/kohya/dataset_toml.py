@@ -128,7 +128,7 @@ class General(Showing):
     bucket_reso_steps: Positive | None = None
     bucket_no_upscale: Switch | None = None
     validation_seed: Whole | None = None
-    validation_split: Number | None = None
+    validation_split: Share | None = None
     network_multiplier: Number | None = None
 
 

@@ -89,6 +89,11 @@ FIELD_OPTIONS: Mapping[str, Option] = {
     "sample_every_n_epochs": Option("int", "sample_every_epochs"),
     "save_state": Option("switch", "save_state"),
     "resume": Option("path", "resume"),
+    "validation_split": Option("number", "validation_split"),
+    "validation_seed": Option("int", "validation_seed"),
+    "validate_every_n_steps": Option("int", "validate_every_steps"),
+    "validate_every_n_epochs": Option("int", "validate_every_epochs"),
+    "max_validation_steps": Option("int", "max_validation_steps"),
 }
 """Options that a field of TrainingRequest stands for."""
 
@@ -128,15 +133,14 @@ OTHER_OPTIONS: Mapping[str, Option] = {
     **_options(
         "int",
         """caption_dropout_every_n_epochs ddp_timeout initial_epoch initial_step lr_scheduler_timescale
-        max_data_loader_n_workers max_timestep max_validation_steps min_timestep multires_noise_iterations
+        max_data_loader_n_workers max_timestep min_timestep multires_noise_iterations
         save_last_n_epochs save_last_n_epochs_state save_last_n_steps save_last_n_steps_state save_n_epoch_ratio
-        token_warmup_min vae_batch_size validate_every_n_epochs validate_every_n_steps validation_seed zero_stage""",
+        token_warmup_min vae_batch_size zero_stage""",
     ),
     **_options(
         "number",
         """adaptive_noise_scale caption_tag_dropout_rate huber_c huber_scale ip_noise_gamma lr_scheduler_min_lr_ratio
-        lr_scheduler_power multires_noise_discount scale_weight_norms token_warmup_step v_pred_like_loss
-        validation_split""",
+        lr_scheduler_power multires_noise_discount scale_weight_norms token_warmup_step v_pred_like_loss""",
     ),
     **_options("share", "lr_decay_steps"),
     **_options(

@@ -19,6 +19,8 @@ from maquette.reading import parse_json
 
 MOST_STEPS = 1_000_000_000
 """A larger number is no step of a run."""
+STEP, VALIDATION = "step", "validation"
+"""Kinds of rows. A row that names none is a step's."""
 
 
 class MetricsLog:
@@ -30,15 +32,19 @@ class MetricsLog:
         `events` is the folder of TensorBoard's files; None writes none.
         """
         if path.exists():
-            kept = [json.dumps(row) for row in read_metrics(path) if row["step"] <= resume_step]
+            kept = [json.dumps(row) for row in read_metrics(path, None) if row["step"] <= resume_step]
             write_atomic(path, "".join(line + "\n" for line in kept))
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = LineLog(path)
         self._events = _EventFile(events, resume_step) if events is not None else None
 
-    def write(self, step: int, values: Mapping[str, Any]) -> None:
-        """Append the values of optimizer step `step` (1-based: the number of steps done). Raises OutputError."""
-        self._file.write(json.dumps({"step": step, **values}).encode())
+    def write(self, step: int, values: Mapping[str, Any], kind: str = STEP) -> None:
+        """Append the values of optimizer step `step` (1-based: the number of steps done). Raises OutputError.
+
+        Rows of another kind than a step's say it: `{"step": 200, "kind": "validation", …}`.
+        """
+        row = {"step": step, **({} if kind == STEP else {"kind": kind}), **values}
+        self._file.write(json.dumps(row).encode())
         if self._events is not None:
             numbers = {key: value for key, value in values.items() if isinstance(value, int | float)}
             self._events.scalars(step, numbers)
@@ -69,8 +75,8 @@ def writes_tensorboard(asked: bool | None) -> bool:
     return installed if asked is None else asked
 
 
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of `metrics.jsonl` in order; a last line cut off by a crash is left out."""
+def read_metrics(path: Path, kind: str | None = STEP) -> list[dict[str, Any]]:
+    """Return the rows of one kind (None: of all) in order; a last line cut off by a crash is left out."""
     rows: list[dict[str, Any]] = []
     if not path.exists():
         return rows
@@ -79,19 +85,20 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
             row = _row(line)
             if row is None:
                 break
-            rows.append(row)
+            if kind in (None, row.get("kind", STEP)):
+                rows.append(row)
     return rows
 
 
 def read_rows(path: Path) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
-    """Return the rows of anybody's `metrics.jsonl` within the bounds of a log, and what was left out, in words.
+    """Return the steps' rows of anybody's `metrics.jsonl` within the bounds of a log, and what was left out, in words.
 
     Lines that are no rows are left out: unlike a run's own, the file may come from anywhere.
     """
     if not path.is_file() or not path.stat().st_size:
         return [], ()
     lines = LogLines(path)
-    rows = [row for _, line in lines if (row := _row(line)) is not None]
+    rows = [row for _, line in lines if (row := _row(line)) is not None and row.get("kind", STEP) == STEP]
     return rows, tuple(lines.skipped)
 
 

@@ -35,6 +35,8 @@ class TimeRequest:
     memory: MemoryRequest
     draws: int
     """How often samples are drawn."""
+    validation_passes: int = 0
+    """Pictures that validation puts forward through the model."""
 
 
 def estimate_time(request: TimeRequest, device: PlannedDevice, options: PlanOptions) -> TimePlan | None:
@@ -54,6 +56,8 @@ def estimate_time(request: TimeRequest, device: PlannedDevice, options: PlanOpti
         "steps": request.schedule.steps * step.seconds * min(1.0, micro_share),
         "samples": _sampling_flops(request, work.forward_flops("denoiser")) / flops_per_s,
     }
+    if request.validation_passes:
+        parts["validation"] = request.validation_passes * work.forward_flops() / flops_per_s
     return TimePlan(seconds=sum(parts.values()), parts=parts, step=step)
 
 

@@ -31,6 +31,7 @@ from maquette.planning.duration import TimeRequest, estimate_time
 from maquette.planning.options import PlanOptions
 from maquette.planning.presets import Preset, fitting_presets
 from maquette.planning.proposals import Proposal, length_advice, propose, target_steps
+from maquette.planning.validation import PlannedValidation, planned_validation
 from maquette.project.checkpoints import PlannedCheckpoint
 from maquette.project.machine import Machine
 from maquette.project.request import TrainingRequest
@@ -66,6 +67,7 @@ class PlanResult:
     """What stands in for a base that was not given, in words."""
     checkpoint_bytes: int
     settings: Settings
+    validation: PlannedValidation | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values; the first eight are the command's contract."""
@@ -95,6 +97,7 @@ class PlanResult:
             "target_steps": [self.target.low, self.target.high],
             "presets": [preset.name for preset in self.presets],
             "checkpoint_bytes": self.checkpoint_bytes,
+            "validation": self.validation.to_json() if self.validation else None,
             "base": {"title": self.info.title, "native_px": self.info.resolution, "assumed": self.assumed},
         }  # fmt: skip
 
@@ -143,6 +146,7 @@ def plan_events(
         schedule=schedule,
         device=device,
         footprint=_footprint(request, info, items, schedule, device, run_name(settings)),
+        facts=facts,
     )
     result = asked.result()
     yield Finished(STAGE)
@@ -234,6 +238,7 @@ class _Asked:
     schedule: Schedule
     device: PlannedDevice
     footprint: Footprint
+    facts: DatasetFacts
 
     @property
     def pictures(self) -> int:
@@ -273,7 +278,12 @@ class _Asked:
             assumed=assumed if self.info.path == NO_BASE else None,
             checkpoint_bytes=footprint.checkpoint_bytes,
             settings=self.settings,
+            validation=self.validation,
         )
+
+    @property
+    def validation(self) -> PlannedValidation | None:
+        return planned_validation(self.settings, self.facts, self.schedule, self.footprint.checkpoints)
 
     def time_request(self) -> TimeRequest:
         return TimeRequest(
@@ -283,6 +293,7 @@ class _Asked:
             schedule=self.schedule,
             memory=self.footprint.memory_request,
             draws=self.footprint.draws,
+            validation_passes=self.validation.passes if self.validation else 0,
         )
 
     def proposals(self) -> tuple[Proposal, ...]:

@@ -32,6 +32,7 @@ def plan_lines(plan: PlanResult) -> list[str]:
         *_memory(plan),
         "",
         *_time(plan),
+        *_validation(plan),
         *_disk(plan),
         *_advice(plan),
     ]
@@ -139,6 +140,13 @@ def _time(plan: PlanResult) -> Iterator[str]:
     yield from textwrap.wrap(
         f"From {step.source}.", WIDTH, initial_indent="       ", subsequent_indent="       "
     )
+
+
+def _validation(plan: PlanResult) -> Iterator[str]:
+    if plan.validation is not None:
+        seconds = plan.time.parts.get("validation", 0.0) if plan.time else None
+        cost = f", {_duration(seconds)} of it" if seconds is not None else ""
+        yield f"Validation: {plan.validation.told()}{cost}"
 
 
 def _disk(plan: PlanResult) -> Iterator[str]:

@@ -17,6 +17,7 @@ from maquette.kohya.names import LYCORIS, network_arguments
 from maquette.kohya.prompts import read_prompts
 from maquette.planning.presets import Reasoned
 from maquette.planning.settings_text import idle_settings
+from maquette.planning.takeover_seeing import validation
 from maquette.project.config_file import load_settings
 from maquette.project.optimizers import OPTIMIZERS
 from maquette.project.places import found_path
@@ -125,6 +126,7 @@ def take_over(request: TrainingRequest, spec: FamilySpec | None = None) -> Taken
         _captions,
         _saving,
         _samples,
+        validation,
         _network,
     ):
         step(taken)

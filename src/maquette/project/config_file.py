@@ -180,6 +180,11 @@ def _resolve_paths(tables: dict[str, dict[str, Any]], folder: Path) -> None:
         for name in PATHS & table.keys():
             if isinstance(table[name], str):
                 table[name] = str(folder / Path(table[name]).expanduser())
+            elif isinstance(table[name], list):
+                table[name] = [
+                    str(folder / Path(each).expanduser()) if isinstance(each, str) else each
+                    for each in table[name]
+                ]
     base = tables.get("model", {}).get("base")
     if isinstance(base, str) and (folder / Path(base).expanduser()).exists():
         tables["model"]["base"] = str(folder / Path(base).expanduser())

@@ -59,6 +59,7 @@ SD_SCRIPTS_DEFAULTS: Mapping[str, Any] = {
     "precision": "no",
     "lowram": False,
     "save_state": False,
+    "validation_split": 0.0,
 }
 """What train_network.py does where it is told nothing. It has no default resolution: without one it stops. SDXL takes
 no notice of a clip skip."""
@@ -216,6 +217,19 @@ class TrainingRequest:
     sample_every_epochs: int | None = None
     save_state: bool | None = None
     resume: Path | None = None
+
+    # --- pictures to measure with ---
+    validation_split: float | None = None
+    """Share of each folder's pictures that is not trained on."""
+    validation_pictures: int | None = None
+    validation_images: tuple[Path, ...] = ()
+    validation_training: bool | None = None
+    validation_fold: int | None = None
+    validation_seed: int | None = None
+    validate_every_steps: int | None = None
+    validate_every_epochs: int | None = None
+    max_validation_steps: int | None = None
+    """sd-scripts' batches of held-out pictures that are measured at most."""
 
     def value(self, name: str) -> Any:
         """Return what will be in force for field `name`: as written, else the trainer's default, else None."""

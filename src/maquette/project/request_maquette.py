@@ -65,6 +65,14 @@ SETTING_OF = {
     "sample_prompts": "sample_prompts",
     "sample_every_steps": "sample_every_steps",
     "sample_every_epochs": "sample_every_epochs",
+    "validation_split": "validation_split",
+    "validation_pictures": "validation_pictures",
+    "validation_images": "validation_images",
+    "validation_training": "validation_training",
+    "validation_fold": "validation_fold",
+    "validation_seed": "validation_seed",
+    "validate_every_steps": "validate_every_steps",
+    "validate_every_epochs": "validate_every_epochs",
 }
 """Field of TrainingRequest → Maquette's setting."""
 SETTING_OF_OPTION = {

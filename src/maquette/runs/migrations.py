@@ -13,7 +13,7 @@ from typing import Any
 
 Table = dict[str, Any]
 
-WITHOUT_EFFECT_ON_WEIGHTS = ("saving", "samples", "check")
+WITHOUT_EFFECT_ON_WEIGHTS = ("saving", "samples", "validation", "check")
 """Sections of the settings that a run's weights do not depend on."""
 
 

@@ -28,6 +28,7 @@ from maquette.project.validation import checked
 from maquette.reading import FileKind, read_table
 from maquette.runs.folder import RECORD_NAME, RunFolder, has_begun_at_most
 from maquette.runs.migrations import RECORD_VERSION, WITHOUT_EFFECT_ON_WEIGHTS, migrated, weights_digest
+from maquette.runs.validation import ValidationRecord
 
 RunState = Literal["prepared", "running", "stopped", "interrupted", "failed", "finished"]
 """`stopped`: it was asked to; `interrupted`: it was cut off (by a second Ctrl-C, or a consumer that left)."""
@@ -170,6 +171,7 @@ class RunRecord(BaseModel):
     peak_memory_bytes: int | None = None
     checkpoints: tuple[Checkpoint, ...] = ()
     samples: tuple[Sample, ...] = ()
+    validation: ValidationRecord | None = None
     resumed_at_steps: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
     error: str | None = None

@@ -36,7 +36,7 @@ class TrainingPictures:
         self.model = model
         self.keep_vae = keep_vae
         self.cache = (
-            LatentCache(dataset.cache_folder, _encoder_name(model), dataset.seed) if dataset.cached else None
+            LatentCache(dataset.cache_folder, encoder_name(model), dataset.seed) if dataset.cached else None
         )
         self._epoch_batches = lru_cache(maxsize=2)(
             partial(epoch_batches, dataset.items, dataset.batch_size, dataset.seed)
@@ -132,5 +132,6 @@ def picture_size(item: Item, flipped: bool) -> PictureSize:
     return PictureSize(info.original_hw, info.crop_top_left, info.target_hw)
 
 
-def _encoder_name(model: BaseModel) -> str:
+def encoder_name(model: BaseModel) -> str:
+    """Return what tells latents of one encoder from those of another."""
     return f"{model.vae_fingerprint()} {model.vae_dtype} {model.latent_scale}"

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from maquette.families.protocol import LoraPart as Part
     from maquette.lora.config import TrialSpec
     from maquette.training.state import SavedState
+    from maquette.training.validating import ValidationPlan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +107,7 @@ class Job:
     schedule: Schedule
     device: str
     precision: str
+    validation: ValidationPlan | None = None
     messages: tuple[Message, ...] = ()
     smoke_steps: int | None = None
 

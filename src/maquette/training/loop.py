@@ -28,6 +28,7 @@ from maquette.spoken import printable
 from maquette.stopping import Stop, Stopped, stoppable
 from maquette.training.job import Job
 from maquette.training.outputs import SampleDrawer, TrialOutput, TrialResult
+from maquette.training.validating import RunValidation
 
 if TYPE_CHECKING:
     from maquette.families.protocol import BaseModel
@@ -138,6 +139,8 @@ class _Run:
         self.engine: Engine | None = None
         self.saved = first
         """The step of the newest state; of step 0 there is none, and none is needed."""
+        measures = job.validation is not None and job.smoke_steps is None
+        self.validation = RunValidation(job.validation, self.outputs) if measures and job.validation else None
         self.hasher = ThreadPoolExecutor(max_workers=1)
         self.hashing = threading.Event()
         """Set once nobody waits for the base's hash any more: the program is not to end later because of it."""
@@ -159,6 +162,8 @@ class _Run:
         data = TrainingPictures(job.dataset, model, keep_vae=draws)
         yield from data.cut_captions(job.options.get("max_token_length"))
         began = time.perf_counter()
+        if self.validation is not None:
+            yield from self.validation.encode(model, placement, job.options, job.dataset.cache_folder)
         yield from data.encode_all(self.steps)
         self.timings["encode_s"] = time.perf_counter() - began
         engine = self.engine = self._timed("adapter_s", partial(self._engine, model, placement))
@@ -267,7 +272,9 @@ class _Run:
             logs = [open_files.enter_context(output.open_metrics(first)) for output in self.outputs]
             if first:
                 # A run may have ended between a step and what is written after it.
-                yield from self._after_step(engine, first)
+                yield from self._after_step(engine, first, logs)
+            else:
+                yield from self._validate(engine, 0, logs)
             for step in self.steps:
                 began = time.perf_counter()
                 result = engine.step(step, data.micro_steps(step), job.schedule.accumulation)
@@ -275,7 +282,7 @@ class _Run:
                 job.claim.require_there()
                 self._log(logs, step + 1, result)
                 yield Progress("train", step + 1, total, "step", self._shown(result))
-                yield from self._after_step(engine, step + 1)
+                yield from self._after_step(engine, step + 1, logs)
 
     def _clock(self, engine: Engine, seconds: float) -> None:
         from maquette.devices import synchronize
@@ -292,10 +299,15 @@ class _Run:
 
     def _shown(self, result: StepResult) -> dict[str, float | str]:
         """Return what a progress line shows; of several trials their mean loss."""
-        return {"loss": mean(result.losses), "speed": f"{median(self.step_seconds[-20:]):.2f} s/step"}
+        measured = self.validation.shown() if self.validation is not None else {}
+        speed = f"{median(self.step_seconds[-20:]):.2f} s/step"
+        return {"loss": mean(result.losses), **measured, "speed": speed}
 
-    def _after_step(self, engine: Engine, step: int) -> Iterator[Event]:
-        """Write what is due after `step` steps and not there yet: checkpoints, samples, state. A smoke run writes none."""
+    def _after_step(self, engine: Engine, step: int, logs: Sequence[MetricsLog]) -> Iterator[Event]:
+        """Write what is due after `step` steps and not there yet: checkpoints, samples, validation, state.
+
+        A smoke run writes none.
+        """
         job = self.job
         if job.smoke_steps is not None:
             return
@@ -306,9 +318,17 @@ class _Run:
         if missing or undrawn:
             with engine.judged():
                 yield from self._show(engine, step, missing, undrawn)
+        yield from self._validate(engine, step, logs, at_checkpoint=bool(due))
         every = job.settings.saving.state_every_steps
         if step != self.saved and (due or (every and step % every == 0)):
             self._save_state(engine, step)
+
+    def _validate(
+        self, engine: Engine, step: int, logs: Sequence[MetricsLog], *, at_checkpoint: bool = False
+    ) -> Iterator[Event]:
+        if self.validation is not None:
+            yield from self.validation.after_step(engine, step, at_checkpoint, logs)
+            self.timings["validation_s"] = self.validation.seconds
 
     def _show(
         self,

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maquette.events import Artifact, Event, Message, Stage
 from maquette.files import sha256_file
-from maquette.logs.metrics import MetricsLog, read_metrics, writes_tensorboard
+from maquette.logs.metrics import VALIDATION, MetricsLog, read_metrics, writes_tensorboard
 from maquette.project.checkpoints import PlannedCheckpoint, step_file_name
 from maquette.project.settings import Settings
 from maquette.runs.record import Checkpoint, RunRecord, Sample
+from maquette.runs.validation import ValidationPoint
 from maquette.training.job import Job, TrialRun
 
 if TYPE_CHECKING:
@@ -70,6 +71,30 @@ class TrialOutput:
             },
         )
         self.record = self.record.with_(step=step)
+
+    def log_validation(
+        self,
+        metrics: MetricsLog,
+        step: int,
+        losses: Sequence[float],
+        base: Sequence[float] | None,
+        previous: Sequence[float] | None,
+    ) -> ValidationPoint:
+        """Append what validation measured after `step` steps, and say it in the record. Return it."""
+        from maquette.training.validation import point_of
+
+        known = self.record.validation
+        assert known is not None
+        point = point_of(step, losses, base if step else None, previous)
+        named = {f"validation_{name}": value for name, value in asdict(point).items() if name != "step"}
+        metrics.write(step, {**named, "pictures": list(losses)}, VALIDATION)
+        points = (*(each for each in known.points if each.step != step), point)
+        self.note(validation=replace(known, points=points))
+        return point
+
+    def has_validation(self, step: int) -> bool:
+        """Return whether validation was measured after `step` steps."""
+        return self.record.validation is not None and self.record.validation.point_at(step) is not None
 
     def due(self, step: int) -> list[PlannedCheckpoint]:
         """Return the checkpoints that are written after `step` steps."""

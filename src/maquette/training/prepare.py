@@ -29,6 +29,7 @@ from maquette.project.settings import Settings
 from maquette.training.claiming import Claim, claim, require_free
 from maquette.training.job import Job, TrainingDataset
 from maquette.training.trials import Shared, require_alike, trial_runs
+from maquette.training.validating import validation_plan
 
 if TYPE_CHECKING:
     from maquette.families.protocol import FamilySpec, ModelInfo
@@ -89,9 +90,12 @@ def prepare(
     with gathered.part():
         _require_output(settings, new=resume is None and smoke_steps is None, next_name=next_name)
     schedule_items: tuple[tuple[Item, ...], tuple[BucketSettings, ...], list[Message]] | None = None
+    validation = None
     if dataset is not None and info is not None:
         with gathered.part():
             schedule_items = bucketed_items(settings, dataset, info.vae_factor)
+        with gathered.part():
+            validation = validation_plan(settings, facts, dataset, info.vae_factor)
     verdict = Verdict((), ())
     with gathered.part():
         items = schedule_items[0] if schedule_items else None
@@ -113,7 +117,8 @@ def prepare(
             settings, info, spec, dataset, schedule_items, trials or (settings,), claimed, resume, smoke_steps
         )
         undo.pop_all()
-    return replace(job, messages=(*job.messages, *verdict.messages))
+    messages = (*job.messages, *((validation.message(),) if validation else ()), *verdict.messages)
+    return replace(job, validation=validation, messages=messages)
 
 
 def _verdict(

@@ -205,7 +205,7 @@ def _resumed(
             )
         )
     kept = ("created_at", "digest", "base_sha256", "device", "timings", "checkpoints", "samples",
-            "resumed_at_steps", "notes")  # fmt: skip
+            "validation", "resumed_at_steps", "notes")  # fmt: skip
     record = fresh.with_(**{name: getattr(known, name) for name in kept})
     messages = _of_the_state(folder, state)
     if steps > before:
@@ -286,7 +286,9 @@ def _back_at(run: TrialRun, step: int) -> TrialRun:
                     "Train anew under another --name, or resume each trial by itself.",
                 )
             )
+    validation = run.record.validation
     record = run.record.with_(
+        validation=validation and replace(validation, points=validation.up_to(step)),
         checkpoints=tuple(entry for entry in run.record.checkpoints if entry.step <= step),
         resumed_at_steps=(*run.record.resumed_at_steps, step),
         step=step,

@@ -27,6 +27,7 @@ from maquette.project.settings.training import (
     SchedulerName,
     TrainingSettings,
 )
+from maquette.project.settings.validation import ValidationSettings
 
 __all__ = [
     "DEFAULT_STEPS",
@@ -52,6 +53,7 @@ __all__ = [
     "Settings",
     "SubjectSettings",
     "TrainingSettings",
+    "ValidationSettings",
     "half_the_rank",
 ]
 
@@ -84,6 +86,7 @@ class Settings(Section):
     objective: ObjectiveSettings = ObjectiveSettings()
     saving: SavingSettings = SavingSettings()
     samples: SampleSettings = SampleSettings()
+    validation: ValidationSettings = ValidationSettings()
     check: CheckSettings = CheckSettings()
     family: FamilySettings = FamilySettings()
 
@@ -115,7 +118,8 @@ SECTIONS: dict[str, type[Section]] = {
     "objective": ObjectiveSettings,
     "saving": SavingSettings,
     "samples": SampleSettings,
+    "validation": ValidationSettings,
     "check": CheckSettings,
 }
 SECTION_OF = {name: section for section, record in SECTIONS.items() for name in record.model_fields}
-PATHS = frozenset({"images", "regularization", "cache_folder", "output"})
+PATHS = frozenset({"images", "regularization", "cache_folder", "output", "validation_images"})
