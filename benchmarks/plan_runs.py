@@ -169,11 +169,12 @@ def speed(request: dict[str, Any]) -> dict[str, Any]:
     from maquette import families
     from maquette.footprint.speed import measure_speed
     from maquette.footprint.workload import workload
+    from maquette.lora.config import TrialSpec
 
     layout = families.layout_of(families.inspect(request["base"]))
     parts = ("text_encoder", "denoiser") if request["text"] else ("denoiser",)
     size = (request["px"], request["px"])
-    work = workload(layout, size, rank=request["rank"], parts=parts)
+    work = workload(layout, size, TrialSpec(rank=request["rank"], parts=parts))
     measured = measure_speed(
         work, device="cpu", precision=request["precision"], rank=request["rank"], batch=request["batch"]
     )

@@ -124,7 +124,7 @@ def test_what_is_traced_is_what_torch_keeps(base: Path) -> None:
         text = model.encode_text(model.tokenize(["a fox"]))
         model.predict(torch.randn(1, 48, 24, 16), torch.tensor([0.5]), text)
     real = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
-    counted = workload(FlowFamily().layout(None), (64, 96), rank=4, text_tokens=48)
+    counted = workload(FlowFamily().layout(None), (64, 96), TrialSpec(rank=4), text_tokens=48)
     assert 4 * sum(counted.kept_values(checkpointing=False)) == pytest.approx(real, rel=0.02)
 
 

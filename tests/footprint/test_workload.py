@@ -27,7 +27,7 @@ def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 def counted(base: Path, px: int, conv_rank: int | None = None) -> Workload:
     layout = families.layout_of(families.inspect(base))
-    return workload(layout, (px, px), rank=RANK, conv_rank=conv_rank)
+    return workload(layout, (px, px), TrialSpec(rank=RANK, conv_rank=conv_rank))
 
 
 @dataclass
@@ -85,7 +85,7 @@ def test_the_forward_pass_computes_what_is_counted(base: Path) -> None:
 
 @pytest.mark.parametrize("conv_rank", [None, 2])
 def test_the_adapter_has_as_many_values_as_attached(base: Path, conv_rank: int | None) -> None:
-    expected = lora_parameters(families.inspect(base), rank=RANK, conv_rank=conv_rank)
+    expected = lora_parameters(families.inspect(base), TrialSpec(rank=RANK, conv_rank=conv_rank))
     assert (
         counted(base, 64, conv_rank).trainable == traced(base, 64, conv_rank=conv_rank).trainable == expected
     )

@@ -28,6 +28,9 @@ class OutputScale:
     rank_axes: tuple[int | None, ...] = (None,)
     spellings: tuple[tuple[str, str], ...] = ((".ia3_scale", SCALES),)
     diffusers_endings: tuple[str, ...] | None = None
+    dropouts: tuple[str, ...] = ("dropout", "module_dropout")
+    plus: tuple[str, ...] = ()
+    factors: tuple[str, ...] = ()
 
     def shapes(self, sizes: Sizes, rank: int) -> tuple[Shape, ...]:
         return ((sizes.outputs,),)

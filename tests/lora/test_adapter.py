@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from maquette.errors import ConfigError, LoraError
-from maquette.families import BaseModel, PictureSize, load
+from maquette.families import BaseModel, LoraModule, PictureSize, load
 from maquette.lora.adapter import LoraAdapter
 from maquette.lora.config import TrialSpec
 
@@ -268,4 +268,5 @@ def test_every_problem_of_a_trial_is_named() -> None:
 
 def test_alpha_of_zero_means_the_rank() -> None:
     spec = TrialSpec(rank=8, alpha=0, conv_rank=4, conv_alpha=0)
-    assert (spec.alpha_of("linear"), spec.alpha_of("conv3x3")) == (8.0, 4.0)
+    layers = [LoraModule(kind, f"unet.{kind}", "denoiser", kind, 4, 4) for kind in ("linear", "conv3x3")]
+    assert [size.alpha for layer in layers if (size := spec.size_of(layer))] == [8.0, 4.0]

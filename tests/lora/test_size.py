@@ -11,7 +11,7 @@ import pytest
 from maquette.families import BaseModel, inspect, layout_of, load, parts_of
 from maquette.families.protocol import LoraTarget, ModelInfo
 from maquette.lora.adapter import LoraAdapter
-from maquette.lora.config import TrialSpec
+from maquette.lora.config import PARTS, TrialSpec
 from maquette.lora.files import save_lora
 from maquette.lora.size import lora_file_bytes, lora_parameters
 from tests.families.models import NAMES, diffusers_pipeline
@@ -70,25 +70,26 @@ def test_layers_of_a_diffusers_folder_are_read_from_its_configuration(
     ids=["every Spyke checkpoint: 72 MB", "the film frames on SD 1.5: 140 MB", "on SDXL: 800 MB and more"],
 )
 def test_sizes_are_those_of_the_field_notes(family: str, rank: int, precision: Any, mib: int) -> None:
-    estimate = lora_file_bytes(published(family), rank=rank, precision=precision)
+    estimate = lora_file_bytes(published(family), TrialSpec(rank=rank), precision=precision)
     assert estimate / MIB == pytest.approx(mib, rel=0.005)
 
 
 @pytest.mark.parametrize("conv_rank", [None, 3])
 def test_the_estimate_is_the_saved_file(tiny_path: Path, tmp_path: Path, conv_rank: int | None) -> None:
     model = load(tiny_path)
-    adapter = LoraAdapter.attach(model, [TrialSpec(rank=64, conv_rank=conv_rank)])
+    spec = TrialSpec(rank=64, conv_rank=conv_rank)
+    adapter = LoraAdapter.attach(model, [spec])
     state = adapter.state_dict(0)
     saved = save_lora(tmp_path / "x.safetensors", state, {}, dtype="fp32")
     trained = sum(value.numel() for name, value in state.items() if not name.endswith(".alpha"))
     info = inspect(tiny_path)
-    assert lora_parameters(info, rank=64, conv_rank=conv_rank) == trained
-    estimate = lora_file_bytes(info, rank=64, conv_rank=conv_rank, precision="fp32")
+    assert lora_parameters(info, spec) == trained
+    estimate = lora_file_bytes(info, spec, precision="fp32")
     assert estimate == pytest.approx(saved.num_bytes, rel=0.01)
 
 
 def test_a_part_left_out_takes_no_space() -> None:
     info = published("sd1")
-    whole = lora_parameters(info, rank=8)
-    denoiser, text = (lora_parameters(info, rank=8, parts=(part,)) for part in ("denoiser", "text_encoder"))
+    whole = lora_parameters(info, TrialSpec(rank=8))
+    denoiser, text = (lora_parameters(info, TrialSpec(rank=8, parts=(part,))) for part in PARTS)
     assert denoiser + text == whole and text > 0

@@ -21,8 +21,15 @@ from maquette.project.optimizers import OPTIMIZERS as FACTS
 from maquette.project.optimizers import Argument, OptimizerFacts, state_bytes
 from maquette.training.config import TrialSettings, trial_of
 from maquette.training.optimize import OPTIMIZERS, Optimizer, TrialOptimizer
+from maquette.training.rates import RateGroup
 
 ShortRun = Callable[..., dict]
+
+
+def _group(trial: TrialSettings, parameter: torch.nn.Parameter) -> list[RateGroup]:
+    return [RateGroup("denoiser", trial.denoiser_lr, (parameter,))]
+
+
 RATES = {"adamw": 1e-3, "sgd": 0.5}
 
 
@@ -90,7 +97,9 @@ def test_both_tables_hold_the_same_optimizers() -> None:
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_an_optimizer_keeps_what_the_table_says(name: str) -> None:
     parameters = [torch.nn.Parameter(torch.randn(8, 64)), torch.nn.Parameter(torch.randn(64, 8))]
-    optimizer = TrialOptimizer(TrialSettings(optimizer=name), [], parameters, total_steps=2)
+    optimizer = TrialOptimizer(
+        TrialSettings(optimizer=name), [RateGroup("denoiser", 1e-4, tuple(parameters))], total_steps=2
+    )
     sum(parameter.square().sum() for parameter in parameters).backward()
     optimizer.update(0)
     kept = [
@@ -129,7 +138,7 @@ def test_what_an_optimizer_keeps_in_its_groups_is_saved_and_restored(averaged: s
     def make() -> tuple[torch.nn.Parameter, TrialOptimizer]:
         parameter = torch.nn.Parameter(torch.ones(3))
         trial = TrialSettings(optimizer=averaged, denoiser_lr=1e-2, lr_scheduler="constant")
-        return parameter, TrialOptimizer(trial, [], [parameter], total_steps=6)
+        return parameter, TrialOptimizer(trial, _group(trial, parameter), total_steps=6)
 
     whole, optimizer = make()
     _trained(optimizer, whole, range(6))
@@ -177,7 +186,7 @@ def test_a_trial_has_an_optimizer_of_its_own() -> None:
         TrialSettings(optimizer="sgd", optimizer_args={"momentum": 0.5}),
     ]
     made = [
-        TrialOptimizer(trial, [], [parameter], 4).torch_optimizer
+        TrialOptimizer(trial, _group(trial, parameter), 4).torch_optimizer
         for trial, parameter in zip(trials, parameters, strict=True)
     ]
     assert [type(optimizer) for optimizer in made] == [torch.optim.AdamW, torch.optim.SGD]

@@ -25,6 +25,7 @@ from maquette.training.config import TrialSettings
 from maquette.training.engine import Engine
 from maquette.training.objective import Rows, per_row_losses
 from maquette.training.optimize import TrialOptimizer
+from maquette.training.rates import rate_groups
 from tests.reference import (
     ReferenceNoise,
     formula_lora,
@@ -138,9 +139,7 @@ def test_one_optimizer_step_moves_the_weights_as_the_reference_s(model, tiny_bas
     adapter = _fixed_adapter(model)
     start = adapter.state_dict(0)
     trial = TrialSettings(denoiser_lr=1e-4, text_encoder_lr=5e-5, lr_scheduler="constant", max_grad_norm=1.0)
-    optimizer = TrialOptimizer(
-        trial, adapter.parameters_of(0, "text_encoder"), adapter.parameters_of(0, "denoiser"), 1
-    )
+    optimizer = TrialOptimizer(trial, rate_groups(adapter, 0, trial), 1)
     _fixed_losses(model, 2, trial).mean().backward()
     norm = optimizer.update(0)
     assert norm == pytest.approx(FIXED["variants"]["step"]["clip_total_norm"], rel=GRADIENT_TOLERANCE)

@@ -16,6 +16,7 @@ from maquette.errors import OutputError
 from maquette.events import Event, Progress
 from maquette.training.config import TrialSettings
 from maquette.training.optimize import TrialOptimizer
+from maquette.training.rates import RateGroup
 from maquette.training.state import CHECKSUM, SavedState, latest_state, restore_state, save_state
 
 ShortRun = Callable[..., dict]
@@ -24,7 +25,7 @@ ShortRun = Callable[..., dict]
 def _trained(steps: int) -> tuple[torch.nn.Parameter, TrialOptimizer]:
     parameter = torch.nn.Parameter(torch.linspace(1, 2, 6).reshape(2, 3))
     trial = TrialSettings(denoiser_lr=1e-2, lr_scheduler="constant")
-    optimizer = TrialOptimizer(trial, [], [parameter], total_steps=6)
+    optimizer = TrialOptimizer(trial, [RateGroup("denoiser", trial.denoiser_lr, (parameter,))], total_steps=6)
     for step in range(steps):
         parameter.square().sum().backward()
         optimizer.update(step)

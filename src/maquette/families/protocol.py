@@ -331,6 +331,10 @@ class FamilySpec:
     bucket_step_px: int = 64
     half_precision_vae: bool = True
     """False where the VAE overflows in float16."""
+    layer_sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    """Names for sets of layers that a LoRA may adapt, with patterns over their dotted names: blocks, kinds of layers, uses."""
+    reference_blocks: tuple[str, ...] = ()
+    """Pattern of each block that sd-scripts' `block_dims` counts, in its order; empty for one without layers."""
     training_scripts: tuple[str, ...] = ()
     """File names of sd-scripts' LoRA trainers for this family."""
     name_pattern: str = ""

@@ -20,6 +20,9 @@ from typing import Literal
 from maquette.families import Layout, ModelParts, parts_of
 from maquette.families.protocol import LoraPart
 from maquette.footprint.workload import AttentionKind, Workload, decoding, encoding, workload
+from maquette.lora.choosing import ALL_LAYERS, LayerChoice
+from maquette.lora.config import TrialSpec
+from maquette.lora.kinds import DEFAULT_KIND
 from maquette.project.optimizers import DEFAULT_OPTIMIZER, state_bytes
 
 DeviceKind = Literal["cpu", "cuda", "mps"]
@@ -64,6 +67,10 @@ class MemoryRequest:
     rank: int = 16
     conv_rank: int | None = None
     parts: tuple[LoraPart, ...] = ("text_encoder", "denoiser")
+    kind: str = DEFAULT_KIND
+    """What is trained: a name of `lora/kinds/`."""
+    choice: LayerChoice = ALL_LAYERS
+    """Which layers carry it, and what holds for some of them."""
     text_tokens: int = 75
     checkpointing: bool = False
     optimizer: str = DEFAULT_OPTIMIZER
@@ -73,8 +80,6 @@ class MemoryRequest:
     cached_latents: bool = True
     keeps_vae: bool = False
     """The VAE stays loaded while training, for samples."""
-    encodes_anew: bool = False
-    """Some pictures change from showing to showing and are encoded at every step, whatever is cached."""
     cache_bytes: int = 0
     """Latents held in this machine's memory."""
     half_vae: bool = True
@@ -95,14 +100,19 @@ class MemoryRequest:
         """MPS has no fused attention with a backward pass: every weight is kept."""
         return "math" if self.device == "mps" else "fused"
 
+    @property
+    def spec(self) -> TrialSpec:
+        """The adapter."""
+        return TrialSpec(
+            kind=self.kind, rank=self.rank, conv_rank=self.conv_rank, parts=self.parts, choice=self.choice
+        )
+
     def work(self) -> Workload:
         """Return what one picture costs."""
         return workload(
             self.layout,
             self.size_wh,
-            rank=self.rank,
-            conv_rank=self.conv_rank,
-            parts=self.parts,
+            self.spec,
             text_tokens=self.text_tokens,
             attention=self.attention,
         )
@@ -196,8 +206,7 @@ def _weight_sizes(request: MemoryRequest, counts: ModelParts) -> dict[str, int]:
 
 def _vae_while_training(request: MemoryRequest, sizes: Mapping[str, int]) -> dict[str, int]:
     """The VAE goes once latents are cached. On a CPU its memory stays with the process, in pieces for small tensors."""
-    anew = request.encodes_anew or not request.cached_latents
-    stays = request.keeps_vae or anew or request.device == "cpu"
+    stays = request.keeps_vae or not request.cached_latents or request.device == "cpu"
     return {"VAE": sizes["vae"]} if stays else {}
 
 

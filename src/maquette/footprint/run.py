@@ -23,9 +23,12 @@ from maquette.footprint.disk import (
     latent_bytes,
 )
 from maquette.footprint.memory import WEIGHT_BYTES, DeviceKind, MemoryPlan, MemoryRequest, estimate_memory
+from maquette.lora.choosing import LayerChoice, choice_of
+from maquette.lora.config import TrialSpec
 from maquette.lora.size import Precision, lora_file_bytes, lora_parameters
 from maquette.precisions import automatic_precision
 from maquette.project.checkpoints import PlannedCheckpoint, is_due, plan_checkpoints
+from maquette.project.layer_blocks import parse_blocks
 from maquette.project.machine import Machine
 from maquette.project.optimizers import DEFAULT_OPTIMIZER, saved_bytes
 from maquette.project.request import TrainingRequest
@@ -39,6 +42,26 @@ def trained_parts(request: TrainingRequest) -> tuple[LoraPart, ...]:
     text: tuple[LoraPart, ...] = () if request.value("train_text_encoder") is False else ("text_encoder",)
     denoiser: tuple[LoraPart, ...] = () if request.value("train_denoiser") is False else ("denoiser",)
     return text + denoiser
+
+
+def layer_choice(request: TrainingRequest, family: str) -> LayerChoice:
+    """Return which layers the run adapts, and what holds for some of them."""
+    try:
+        blocks = parse_blocks(request.blocks)
+    except ValueError:
+        blocks = ()
+    sets = families.FAMILIES[family].spec.layer_sets
+    return choice_of(request.include_layers, request.exclude_layers, blocks, sets)
+
+
+def adapter_of(request: TrainingRequest, family: str) -> TrialSpec:
+    """Return the adapter that the run trains."""
+    return TrialSpec(
+        rank=request.value("rank") or 1,
+        conv_rank=request.conv_rank or None,
+        parts=trained_parts(request),
+        choice=layer_choice(request, family),
+    )
 
 
 def items_of(
@@ -156,13 +179,13 @@ def memory_request(
         rank=request.value("rank") or 1,
         conv_rank=request.conv_rank,
         parts=parts,
+        choice=layer_choice(request, info.family),
         text_tokens=_text_tokens(request, info),
         checkpointing=bool(request.value("gradient_checkpointing")),
         optimizer=request.value("optimizer") or DEFAULT_OPTIMIZER,
         half_adapter=request.full_precision in ("fp16", "bf16"),
         cached_latents=cached,
         keeps_vae=bool(request.sample_prompts),
-        encodes_anew=any(item.varies for item in items),
         cache_bytes=latent_bytes(items, info.latent_channels, info.vae_factor)
         if cached and not _read_from_disk(request)
         else 0,
@@ -217,13 +240,7 @@ def checkpoints_of(
 def checkpoint_bytes(request: TrainingRequest, info: ModelInfo) -> int:
     """Return the size of one saved LoRA file."""
     precision = SAVED.get(request.save_precision or request.value("precision") or "", "fp32")
-    return lora_file_bytes(
-        info,
-        rank=request.value("rank") or 1,
-        conv_rank=request.conv_rank,
-        parts=trained_parts(request),
-        precision=precision,
-    )
+    return lora_file_bytes(info, adapter_of(request, info.family), precision=precision)
 
 
 def sample_draws(
@@ -258,9 +275,7 @@ def disk_parts(
     """Return what the run writes and where: LoRA files, states, latents on disk, samples, logs."""
     output = absolute(request, request.output_dir or Path())
     checkpoints = checkpoints_of(request, schedule)
-    values = lora_parameters(
-        info, rank=request.value("rank") or 1, conv_rank=request.conv_rank, parts=trained_parts(request)
-    )
+    values = lora_parameters(info, adapter_of(request, info.family))
     states = _num_states(request, len(checkpoints))
     to_disk = bool(request.value("cache_latents_to_disk"))
     latents = latent_bytes(items, info.latent_channels, info.vae_factor) if to_disk else 0

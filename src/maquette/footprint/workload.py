@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from maquette.families import FAMILIES, Layout, parts_of
 from maquette.families.common.stored import layout_key, stored
 from maquette.families.protocol import LoraPart
-from maquette.lora.size import adapter_values
+from maquette.lora.config import TrialSpec
+from maquette.lora.size import adapter_values, mean_ranks
 
 if TYPE_CHECKING:
     from maquette.footprint.trace import Recording
@@ -120,24 +121,24 @@ class Coding:
 def workload(
     layout: Layout,
     size_wh: tuple[int, int],
+    spec: TrialSpec,
     *,
-    rank: int,
-    conv_rank: int | None = None,
-    parts: Sequence[LoraPart] = ("text_encoder", "denoiser"),
     text_tokens: int = 75,
     attention: AttentionKind = "fused",
 ) -> Workload:
     """Return what one training picture of `size_wh` pixels costs."""
-    chosen = tuple(part for part in ("text_encoder", "denoiser") if part in parts)
-    table = _training_table(layout, chosen, conv_rank is not None)
-    at = _Point(_positions(layout, size_wh), text_units(layout, text_tokens), rank, conv_rank or 0, attention)
+    chosen = tuple(part for part in ("text_encoder", "denoiser") if part in spec.parts)
+    table = _training_table(layout, chosen, spec.adds_convolutions)
+    modules = parts_of(layout).modules
+    rank, conv_rank = mean_ranks((each for each in modules if each.default or spec.adds_convolutions), spec)
+    at = _Point(_positions(layout, size_wh), text_units(layout, text_tokens), rank, conv_rank, attention)
     return Workload(
         alone=tuple(at.op(times, row, again=False) for times, row in table["alone"]),
         blocks=tuple(
             Block(tuple(at.op(times, row, again=True) for times, row in rows), at.value(inputs), count)
             for count, inputs, rows in table["blocks"]
         ),
-        trainable=adapter_values(parts_of(layout).modules, rank=rank, conv_rank=conv_rank, parts=parts),
+        trainable=adapter_values(modules, spec),
     )
 
 
@@ -170,8 +171,8 @@ class _Point:
 
     positions: float
     units: int
-    rank: int
-    conv_rank: int
+    rank: float
+    conv_rank: float
     attention: AttentionKind
 
     def value(self, line: Sequence[float]) -> float:

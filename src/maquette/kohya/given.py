@@ -14,7 +14,7 @@ from typing import Any
 from maquette.errors import Problem, nearest
 from maquette.kohya.names import name_problems
 from maquette.kohya.options import FIELDS_OF_SEVERAL, MEANT, OPTIONS
-from maquette.kohya.values import fields_of, simple_field
+from maquette.kohya.values import fields_of, given_to_network, simple_field
 from maquette.project.request import TrainingRequest
 
 
@@ -69,6 +69,8 @@ def request_of(reading: Reading, file: Path, **start: Any) -> TrainingRequest:
         filled = OPTIONS[name].field or FIELDS_OF_SEVERAL.get(name)
         if filled is not None:
             spelling[filled] = place
+        if name == "network_args":
+            spelling |= {field: f"{place} {argument}" for argument, field in given_to_network(reading.values)}
     fields |= {name: value for name, value in fields_of(reading.values).items() if value is not None}
     return TrainingRequest(
         file=file,

@@ -6,13 +6,13 @@ a number in quotes stays text, and `resolution = 512` stops with "'int' object h
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from maquette.errors import Problem, nearest
 from maquette.kohya.options import Option
-from maquette.project.values import parse_range, parse_resolution
+from maquette.project.values import parse_resolution
 
 WRITTEN = {
     "switch": "true or false",
@@ -22,7 +22,6 @@ WRITTEN = {
     "path": "a path in quotes",
     "share": "a number of steps, or a share of them below 1",
     "size": 'text: "512" or "512,768" (width, height)',
-    "range": 'text: "2.0,4.0" (least, most)',
     "texts": 'a list of texts: ["name=value"]',
     "numbers": "a number, or a list of them",
 }
@@ -61,8 +60,6 @@ def from_toml(option: Option, value: Any) -> Any:
         raise BadValue(WRITTEN[option.kind])
     if option.kind == "size":
         _size(value)
-    if option.kind == "range":
-        _range(value)
     if option.kind == "numbers":
         return [float(part) for part in value] if isinstance(value, list) else [float(value)]
     # Nobody checks the numbers of a --config_file: max_token_length = 75 is the GUI's word for the default.
@@ -90,8 +87,6 @@ def simple_field(option: Option, value: Any) -> Any:
         return Path(value)
     if option.kind == "size":
         return parse_resolution(value)
-    if option.kind == "range":
-        return parse_range(value)
     if option.kind == "numbers":
         return tuple(value) or None
     if option.field in ("optimizer", "scheduler"):
@@ -124,8 +119,6 @@ def _from_word(option: Option, word: str) -> Any:
         return _number(word[:-1]) / 100 if word.endswith("%") else _whole_from_one(_number(word))
     if option.kind == "size":
         _size(word)
-    if option.kind == "range":
-        _range(word)
     return word
 
 
@@ -152,13 +145,6 @@ def _size(text: str) -> None:
         raise BadValue('"512" or "512,768" (width, height)')
     try:
         parse_resolution(text)
-    except ValueError as error:
-        raise BadValue(str(error)) from None
-
-
-def _range(text: str) -> None:
-    try:
-        parse_range(text)
     except ValueError as error:
         raise BadValue(str(error)) from None
 
@@ -223,10 +209,22 @@ def _parts(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+NETWORK_FIELDS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
+    "conv_dim": ("conv_rank", int),
+    "conv_alpha": ("conv_alpha", float),
+    "rank_dropout": ("rank_dropout", float),
+    "module_dropout": ("module_dropout", float),
+    "loraplus_lr_ratio": ("loraplus_lr_ratio", float),
+    "loraplus_unet_lr_ratio": ("loraplus_unet_lr_ratio", float),
+    "loraplus_text_encoder_lr_ratio": ("loraplus_text_encoder_lr_ratio", float),
+}
+"""Argument of the network → the field that it fills, and how it is read."""
+
+
 def _network(values: Mapping[str, Any]) -> dict[str, Any]:
     arguments = _pairs(values.get("network_args") or [])
     given: dict[str, Any] = {}
-    for name, field, kind in (("conv_dim", "conv_rank", int), ("conv_alpha", "conv_alpha", float)):
+    for name, (field, kind) in NETWORK_FIELDS.items():
         try:
             given[field] = kind(arguments[name]) if name in arguments else None
         except ValueError:
@@ -234,6 +232,12 @@ def _network(values: Mapping[str, Any]) -> dict[str, Any]:
     if given["conv_rank"] is not None and given["conv_alpha"] is None:
         given["conv_alpha"] = 1.0
     return given
+
+
+def given_to_network(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return (argument, field) of those arguments of the network that are given."""
+    given = _pairs(values.get("network_args") or [])
+    return [(name, field) for name, (field, _) in NETWORK_FIELDS.items() if name in given]
 
 
 def _full_precision(values: Mapping[str, Any]) -> str | None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,30 @@ from maquette.lora.layer import LayerTrial, LoraLayer
 from maquette.lora.state import ModuleWeights, State, match_problems, modules_of
 
 Trial = TrialSpec | State | None
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One leaf parameter of a trial."""
+
+    parameter: nn.Parameter
+    part: LoraPart
+    component: str
+    """Which network it is of, as dotted names begin: text_encoder, text_encoder_2, unet."""
+    is_plus: bool
+    """Whether LoRA+ gives it a higher rate."""
+    lr_factor: float = 1.0
+
+
+@dataclass(frozen=True)
+class NormLimit:
+    """What limiting the norms of a trial's modules came to."""
+
+    shrunk: int
+    """Modules that were longer."""
+    mean: float
+    """Norm of a module's change on average, afterwards."""
+    largest: float
 
 
 class LoraAdapter:
@@ -117,6 +142,15 @@ class LoraAdapter:
                 found += layer.weights(trial) or ()
         return found
 
+    def leaves_of(self, trial: int) -> Iterator[Leaf]:
+        """Yield one trial's leaf parameters with what decides their rates, in the order of `parameters_of`."""
+        for key, layer in self.layers.items():
+            target, spec = self._targets[key], layer.trials[trial]
+            component = target.diffusers_key.partition(".")[0]
+            for name, leaf in zip(layer.kind.leaves, layer.weights(trial) or (), strict=False):
+                factor = spec.lr_factor if spec else 1.0
+                yield Leaf(leaf, target.part, component, name in layer.kind.plus, factor)
+
     def named_parameters_of(self, trial: int) -> dict[str, nn.Parameter]:
         """Return the leaf parameters of one trial by name (`KEY.down`, `KEY.up`), in the order of `parameters_of`."""
         found: dict[str, nn.Parameter] = {}
@@ -143,6 +177,15 @@ class LoraAdapter:
         """Move the LoRA weights; the base is moved by itself."""
         self.module.to(device=device, dtype=dtype)
         return self
+
+    def limit_norms(self, trial: int, limit: float) -> NormLimit:
+        """Shrink the changes of one trial's modules to a Frobenius norm of `limit`; return what that came to."""
+        own = [layer for layer in self.layers.values() if trial in layer.slots]
+        limited = [layer.limit_norm(trial, limit) for layer in own]
+        norms = [norm for _, norm in limited]
+        return NormLimit(
+            sum(was for was, _ in limited), sum(norms) / max(len(norms), 1), max(norms, default=0.0)
+        )
 
     # --- drawing -----------------------------------------------------------------------------------------
 
@@ -269,11 +312,17 @@ def _contents(index: int, trial: Trial, targets: Sequence[LoraTarget]) -> dict[s
 
 def _layer_trial(trial: Trial, content: Mapping[str, ModuleWeights], target: LoraTarget) -> LayerTrial | None:
     if isinstance(trial, TrialSpec):
-        rank = trial.rank_of(target.kind, default=target.default)
-        if rank is None or target.part not in trial.parts:
+        size = trial.size_of(target)
+        if size is None:
             return None
         return LayerTrial(
-            rank=rank, alpha=trial.alpha_of(target.kind), dropout=trial.dropout, seed=trial.seed
+            rank=size.rank,
+            alpha=size.alpha,
+            lr_factor=size.lr_factor,
+            dropout=trial.dropout,
+            rank_dropout=trial.rank_dropout,
+            module_dropout=trial.module_dropout,
+            seed=trial.seed,
         )
     weights = content.get(target.key)
     return LayerTrial(rank=weights.rank, alpha=weights.alpha) if weights else None

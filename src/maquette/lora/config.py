@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from maquette.errors import ConfigError, Problem, did_you_mean
-from maquette.families.protocol import LayerKind, LoraPart
+from maquette.families.protocol import LoraPart
+from maquette.lora.choosing import ALL_LAYERS, Layer, LayerChoice, LayerSize
 from maquette.lora.kinds import DEFAULT_KIND, KINDS
 
 PARTS: tuple[LoraPart, ...] = ("text_encoder", "denoiser")
 """The parts of a model that can carry a LoRA, in the order of parameter groups and of keys in a file."""
+DROPOUTS = ("dropout", "rank_dropout", "module_dropout")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,34 +32,64 @@ class TrialSpec:
     """Scale numerator of 3×3 convolutions; None means 1.0, 0 means `conv_rank`."""
     dropout: float = 0.0
     """Chance in [0, 1) that an element between down and up is dropped while training."""
+    rank_dropout: float = 0.0
+    """Chance in [0, 1) that one of the ranks is dropped, for a row of the batch."""
+    module_dropout: float = 0.0
+    """Chance in [0, 1) that a module is left out of a training pass."""
     seed: int = 0
     """Seed of the first weights and of dropout."""
     kind: str = DEFAULT_KIND
     """What is trained: a name of `kinds/`."""
     parts: tuple[LoraPart, ...] = PARTS
     """Parts of the model that carry this LoRA."""
+    choice: LayerChoice = ALL_LAYERS
+    """Which layers carry it, and what holds for some of them instead of the above."""
+    modules: Mapping[str, tuple[int, float]] | None = None
+    """Rank and alpha by kohya key, where a file decides both and no other layer carries it."""
 
     def __post_init__(self) -> None:
         problems = [*_rank_problems(self), *_other_problems(self)]
         if problems:
             raise ConfigError(problems)
 
-    def rank_of(self, kind: LayerKind, *, default: bool = True) -> int | None:
-        """Return the rank of a target of `kind`, or None when this trial leaves it alone.
+    @property
+    def adds_convolutions(self) -> bool:
+        """Whether layers of the residual and resampling blocks carry it too."""
+        return self.conv_rank is not None or self.choice.adds_convolutions
 
-        `default` is False for targets of the residual and resampling blocks, which only `conv_rank` adds;
-        their 1×1 and linear modules take the ordinary rank, as in sd-scripts.
+    def size_of(self, layer: Layer) -> LayerSize | None:
+        """Return the adapter's size on `layer`, or None when this trial leaves it alone.
+
+        Layers of the residual and resampling blocks carry one only where convolutions have a rank; their 1×1 and linear
+        modules take the ordinary rank, as in sd-scripts.
         """
-        if not default and self.conv_rank is None:
+        rule = self.choice.rule_for(layer) if layer.part in self.parts else None
+        if rule is None:
             return None
-        return self.conv_rank if kind == "conv3x3" else self.rank
+        lr = 1.0 if rule.lr is None else rule.lr
+        if self.modules is not None:
+            found = self.modules.get(layer.key)
+            return LayerSize(*found, lr) if found and lr else None
+        if not lr or (not layer.default and not self.adds_convolutions):
+            return None
+        if layer.kind == "conv3x3":
+            common = 1.0 if self.conv_alpha is None else self.conv_alpha
+            return _size(rule.conv_rank, rule.conv_alpha, self.conv_rank, common, lr)
+        return _size(rule.rank, rule.alpha, self.rank, self.alpha, lr)
 
-    def alpha_of(self, kind: LayerKind) -> float:
-        """Return the scale numerator of a target of `kind` (the rank itself where 0 was asked for)."""
-        if kind != "conv3x3":
-            return float(self.alpha or self.rank)
-        asked = 1.0 if self.conv_alpha is None else self.conv_alpha
-        return float(asked or self.conv_rank or 1)
+
+def _size(
+    rank: int | None, alpha: float | None, common_rank: int | None, common_alpha: float, lr: float
+) -> LayerSize | None:
+    """Return the size that a layer's own rank and alpha come to beside the common ones; an alpha of 0 means the rank."""
+    own = common_rank if rank is None else rank
+    if not own:
+        return None
+    if alpha is None:
+        # A rank that is said alone keeps the common strength.
+        share = (common_alpha or common_rank) / common_rank if common_rank else 0.5
+        alpha = float(common_alpha) if rank is None else own * share
+    return LayerSize(own, float(alpha or own), lr)
 
 
 def _rank_problems(spec: TrialSpec) -> list[Problem]:
@@ -76,8 +109,14 @@ def _other_problems(spec: TrialSpec) -> list[Problem]:
             problems.append(Problem(name, repr(value), "a number, 0 or more", "Half the rank is usual."))
     if spec.conv_alpha is not None and spec.conv_rank is None:
         problems.append(Problem("conv_alpha", repr(spec.conv_alpha), "needs conv_rank", "Set conv_rank too."))
-    if not 0.0 <= spec.dropout < 1.0:
-        problems.append(Problem("dropout", repr(spec.dropout), "at least 0, below 1", "0.1 is usual."))
+    for name in DROPOUTS:
+        value = getattr(spec, name)
+        if not 0.0 <= value < 1.0:
+            problems.append(Problem(name, repr(value), "at least 0, below 1", "0.1 is usual."))
+        elif value and spec.kind in KINDS and name not in KINDS[spec.kind].dropouts:
+            required = " or ".join(KINDS[spec.kind].dropouts) or "none"
+            remedy = f"Leave {name} at 0 for {KINDS[spec.kind].title}."
+            problems.append(Problem(name, repr(value), required, remedy))
     if spec.kind not in KINDS:
         remedy = did_you_mean(spec.kind, KINDS)
         problems.append(Problem("kind", repr(spec.kind), "a kind of adapter", remedy))

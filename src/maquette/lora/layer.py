@@ -36,7 +36,16 @@ class LayerTrial:
     rank: int
     alpha: float
     dropout: float = 0.0
+    rank_dropout: float = 0.0
+    module_dropout: float = 0.0
     seed: int = 0
+    lr_factor: float = 1.0
+    """What the learning rate is multiplied with on this layer."""
+
+    @property
+    def drops_values(self) -> bool:
+        """Whether a training pass drops some of its values, beside whole modules."""
+        return bool(self.dropout or self.rank_dropout)
 
 
 class LoraLayer(nn.Module):
@@ -75,6 +84,11 @@ class LoraLayer(nn.Module):
         self.multipliers = [1.0] * len(self.trials)
         self.enabled = True
         self.micro_step = 0
+        self._drops = tuple(bool(trial and trial.drops_values) for trial in self.trials)
+        self._skips = tuple(index for index in self.slots if self._module_dropout(index))
+        """Trials that leave this module out of some training passes."""
+        self._skipped: frozenset[int] = frozenset()
+        """Trials that leave it out of the pass at hand."""
         self._factors: Tensor | None = None
         self._stacks: tuple[Tensor, ...] | None = None
         self.first_leaves: tuple[nn.Parameter, ...] = ()
@@ -146,8 +160,9 @@ class LoraLayer(nn.Module):
         if self._stacks and not self._still_shared():
             self._share_stacks()
         stacks = self._stacks or (None,) * len(self.leaves)
+        places = _Places(self.slots, len(self.trials), self._skipped)
         return tuple(
-            _Stack.apply(shared, self.slots, len(self.trials), axis or 0, *leaves.parameters())
+            _Stack.apply(shared, places, axis or 0, *leaves.parameters())
             for shared, axis, leaves in zip(stacks, self.kind.rank_axes, self.leaves, strict=True)
         )
 
@@ -159,6 +174,23 @@ class LoraLayer(nn.Module):
             for stack, leaves in zip(self._stacks, self.leaves, strict=True)
             for index, leaf in zip(self.slots, leaves.parameters(), strict=True)
         )
+
+    @torch.no_grad()
+    def limit_norm(self, trial: int, limit: float) -> tuple[bool, float]:
+        """Shrink `trial`'s change of the weight to a Frobenius norm of `limit` where it is longer: sd-scripts' max-norm.
+
+        Return whether it was, and the norm that it has now.
+        """
+        weights = self.weights(trial)
+        assert weights is not None
+        norm = (self._work.norm(weights) or 0.0) * abs(self.scale(trial))
+        if norm <= limit:
+            return False, norm
+        share = (limit / norm) ** (1.0 / len(self.kind.factors))
+        for name, weight in zip(self.kind.leaves, weights, strict=True):
+            if name in self.kind.factors:
+                weight.mul_(share)
+        return True, limit
 
     # --- forward -----------------------------------------------------------------------------------------
 
@@ -174,18 +206,40 @@ class LoraLayer(nn.Module):
         out = self.base_forward(x)
         if not self.enabled:
             return out
+        if self._skips:
+            self._skipped = self._now_skipped()
         if len(self.trials) == 1:
-            return self._work.alone(self, x, out)
+            return out if self._skipped else self._work.alone(self, x, out)
         if x.shape[0] % len(self.trials):
             raise ValueError(
                 f"{self.key}: a batch of {x.shape[0]} rows cannot be shared out among {len(self.trials)} trials"
             )
         return self._work.packed(self, x, out)
 
-    def weigh(self, values: Tensor) -> Tensor:
-        """Return `values` [P, …] after dropout, times each trial's multiplier · scale."""
-        if self.training and any(trial and trial.dropout for trial in self.trials):
-            values = torch.stack([self.drop(index, part) for index, part in enumerate(values)])
+    def _module_dropout(self, index: int) -> float:
+        trial = self.trials[index]
+        return trial.module_dropout if trial else 0.0
+
+    def _now_skipped(self) -> frozenset[int]:
+        """Return the trials that leave the module out of this training pass: their weights get no gradient by it."""
+        if not self.training:
+            return frozenset()
+        return frozenset(
+            index
+            for index in self._skips
+            if self._seed(index, "module") < self._module_dropout(index) * LARGEST_SEED
+        )
+
+    def weigh(self, values: Tensor, rows: int | None = None) -> Tensor:
+        """Return `values` [P, …] after dropout, times each trial's multiplier · scale.
+
+        `rows` is how many batch rows a trial has, where its values do not lie row by row.
+        """
+        if self.training and any(self._drops):
+            values = torch.stack([self.drop(index, part, rows) for index, part in enumerate(values)])
+        if self._skipped:
+            kept = [float(index not in self._skipped) for index in range(len(self.trials))]
+            values = values * values.new_tensor(kept).view(-1, *(1 for _ in values.shape[1:]))
         factors = [self.multipliers[index] * self.scale(index) for index in range(len(self.trials))]
         if all(factors[index] == 1.0 for index in self.slots):
             return values
@@ -197,31 +251,56 @@ class LoraLayer(nn.Module):
             self._factors = torch.tensor(factors, device=values.device, dtype=values.dtype)
         return values * self._factors.view(-1, *(1 for _ in values.shape[1:]))
 
-    def drop(self, index: int, values: Tensor) -> Tensor:
-        """Return `values` [b, …] of one trial with elements dropped at its rate, the rest scaled up; else `values` itself.
+    def drop(self, index: int, values: Tensor, rows: int | None = None) -> Tensor:
+        """Return `values` [b, …] of one trial with values dropped at its rates, the rest scaled up; else `values` itself.
 
-        The mask follows from (trial seed, micro-step, key) alone: it is the same when a checkpointed block is
+        Masks follow from (trial seed, micro-step, key) alone: they are the same when a checkpointed block is
         computed again, and whether or not other trials share the batch.
         """
-        trial = self.trials[index]
-        if trial is None or not trial.dropout or not self.training:
+        if not self._drops[index] or not self.training:
             return values
-        generator = torch.Generator(values.device)
-        generator.manual_seed(stable_seed(trial.seed, self.micro_step, self.key))
+        trial = self.trials[index]
+        assert trial is not None
         width = self.kind.dropped_width(self.sizes, trial.rank)
         shape, axis = self._mask_shape(values, width)
-        kept = torch.rand(shape, device=values.device, generator=generator) >= trial.dropout
-        mask = kept.to(values.dtype) / (1.0 - trial.dropout)
-        padding = values.shape[axis] - width
-        if padding:  # other trials' ranks are larger; the padded part is zero whatever its mask
-            mask = F.pad(mask, (0, padding) if axis == -1 else (0, 0, 0, padding))
-        return values * mask.reshape(values.shape)
+        if trial.dropout:
+            mask = self._mask(index, "", trial.dropout, shape, values)
+            values = values * _widened(mask, values.shape[axis], axis).reshape(values.shape)
+        if trial.rank_dropout:
+            # One choice of ranks for each row of the batch, the same at all of its positions.
+            each = (values.shape[0] if rows is None else rows, width)
+            mask = self._mask(index, "rank", trial.rank_dropout, each, values)
+            mask = mask.unsqueeze(-1 if axis == 1 else 1)
+            if axis == -1:
+                mask = mask.expand(-1, shape[0] // each[0], -1).reshape(shape)
+            mask = _widened(mask, values.shape[axis], axis)
+            like = (*mask.shape[:2], *(1 for _ in values.shape[2:])) if axis == 1 else values.shape
+            values = values * mask.reshape(like)
+        return values
+
+    def _seed(self, index: int, of: str) -> int:
+        trial = self.trials[index]
+        assert trial is not None
+        return stable_seed(trial.seed, self.micro_step, self.key, *([of] if of else []))
+
+    def _mask(self, index: int, of: str, rate: float, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """Return what is kept of `shape`, scaled up by what is dropped."""
+        generator = torch.Generator(like.device)
+        generator.manual_seed(self._seed(index, of))
+        kept = torch.rand(shape, device=like.device, generator=generator) >= rate
+        return kept.to(like.dtype) / (1.0 - rate)
 
     def _mask_shape(self, values: Tensor, width: int) -> tuple[tuple[int, ...], int]:
         # [b, r, H, W] alone, [b, r, N] packed: the same elements in the same order.
         if self.sizes.is_conv:
             return (values.shape[0], width, math.prod(values.shape[2:])), 1
         return (math.prod(values.shape[:-1]), width), -1
+
+
+def _widened(mask: Tensor, width: int, axis: int) -> Tensor:
+    """Return `mask` with zeros up to the largest rank of all trials: the padded part is zero whatever its mask."""
+    padding = width - mask.shape[axis]
+    return F.pad(mask, (0, padding) if axis == -1 else (0, 0, 0, padding)) if padding else mask
 
 
 def _leaf(leaves: nn.Module, slot: int) -> nn.Parameter:
@@ -247,6 +326,15 @@ def _placing(module: nn.Module) -> tuple[Any, ...]:
     return ()
 
 
+@dataclass(frozen=True)
+class _Places:
+    """Which trials have weights, of how many, and which of them leave the module out of this pass."""
+
+    slots: tuple[int, ...]
+    num_trials: int
+    skipped: frozenset[int]
+
+
 class _Stack(torch.autograd.Function):
     """Stacks the trials' leaves, padding `rank_axis` with zeros to the largest; free when they share memory already."""
 
@@ -254,27 +342,34 @@ class _Stack(torch.autograd.Function):
     def forward(
         ctx: Any,
         shared: Tensor | None,
-        slots: tuple[int, ...],
-        num_trials: int,
+        places: _Places,
         rank_axis: int,
         *leaves: Tensor,
     ) -> Tensor:
-        ctx.slots, ctx.rank_axis = slots, rank_axis
+        ctx.places, ctx.rank_axis = places, rank_axis
         ctx.ranks = tuple(leaf.shape[rank_axis] for leaf in leaves)
         if shared is not None:
             return shared.view_as(shared)
         shape = list(leaves[0].shape)
         shape[rank_axis] = max(ctx.ranks)
-        stack = leaves[0].new_zeros(num_trials, *shape)
-        for index, leaf, rank in zip(slots, leaves, ctx.ranks, strict=True):
+        stack = leaves[0].new_zeros(places.num_trials, *shape)
+        for index, leaf, rank in zip(places.slots, leaves, ctx.ranks, strict=True):
             stack[index].narrow(rank_axis, 0, rank).copy_(leaf)
         return stack
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        parts = zip(ctx.slots, ctx.ranks, strict=True)
-        return None, None, None, None, *(grad[i].narrow(ctx.rank_axis, 0, rank) for i, rank in parts)
+        parts = zip(ctx.places.slots, ctx.ranks, strict=True)
+        # No gradient is not a gradient of zero: an optimizer moves weights by what it remembers of earlier steps.
+        of_leaves = (
+            None if index in ctx.places.skipped else grad[index].narrow(ctx.rank_axis, 0, rank)
+            for index, rank in parts
+        )
+        return None, None, None, *of_leaves
+
+
+LARGEST_SEED = 1 << 63
 
 
 def stable_seed(*parts: int | str) -> int:

@@ -13,10 +13,10 @@ from typing import Any, get_args
 
 from maquette.errors import ConfigError
 from maquette.families.protocol import FamilySpec
-from maquette.kohya.names import LYCORIS, network_arguments
 from maquette.kohya.prompts import read_prompts
 from maquette.planning.presets import Reasoned
 from maquette.planning.settings_text import idle_settings
+from maquette.planning.takeover_network import take_network
 from maquette.planning.takeover_seeing import validation
 from maquette.project.config_file import load_settings
 from maquette.project.optimizers import OPTIMIZERS
@@ -30,7 +30,6 @@ SAMPLERS = {
     "euler_a": "euler_ancestral", "k_euler_a": "euler_ancestral", "euler": "euler", "k_euler": "euler", "ddim": "ddim",
     "dpmsolver++": "dpmpp_2m",
 }  # fmt: skip
-PLAIN_MODULES = (None, "networks.lora", "networks.lora_fa")
 SECRET = re.compile(r"key|token|secret|password", re.IGNORECASE)
 NOT_TAKEN: Mapping[str, str] = {
     "vae": "the base's own VAE encodes",
@@ -39,6 +38,10 @@ NOT_TAKEN: Mapping[str, str] = {
     "zero_terminal_snr": "the base's file says so",
     "cache_latents_to_disk": "cache_folder keeps encoded pictures, where you want them",
     "cache_text_encoder_outputs": "captions are encoded as they are shown",
+    "flip_aug": "pictures are shown as they are",
+    "color_aug": "colours are trained as they are",
+    "random_crop": "crops are centred",
+    "caption_dropout_rate": "captions are always shown",
     "full_precision": "the adapter trains in float32",
     "attention": "PyTorch's own attention is used",
     "lowram": "models are loaded once",
@@ -50,6 +53,9 @@ NOT_TAKEN: Mapping[str, str] = {
 """Fields without a counterpart, and what holds instead."""
 COPIED: Mapping[str, str] = {
     "rank": "rank", "alpha": "alpha", "conv_rank": "conv_rank", "conv_alpha": "conv_alpha", "dropout": "dropout",
+    "rank_dropout": "rank_dropout", "module_dropout": "module_dropout", "scale_weight_norms": "scale_weight_norms",
+    "loraplus_lr_ratio": "loraplus_lr_ratio", "loraplus_unet_lr_ratio": "loraplus_unet_lr_ratio",
+    "loraplus_text_encoder_lr_ratio": "loraplus_text_encoder_lr_ratio",
     "batch_size": "batch_size", "accumulation": "accumulation", "min_snr_gamma": "min_snr_gamma",
     "noise_offset": "noise_offset", "max_grad_norm": "max_grad_norm", "prior_loss_weight": "prior_loss_weight",
     "gradient_checkpointing": "gradient_checkpointing", "seed": "seed", "save_every_steps": "save_every_steps",
@@ -57,12 +63,6 @@ COPIED: Mapping[str, str] = {
     "sample_every_epochs": "sample_every_epochs", "shuffle_caption": "shuffle_caption", "keep_tokens": "keep_tokens",
     "clip_skip": "clip_skip", "max_token_length": "max_token_length", "resolution_wh": "resolution",
     "caption_fallback": "caption_fallback", "precision": "precision", "cache_latents": "cache_latents",
-    **{name: name for name in (
-        "caption_separator", "keep_tokens_separator", "secondary_separator", "enable_wildcard", "caption_prefix",
-        "caption_suffix", "caption_dropout_rate", "caption_dropout_every_n_epochs", "caption_tag_dropout_rate",
-        "token_warmup_step", "token_warmup_min", "flip_aug", "color_aug", "random_crop", "face_crop_aug_range",
-        "resize_interpolation",
-    )},
 }  # fmt: skip
 """Fields that mean the same as a setting."""
 OF_BUCKETS: Mapping[str, str] = {
@@ -70,11 +70,9 @@ OF_BUCKETS: Mapping[str, str] = {
     "bucket_no_upscale": "bucket_no_upscale",
 }  # fmt: skip
 NEUTRAL: Mapping[str, Any] = {
-    "dropout": 0, "noise_offset": 0, "gradient_checkpointing": False, "shuffle_caption": False, "keep_tokens": 0,
+    "dropout": 0, "rank_dropout": 0, "module_dropout": 0, "scale_weight_norms": 0,
+    "noise_offset": 0, "gradient_checkpointing": False, "shuffle_caption": False, "keep_tokens": 0,
     "bucket_no_upscale": False, "accumulation": 1, "batch_size": 1, "max_token_length": 75, "cache_latents": False,
-    "caption_separator": ",", "enable_wildcard": False, "caption_dropout_rate": 0, "caption_dropout_every_n_epochs": 0,
-    "caption_tag_dropout_rate": 0, "token_warmup_step": 0, "token_warmup_min": 1, "flip_aug": False, "color_aug": False,
-    "random_crop": False,
 }  # fmt: skip
 """Values that are not worth a line: nothing changes by them."""
 
@@ -132,9 +130,9 @@ def take_over(request: TrainingRequest, spec: FamilySpec | None = None) -> Taken
         _saving,
         _samples,
         validation,
-        _network,
     ):
         step(taken)
+    take_network(taken, spec)
     for name, why in NOT_TAKEN.items():
         taken.leave(name, why)
     _others(taken)
@@ -170,8 +168,11 @@ def _rates(taken: Taken) -> None:
             taken.put("unet_lr", unet, "unet_lr")
         if text:
             taken.put("text_encoder_lr", text[0], "text_encoder_lrs")
-            if len(set(text)) > 1:
-                taken.left[request.said("text_encoder_lrs")] = f"one rate for all text encoders: {text[0]:g}"
+            if len(set(text)) > 1 and request.trainer == "sd-scripts":
+                why = f"sd-scripts' networks train all text encoders at the first rate: {text[0]:g}"
+                taken.left[request.said("text_encoder_lrs")] = why
+            elif len(set(text)) > 1:
+                taken.put("text_encoder_2_lr", text[1], "text_encoder_lrs")
     else:
         for name in ("learning_rate", "unet_lr", "text_encoder_lrs"):
             taken.leave(
@@ -314,18 +315,6 @@ def _samples(taken: Taken) -> None:
     sampler = request.other.get("sample_sampler")
     if sampler in SAMPLERS:
         taken.values["sampler"] = Reasoned(SAMPLERS[sampler], "sample_sampler")
-
-
-def _network(taken: Taken) -> None:
-    request = taken.request
-    algorithm = network_arguments(request.other).get("algo", "lora").strip('"').lower()
-    is_plain = request.network_module == LYCORIS and algorithm in ("lora", "locon")
-    if request.network_module not in PLAIN_MODULES and not is_plain:
-        given = ", ".join(str(each) for each in request.other.get("network_args") or ())
-        what = f"{request.network_module} ({given})" if given else str(request.network_module)
-        taken.left[request.said("network_module")] = (
-            f"{what}: a LoRA is trained, with convolutions where conv_rank is set"
-        )
 
 
 def _others(taken: Taken) -> None:

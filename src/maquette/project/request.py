@@ -32,13 +32,7 @@ SD_SCRIPTS_DEFAULTS: Mapping[str, Any] = {
     "shuffle_caption": False,
     "keep_tokens": 0,
     "max_token_length": 75,
-    "caption_separator": ",",
-    "enable_wildcard": False,
     "caption_dropout_rate": 0.0,
-    "caption_dropout_every_n_epochs": 0,
-    "caption_tag_dropout_rate": 0.0,
-    "token_warmup_step": 0,
-    "token_warmup_min": 1,
     "flip_aug": False,
     "color_aug": False,
     "random_crop": False,
@@ -122,7 +116,7 @@ class TrainingRequest:
     unread: tuple[str, ...] = ()
     """Files with more of its options that are not here: what it does not say is not known then."""
     other: Mapping[str, Any] = field(default_factory=dict)
-    """Known options that no field stands for, by name: `scale_weight_norms`, `network_args`, `save_last_n_steps`."""
+    """Known options that no field stands for, by name: `network_args`, `save_last_n_steps`."""
 
     # --- subject ---
     trigger: str | None = None
@@ -158,23 +152,10 @@ class TrainingRequest:
     shuffle_caption: bool | None = None
     keep_tokens: int | None = None
     max_token_length: int | None = None
-    caption_separator: str | None = None
-    keep_tokens_separator: str | None = None
-    secondary_separator: str | None = None
-    enable_wildcard: bool | None = None
-    caption_prefix: str | None = None
-    caption_suffix: str | None = None
     caption_dropout_rate: float | None = None
-    caption_dropout_every_n_epochs: int | None = None
-    caption_tag_dropout_rate: float | None = None
-    token_warmup_step: float | None = None
-    """A number below 1 is a share of all steps."""
-    token_warmup_min: int | None = None
     flip_aug: bool | None = None
     color_aug: bool | None = None
     random_crop: bool | None = None
-    face_crop_aug_range: tuple[float, float] | None = None
-    resize_interpolation: str | None = None
     cache_latents: bool | None = None
     cache_latents_to_disk: bool | None = None
     cache_text_encoder_outputs: bool | None = None
@@ -187,6 +168,15 @@ class TrainingRequest:
     conv_rank: int | None = None
     conv_alpha: float | None = None
     dropout: float | None = None
+    rank_dropout: float | None = None
+    module_dropout: float | None = None
+    scale_weight_norms: float | None = None
+    """The longest change of a layer's weight."""
+    include_layers: tuple[str, ...] = ()
+    """Names and patterns of the layers that are adapted; empty for all."""
+    exclude_layers: tuple[str, ...] = ()
+    blocks: tuple[str, ...] = ()
+    """Other sizes and rates for some layers, as `[lora] blocks` says them."""
     train_text_encoder: bool | None = None
     """False where only the denoiser is trained (--network_train_unet_only, text_encoder_lr = 0)."""
     train_denoiser: bool | None = None
@@ -200,6 +190,9 @@ class TrainingRequest:
     unet_lr: float | None = None
     text_encoder_lrs: tuple[float, ...] | None = None
     """One, or one per text encoder."""
+    loraplus_lr_ratio: float | None = None
+    loraplus_unet_lr_ratio: float | None = None
+    loraplus_text_encoder_lr_ratio: float | None = None
     optimizer: str | None = None
     """Lower case: adamw, adamw8bit, lion, prodigy, adafactor, dadaptadam…"""
     optimizer_args: Mapping[str, str] = field(default_factory=dict)

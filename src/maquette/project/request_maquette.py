@@ -29,22 +29,6 @@ SETTING_OF = {
     "caption_fallback": "caption_fallback",
     "shuffle_caption": "shuffle_caption",
     "keep_tokens": "keep_tokens",
-    "caption_separator": "caption_separator",
-    "keep_tokens_separator": "keep_tokens_separator",
-    "secondary_separator": "secondary_separator",
-    "enable_wildcard": "enable_wildcard",
-    "caption_prefix": "caption_prefix",
-    "caption_suffix": "caption_suffix",
-    "caption_dropout_rate": "caption_dropout_rate",
-    "caption_dropout_every_n_epochs": "caption_dropout_every_n_epochs",
-    "caption_tag_dropout_rate": "caption_tag_dropout_rate",
-    "token_warmup_step": "token_warmup_step",
-    "token_warmup_min": "token_warmup_min",
-    "flip_aug": "flip_aug",
-    "color_aug": "color_aug",
-    "random_crop": "random_crop",
-    "face_crop_aug_range": "face_crop_aug_range",
-    "resize_interpolation": "resize_interpolation",
     "max_token_length": "max_token_length",
     "cache_latents": "cache_latents",
     "cache_folder": "cache_folder",
@@ -53,6 +37,12 @@ SETTING_OF = {
     "conv_rank": "conv_rank",
     "conv_alpha": "conv_alpha",
     "dropout": "dropout",
+    "rank_dropout": "rank_dropout",
+    "module_dropout": "module_dropout",
+    "scale_weight_norms": "scale_weight_norms",
+    "include_layers": "include_layers",
+    "exclude_layers": "exclude_layers",
+    "blocks": "blocks",
     "epochs": "epochs",
     "steps": "steps",
     "batch_size": "batch_size",
@@ -60,6 +50,9 @@ SETTING_OF = {
     "learning_rate": "learning_rate",
     "unet_lr": "unet_lr",
     "text_encoder_lrs": "text_encoder_lr",
+    "loraplus_lr_ratio": "loraplus_lr_ratio",
+    "loraplus_unet_lr_ratio": "loraplus_unet_lr_ratio",
+    "loraplus_text_encoder_lr_ratio": "loraplus_text_encoder_lr_ratio",
     "optimizer": "optimizer",
     "optimizer_args": "optimizer_args",
     "scheduler": "lr_scheduler",
@@ -147,6 +140,8 @@ def _resolved(settings: Settings) -> dict[str, Any]:
     """Return the fields whose default depends on others, or that Maquette writes in another form."""
     dataset, lora, training = settings.dataset, settings.lora, settings.training
     unet_lr, text_lr = training.unet_lr_in_force, training.text_encoder_lr_in_force
+    second = training.text_encoder_2_lr
+    text_lrs = (text_lr,) if second is None else (text_lr, second)
     is_toml = dataset.images.suffix.lower() in (".toml", ".json") and not dataset.images.is_dir()
     width, height = dataset.resolution
     return {
@@ -161,8 +156,8 @@ def _resolved(settings: Settings) -> dict[str, Any]:
         "alpha": lora.alpha_in_force,
         "conv_alpha": lora.conv_alpha_in_force if lora.conv_rank else lora.conv_alpha,
         "unet_lr": unet_lr,
-        "text_encoder_lrs": (text_lr,),
-        "train_text_encoder": text_lr > 0,
+        "text_encoder_lrs": text_lrs,
+        "train_text_encoder": any(text_lrs),
         "train_denoiser": unet_lr > 0,
         "optimizer_args": dict(text.split("=", 1) for text in training.optimizer_args),
         "other": _others(settings),

@@ -7,8 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from maquette.lora.kinds import DEFAULT_KIND
+from maquette.project.layer_blocks import Rule, parse_blocks
 from maquette.project.optimizers import DEFAULT_OPTIMIZER, Value, optimizer_arguments
 from maquette.project.settings import ObjectiveSettings, Settings
+
+FIRST_ENCODER, SECOND_ENCODER = "text_encoder", "text_encoder_2"
+"""How the dotted names of the text encoders' layers begin."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +26,19 @@ class TrialSettings:
     conv_rank: int | None = None
     conv_alpha: float | None = None
     dropout: float = 0.0
+    rank_dropout: float = 0.0
+    module_dropout: float = 0.0
+    include_layers: tuple[str, ...] = ()
+    exclude_layers: tuple[str, ...] = ()
+    blocks: tuple[tuple[str, Rule], ...] = ()
+    """Other sizes and rates for some layers: pattern and rule; see `project/layer_blocks.py`."""
+    scale_weight_norms: float | None = None
     denoiser_lr: float = 1e-4
     text_encoder_lr: float = 5e-5
+    text_encoder_2_lr: float | None = None
+    """None: the same as of the first one."""
+    loraplus_unet_lr_ratio: float | None = None
+    loraplus_text_encoder_lr_ratio: float | None = None
     schedule_lr: float = 1e-4
     optimizer: str = DEFAULT_OPTIMIZER
     optimizer_args: Mapping[str, Value] = field(default_factory=dict)
@@ -50,8 +65,17 @@ def trial_of(settings: Settings) -> TrialSettings:
         conv_rank=lora.conv_rank,
         conv_alpha=lora.conv_alpha_in_force,
         dropout=lora.dropout,
+        rank_dropout=lora.rank_dropout,
+        module_dropout=lora.module_dropout,
+        include_layers=lora.include_layers,
+        exclude_layers=lora.exclude_layers,
+        blocks=parse_blocks(lora.blocks),
+        scale_weight_norms=lora.scale_weight_norms,
         denoiser_lr=training.unet_lr_in_force,
         text_encoder_lr=training.text_encoder_lr_in_force,
+        text_encoder_2_lr=training.text_encoder_2_lr,
+        loraplus_unet_lr_ratio=training.loraplus_unet_lr_ratio_in_force,
+        loraplus_text_encoder_lr_ratio=training.loraplus_text_encoder_lr_ratio_in_force,
         schedule_lr=training.learning_rate,
         optimizer=training.optimizer,
         optimizer_args=optimizer_arguments(training.optimizer, training.optimizer_args),

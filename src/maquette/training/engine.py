@@ -16,6 +16,7 @@ from maquette.training.noise import NoiseDraw, draw_noise
 from maquette.training.objective import Rows, family_values, per_row_losses
 from maquette.training.optimize import TrialOptimizer
 from maquette.training.randomness import generator_at
+from maquette.training.rates import rate_groups
 
 if TYPE_CHECKING:
     from maquette.devices import Placement
@@ -50,7 +51,11 @@ class StepResult:
     losses: tuple[float, ...]
     gradient_norms: tuple[float, ...]
     learning_rates: tuple[tuple[float, ...], ...]
+    rate_names: tuple[tuple[str, ...], ...]
+    """What each of the learning rates is of."""
     shown: tuple[Shown, ...] = ()
+    more: tuple[Mapping[str, float], ...] = ()
+    """What else the metrics of each trial say of the step."""
 
 
 class Engine:
@@ -76,12 +81,7 @@ class Engine:
         self.noise = noise
         self.trains_text = any(adapter.parameters_of(index, "text_encoder") for index in range(len(trials)))
         self.optimizers = [
-            TrialOptimizer(
-                trial,
-                adapter.parameters_of(index, "text_encoder"),
-                adapter.parameters_of(index, "denoiser"),
-                total_steps,
-            )
+            TrialOptimizer(trial, rate_groups(adapter, index, trial), total_steps)
             for index, trial in enumerate(trials)
         ]
         self.scaler = torch.amp.GradScaler(placement.device.type) if placement.precision == "fp16" else None
@@ -106,9 +106,19 @@ class Engine:
         norms = tuple(optimizer.update(step, self.scaler) for optimizer in self.optimizers)
         if self.scaler is not None:
             self.scaler.update()
+        more = tuple(self._limit_norms(index) for index in range(len(self.trials)))
         self.steps_done = step + 1
         rates = tuple(tuple(optimizer.learning_rates(step)) for optimizer in self.optimizers)
-        return StepResult(tuple(measured), norms, rates, tuple(shown))
+        names = tuple(tuple(group.name for group in optimizer.groups) for optimizer in self.optimizers)
+        return StepResult(tuple(measured), norms, rates, names, tuple(shown), more)
+
+    def _limit_norms(self, index: int) -> dict[str, float]:
+        """Limit the norms of a trial's modules where it asks for that; return what its metrics say of it."""
+        limit = self.trials[index].scale_weight_norms
+        if limit is None:
+            return {}
+        done = self.adapter.limit_norms(index, limit)
+        return {"norms_limited": done.shrunk, "mean_norm": done.mean, "largest_norm": done.largest}
 
     def train(self, mode: bool) -> None:
         """Switch dropout, and the weights of optimizers that train others than they are judged by, on (or off)."""
@@ -134,7 +144,8 @@ class Engine:
         self.forward_device = str(losses_PB.device)
         # Trials share no parameter, so the sum's gradient is each trial's own.
         total = losses_PB.mean(dim=1).sum() / accumulation
-        (self.scaler.scale(total) if self.scaler is not None else total).backward()
+        if total.requires_grad:  # not where module dropout left every module out of the pass
+            (self.scaler.scale(total) if self.scaler is not None else total).backward()
         return Shown(
             names=batch.names,
             timesteps_PB=rows.timesteps_R.view(len(self.trials), -1).cpu(),

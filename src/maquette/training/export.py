@@ -19,6 +19,7 @@ from maquette.lora.metadata import (
     TrainingFacts,
     legacy_model_hash,
 )
+from maquette.project.layer_blocks import written
 from maquette.project.optimizers import optimizer_text
 from maquette.project.settings import ObjectiveSettings
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from maquette.families.protocol import FamilySpec
     from maquette.lora.state import State
     from maquette.project.checkpoints import PlannedCheckpoint
+    from maquette.training.config import TrialSettings
     from maquette.training.job import Job, TrialRun
 
 
@@ -45,9 +47,6 @@ def save_checkpoint(
 def lora_metadata(job: Job, run: TrialRun, planned: PlannedCheckpoint, base_sha256: str) -> LoraMetadata:
     """Return what the file says of itself."""
     trial = run.trial
-    network_args = (
-        {"conv_dim": str(trial.conv_rank), "conv_alpha": str(trial.conv_alpha)} if trial.conv_rank else None
-    )
     is_toml = job.settings.dataset.images.is_file()
     return LoraMetadata(
         training=_training_facts(job, run, planned, base_sha256),
@@ -63,13 +62,12 @@ def lora_metadata(job: Job, run: TrialRun, planned: PlannedCheckpoint, base_sha2
         datasets=_dataset_facts(job, only_first=not is_toml),
         from_config=is_toml,
         bucket_no_upscale=job.settings.dataset.bucket_no_upscale,
-        network_args=network_args,
+        network_args=network_arguments(trial) or None,
     )
 
 
 def _training_facts(job: Job, run: TrialRun, planned: PlannedCheckpoint, base_sha256: str) -> TrainingFacts:
     trial, training, schedule = run.trial, run.settings.training, job.schedule
-    shown = job.settings.dataset
     started = datetime.fromisoformat(run.record.created_at).timestamp()
     return TrainingFacts(
         session_id=int(run.digest[:8], 16),
@@ -103,13 +101,9 @@ def _training_facts(job: Job, run: TrialRun, planned: PlannedCheckpoint, base_sh
         cache_latents=job.settings.dataset.cache_latents,
         seed=trial.seed,
         **_objective_facts(trial.objective),
-        caption_dropout_rate=shown.caption_dropout_rate,
-        caption_dropout_every_n_epochs=shown.caption_dropout_every_n_epochs,
-        caption_tag_dropout_rate=shown.caption_tag_dropout_rate,
-        face_crop_aug_range=str(shown.face_crop_aug_range) if shown.face_crop_aug_range else None,
-        resize_interpolation=shown.resize_interpolation,
         zero_terminal_snr=job.info.zero_terminal_snr,
         max_grad_norm=trial.max_grad_norm,
+        scale_weight_norms=trial.scale_weight_norms,
         sd_model_name=Path(job.settings.model.base).name,
         sd_model_hash=legacy_model_hash(job.base_file) if job.base_file else None,
         new_sd_model_hash=base_sha256 or None,
@@ -143,6 +137,24 @@ def _timestep_range(wanted: ObjectiveSettings, spec: FamilySpec) -> str | None:
     option = spec.option("max_timestep")
     most = option.most if wanted.max_timestep is None and option else wanted.max_timestep
     return f"{wanted.min_timestep or 0:g},{most:g}"
+
+
+def network_arguments(trial: TrialSettings) -> dict[str, str]:
+    """Return what sd-scripts would be told of the adapter as `network_args`, beside rank, alpha and dropout."""
+    told: dict[str, Any] = {
+        "conv_dim": trial.conv_rank,
+        "conv_alpha": trial.conv_alpha if trial.conv_rank else None,
+        "rank_dropout": trial.rank_dropout or None,
+        "module_dropout": trial.module_dropout or None,
+        "loraplus_unet_lr_ratio": trial.loraplus_unet_lr_ratio,
+        "loraplus_text_encoder_lr_ratio": trial.loraplus_text_encoder_lr_ratio,
+    }
+    told |= {
+        "include_layers": ",".join(trial.include_layers) or None,
+        "exclude_layers": ",".join(trial.exclude_layers) or None,
+        "blocks": "; ".join(f"{pattern}: {written(rule)}" for pattern, rule in trial.blocks) or None,
+    }
+    return {name: str(value) for name, value in told.items() if value is not None}
 
 
 def _beyond(value: int | None, default: int | None) -> int | None:
@@ -185,17 +197,9 @@ def _subset_facts(job: Job, dataset: int) -> tuple[SubsetFacts, ...]:
         SubsetFacts(
             img_count=count,
             num_repeats=subset.num_repeats,
-            color_aug=subset.options.color_aug,
             flip_aug=subset.options.flip_aug,
-            random_crop=subset.options.random_crop,
             shuffle_caption=subset.options.shuffle_caption,
             keep_tokens=subset.options.keep_tokens,
-            keep_tokens_separator=subset.options.keep_tokens_separator,
-            secondary_separator=subset.options.secondary_separator or None,
-            enable_wildcard=subset.options.enable_wildcard,
-            caption_prefix=subset.options.caption_prefix or None,
-            caption_suffix=subset.options.caption_suffix or None,
-            resize_interpolation=subset.options.resize_interpolation,
             image_dir=subset.name,
             class_tokens=subset.class_tokens,
             is_reg=subset.is_regularization,

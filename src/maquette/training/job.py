@@ -13,18 +13,18 @@ from maquette.dataset.config import BucketSettings
 from maquette.dataset.records import Dataset, Item
 from maquette.dataset.repeats import Schedule
 from maquette.events import Message
-from maquette.lora.config import PARTS
+from maquette.lora.choosing import choice_of
+from maquette.lora.config import PARTS, TrialSpec
 from maquette.project.checkpoints import PlannedCheckpoint
 from maquette.project.settings import Settings
 from maquette.runs.folder import RunFolder
 from maquette.runs.record import RunRecord
 from maquette.training.claiming import Claim
-from maquette.training.config import TrialSettings
+from maquette.training.config import FIRST_ENCODER, SECOND_ENCODER, TrialSettings
 
 if TYPE_CHECKING:
     from maquette.families.protocol import FamilySpec, ModelInfo
     from maquette.families.protocol import LoraPart as Part
-    from maquette.lora.config import TrialSpec
     from maquette.training.state import SavedState
     from maquette.training.validating import ValidationPlan
 
@@ -67,21 +67,9 @@ class TrialRun:
         """The parts of the model that it trains."""
         return trained_parts(self.trial)
 
-    def spec(self) -> TrialSpec:
-        """Return its adapter."""
-        from maquette.lora.config import TrialSpec
-
-        trial = self.trial
-        return TrialSpec(
-            kind=trial.kind,
-            rank=trial.rank,
-            alpha=trial.alpha,
-            conv_rank=trial.conv_rank,
-            conv_alpha=trial.conv_alpha,
-            dropout=trial.dropout,
-            seed=trial.seed,
-            parts=self.parts,
-        )
+    def spec(self, family: FamilySpec) -> TrialSpec:
+        """Return its adapter, over a base of `family`."""
+        return adapter_spec(self.trial, family)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +123,29 @@ class Job:
 
 def trained_parts(trial: TrialSettings) -> tuple[Part, ...]:
     """Return the parts of the model that `trial` trains: those whose rate is above zero."""
-    text: tuple[Part, ...] = ("text_encoder",) if trial.text_encoder_lr > 0 else ()
+    text_rates = (trial.text_encoder_lr, trial.text_encoder_2_lr or 0.0)
+    text: tuple[Part, ...] = ("text_encoder",) if any(text_rates) else ()
     denoiser: tuple[Part, ...] = ("denoiser",) if trial.denoiser_lr > 0 else ()
     return text + denoiser
+
+
+def adapter_spec(trial: TrialSettings, family: FamilySpec) -> TrialSpec:
+    """Return the adapter that `trial` trains over a base of `family`."""
+    # A text encoder of its own rate may be left untrained by itself.
+    second = trial.text_encoder_2_lr
+    untrained = [FIRST_ENCODER] if second and not trial.text_encoder_lr else []
+    untrained += [SECOND_ENCODER] if second == 0 and trial.text_encoder_lr else []
+    exclude = (*trial.exclude_layers, *untrained)
+    return TrialSpec(
+        kind=trial.kind,
+        rank=trial.rank,
+        alpha=trial.alpha,
+        conv_rank=trial.conv_rank,
+        conv_alpha=trial.conv_alpha,
+        dropout=trial.dropout,
+        rank_dropout=trial.rank_dropout,
+        module_dropout=trial.module_dropout,
+        seed=trial.seed,
+        parts=trained_parts(trial),
+        choice=choice_of(trial.include_layers, exclude, trial.blocks, family.layer_sets),
+    )

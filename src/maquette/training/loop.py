@@ -251,7 +251,7 @@ class _Run:
         from maquette.training.engine import Engine
 
         job = self.job
-        adapter = LoraAdapter.attach(model, [trial.spec() for trial in job.trials], parts=job.parts)
+        adapter = LoraAdapter.attach(model, [trial.spec(job.spec) for trial in job.trials], parts=job.parts)
         engine = Engine(
             model,
             adapter,

@@ -1,7 +1,7 @@
 """Optimizers: one per trial, so that trials of different optimizers, rates and norms train side by side.
 
 An optimizer is a row of `OPTIMIZERS` here, which makes it, and a row of `project/optimizers.py`, which says what it takes and how
-much it keeps. Parameter groups are ordered [text encoder, denoiser], as in sd-scripts.
+much it keeps. Which parameters train at which rate, and their order, is `rates.py`'s.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 from maquette.project.optimizers import OPTIMIZERS as FACTS
 from maquette.project.optimizers import Value
 from maquette.training.config import TrialSettings
+from maquette.training.rates import RateGroup
 from maquette.training.schedules import learning_rate_factor, shape_of
 
 Group = dict[str, Any]
@@ -59,25 +60,17 @@ class TrialOptimizer:
     def __init__(
         self,
         trial: TrialSettings,
-        text_parameters: Sequence[torch.nn.Parameter],
-        denoiser_parameters: Sequence[torch.nn.Parameter],
+        groups: Sequence[RateGroup],
         total_steps: int,
     ) -> None:
         self.trial = trial
-        self.parameters = [*text_parameters, *denoiser_parameters]
-        self._base_lrs = [
-            (parameters, lr)
-            for parameters, lr in (
-                (text_parameters, trial.text_encoder_lr),
-                (denoiser_parameters, trial.denoiser_lr),
-            )
-            if parameters
-        ]
+        self.groups = tuple(groups)
+        self.parameters = [parameter for group in groups for parameter in group.parameters]
         self._shape = shape_of(trial, total_steps)
-        groups = [{"params": list(parameters), "lr": lr} for parameters, lr in self._base_lrs]
+        made = [{"params": list(group.parameters), "lr": group.lr} for group in groups]
         defaults = {name: argument.default for name, argument in FACTS[trial.optimizer].arguments.items()}
         self._row = OPTIMIZERS[trial.optimizer]
-        self.torch_optimizer = self._row.make(groups, trial, defaults | dict(trial.optimizer_args))
+        self.torch_optimizer = self._row.make(made, trial, defaults | dict(trial.optimizer_args))
 
     def train(self, mode: bool = True) -> None:
         """Put the weights that training goes on with into the parameters, or those that are saved and drawn with."""
@@ -88,7 +81,7 @@ class TrialOptimizer:
     def learning_rates(self, step: int) -> list[float]:
         """Return the rate of each group at 0-based optimizer step `step`."""
         factor = learning_rate_factor(self.trial.lr_scheduler, step, self._shape)
-        return [lr * factor for _, lr in self._base_lrs]
+        return [group.lr * factor for group in self.groups]
 
     def update(self, step: int, scaler: torch.amp.GradScaler | None = None) -> float:
         """Clip, take optimizer step `step` and clear the gradients; return the gradient norm before clipping."""

@@ -60,13 +60,14 @@ class TrialOutput:
 
     def log(self, metrics: MetricsLog, step: int, result: StepResult, more: Mapping[str, Any]) -> None:
         """Append what step `step` (1-based) measured for this trial, and `more`, which is the machine's."""
-        names = [f"lr_{part}" for part in self.run.parts]
+        names = [f"lr_{name}" for name in result.rate_names[self.index]]
         metrics.write(
             step,
             {
                 "loss": result.losses[self.index],
                 "gradient_norm": result.gradient_norms[self.index],
                 **dict(zip(names, result.learning_rates[self.index], strict=True)),
+                **result.more[self.index],
                 **more,
             },
         )

@@ -26,6 +26,7 @@ from maquette.files import require_name_fits, require_writable_folder
 from maquette.logs.metrics import writes_tensorboard
 from maquette.project.request_maquette import UNSAVED, request_of
 from maquette.project.settings import Settings
+from maquette.training.adapting import require_layers
 from maquette.training.claiming import Claim, claim, require_free
 from maquette.training.job import Job, TrainingDataset
 from maquette.training.trials import Shared, require_alike, trial_runs
@@ -87,6 +88,10 @@ def prepare(
         for own in trials or (settings,):
             with gathered.part():
                 _require_family(own, spec)
+    if spec is not None and info is not None:
+        for own in trials or (settings,):
+            with gathered.part():
+                require_layers(own, spec, info)
     with gathered.part():
         _require_output(settings, new=resume is None and smoke_steps is None, next_name=next_name)
     schedule_items: tuple[tuple[Item, ...], tuple[BucketSettings, ...], list[Message]] | None = None

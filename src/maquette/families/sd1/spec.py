@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from maquette.families.common.clip_options import clip_options
+from maquette.families.common.layer_sets import layer_sets
 from maquette.families.common.layout import ModelLayout, TextLayout, UnetLayout, VaeLayout
 from maquette.families.common.samplers import ELSEWHERE, SAMPLER_NAMES
 from maquette.families.protocol import FamilySpec
@@ -46,6 +47,13 @@ SPEC = FamilySpec(
     samplers_elsewhere=ELSEWHERE,
     options=clip_options(clip_skip=1),
     default_guidance=7.5,
+    layer_sets=layer_sets(4),
+    reference_blocks=(
+        "",
+        *(f"IN{number:02}" for number in range(1, 12)),
+        "MID",
+        *(f"OUT{number:02}" for number in range(12)),
+    ),
     training_scripts=("train_network.py",),
     name_pattern=r"sd[-_. ]?v?1[-_.]?[0-9]|stable-diffusion-v1|(^|[^0-9])v1[-_.]?[45]([^0-9]|$)",
     plain_name_pattern=r"^(sd|stable[-_. ]?diffusion)?[-_. ]?v?1[-_. ]?[45]([-_. ](pruned|ema|emaonly|fp16|base|no))*$",

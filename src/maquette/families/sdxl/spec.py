@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from maquette.families.common.clip_options import clip_options
+from maquette.families.common.layer_sets import layer_sets
 from maquette.families.common.layout import ModelLayout, TextLayout, UnetLayout, VaeLayout
 from maquette.families.common.samplers import ELSEWHERE, SAMPLER_NAMES
 from maquette.families.protocol import FamilySpec
@@ -41,6 +42,22 @@ SPEC = FamilySpec(
     options=clip_options(clip_skip=2, fixed=True),
     default_guidance=6.0,
     half_precision_vae=False,
+    layer_sets={
+        **layer_sets(3),
+        # B-LoRA (arXiv:2403.14572): what is shown, and how, lie in two attention blocks.
+        "blora-content": ("unet.up_blocks.0.attentions.0",),
+        "blora-style": ("unet.up_blocks.0.attentions.1",),
+    },
+    reference_blocks=(
+        "",
+        "",
+        *(f"IN{number:02}" for number in range(1, 9)),
+        "mid_block.resnets.0",
+        "mid_block.attentions.0",
+        "mid_block.resnets.1",
+        *(f"OUT{number:02}" for number in range(9)),
+        "",
+    ),
     training_scripts=("sdxl_train_network.py",),
     name_pattern=r"(?-i:XL(?![a-z]))|(?-i:(?<![a-z])(sd|sd_)?xl(?![a-z]))|pony|illustrious|noobai",
     hub_names=HUB_NAMES,

@@ -31,6 +31,9 @@ class Lora:
         ("_lora.up.weight", UP),
     )
     diffusers_endings: tuple[str, ...] | None = (".lora_A.weight", ".lora_B.weight")
+    dropouts: tuple[str, ...] = ("dropout", "rank_dropout", "module_dropout")
+    plus: tuple[str, ...] = ("up",)
+    factors: tuple[str, ...] = ("down", "up")
 
     def shapes(self, sizes: Sizes, rank: int) -> tuple[Shape, ...]:
         ones = tuple(1 for _ in sizes.kernel)

@@ -49,7 +49,7 @@ class LoraWork:
             return out + torch.matmul(up_PxOr, lx_PbrN).reshape(out.shape)
         num_trials = len(hands.trials)
         lx_Pnr = torch.bmm(x.reshape(num_trials, -1, x.shape[-1]), down.mT)
-        lx_Pnr = hands.weigh(lx_Pnr)
+        lx_Pnr = hands.weigh(lx_Pnr, rows=x.shape[0] // num_trials)
         out_PnO = out.reshape(num_trials, -1, out.shape[-1])
         return torch.baddbmm(out_PnO, lx_Pnr, up.mT).reshape(out.shape)
 

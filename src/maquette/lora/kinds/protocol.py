@@ -60,11 +60,14 @@ class Hands(Protocol):
         """Return each of the kind's tensors with a trial axis in front, padded with zeros to the largest rank."""
         ...
 
-    def drop(self, index: int, values: Tensor) -> Tensor:
-        """Return `values` [b, …] of one trial with elements dropped at its rate while training."""
+    def drop(self, index: int, values: Tensor, rows: int | None = None) -> Tensor:
+        """Return `values` [b, …] of one trial with values dropped at its rates while training.
+
+        `rows` is how many batch rows it has, where its values do not lie row by row.
+        """
         ...
 
-    def weigh(self, values: Tensor) -> Tensor:
+    def weigh(self, values: Tensor, rows: int | None = None) -> Tensor:
         """Return `values` [P, …] after dropout, times each trial's multiplier and scale."""
         ...
 
@@ -114,6 +117,12 @@ class AdapterKind(Protocol):
     """How other programs end a tensor's name (with the dot or underline before it), and which tensor that means."""
     diffusers_endings: tuple[str, ...] | None
     """How diffusers ends each tensor's name; None where diffusers knows no such adapter."""
+    dropouts: tuple[str, ...]
+    """Which settings of dropout mean something to it: `dropout`, `rank_dropout`, `module_dropout`."""
+    plus: tuple[str, ...]
+    """Leaves that begin at zero and take LoRA+'s higher rate; () where LoRA+ says nothing of it."""
+    factors: tuple[str, ...]
+    """Leaves whose product the change is, so that shrinking each shrinks it; () where the change is no such product."""
 
     def shapes(self, sizes: Sizes, rank: int) -> tuple[Shape, ...]:
         """Return the shape of each tensor on a layer."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from maquette.project.fields import Section
+from maquette.project.layer_blocks import parse_blocks
 
 
 def half_the_rank(rank: int) -> float:
@@ -30,6 +31,35 @@ class LoraSettings(Section):
     dropout: float = Field(
         0.0, ge=0, lt=1, description="Share of the adapter's inner values dropped at each step."
     )
+    rank_dropout: float = Field(
+        0.0, ge=0, lt=1, description="Share of the ranks dropped at each step, chosen for each picture."
+    )
+    module_dropout: float = Field(
+        0.0, ge=0, lt=1, description="Share of the adapter's layers that are left out of a step."
+    )
+    include_layers: tuple[str, ...] = Field(
+        (),
+        description="Adapt these layers alone: names or patterns, such as attention, IN0[1-8], up_blocks.0.attentions.1. "
+        "Default: all.",
+    )
+    exclude_layers: tuple[str, ...] = Field((), description="Leave these layers out: names or patterns.")
+    blocks: tuple[str, ...] = Field(
+        (),
+        description='Other sizes and rates for some layers, PATTERN: RULE. "IN0[1-4]: rank=4, alpha=2, lr=0.5", "MID: off", '
+        '"attn2: 32". rank, alpha, conv_rank, conv_alpha; lr is a factor. Of several that mean a layer the later wins.',
+    )
+    scale_weight_norms: float | None = Field(
+        None,
+        gt=0,
+        description="Longest change that a layer's weight may take (Frobenius norm); longer ones are shrunk after each step. "
+        "1 is usual. Default: no limit.",
+    )
+
+    @field_validator("blocks")
+    @classmethod
+    def _known_rules(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        parse_blocks(given)
+        return given
 
     @property
     def alpha_in_force(self) -> float:

@@ -47,6 +47,22 @@ class TrainingSettings(Section):
         ge=0,
         description="Learning rate of the text encoders; 0 leaves them untrained. Default: half of learning_rate.",
     )
+    text_encoder_2_lr: float | None = Field(
+        None,
+        ge=0,
+        description="Learning rate of the second text encoder, where the base has two. Default: text_encoder_lr.",
+    )
+    loraplus_lr_ratio: float | None = Field(
+        None,
+        gt=0,
+        description="LoRA+: how many times the rate the up half of each layer trains at; 16 is usual. Default: off.",
+    )
+    loraplus_unet_lr_ratio: float | None = Field(
+        None, gt=0, description="LoRA+ of the denoiser. Default: loraplus_lr_ratio."
+    )
+    loraplus_text_encoder_lr_ratio: float | None = Field(
+        None, gt=0, description="LoRA+ of the text encoders. Default: loraplus_lr_ratio."
+    )
     optimizer: OptimizerName = Field(DEFAULT_OPTIMIZER, description="What turns gradients into updates.")
     optimizer_args: tuple[str, ...] = Field(
         (), description="The optimizer's own arguments, NAME=VALUE: betas=0.9,0.99 or momentum=0.95."
@@ -93,3 +109,13 @@ class TrainingSettings(Section):
     def text_encoder_lr_in_force(self) -> float:
         """The text encoders' rate as given, else half the learning rate."""
         return self.learning_rate / 2 if self.text_encoder_lr is None else self.text_encoder_lr
+
+    @property
+    def loraplus_unet_lr_ratio_in_force(self) -> float | None:
+        """LoRA+'s ratio of the denoiser; None where it is off."""
+        return self.loraplus_unet_lr_ratio or self.loraplus_lr_ratio
+
+    @property
+    def loraplus_text_encoder_lr_ratio_in_force(self) -> float | None:
+        """LoRA+'s ratio of the text encoders; None where it is off."""
+        return self.loraplus_text_encoder_lr_ratio or self.loraplus_lr_ratio
