@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maquette.dataset.captions import (
+    WarmUp,
     caption_candidates,
     caption_rng,
     compose_caption,
@@ -17,6 +19,7 @@ from maquette.dataset.captions import (
     guess_encoding,
     item_caption,
     showing_caption,
+    warm_up_of,
 )
 from maquette.dataset.config import SubsetOptions
 from tests.dataset.making import fake_items
@@ -89,6 +92,45 @@ def test_dropout_is_by_share_and_by_epoch() -> None:
 def test_tags_are_dropped_except_the_kept() -> None:
     texts = [caption("k, a, b", seed=seed, keep_tokens=1, caption_tag_dropout_rate=0.5) for seed in range(60)]
     assert set(texts) == {"k", "k, a", "k, b", "k, a, b"}
+
+
+def test_a_warm_up_shows_ever_more_parts_and_always_those_that_are_kept() -> None:
+    options = SubsetOptions(keep_tokens=1, token_warmup_min=2, token_warmup_step=8)
+    counts = []
+    for step in range(12):
+        text = showing_caption(
+            "k, a, b, c, d, e", options, 0, caption_rng(0, 0, 0), warm_up_of(options, step, 20)
+        )
+        assert text == ", ".join(["k", "a", "b", "c", "d", "e"][: len(text.split(", "))])
+        counts.append(len(text.split(", ")) - 1)
+    assert counts == [math.floor(step * ((5 - 2) / 8)) + 2 for step in range(8)] + [5] * 4
+
+
+def test_a_warm_up_below_one_is_a_share_of_all_steps() -> None:
+    half = SubsetOptions(token_warmup_step=0.5)
+    assert warm_up_of(half, 3, 21) == WarmUp(1, 10, 3)
+    assert warm_up_of(SubsetOptions(), 3, 21) is None
+    assert warm_up_of(SubsetOptions(token_warmup_step=0.01), 0, 21) is None
+
+
+def test_a_prefix_goes_to_the_first_line_and_a_suffix_to_the_last_of_a_wildcard() -> None:
+    seen = {
+        caption("a\nb\nc", seed=seed, enable_wildcard=True, caption_prefix="P", caption_suffix="S")
+        for seed in range(30)
+    }
+    assert seen == {"P a", "b", "c S"}, "as sd-scripts, which adds both before it chooses"
+
+
+def test_a_dropped_caption_is_empty_whatever_stands_around_it() -> None:
+    assert caption("a", caption_prefix="P", caption_suffix="S", caption_dropout_rate=1.0) == ""
+
+
+def test_a_separator_in_the_prefix_holds_the_prefix_in_front() -> None:
+    seen = {
+        caption("a, b", seed=seed, caption_prefix="k |||", keep_tokens_separator="|||", shuffle_caption=True)
+        for seed in range(20)
+    }
+    assert seen == {"k, a, b", "k, b, a"}
 
 
 def test_wildcards_choose_a_line_and_a_word_and_leave_doubled_braces() -> None:

@@ -100,7 +100,7 @@ def test_everything_wrong_is_reported_together(tmp_path: Path) -> None:
           resize_interpolation = "lancsoz"
           [[datasets.subsets]]
           image_dir = "b"
-          color_aug = true
+          alpha_mask = true
           metadata_file = "meta.json"
         [generall]
         """,
@@ -116,7 +116,7 @@ def test_everything_wrong_is_reported_together(tmp_path: Path) -> None:
         'num_repeats = "10"',
         "a number from 0 to 1",
         "Did you mean 'lanczos'?",
-        "color_aug = true",
+        "alpha_mask = true",
         "metadata_file",
         "Did you mean 'general'?",
     ]
@@ -128,23 +128,16 @@ def test_everything_wrong_is_reported_together(tmp_path: Path) -> None:
 
 
 NEUTRAL = {
-    "color_aug": "false",
-    "random_crop": "false",
     "alpha_mask": "false",
     "custom_attributes": "{}",
-    "token_warmup_step": "0",
     "validation_split": "0.0",
     "network_multiplier": "1.0",
 }
 ACTING = NEUTRAL | {
-    "color_aug": "true",
-    "random_crop": "true",
     "alpha_mask": "true",
     "custom_attributes": "{a = 1}",
-    "token_warmup_step": "10",
     "validation_split": "0.1",
     "network_multiplier": "0.5",
-    "face_crop_aug_range": "[2.0, 4.0]",
     "metadata_file": '"m.json"',
     "conditioning_data_dir": '"c"',
 }

@@ -126,7 +126,7 @@ resolution = 64
 
 def test_sd_scripts_takes_keys_that_maquette_refuses_and_no_quoted_resolution(tmp_path: Path) -> None:
     captioned(tmp_path / "fox", 2)
-    text = f'[[datasets]]\nresolution = 64\ncolor_aug = true\n[[datasets.subsets]]\nimage_dir = "{tmp_path}/fox"\n'
+    text = f'[[datasets]]\nresolution = 64\nnetwork_multiplier = 0.5\n[[datasets.subsets]]\nimage_dir = "{tmp_path}/fox"\n'
     path = toml(tmp_path / "d.toml", text)
     assert gathered(path).problems
     assert not gathered(path, trainer="sd-scripts").problems

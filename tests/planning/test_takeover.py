@@ -66,7 +66,7 @@ def test_settings_without_effect_are_listed_and_not_written(tmp_path: Path) -> N
     taken = taken_from(tmp_path, "train.sh", SCRIPT)
     assert "lr_cycles" not in taken.values
     assert any("num_cycles" in name for name in taken.left)
-    assert "line 4: --flip_aug" in taken.left
+    assert "line 4: --xformers" in taken.left and taken.values["flip_aug"].value is True
 
 
 def test_secrets_are_named_and_not_shown(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_init_from_a_script(tiny_base: Path, tmp_path: Path) -> None:
     assert settings.samples.sampler == "euler_ancestral"
     profile = read_profile(tmp_path / "project")
     assert (profile.trigger, profile.class_word) == ("zkw9", "dog")
-    assert any("flip_aug" in text for text in answer["left"])
+    assert any("xformers" in text for text in answer["left"]) and settings.dataset.flip_aug
     assert "# Not taken over:" in (tmp_path / "project" / "maquette.toml").read_text(encoding="utf-8")
 
 

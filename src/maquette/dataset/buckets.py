@@ -11,9 +11,10 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from maquette.dataset.config import BucketSettings
-from maquette.dataset.records import Batch, Bucket, Fit, Item
+from maquette.dataset.records import Batch, Bucket, Crop, Fit, Item, Picture
 from maquette.errors import DatasetError, Problem
 
 
@@ -31,8 +32,38 @@ def bucket_resolutions(
     return sorted(sizes)
 
 
-def fit_picture(size_wh: tuple[int, int], settings: BucketSettings) -> Fit:
-    """Return the bucket of a picture of this size. Raises DatasetError when it is smaller than one step."""
+def fit_picture(size_wh: tuple[int, int], settings: BucketSettings, crop: Crop = "centre") -> Fit:
+    """Return the bucket of a picture of this size, which is cropped by `crop` (`crop_of`).
+
+    Raises DatasetError when it is smaller than one step, or than the piece that is to be cut from it.
+    """
+    if crop in ("piece", "face"):
+        return _fit_piece(size_wh, settings.resolution_wh, crop)
+    fit = _fit_resized(size_wh, settings)
+    return replace(fit, crop=crop) if fit.resized_wh != fit.bucket_wh else fit
+
+
+def crop_of(picture: Picture, settings: BucketSettings) -> Crop:
+    """Return where a picture is cropped, as its subset asks and its file's name allows."""
+    options = picture.subset.options
+    if not settings.enabled and options.face_crop_aug_range and face_in_name(picture.path):
+        return "face"
+    if options.random_crop:
+        return "random" if settings.enabled else "piece"
+    return "centre"
+
+
+def face_in_name(path: Path) -> tuple[int, int, int, int] | None:
+    """Return (centre x, centre y, width, height) of the face that a name like name_x_y_w_h tells of, else None."""
+    parts = path.stem.split("_")
+    try:
+        x, y, width, height = (int(part) for part in parts[-4:])
+    except ValueError:
+        return None
+    return (x, y, width, height) if len(parts) >= 5 and x > 0 and max(width, height) > 0 else None
+
+
+def _fit_resized(size_wh: tuple[int, int], settings: BucketSettings) -> Fit:
     if not settings.enabled:
         return _fit_listed(size_wh, [settings.resolution_wh])
     if settings.no_upscale:
@@ -48,16 +79,15 @@ def assign_buckets(
 ) -> tuple[Item, ...]:
     """Return the items with their buckets; `settings` may differ per dataset. DatasetError names misfits."""
     per_dataset = [settings] if isinstance(settings, BucketSettings) else list(settings)
-    fits: dict[tuple[int, tuple[int, int]], Fit] = {}
+    fits: dict[tuple[int, tuple[int, int], Crop], Fit] = {}
     problems: dict[str, Problem] = {}
     fitted = []
     for item in items:
         dataset = item.picture.subset.dataset if len(per_dataset) > 1 else 0
-        key = (dataset, item.picture.size_wh)
+        own = per_dataset[dataset]
+        key = (dataset, item.picture.size_wh, crop_of(item.picture, own))
         try:
-            fit = (
-                fits[key] if key in fits else fits.setdefault(key, fit_picture(key[1], per_dataset[dataset]))
-            )
+            fit = fits[key] if key in fits else fits.setdefault(key, fit_picture(key[1], own, key[2]))
         except DatasetError as error:
             where = str(item.picture.path)
             problems[where] = replace(error.problems[0], where=where)
@@ -126,6 +156,23 @@ def _fit_listed(size_wh: tuple[int, int], sizes: Sequence[tuple[int, int]]) -> F
     scale = bucket[1] / height if aspect > bucket[0] / bucket[1] else bucket[0] / width
     resized = int(width * scale + 0.5), int(height * scale + 0.5)
     return Fit(bucket, resized, bucket[0] / bucket[1] - aspect)
+
+
+def _fit_piece(size_wh: tuple[int, int], piece_wh: tuple[int, int], crop: Crop) -> Fit:
+    """Return a fit whose pieces are cut from the picture as it is. Raises DatasetError for one that is too small."""
+    if size_wh[0] < piece_wh[0] or size_wh[1] < piece_wh[1]:
+        asked = "random_crop" if crop == "piece" else "face_crop_aug_range"
+        raise DatasetError(
+            Problem(
+                f"picture of {size_wh[0]}x{size_wh[1]}",
+                f"smaller than {piece_wh[0]}x{piece_wh[1]}, which {asked} without buckets cuts out of it",
+                f"at least {piece_wh[0]}x{piece_wh[1]}",
+                f"Turn buckets on, leave {asked} out, or replace the picture.",
+            )
+        )
+    is_whole = size_wh == piece_wh
+    aspect_error = piece_wh[0] / piece_wh[1] - size_wh[0] / size_wh[1]
+    return Fit(piece_wh, size_wh, aspect_error, "centre" if is_whole else crop)
 
 
 def _fit_without_upscaling(size_wh: tuple[int, int], settings: BucketSettings) -> Fit:

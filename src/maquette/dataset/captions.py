@@ -6,6 +6,7 @@ dropping, the text is trained as it was written.
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -59,6 +60,31 @@ def match_captions(
     return CaptionMatches(sources, tuple(sorted(present - {*sources.values()} - spoken_for)))
 
 
+@dataclass(frozen=True)
+class WarmUp:
+    """How far a run is in showing ever more of its captions' movable parts."""
+
+    first: int
+    """How many are shown at step 0."""
+    until: float
+    """The step that shows all."""
+    step: int
+    """The 0-based optimizer step."""
+
+    def num_shown(self, parts: int) -> int | None:
+        """Return how many of so many parts are shown, counted from the front as a slice counts; None for all."""
+        if self.step >= self.until:
+            return None
+        return math.floor(self.step * ((parts - self.first) / self.until)) + self.first
+
+
+def warm_up_of(options: SubsetOptions, step: int, num_steps: int) -> WarmUp | None:
+    """Return where optimizer step `step` of `num_steps` stands in a subset's warm-up; None where it has none."""
+    asked = options.token_warmup_step
+    until = math.floor(asked * num_steps) if asked < 1 else asked
+    return WarmUp(options.token_warmup_min, until, step) if until > 0 else None
+
+
 def compose_caption(
     text: str,
     keep_tokens: int = 0,
@@ -68,17 +94,20 @@ def compose_caption(
     *,
     keep_tokens_separator: str = "",
     tag_dropout_rate: float = 0.0,
+    warm_up: WarmUp | None = None,
 ) -> str:
-    """Return `text` with its movable parts shuffled and dropped; without either, exactly `text`.
+    """Return `text` with its movable parts held back, shuffled and dropped; without any of it, exactly `text`.
 
     The first `keep_tokens` parts stay in front. Where `keep_tokens_separator` occurs, what stands before it
     stays in front instead, and what stands after its second occurrence stays at the end. Parts are stripped
     and joined by ", ".
     """
-    if not shuffle and tag_dropout_rate <= 0:
+    if not shuffle and tag_dropout_rate <= 0 and warm_up is None:
         return text
     rng = rng or random.Random(0)
     front, movable, end = _parts(text, keep_tokens, separator, keep_tokens_separator)
+    if warm_up is not None:
+        movable = movable[: warm_up.num_shown(len(movable))]
     if shuffle:
         rng.shuffle(movable)
     if tag_dropout_rate > 0:
@@ -86,10 +115,18 @@ def compose_caption(
     return ", ".join(front + movable + end)
 
 
-def item_caption(item: Item, seed: int, epoch: int) -> str:
-    """Return the caption of one showing in one epoch (counted from 0), the same for the same arguments."""
+def item_caption(item: Item, seed: int, epoch: int, step: int = 0, num_steps: int = 0) -> str:
+    """Return the caption of one showing in one epoch (counted from 0), the same for the same arguments.
+
+    `step` (from 0) of `num_steps` matters only where token_warmup_step asks for it.
+    """
+    options = item.picture.subset.options
     return showing_caption(
-        item.picture.caption, item.picture.subset.options, epoch, caption_rng(seed, epoch, item.index)
+        item.picture.caption,
+        options,
+        epoch,
+        caption_rng(seed, epoch, item.index),
+        warm_up_of(options, step, num_steps),
     )
 
 
@@ -98,8 +135,10 @@ def caption_rng(seed: int, epoch: int, item_index: int) -> random.Random:
     return random.Random(f"maquette caption {seed} {epoch} {item_index}")
 
 
-def showing_caption(text: str, options: SubsetOptions, epoch: int, rng: random.Random) -> str:
-    """Return the caption after prefix, suffix, dropout, wildcards, shuffling and secondary separator."""
+def showing_caption(
+    text: str, options: SubsetOptions, epoch: int, rng: random.Random, warm_up: WarmUp | None = None
+) -> str:
+    """Return the caption after prefix, suffix, dropout, wildcards, warm-up, shuffling and secondary separator."""
     text = f"{options.caption_prefix} {text}" if options.caption_prefix else text
     text = f"{text} {options.caption_suffix}" if options.caption_suffix else text
     if _is_dropped(options, epoch, rng):
@@ -113,6 +152,7 @@ def showing_caption(text: str, options: SubsetOptions, epoch: int, rng: random.R
         rng,
         keep_tokens_separator=options.keep_tokens_separator,
         tag_dropout_rate=options.caption_tag_dropout_rate,
+        warm_up=warm_up,
     )
     if options.secondary_separator:
         text = text.replace(options.secondary_separator, options.caption_separator)

@@ -72,14 +72,30 @@ class SubsetOptions:
     """Every n-th epoch has empty captions; 0 never."""
     caption_tag_dropout_rate: float = 0.0
     """Share of a caption's movable parts that are left out."""
+    token_warmup_min: int = 1
+    """How many movable parts are shown at the first step where token_warmup_step is set."""
+    token_warmup_step: float = 0
+    """From which step on all movable parts are shown (below 1: that share of all steps); 0: from the first."""
     flip_aug: bool = False
     """Mirror half of the showings. Wrong for a subject with a left and a right."""
+    color_aug: bool = False
+    """Shift hue or gamma a little in a third of the showings."""
+    random_crop: bool = False
+    """Crop anywhere, not around the centre; without buckets, a piece of the picture at its own scale."""
+    face_crop_aug_range: tuple[float, float] | None = None
+    """Least and most share of the shorter side that a face fills is 1 over these. Only without buckets, and for
+    pictures named name_x_y_w_h by the face's centre and size in pixels."""
     resize_interpolation: str | None = None
     """lanczos, nearest, bilinear, bicubic, area or box. None: area when shrinking, Lanczos when enlarging."""
     alpha_mask: bool = False
     """A picture's transparency says how much each place counts in the loss."""
     mask_folder: Path | None = None
     """Folder of grey pictures named like these, saying the same; sd-scripts' conditioning_data_dir. None: there is none."""
+
+    @property
+    def moves_parts(self) -> bool:
+        """Whether a caption's parts are moved, left out or held back, all but those that are kept in place."""
+        return self.shuffle_caption or self.caption_tag_dropout_rate > 0 or self.token_warmup_step > 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -76,10 +76,23 @@ class CaptionFact:
     """Of the file's bytes; None where they could not be read."""
 
     @property
+    def lines(self) -> list[str]:
+        """The texts that it may become in training: with prefix and suffix, one for each line of a wildcard."""
+        options = self.subset.options
+        lines = self.text.split("\n") if options.enable_wildcard else [self.text]
+        return [
+            " ".join(part for part in (options.caption_prefix, line, options.caption_suffix) if part)
+            for line in lines
+        ]
+
+    @property
     def tags(self) -> tuple[str, ...]:
-        """Return the caption's parts, stripped, empty ones left out."""
-        parts = (part.strip() for part in self.text.split(self.subset.options.caption_separator or ","))
-        return tuple(part for part in parts if part)
+        """The parts of its first line with prefix and suffix, stripped, empty ones left out."""
+        options, line = self.subset.options, self.lines[0]
+        separator = options.caption_separator or ","
+        if options.keep_tokens_separator:
+            line = line.replace(options.keep_tokens_separator, separator)
+        return tuple(part for each in line.split(separator) if (part := each.strip()))
 
 
 WhyUnused = Literal["", "no prefix", "no repeats", "listed twice", "below", "beside", "itself", "missing"]

@@ -26,10 +26,6 @@ from maquette.kohya.dataset_toml import DatasetFile, read_dataset_file, shown
 from maquette.project.request import Trainer
 
 UNSUPPORTED: Mapping[str, tuple[Any, str]] = {
-    "token_warmup_step": (0, "captions are never shortened at the start"),
-    "color_aug": (False, "colours are trained as they are"),
-    "random_crop": (False, "crops are centred"),
-    "face_crop_aug_range": (None, "crops are centred"),
     "custom_attributes": ({}, "no model here reads them"),
     "alpha_mask": (False, "transparency does not mask the loss"),
     "metadata_file": (None, "pictures are listed by their folder"),
@@ -39,7 +35,6 @@ UNSUPPORTED: Mapping[str, tuple[Any, str]] = {
 """What Maquette does not do: the value that changes nothing (None: there is none), and why any other is refused."""
 WITHOUT_EFFECT = {
     "cache_info": "pictures are always read afresh",
-    "token_warmup_min": "it needs token_warmup_step",
     "validation_seed": "which pictures are held out follows from their content",
 }
 SOURCE_FIELDS = {

@@ -28,23 +28,27 @@ UNKNOWN_SIZE_WH = (512, 512)
 
 def options_of(request: TrainingRequest) -> SubsetOptions:
     """Return what `request` says about showing and captioning pictures, where folder names and a TOML are silent."""
-    other = request.other
     return SubsetOptions(
         num_repeats=request.value("repeats") or 1,
         caption_extension=request.caption_extension,
         shuffle_caption=bool(request.value("shuffle_caption")),
         keep_tokens=request.value("keep_tokens") or 0,
-        keep_tokens_separator=other.get("keep_tokens_separator") or "",
-        caption_separator=other.get("caption_separator") or ",",
-        secondary_separator=other.get("secondary_separator") or "",
-        enable_wildcard=bool(other.get("enable_wildcard")),
-        caption_prefix=other.get("caption_prefix") or "",
-        caption_suffix=other.get("caption_suffix") or "",
-        caption_dropout_rate=request.value("caption_dropout_rate") or 0.0,
-        caption_dropout_every_n_epochs=other.get("caption_dropout_every_n_epochs") or 0,
-        caption_tag_dropout_rate=other.get("caption_tag_dropout_rate") or 0.0,
-        flip_aug=bool(request.value("flip_aug")),
-        resize_interpolation=other.get("resize_interpolation"),
+        keep_tokens_separator=request.keep_tokens_separator or "",
+        caption_separator=request.caption_separator or ",",
+        secondary_separator=request.secondary_separator or "",
+        enable_wildcard=bool(request.enable_wildcard),
+        caption_prefix=request.caption_prefix or "",
+        caption_suffix=request.caption_suffix or "",
+        caption_dropout_rate=request.caption_dropout_rate or 0.0,
+        caption_dropout_every_n_epochs=request.caption_dropout_every_n_epochs or 0,
+        caption_tag_dropout_rate=request.caption_tag_dropout_rate or 0.0,
+        token_warmup_min=1 if request.token_warmup_min is None else request.token_warmup_min,
+        token_warmup_step=request.token_warmup_step or 0,
+        flip_aug=bool(request.flip_aug),
+        color_aug=bool(request.color_aug),
+        random_crop=bool(request.random_crop),
+        face_crop_aug_range=request.face_crop_aug_range,
+        resize_interpolation=request.resize_interpolation,
     )
 
 

@@ -64,6 +64,8 @@ class Prepared:
 def item_size_info(item: Item, *, flipped: bool = False) -> SizeInfo:
     """Return an item's size conditioning without reading its picture, for cached latents."""
     assert item.fit is not None, "assign_buckets comes before preprocessing"
+    if item.fit.crop in ("piece", "face"):  # told as if the piece were the whole picture
+        return size_info(item.fit.bucket_wh, item.fit.bucket_wh, flipped)
     return size_info(item.fit.bucket_wh, item.picture.size_wh, flipped)
 
 
@@ -80,6 +82,12 @@ def size_info(bucket_wh: tuple[int, int], picture_wh: tuple[int, int], flipped: 
 def prepare_item(item: Item, *, flipped: bool = False) -> Prepared:
     """Return the picture of an item (with bucket) as trained. Raises DatasetError when the file changed."""
     assert item.fit is not None, "assign_buckets comes before preprocessing"
+    prepared = fit_pixels(read_item(item), item.fit, item.picture.subset.options.resize_interpolation)
+    return mirrored(prepared) if flipped else prepared
+
+
+def read_item(item: Item) -> Pixels:
+    """Return an item's pixels as they lie on the disk. Raises DatasetError when the file changed."""
     picture = item.picture
     pixels_HWC = load_pixels(picture.path)
     if pixels_HWC.shape[:2] != (picture.height_px, picture.width_px):
@@ -91,8 +99,7 @@ def prepare_item(item: Item, *, flipped: bool = False) -> Prepared:
                 "Start again.",
             )
         )
-    prepared = fit_pixels(pixels_HWC, item.fit, picture.subset.options.resize_interpolation)
-    return mirrored(prepared) if flipped else prepared
+    return pixels_HWC
 
 
 def load_pixels(path: Path) -> Pixels:
@@ -113,8 +120,8 @@ def fit_pixels(pixels_HWC: Pixels, fit: Fit, interpolation: str | None = None) -
     height, width = pixels_HWC.shape[:2]
     if (width, height) != fit.resized_wh:
         pixels_HWC = resize(pixels_HWC, fit.resized_wh, interpolation)
-    pixels_HWC = _centre_crop(pixels_HWC, fit.bucket_wh)
-    return Prepared(pixels_HWC, (width, height))
+    left, top = ((resized - side) // 2 for resized, side in zip(fit.resized_wh, fit.bucket_wh, strict=True))
+    return Prepared(cropped(pixels_HWC, fit.bucket_wh, left, top), (width, height))
 
 
 def resize(pixels_HWC: Pixels, size_wh: tuple[int, int], interpolation: str | None = None) -> Pixels:
@@ -159,9 +166,8 @@ def to_float_CHW(pixels_HWC: Pixels) -> NDArray[np.float32]:
     return centred
 
 
-def _centre_crop(pixels_HWC: Pixels, size_wh: tuple[int, int]) -> Pixels:
-    height, width = pixels_HWC.shape[:2]
-    left, top = max(0, width - size_wh[0]) // 2, max(0, height - size_wh[1]) // 2
-    cropped = pixels_HWC[top : top + size_wh[1], left : left + size_wh[0]]
-    assert cropped.shape[:2] == (size_wh[1], size_wh[0]), "a picture is resized to cover its bucket"
-    return np.ascontiguousarray(cropped)
+def cropped(pixels_HWC: Pixels, size_wh: tuple[int, int], left: int, top: int) -> Pixels:
+    """Return the piece of `size_wh` that begins at `left` and `top`."""
+    piece = pixels_HWC[top : top + size_wh[1], left : left + size_wh[0]]
+    assert piece.shape[:2] == (size_wh[1], size_wh[0]), "a picture is resized to cover its bucket"
+    return np.ascontiguousarray(piece)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from maquette.dataset.config import DatasetSource, SubsetSource
 
@@ -44,6 +44,11 @@ class Dataset:
     """Those that hold pictures, in order."""
 
 
+Crop = Literal["centre", "random", "piece", "face"]
+"""Where a picture is cropped: around its centre; anywhere, at the size that fills its bucket; anywhere, at its own
+scale; around a face, at a scale of its own at each showing."""
+
+
 class Bucket(NamedTuple):
     """One training size of one dataset; pictures of different buckets never share a batch."""
 
@@ -60,6 +65,7 @@ class Fit:
     resized_wh: tuple[int, int]
     aspect_error: float
     """Bucket width/height minus the picture's."""
+    crop: Crop = "centre"
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,12 @@ class Item:
     @property
     def is_regularization(self) -> bool:
         return self.picture.subset.is_regularization
+
+    @property
+    def varies(self) -> bool:
+        """Whether its pixels differ from showing to showing by more than mirroring, so that no latent can be kept."""
+        is_cropped_anew = self.fit is not None and self.fit.crop != "centre"
+        return is_cropped_anew or self.picture.subset.options.color_aug
 
     @property
     def bucket(self) -> Bucket:

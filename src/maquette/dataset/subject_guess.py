@@ -107,7 +107,7 @@ def _best(name: str, captions: Sequence[CaptionFact], tokens: TokenCounter) -> t
     """Return the reading of a folder's name that most captions have, or the invented word in it that most have of all."""
     invented: list[tuple[str, int]] = []
     for word in _names_in(name):
-        having = sum(has_word(each.text, word) for each in captions)
+        having = sum(has_word(each.lines[0], word) for each in captions)
         is_word = " " not in word and is_invented(word, tokens)
         if having >= MOST * len(captions) and (is_word or re.search("[ _]", word)):
             return word, having

@@ -92,10 +92,15 @@ def full_disks(parts: Sequence[DiskPart], machine: Machine) -> list[FullDisk]:
 
 
 def latent_bytes(items: Sequence[Item], channels: int, factor: int) -> int:
-    """Return the bytes of all latents, float32: each picture once in its size, twice where it is mirrored too."""
+    """Return the bytes of all latents, float32: each picture once in its size, twice where it is mirrored too.
+
+    Pictures that change from showing to showing are not kept.
+    """
     shown = {}
     for item in items:
         assert item.fit is not None, "assign_buckets comes before planning"
+        if item.varies:
+            continue
         width, height = item.fit.bucket_wh
         copies = 2 if item.picture.subset.options.flip_aug else 1
         shown[item.picture.path, item.fit.bucket_wh] = (

@@ -80,6 +80,8 @@ class MemoryRequest:
     cached_latents: bool = True
     keeps_vae: bool = False
     """The VAE stays loaded while training, for samples."""
+    encodes_anew: bool = False
+    """Some pictures change from showing to showing and are encoded at every step, whatever is cached."""
     cache_bytes: int = 0
     """Latents held in this machine's memory."""
     half_vae: bool = True
@@ -206,7 +208,8 @@ def _weight_sizes(request: MemoryRequest, counts: ModelParts) -> dict[str, int]:
 
 def _vae_while_training(request: MemoryRequest, sizes: Mapping[str, int]) -> dict[str, int]:
     """The VAE goes once latents are cached. On a CPU its memory stays with the process, in pieces for small tensors."""
-    stays = request.keeps_vae or not request.cached_latents or request.device == "cpu"
+    anew = request.encodes_anew or not request.cached_latents
+    stays = request.keeps_vae or anew or request.device == "cpu"
     return {"VAE": sizes["vae"]} if stays else {}
 
 

@@ -186,6 +186,7 @@ def memory_request(
         half_adapter=request.full_precision in ("fp16", "bf16"),
         cached_latents=cached,
         keeps_vae=bool(request.sample_prompts),
+        encodes_anew=any(item.varies for item in items),
         cache_bytes=latent_bytes(items, info.latent_channels, info.vae_factor)
         if cached and not _read_from_disk(request)
         else 0,

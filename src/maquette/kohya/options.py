@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Kind = Literal["switch", "int", "number", "text", "path", "share", "size", "texts", "numbers"]
-"""`share`: steps, or below 1 (or with %) a share of all. `size`: "512" or "512,768". Plural kinds take several values."""
+Kind = Literal["switch", "int", "number", "text", "path", "share", "size", "range", "texts", "numbers"]
+"""`share`: steps, or below 1 (or with %) a share of all. `size`: "512" or "512,768".
+`range`: "2.0,4.0". Plural kinds take several values."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,26 @@ FIELD_OPTIONS: Mapping[str, Option] = {
     "shuffle_caption": Option("switch", "shuffle_caption"),
     "keep_tokens": Option("int", "keep_tokens"),
     "max_token_length": Option("int", "max_token_length", ("150", "225")),
+    "caption_separator": Option("text", "caption_separator"),
+    "keep_tokens_separator": Option("text", "keep_tokens_separator"),
+    "secondary_separator": Option("text", "secondary_separator"),
+    "enable_wildcard": Option("switch", "enable_wildcard"),
+    "caption_prefix": Option("text", "caption_prefix"),
+    "caption_suffix": Option("text", "caption_suffix"),
     "caption_dropout_rate": Option("number", "caption_dropout_rate"),
+    "caption_dropout_every_n_epochs": Option("int", "caption_dropout_every_n_epochs"),
+    "caption_tag_dropout_rate": Option("number", "caption_tag_dropout_rate"),
+    "token_warmup_step": Option("number", "token_warmup_step"),
+    "token_warmup_min": Option("int", "token_warmup_min"),
     "flip_aug": Option("switch", "flip_aug"),
     "color_aug": Option("switch", "color_aug"),
     "random_crop": Option("switch", "random_crop"),
+    "face_crop_aug_range": Option("range", "face_crop_aug_range"),
+    "resize_interpolation": Option(
+        "text",
+        "resize_interpolation",
+        ("lanczos", "nearest", "bilinear", "linear", "bicubic", "cubic", "area"),
+    ),
     "cache_latents": Option("switch", "cache_latents"),
     "cache_latents_to_disk": Option("switch", "cache_latents_to_disk"),
     "cache_text_encoder_outputs": Option("switch", "cache_text_encoder_outputs"),
@@ -123,7 +140,7 @@ OTHER_OPTIONS: Mapping[str, Option] = {
         "switch",
         """alpha_mask async_upload cache_info console_log_simple cpu_offload_checkpointing
         ddp_gradient_as_bucket_view ddp_static_graph debiased_estimation_loss debug_dataset deepspeed dim_from_weights
-        enable_wildcard fp16_master_weights_and_gradients fp8_base fp8_base_unet full_bf16 full_fp16
+        fp16_master_weights_and_gradients fp8_base fp8_base_unet full_bf16 full_fp16
         fused_backward_pass highvram ip_noise_gamma_random_strength log_config masked_loss mem_eff_attn
         network_train_text_encoder_only network_train_unet_only no_metadata noise_offset_random_strength output_config
         persistent_data_loader_workers resume_from_huggingface sample_at_first save_state_on_train_end
@@ -133,28 +150,28 @@ OTHER_OPTIONS: Mapping[str, Option] = {
     ),
     **_options(
         "int",
-        """caption_dropout_every_n_epochs ddp_timeout initial_epoch initial_step lr_scheduler_timescale
+        """ddp_timeout initial_epoch initial_step lr_scheduler_timescale
         max_data_loader_n_workers max_timestep min_timestep multires_noise_iterations
         save_last_n_epochs save_last_n_epochs_state save_last_n_steps save_last_n_steps_state save_n_epoch_ratio
-        token_warmup_min vae_batch_size zero_stage""",
+        vae_batch_size zero_stage""",
     ),
     **_options(
         "number",
-        """adaptive_noise_scale caption_tag_dropout_rate huber_c huber_scale ip_noise_gamma lr_scheduler_min_lr_ratio
-        lr_scheduler_power multires_noise_discount token_warmup_step v_pred_like_loss""",
+        """adaptive_noise_scale huber_c huber_scale ip_noise_gamma lr_scheduler_min_lr_ratio
+        lr_scheduler_power multires_noise_discount v_pred_like_loss""",
     ),
     **_options("share", "lr_decay_steps"),
     **_options(
         "text",
-        """caption_prefix caption_separator caption_suffix conditioning_data_dir config_file console_log_file
-        console_log_level dataset_class dynamo_backend face_crop_aug_range huber_schedule huggingface_path_in_repo
+        """conditioning_data_dir config_file console_log_file
+        console_log_level dataset_class dynamo_backend huber_schedule huggingface_path_in_repo
         huggingface_repo_id huggingface_repo_type huggingface_repo_visibility huggingface_token in_json
-        keep_tokens_separator log_prefix log_tracker_config log_tracker_name log_with logging_dir loss_type
+        log_prefix log_tracker_config log_tracker_name log_with logging_dir loss_type
         lr_scheduler_type metadata_author metadata_description metadata_is_negative_embedding metadata_license
         metadata_merged_from metadata_preprocessor metadata_tags metadata_thumbnail metadata_title
         metadata_trigger_phrase metadata_usage_hint network_weights offload_optimizer_device
-        offload_optimizer_nvme_path offload_param_device offload_param_nvme_path resize_interpolation sample_sampler
-        save_model_as secondary_separator tokenizer_cache_dir training_comment wandb_api_key wandb_run_name""",
+        offload_optimizer_nvme_path offload_param_device offload_param_nvme_path sample_sampler
+        save_model_as tokenizer_cache_dir training_comment wandb_api_key wandb_run_name""",
     ),
     **_options("texts", "base_weights lr_scheduler_args network_args optimizer_args"),
     **_options("numbers", "base_weights_multiplier"),
@@ -181,7 +198,6 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
         "eager", "aot_eager", "inductor", "aot_ts_nvfuser", "nvprims_nvfuser", "cudagraphs", "ofi", "fx2trt", "onnxrt",
         "tensort", "ipex", "tvm",
     ),
-    "resize_interpolation": ("lanczos", "nearest", "bilinear", "linear", "bicubic", "cubic", "area"),
     "zero_stage": ("0", "1", "2", "3"),
     "offload_optimizer_device": ("cpu", "nvme"),
     "offload_param_device": ("cpu", "nvme"),

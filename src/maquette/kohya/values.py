@@ -12,7 +12,7 @@ from typing import Any
 
 from maquette.errors import Problem, nearest
 from maquette.kohya.options import Option
-from maquette.project.values import parse_resolution
+from maquette.project.values import parse_range, parse_resolution
 
 WRITTEN = {
     "switch": "true or false",
@@ -22,6 +22,7 @@ WRITTEN = {
     "path": "a path in quotes",
     "share": "a number of steps, or a share of them below 1",
     "size": 'text: "512" or "512,768" (width, height)',
+    "range": 'text: "2.0,4.0" (least, most)',
     "texts": 'a list of texts: ["name=value"]',
     "numbers": "a number, or a list of them",
 }
@@ -60,6 +61,8 @@ def from_toml(option: Option, value: Any) -> Any:
         raise BadValue(WRITTEN[option.kind])
     if option.kind == "size":
         _size(value)
+    if option.kind == "range":
+        _range(value)
     if option.kind == "numbers":
         return [float(part) for part in value] if isinstance(value, list) else [float(value)]
     # Nobody checks the numbers of a --config_file: max_token_length = 75 is the GUI's word for the default.
@@ -87,6 +90,8 @@ def simple_field(option: Option, value: Any) -> Any:
         return Path(value)
     if option.kind == "size":
         return parse_resolution(value)
+    if option.kind == "range":
+        return parse_range(value)
     if option.kind == "numbers":
         return tuple(value) or None
     if option.field in ("optimizer", "scheduler"):
@@ -119,6 +124,8 @@ def _from_word(option: Option, word: str) -> Any:
         return _number(word[:-1]) / 100 if word.endswith("%") else _whole_from_one(_number(word))
     if option.kind == "size":
         _size(word)
+    if option.kind == "range":
+        _range(word)
     return word
 
 
@@ -145,6 +152,13 @@ def _size(text: str) -> None:
         raise BadValue('"512" or "512,768" (width, height)')
     try:
         parse_resolution(text)
+    except ValueError as error:
+        raise BadValue(str(error)) from None
+
+
+def _range(text: str) -> None:
+    try:
+        parse_range(text)
     except ValueError as error:
         raise BadValue(str(error)) from None
 

@@ -92,12 +92,19 @@ def _step_time(
 
 
 def _encoding_flops(request: TimeRequest) -> float:
-    """Return the operations of encoding every picture once; nothing where latents are not cached."""
-    if not request.settings.dataset.cache_latents:
-        return 0.0
-    layout = request.memory.layout
-    shown = {(item.picture.path, item.fit.bucket_wh) for item in request.items if item.fit is not None}
-    return sum(encoding(layout, size_wh).flops for _, size_wh in shown)
+    """Return the operations of encoding every picture once, or at every showing where its latent is not kept."""
+    layout, schedule = request.memory.layout, request.schedule
+    cached = request.settings.dataset.cache_latents
+    kept = {(each.picture.path, _size(each)) for each in request.items if cached and not each.varies}
+    anew = [_size(each) for each in request.items if not cached or each.varies]
+    epochs = schedule.steps / max(1, schedule.steps_per_epoch)
+    flops = {size_wh: encoding(layout, size_wh).flops for size_wh in {*anew, *(size for _, size in kept)}}
+    return sum(flops[size_wh] for _, size_wh in kept) + epochs * sum(flops[size_wh] for size_wh in anew)
+
+
+def _size(item: Item) -> tuple[int, int]:
+    assert item.fit is not None, "assign_buckets comes before planning"
+    return item.fit.bucket_wh
 
 
 def _sampling_flops(request: TimeRequest, forward_flops: float) -> float:

@@ -15,6 +15,9 @@ from maquette.project.settings import SECTION_OF, SECTIONS, SampleSettings, Sett
 OF_SAMPLES = tuple(name for name in SampleSettings.model_fields if name != "sample_prompts")
 """Settings that say how samples are drawn."""
 
+MOVES_PARTS = ("shuffle_caption", "caption_tag_dropout_rate", "token_warmup_step")
+"""Settings by which a caption's parts are moved, left out or held back."""
+
 
 def settings_toml(
     values: Mapping[str, Reasoned], heading: str = "", elsewhere: Mapping[str, Reasoned] | None = None
@@ -51,7 +54,9 @@ def idle_settings(values: Mapping[str, Any]) -> dict[str, str]:
         "lr_power": (scheduler == "polynomial", "polynomial alone has an exponent"),
         "prior_loss_weight": (values.get("regularization"), "there are no regularization pictures"),
         "conv_alpha": (values.get("conv_rank"), "convolutions are not adapted"),
-        "keep_tokens": (values.get("shuffle_caption"), "captions are not shuffled"),
+        "keep_tokens": (any(values.get(name) for name in MOVES_PARTS), "no parts of captions move"),
+        "keep_tokens_separator": (any(values.get(name) for name in MOVES_PARTS), "no parts of captions move"),
+        "token_warmup_min": (values.get("token_warmup_step"), "token_warmup_step is 0"),
         "min_bucket_px": (not values.get("bucket_no_upscale"), "each picture keeps its own sides"),
         "max_bucket_px": (not values.get("bucket_no_upscale"), "each picture keeps its own sides"),
         **{name: (values.get("sample_prompts"), "no samples are drawn") for name in OF_SAMPLES},

@@ -38,10 +38,6 @@ NOT_TAKEN: Mapping[str, str] = {
     "zero_terminal_snr": "the base's file says so",
     "cache_latents_to_disk": "cache_folder keeps encoded pictures, where you want them",
     "cache_text_encoder_outputs": "captions are encoded as they are shown",
-    "flip_aug": "pictures are shown as they are",
-    "color_aug": "colours are trained as they are",
-    "random_crop": "crops are centred",
-    "caption_dropout_rate": "captions are always shown",
     "full_precision": "the adapter trains in float32",
     "attention": "PyTorch's own attention is used",
     "lowram": "models are loaded once",
@@ -63,6 +59,12 @@ COPIED: Mapping[str, str] = {
     "sample_every_epochs": "sample_every_epochs", "shuffle_caption": "shuffle_caption", "keep_tokens": "keep_tokens",
     "clip_skip": "clip_skip", "max_token_length": "max_token_length", "resolution_wh": "resolution",
     "caption_fallback": "caption_fallback", "precision": "precision", "cache_latents": "cache_latents",
+    **{name: name for name in (
+        "caption_separator", "keep_tokens_separator", "secondary_separator", "enable_wildcard", "caption_prefix",
+        "caption_suffix", "caption_dropout_rate", "caption_dropout_every_n_epochs", "caption_tag_dropout_rate",
+        "token_warmup_step", "token_warmup_min", "flip_aug", "color_aug", "random_crop", "face_crop_aug_range",
+        "resize_interpolation",
+    )},
 }  # fmt: skip
 """Fields that mean the same as a setting."""
 OF_BUCKETS: Mapping[str, str] = {
@@ -73,6 +75,9 @@ NEUTRAL: Mapping[str, Any] = {
     "dropout": 0, "rank_dropout": 0, "module_dropout": 0, "scale_weight_norms": 0,
     "noise_offset": 0, "gradient_checkpointing": False, "shuffle_caption": False, "keep_tokens": 0,
     "bucket_no_upscale": False, "accumulation": 1, "batch_size": 1, "max_token_length": 75, "cache_latents": False,
+    "caption_separator": ",", "enable_wildcard": False, "caption_dropout_rate": 0, "caption_dropout_every_n_epochs": 0,
+    "caption_tag_dropout_rate": 0, "token_warmup_step": 0, "token_warmup_min": 1, "flip_aug": False, "color_aug": False,
+    "random_crop": False,
 }  # fmt: skip
 """Values that are not worth a line: nothing changes by them."""
 

@@ -32,7 +32,13 @@ SD_SCRIPTS_DEFAULTS: Mapping[str, Any] = {
     "shuffle_caption": False,
     "keep_tokens": 0,
     "max_token_length": 75,
+    "caption_separator": ",",
+    "enable_wildcard": False,
     "caption_dropout_rate": 0.0,
+    "caption_dropout_every_n_epochs": 0,
+    "caption_tag_dropout_rate": 0.0,
+    "token_warmup_step": 0,
+    "token_warmup_min": 1,
     "flip_aug": False,
     "color_aug": False,
     "random_crop": False,
@@ -152,10 +158,23 @@ class TrainingRequest:
     shuffle_caption: bool | None = None
     keep_tokens: int | None = None
     max_token_length: int | None = None
+    caption_separator: str | None = None
+    keep_tokens_separator: str | None = None
+    secondary_separator: str | None = None
+    enable_wildcard: bool | None = None
+    caption_prefix: str | None = None
+    caption_suffix: str | None = None
     caption_dropout_rate: float | None = None
+    caption_dropout_every_n_epochs: int | None = None
+    caption_tag_dropout_rate: float | None = None
+    token_warmup_step: float | None = None
+    """A number below 1 is a share of all steps."""
+    token_warmup_min: int | None = None
     flip_aug: bool | None = None
     color_aug: bool | None = None
     random_crop: bool | None = None
+    face_crop_aug_range: tuple[float, float] | None = None
+    resize_interpolation: str | None = None
     cache_latents: bool | None = None
     cache_latents_to_disk: bool | None = None
     cache_text_encoder_outputs: bool | None = None

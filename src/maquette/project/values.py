@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -18,6 +19,23 @@ def parse_resolution(value: Any) -> tuple[int, int]:
         raise ValueError(f"a resolution is {RESOLUTION_FORMS}")
     numbers = [_pixels(part) for part in parts]
     return numbers[0], numbers[-1]
+
+
+RANGE_FORM = '"2.0,4.0" or [2.0, 4.0] (least, most), both above 0'
+
+
+def parse_range(value: Any) -> tuple[float, float] | None:
+    """Return (least, most) from "2.0,4.0" or [2.0, 4.0]; None stays None. Raises ValueError that names the forms."""
+    if value is None:
+        return None
+    try:
+        parts = value.split(",") if isinstance(value, str) else list(value)
+        least, most = (float(part) for part in parts if not isinstance(part, bool))
+    except (TypeError, ValueError):
+        raise ValueError(f"a range is {RANGE_FORM}") from None
+    if not 0 < least <= most < math.inf:
+        raise ValueError(f"a range is {RANGE_FORM}")
+    return least, most
 
 
 def _parts(value: Any) -> list[Any]:

@@ -26,16 +26,6 @@ def caption_files(facts: DatasetFacts) -> list[CaptionFact]:
     )[::-1]
 
 
-def lines_of(caption: CaptionFact) -> list[str]:
-    """Return the texts that a caption may become in training: with prefix and suffix, one for each line of a wildcard."""
-    options = caption.subset.options
-    lines = caption.text.split("\n") if options.enable_wildcard else [caption.text]
-    return [
-        " ".join(part for part in (options.caption_prefix, line, options.caption_suffix) if part)
-        for line in lines
-    ]
-
-
 def separator_of(caption: CaptionFact) -> str:
     """Return what parts a caption's parts."""
     return caption.subset.options.caption_separator or ","

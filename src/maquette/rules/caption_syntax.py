@@ -11,6 +11,7 @@ from maquette.findings.records import Finding
 from maquette.findings.registry import Report, rule
 from maquette.project.request import TrainingRequest
 from maquette.rules.caption_sets import counted, place_of, quoted, rewriting, separator_of, trained
+from maquette.rules.wording import asking_in_dataset
 from maquette.words.text import parts_of
 
 ESCAPE = re.compile(r"\\([()\[\]{}<>:])")
@@ -122,7 +123,7 @@ def choice_not_read(
     Why: `{smile|frown}` is one of the two only where wildcards are switched on; else braces and bar are trained as letters,
     and both words are taught for a picture that shows one. `__colour__` is read by prompt extensions, by no trainer.
     Found by: Braces with a bar inside where enable_wildcard is off, and names between doubled underscores.
-    Do: Write what the picture shows; or switch enable_wildcard on, in a dataset TOML or with --enable_wildcard.
+    Do: Write what the picture shows; or switch enable_wildcard on, with --enable-wildcard or in a dataset TOML.
     Fault: `zkw_fox, {smile|frown}` without enable_wildcard
     Instead: `zkw_fox, smile`
     Source: sd-scripts 48d368fa, train_util.py process_caption (enable_wildcard).
@@ -152,9 +153,7 @@ def switching_on_wildcards(facts: DatasetFacts, request: TrainingRequest | None)
     """Return how enable_wildcard is switched on with the trainer at hand."""
     if facts.is_toml:
         return f"set enable_wildcard = true under [general] of {facts.root.name}"
-    if facts.trainer == "sd-scripts":
-        return "add --enable_wildcard"
-    return "give a dataset TOML with enable_wildcard = true instead of the folder"
+    return f"add {asking_in_dataset(facts, request, 'enable_wildcard', True)}"
 
 
 @rule("CAP035", "full-width-commas", "warning", since="0.2", repair="safe")

@@ -15,7 +15,6 @@ from maquette.project.request import TrainingRequest
 from maquette.rules.caption_sets import (
     counted,
     first_line,
-    lines_of,
     names,
     place_of,
     quoted,
@@ -52,14 +51,14 @@ def caption_too_long(
     """
     asked = request.value("max_token_length") if request is not None else None
     limit = asked if asked in tokens.limits else tokens.limits[0]
-    lengths = [(max(tokens.count(line) for line in lines_of(each)), each) for each in trained(facts)]
+    lengths = [(max(tokens.count(line) for line in each.lines), each) for each in trained(facts)]
     long = [(length, each) for length, each in lengths if length > limit]
     if not long:
         return
     longest, worst = max(long, key=lambda pair: pair[0])
     enough = next((each for each in tokens.limits if each >= longest), None)
     captions = [each for _, each in long]
-    lost = _lost_end(lines_of(worst)[0], limit, tokens)
+    lost = _lost_end(worst.lines[0], limit, tokens)
     wanted = enough or tokens.limits[-1]
     sd_scripts = facts.trainer == "sd-scripts"
     ask = f"Add --max_token_length={wanted}" if sd_scripts else f"Set max_token_length to {wanted}"

@@ -12,7 +12,6 @@ from maquette.findings.registry import Report, rule
 from maquette.project.profile import Profile
 from maquette.rules.caption_sets import (
     counted,
-    lines_of,
     listed,
     place_of,
     quoted,
@@ -115,7 +114,7 @@ def _hits(
     """Return each caption with what it says of the subject's looks, those without anything left out."""
     found = []
     for caption in trained(facts):
-        hits = [hit for line in lines_of(caption) for hit in appearance_in(line, profile) if wanted(hit)]
+        hits = [hit for line in caption.lines for hit in appearance_in(line, profile) if wanted(hit)]
         if hits:
             found.append((caption, hits))
     return found
@@ -261,7 +260,7 @@ def face_from_behind_rule(facts: DatasetFacts, profile: Profile | None, report: 
     """
     if profile is not None and not profile.has_face:
         return
-    wrong = [(each, found[0]) for each in trained(facts) if (found := face_from_behind(lines_of(each)[0]))]
+    wrong = [(each, found[0]) for each in trained(facts) if (found := face_from_behind(each.lines[0]))]
     if wrong:
         captions = [each for each, _ in wrong]
         yield report(
@@ -279,13 +278,13 @@ def _mistakes(facts: DatasetFacts, profile: Profile, kind: str) -> list[tuple[Ca
     return [
         (caption, mistake)
         for caption in trained(facts)
-        for mistake in side_mistakes(lines_of(caption)[0], profile)
+        for mistake in side_mistakes(caption.lines[0], profile)
         if mistake.kind == kind
     ]
 
 
 def _mentions(caption: CaptionFact, profile: Profile) -> list[Mention]:
-    return mentions(lines_of(caption)[0], profile)
+    return mentions(caption.lines[0], profile)
 
 
 def _distinct(found: list[tuple[CaptionFact, SideMistake]]) -> list[CaptionFact]:
@@ -384,7 +383,7 @@ def style_words_not_first(facts: DatasetFacts, profile: Profile, report: Report)
     """
     if profile.kind != "style" or not profile.style:
         return
-    wrong = [(each, why) for each in trained(facts) if (why := _style_fault(lines_of(each)[0], profile))]
+    wrong = [(each, why) for each in trained(facts) if (why := _style_fault(each.lines[0], profile))]
     if not wrong:
         return
     captions = [each for each, _ in wrong]
@@ -417,4 +416,4 @@ def _with_style(text: str, profile: Profile) -> str:
 
 
 def _parts(caption: CaptionFact) -> tuple[str, ...]:
-    return parts_of(lines_of(caption)[0], separator_of(caption))
+    return parts_of(caption.lines[0], separator_of(caption))

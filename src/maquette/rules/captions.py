@@ -394,9 +394,10 @@ def keep_tokens_idle(
 ) -> Iterator[Finding]:
     """keep_tokens is set, and nothing shuffles or drops the parts that it would hold in place.
 
-    Why: Without shuffle_caption and tag dropout captions are trained as they are written, and keep_tokens does nothing.
-    Often shuffling was meant and forgotten.
-    Found by: keep_tokens or keep_tokens_separator, while shuffle_caption is off and caption_tag_dropout_rate is 0.
+    Why: Without shuffle_caption, tag dropout and warm-up captions are trained as they are written: keep_tokens does
+    nothing, and a keep_tokens_separator is trained as letters. Often shuffling was meant and forgotten.
+    Found by: keep_tokens or keep_tokens_separator, while shuffle_caption is off and caption_tag_dropout_rate and
+    token_warmup_step are 0.
     Do: Switch shuffle_caption on if it was meant, else leave keep_tokens out.
     Fault: `--keep_tokens=1` without --shuffle_caption
     Instead: `--shuffle_caption --keep_tokens=1`
@@ -405,7 +406,7 @@ def keep_tokens_idle(
     idle = []
     for folder in facts.used_folders:
         options = folder.subset.options if folder.subset is not None else SubsetOptions()
-        moves = options.shuffle_caption or options.caption_tag_dropout_rate > 0
+        moves = options.moves_parts
         idle += [folder.path] if not moves and (options.keep_tokens or options.keep_tokens_separator) else []
     if not idle:
         return

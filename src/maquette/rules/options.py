@@ -83,8 +83,8 @@ def _cache_conflicts(request: TrainingRequest) -> Iterator[Conflict]:
             for name, is_on in (
                 ("shuffle_caption", request.value("shuffle_caption")),
                 ("caption_dropout_rate", request.value("caption_dropout_rate")),
-                ("caption_tag_dropout_rate", other.get("caption_tag_dropout_rate")),
-                ("token_warmup_step", other.get("token_warmup_step")),
+                ("caption_tag_dropout_rate", request.value("caption_tag_dropout_rate")),
+                ("token_warmup_step", request.value("token_warmup_step")),
             )
             if is_on
         ]

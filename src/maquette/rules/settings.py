@@ -175,21 +175,25 @@ def flip_against_profile(
 
 @rule("SET010", "colour-augmentation-against-profile", "warning", since="0.2")
 def colour_augmentation_against_profile(
-    request: TrainingRequest, profile: Profile | None, report: Report
+    request: TrainingRequest, profile: Profile | None, facts: DatasetFacts | None, report: Report
 ) -> Iterator[Finding]:
     """Colours are changed at random though they belong to the subject or its style.
 
     Why: color_aug shifts hue by random amounts. Ginger hair becomes any hair, a palette dissolves, and the materials of a
     rendered film look wrong. It also forbids cached latents, so every step encodes again.
-    Found by: color_aug with a profile that names a palette or colours, or is of a style (a warning); without a profile a hint.
+    Found by: color_aug in the command or in a subset of the dataset TOML, with a profile that names a palette or colours, or is
+    of a style (a warning); without a profile a hint.
     Do: Remove color_aug.
     Fault: `--color_aug` for a subject with red hair
     Instead: the command without it
     Source: field notes of film-frame LoRAs ('no color jitter: breaks physically based rendering materials').
     """
-    if not request.value("color_aug"):
+    subsets = facts.plan.subsets if facts is not None else ()
+    shifted = [subset.name for subset in subsets if subset.options.color_aug and not subset.is_regularization]
+    if not request.value("color_aug") and not shifted:
         return
-    where = (request.file, request.said("color_aug"))
+    place = request.said("color_aug") if request.color_aug else f"color_aug in {joined(shifted)}"
+    where = (request.file, place)
     if profile is None:
         message = "Colours are changed at random: wrong wherever they belong to the subject or style, and no profile says."
         yield report(*where, message, "Remove color_aug.", severity="hint")

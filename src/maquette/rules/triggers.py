@@ -15,7 +15,6 @@ from maquette.project.request import TrainingRequest
 from maquette.project.subject import Subject
 from maquette.rules.caption_sets import (
     counted,
-    lines_of,
     names,
     place_of,
     quoted,
@@ -48,7 +47,7 @@ def trigger_absent(facts: DatasetFacts, subject: Subject, report: Report) -> Ite
     Source: Field notes of a character LoRA on Apple silicon: 15 captions, each beginning with the trigger.
     """
     captions = trained(facts)
-    without = [each for each in captions if not all(triggers_in(line, subject) for line in lines_of(each))]
+    without = [each for each in captions if not all(triggers_in(line, subject) for line in each.lines)]
     if not without:
         return
     near = {each.path: _near_trigger(each, subject) for each in without}
@@ -134,7 +133,7 @@ def trigger_not_first(facts: DatasetFacts, subject: Subject, report: Report) -> 
 
 def _trigger_position(caption: CaptionFact, subject: Subject) -> int:
     """Return the number of the part, from 0, in which a trigger first stands; -1 without."""
-    parts = parts_of(lines_of(caption)[0], separator_of(caption))
+    parts = parts_of(caption.lines[0], separator_of(caption))
     return next((index for index, part in enumerate(parts) if triggers_in(part, subject)), -1)
 
 
@@ -143,7 +142,7 @@ def _allowed_ahead(caption: CaptionFact, subject: Subject) -> int:
     if subject.kind != "style":
         return 0
     style = {plain(word) for word in subject.style}
-    parts = parts_of(lines_of(caption)[0], separator_of(caption))
+    parts = parts_of(caption.lines[0], separator_of(caption))
     return next((index for index, part in enumerate(parts) if plain(part) not in style), len(parts))
 
 
@@ -183,7 +182,9 @@ def trigger_unprotected(
         options = caption.subset.options
         if not (options.shuffle_caption or options.caption_tag_dropout_rate > 0):
             continue
-        if options.keep_tokens_separator and options.keep_tokens_separator in caption.text:
+        if options.keep_tokens_separator and all(
+            options.keep_tokens_separator in line for line in caption.lines
+        ):
             continue
         if len(caption.tags) > 1 and _leads(caption, subject, style, shared) and options.keep_tokens < 1:
             exposed.append(caption)
@@ -207,7 +208,7 @@ def _leads(caption: CaptionFact, subject: Subject | None, style: Sequence[str], 
     """Say whether a caption begins with what should stay in front: the trigger, a style's words, the part all share."""
     if subject is None and not style:
         return bool(shared)
-    parts = parts_of(lines_of(caption)[0], separator_of(caption))
+    parts = parts_of(caption.lines[0], separator_of(caption))
     first = parts[0] if parts else ""
     return bool(subject and triggers_in(first, subject)) or plain(first) in {plain(word) for word in style}
 
@@ -335,7 +336,7 @@ def trigger_in_regularization(facts: DatasetFacts, subject: Subject, report: Rep
     wrong = [
         each.path
         for each in facts.regularization_captions
-        if each.text and any(triggers_in(line, subject) for line in lines_of(each))
+        if each.text and any(triggers_in(line, subject) for line in each.lines)
     ]
     wrong += [
         folder.path

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from maquette.dataset.augment import shown_item
 from maquette.dataset.buckets import epoch_batches
 from maquette.dataset.cache import LatentCache
 from maquette.dataset.captions import item_caption
-from maquette.dataset.preprocess import item_size_info, prepare_item, to_float_CHW
+from maquette.dataset.preprocess import item_size_info, to_float_CHW
 from maquette.dataset.records import Batch, Item
 from maquette.events import Event, Message
 from maquette.families.protocol import PictureSize
@@ -34,7 +35,7 @@ class TrainingPictures:
     def __init__(self, dataset: TrainingDataset, model: BaseModel, *, keep_vae: bool) -> None:
         self.dataset = dataset
         self.model = model
-        self.keep_vae = keep_vae
+        self.keep_vae = keep_vae or any(item.varies for item in dataset.items)
         self.cache = (
             LatentCache(dataset.cache_folder, encoder_name(model), dataset.seed) if dataset.cached else None
         )
@@ -69,7 +70,7 @@ class TrainingPictures:
         """Encode each picture that `steps` show, once, where latents are cached; then free the VAE unless it is kept."""
         if self.cache is None:
             return
-        yield from self.cache.fill(self._items_of(steps), self._encode)
+        yield from self.cache.fill([item for item in self._items_of(steps) if not item.varies], self._encode)
         if not self.keep_vae:
             # On the meta device it keeps its shape and costs nothing.
             self.model.vae.to("meta")
@@ -96,18 +97,21 @@ class TrainingPictures:
         chosen = batches[first : first + schedule.accumulation]
         offset = epoch * schedule.batches_per_epoch + first
         return [
-            (offset + place, partial(self._load, batch, epoch, offset + place))
+            (offset + place, partial(self._load, batch, epoch, offset + place, step))
             for place, batch in enumerate(chosen)
         ]
 
-    def _load(self, batch: Batch, epoch: int, index: int) -> MicroBatch:
+    def _load(self, batch: Batch, epoch: int, index: int, step: int) -> MicroBatch:
         latents = [
-            self._latent(item, flipped, index, row)
+            self._latent(item, flipped, epoch, index, row)
             for row, (item, flipped) in enumerate(zip(batch.items, batch.flipped, strict=True))
         ]
         return MicroBatch(
             clean_BCHW=torch.stack(latents),
-            captions=tuple(item_caption(item, self.dataset.seed, epoch) for item in batch.items),
+            captions=tuple(
+                item_caption(item, self.dataset.seed, epoch, step, self.dataset.schedule.steps)
+                for item in batch.items
+            ),
             sizes=tuple(
                 picture_size(item, flipped) for item, flipped in zip(batch.items, batch.flipped, strict=True)
             ),
@@ -115,10 +119,11 @@ class TrainingPictures:
             names=tuple(str(item.picture.path) for item in batch.items),
         )
 
-    def _latent(self, item: Item, flipped: bool, index: int, row: int) -> torch.Tensor:
-        if self.cache is not None:
+    def _latent(self, item: Item, flipped: bool, epoch: int, index: int, row: int) -> torch.Tensor:
+        if self.cache is not None and not item.varies:
             return self.cache.latent(item, flipped)
-        pixels_CHW = to_float_CHW(prepare_item(item, flipped=flipped).pixels_HWC)
+        prepared = shown_item(item, flipped=flipped, seed=self.dataset.seed, epoch=epoch)
+        pixels_CHW = to_float_CHW(prepared.pixels_HWC)
         generator = generator_at(self.dataset.seed, "latent", index, row)
         return self._encode(torch.from_numpy(pixels_CHW).unsqueeze(0), generator)[0]
 

@@ -68,6 +68,7 @@ def lora_metadata(job: Job, run: TrialRun, planned: PlannedCheckpoint, base_sha2
 
 def _training_facts(job: Job, run: TrialRun, planned: PlannedCheckpoint, base_sha256: str) -> TrainingFacts:
     trial, training, schedule = run.trial, run.settings.training, job.schedule
+    shown = job.settings.dataset
     started = datetime.fromisoformat(run.record.created_at).timestamp()
     return TrainingFacts(
         session_id=int(run.digest[:8], 16),
@@ -101,6 +102,11 @@ def _training_facts(job: Job, run: TrialRun, planned: PlannedCheckpoint, base_sh
         cache_latents=job.settings.dataset.cache_latents,
         seed=trial.seed,
         **_objective_facts(trial.objective),
+        caption_dropout_rate=shown.caption_dropout_rate,
+        caption_dropout_every_n_epochs=shown.caption_dropout_every_n_epochs,
+        caption_tag_dropout_rate=shown.caption_tag_dropout_rate,
+        face_crop_aug_range=str(shown.face_crop_aug_range) if shown.face_crop_aug_range else None,
+        resize_interpolation=shown.resize_interpolation,
         zero_terminal_snr=job.info.zero_terminal_snr,
         max_grad_norm=trial.max_grad_norm,
         scale_weight_norms=trial.scale_weight_norms,
@@ -197,9 +203,17 @@ def _subset_facts(job: Job, dataset: int) -> tuple[SubsetFacts, ...]:
         SubsetFacts(
             img_count=count,
             num_repeats=subset.num_repeats,
+            color_aug=subset.options.color_aug,
             flip_aug=subset.options.flip_aug,
+            random_crop=subset.options.random_crop,
             shuffle_caption=subset.options.shuffle_caption,
             keep_tokens=subset.options.keep_tokens,
+            keep_tokens_separator=subset.options.keep_tokens_separator,
+            secondary_separator=subset.options.secondary_separator or None,
+            enable_wildcard=subset.options.enable_wildcard,
+            caption_prefix=subset.options.caption_prefix or None,
+            caption_suffix=subset.options.caption_suffix or None,
+            resize_interpolation=subset.options.resize_interpolation,
             image_dir=subset.name,
             class_tokens=subset.class_tokens,
             is_reg=subset.is_regularization,

@@ -7,10 +7,12 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from maquette.project.fields import Section
-from maquette.project.values import parse_resolution
+from maquette.project.fields import Flag, Section
+from maquette.project.values import parse_range, parse_resolution
 
 Resolution = Annotated[tuple[int, int], BeforeValidator(parse_resolution)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Interpolation = Literal["lanczos", "nearest", "bilinear", "linear", "bicubic", "cubic", "area", "box"]
 
 
 class DatasetSettings(Section):
@@ -58,6 +60,66 @@ class DatasetSettings(Section):
     )
     keep_tokens: int = Field(
         0, ge=0, description="Leading caption parts that shuffling leaves in place; 1 protects the trigger."
+    )
+    caption_separator: str = Field(
+        ",",
+        pattern=r"\S",
+        json_schema_extra={"form": "a text that is not blank"},
+        description="What separates a caption's parts.",
+    )
+    keep_tokens_separator: str = Field(
+        "",
+        description="Text in captions, like |||, that ends the parts which stay in front; a second one begins an ending that "
+        "stays. Overrules keep_tokens.",
+    )
+    secondary_separator: str = Field(
+        "", description="Joins parts that must stay together; becomes caption_separator after shuffling."
+    )
+    enable_wildcard: bool = Field(
+        False,
+        description="Choose one of a caption file's lines and one word of each {a|b} each time it is shown.",
+    )
+    caption_prefix: str = Field("", description="Put before every caption, with a space.")
+    caption_suffix: str = Field("", description="Put after every caption, with a space.")
+    caption_dropout_rate: Share = Field(
+        0.0, description="Share of showings with an empty caption; teaches what needs no words."
+    )
+    caption_dropout_every_n_epochs: int = Field(
+        0, ge=0, description="Every n-th epoch has empty captions. 0: none."
+    )
+    caption_tag_dropout_rate: Share = Field(
+        0.0, description="Share of a caption's parts left out each time it is shown; keep_tokens stay."
+    )
+    token_warmup_step: float = Field(
+        0.0,
+        ge=0,
+        description="Show few of a caption's parts at first and all from this step on; below 1: that share of all steps.",
+    )
+    token_warmup_min: int = Field(
+        1, ge=0, description="Parts that token_warmup_step begins with, beside those that keep_tokens holds."
+    )
+    flip_aug: bool = Field(
+        False, description="Mirror half of the showings. Wrong for a subject whose left and right differ."
+    )
+    random_crop: bool = Field(
+        False,
+        description="Crop anywhere, not around the centre. Such pictures are encoded at every step, which takes time and "
+        "keeps the VAE in memory.",
+    )
+    color_aug: bool = Field(
+        False,
+        description="Shift hue or gamma a little in a third of the showings. Such pictures are encoded at every step.",
+    )
+    face_crop_aug_range: Annotated[
+        tuple[float, float] | None, BeforeValidator(parse_range), Flag(metavar="X,X")
+    ] = Field(
+        None,
+        description='Without buckets, crop pictures named name_x_y_w_h around that face: "2.0,4.0" crops to sides 2 to 4 times '
+        "the face's.",
+    )
+    resize_interpolation: Interpolation | None = Field(
+        None,
+        description="How pictures are resized. Default: area where they shrink, Lanczos where they grow; nearest: pixel art.",
     )
     max_token_length: Literal[75, 150, 225] = Field(
         75, description="Caption tokens that are read; the rest is cut off."
