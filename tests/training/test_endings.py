@@ -169,8 +169,8 @@ def test_a_failed_step_keeps_the_state_of_the_step_before(
     settings = short_run(**RUN, name="failed")
     sound = Engine._require_finite
 
-    def fails_at_five(engine: Engine, step: int, losses: Any) -> None:
-        sound(engine, step, [float("nan")] if step == 4 else losses)
+    def fails_at_five(engine: Engine, step: int, losses: Any, *more: Any) -> None:
+        sound(engine, step, [float("nan")] if step == 4 else losses, *more)
 
     with monkeypatch.context() as patch:
         patch.setattr(Engine, "_require_finite", fails_at_five)

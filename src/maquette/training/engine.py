@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from maquette.errors import Problem, TrainingError
 from maquette.training.batches import MicroBatch
+from maquette.training.breakdown import broken_gradient, broken_loss
 from maquette.training.config import TrialSettings
 from maquette.training.noise import NoiseDraw, draw_noise
 from maquette.training.objective import Rows, family_values, per_row_losses
-from maquette.training.optimize import TrialOptimizer
+from maquette.training.optimize import BrokenGradient, TrialOptimizer
 from maquette.training.randomness import generator_at
 from maquette.training.rates import rate_groups
 
@@ -96,14 +97,15 @@ class Engine:
         """Take optimizer step `step` (0-based) over `micro_steps`: (index over the whole run, batch loader) each.
 
         Losses are divided by the full `accumulation` even where an epoch's last group is shorter, as in sd-scripts.
-        Raises TrainingError before any weight changes when a loss is no finite number.
+        Raises TrainingError, with the cause as far as it is found, before any weight changes when a loss is no finite number;
+        a gradient that is none stops its trial's update.
         """
         self.train(True)
         shown = [self._micro_step(index, load(), accumulation) for index, load in micro_steps]
         measured = torch.stack([each.losses_PB.mean(dim=1) for each in shown]).mean(dim=0).tolist()
-        self._require_finite(step, measured)
+        self._require_finite(step, measured, shown, micro_steps)
         self.steps_done = None
-        norms = tuple(optimizer.update(step, self.scaler) for optimizer in self.optimizers)
+        norms = tuple(self._update(step, trial, shown) for trial in range(len(self.trials)))
         if self.scaler is not None:
             self.scaler.update()
         more = tuple(self._limit_norms(index) for index in range(len(self.trials)))
@@ -119,6 +121,15 @@ class Engine:
             return {}
         done = self.adapter.limit_norms(index, limit)
         return {"norms_limited": done.shrunk, "mean_norm": done.mean, "largest_norm": done.largest}
+
+    def _update(self, step: int, trial: int, shown: Sequence[Shown]) -> float:
+        """Let one trial's optimizer change its weights; return the gradient norm before clipping."""
+        try:
+            return self.optimizers[trial].update(step, self.scaler)
+        except BrokenGradient:
+            if trial == 0:  # nothing has changed yet, so the state of the step before can be kept
+                self.steps_done = step
+            raise broken_gradient(self, step, trial, shown) from None
 
     def train(self, mode: bool) -> None:
         """Switch dropout, and the weights of optimizers that train others than they are judged by, on (or off)."""
@@ -138,7 +149,7 @@ class Engine:
     def _micro_step(self, index: int, batch: MicroBatch, accumulation: int) -> Shown:
         """Run forward and backward of one batch; return what it showed, on the CPU."""
         self.adapter.set_step(index)
-        rows = self._rows(index, batch)
+        rows = self.rows(index, batch)
         with self.placement.autocast():
             losses_PB = per_row_losses(self.model, self.trials, rows).view(len(self.trials), -1)
         self.forward_device = str(losses_PB.device)
@@ -153,7 +164,7 @@ class Engine:
             regularization_B=batch.regularization_B,
         )
 
-    def _rows(self, index: int, batch: MicroBatch) -> Rows:
+    def rows(self, index: int, batch: MicroBatch) -> Rows:
         """Repeat `batch` for every trial and draw each trial's own noise."""
         device, count = self.placement.device, len(self.trials)
         draws = [self.noise(trial, index, batch.clean_BCHW, self.model) for trial in self.trials]
@@ -183,23 +194,15 @@ class Engine:
         with self.placement.autocast():
             return self.model.encode_text(tokens, **self._text_options)
 
-    def _require_finite(self, step: int, losses: Sequence[float]) -> None:
-        if all(torch.isfinite(torch.tensor(losses))):
-            return
-        precision = self.placement.precision
-        remedy = (
-            "Train with --precision bf16 or no."
-            if precision == "fp16"
-            else "Lower the learning rate; check the base model's file."
-        )
-        raise TrainingError(
-            Problem(
-                f"step {step + 1}",
-                f"the loss is {losses}",
-                "a finite number",
-                f"{remedy} Checkpoints up to here are kept and the run can be resumed.",
-            )
-        )
+    def _require_finite(
+        self,
+        step: int,
+        losses: Sequence[float],
+        shown: Sequence[Shown],
+        micro_steps: Sequence[tuple[int, Callable[[], MicroBatch]]],
+    ) -> None:
+        if not all(math.isfinite(loss) for loss in losses):
+            raise broken_loss(self, step, losses, shown, micro_steps)
 
 
 def _perturbations(draws: Sequence[NoiseDraw], device: torch.device) -> torch.Tensor | None:

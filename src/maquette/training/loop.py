@@ -308,10 +308,15 @@ class _Run:
 
         A smoke run writes none.
         """
+        from maquette.training.breakdown import require_sound
+
         job = self.job
         if job.smoke_steps is not None:
             return
+        every = job.settings.saving.state_every_steps
         due = [(output, planned) for output in self.outputs for planned in output.due(step)]
+        if due or (every and step % every == 0):
+            require_sound(engine, step)
         missing = [(output, planned) for output, planned in due if not output.has(planned)]
         draws = self._samples_due(step, bool(due))
         undrawn = [output for output in self.outputs if draws and not output.has_samples(step)]
@@ -319,7 +324,6 @@ class _Run:
             with engine.judged():
                 yield from self._show(engine, step, missing, undrawn)
         yield from self._validate(engine, step, logs, at_checkpoint=bool(due))
-        every = job.settings.saving.state_every_steps
         if step != self.saved and (due or (every and step % every == 0)):
             self._save_state(engine, step)
 

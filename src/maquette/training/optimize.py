@@ -54,6 +54,10 @@ def _sgd(
 OPTIMIZERS: dict[str, Optimizer] = {"adamw": Optimizer(_adamw), "sgd": Optimizer(_sgd)}
 
 
+class BrokenGradient(Exception):
+    """The gradients hold values that are no finite numbers."""
+
+
 class TrialOptimizer:
     """One trial's parameters with their optimizer, learning-rate schedule and gradient clipping."""
 
@@ -84,13 +88,19 @@ class TrialOptimizer:
         return [group.lr * factor for group in self.groups]
 
     def update(self, step: int, scaler: torch.amp.GradScaler | None = None) -> float:
-        """Clip, take optimizer step `step` and clear the gradients; return the gradient norm before clipping."""
+        """Clip, take optimizer step `step` and clear the gradients; return the gradient norm before clipping.
+
+        Raises BrokenGradient before any weight changes where the norm is no finite number and no loss scaling leaves such steps
+        out.
+        """
         for group, lr in zip(self.torch_optimizer.param_groups, self.learning_rates(step), strict=True):
             group["lr"] = lr
         if scaler is not None:
             scaler.unscale_(self.torch_optimizer)
         limit = self.trial.max_grad_norm or float("inf")
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, limit)
+        if scaler is None and not norm.isfinite():
+            raise BrokenGradient
         if scaler is None:
             self.torch_optimizer.step()
         else:
