@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from maquette.dataset.reading import read_dataset
 from maquette.dataset.repeats import make_schedule, plan_items
 from maquette.project.request import Trainer, TrainingRequest
 from tests.conftest import shared_data
-from tests.dataset.making import captioned, dataset_at, facts_of, picture
+from tests.dataset.making import captioned, dataset_at, facts_of, picture, problems_of
 
 
 def gathered(images: Path, **given: Any) -> DatasetFacts:
@@ -35,6 +36,29 @@ def unused(facts: DatasetFacts) -> list[tuple[str, int, str]]:
 
 
 # --- folders ---------------------------------------------------------------------------------------------
+
+
+def test_every_folder_is_shown_at_more_sizes_as_a_dataset_of_its_own(tmp_path: Path) -> None:
+    captioned(tmp_path / "train" / "2_fox", 3, (96, 64))
+    captioned(tmp_path / "reg" / "1_animal", 2, (64, 64))
+    more = ((32, 32), (48, 64))
+    dataset = dataset_at(tmp_path / "train", regularization=tmp_path / "reg", more_resolutions_wh=more)
+    assert [source.resolution_wh for source in dataset.datasets] == [None, *more]
+    shown = Counter(
+        (picture.subset.dataset, picture.subset.is_regularization) for picture in dataset.pictures
+    )
+    assert shown == {(number, kind): 2 if kind else 3 for number in range(3) for kind in (False, True)}
+    items = plan_items(dataset.pictures)
+    assert len(items) == 3 * (2 * 3 + 6), "each size balances its regularization for itself"
+    alone = dataset_at(tmp_path / "train", regularization=tmp_path / "reg")
+    assert [p.path for p in dataset.pictures if p.subset.dataset == 1] == [p.path for p in alone.pictures]
+
+
+def test_sizes_of_a_toml_are_its_own(tmp_path: Path) -> None:
+    captioned(tmp_path / "fox", 1)
+    path = toml(tmp_path / "d.toml", f'[[datasets]]\n[[datasets.subsets]]\nimage_dir = "{tmp_path}/fox"\n')
+    (said,) = problems_of(path, more_resolutions_wh=((32, 32),))
+    assert "List the folder under a [[datasets]] for each size" in said
 
 
 def test_only_named_children_count_for_sd_scripts(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from maquette.kohya.config_file import is_config_file, is_dataset_toml
 from maquette.kohya.dataset_toml import TABLES, DatasetFile, General, form_of, read_dataset_file
 
 KEYS = [(title, name) for title, table in TABLES.items() for name in table.model_fields if name != "subsets"]
@@ -52,3 +53,11 @@ def test_tables_do_not_change_once_read() -> None:
     table = General(batch_size=2)
     with pytest.raises(ValidationError, match="frozen"):
         table.batch_size = 3  # type: ignore[misc]
+
+
+def test_options_that_datasets_share_do_not_make_a_config_file(tmp_path: Path) -> None:
+    path = tmp_path / "d.toml"
+    path.write_text('[general]\nenable_bucket = true\n[[datasets]]\n[[datasets.subsets]]\nimage_dir = "a"\n')
+    assert is_dataset_toml(path) and not is_config_file(path)
+    path.write_text("[general]\nenable_bucket = true\nnetwork_dim = 8\n")
+    assert is_config_file(path) and not is_dataset_toml(path)

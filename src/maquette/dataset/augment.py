@@ -7,6 +7,7 @@ uninterrupted one would have shown. Shapes: pixels_HWC uint8 RGB. Sizes are pixe
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -14,6 +15,8 @@ import numpy as np
 from maquette.dataset.buckets import face_in_name
 from maquette.dataset.preprocess import Pixels, Prepared, cropped, mirrored, read_item, resize
 from maquette.dataset.records import Item
+from maquette.events import Message
+from maquette.spoken import counted
 
 COLOUR_SHARE, HUE_SHARE = 0.33, 0.5
 LARGEST_HUE_SHIFT = 8.0
@@ -24,6 +27,21 @@ GAMMAS = (0.95, 1.05)
 def picture_rng(seed: int, epoch: int, item_index: int) -> random.Random:
     """Return the source of a showing's choices about its picture."""
     return random.Random(f"maquette picture {seed} {epoch} {item_index}")
+
+
+def said_of_varying(items: Sequence[Item]) -> Iterator[Message]:
+    """Say which pictures change at each showing, and what it costs."""
+    pictures = {item.picture.path for item in items}
+    varying = {item.picture.path for item in items if item.varies}
+    if varying:
+        kinds = ("random_crop", "color_aug", "face_crop_aug_range")
+        options = [item.picture.subset.options for item in items if item.varies]
+        asked = ", ".join(name for name in kinds if any(getattr(each, name) for each in options))
+        verb = "change" if len(varying) > 1 else "changes"
+        yield Message(
+            f"{len(varying)} of {counted(len(pictures), 'picture')} {verb} at each showing ({asked}): encoded at every step, "
+            "with the VAE in memory."
+        )
 
 
 def shown_item(item: Item, *, flipped: bool, seed: int, epoch: int) -> Prepared:

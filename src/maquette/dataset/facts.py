@@ -48,6 +48,8 @@ class DatasetInput:
     """Stands in where no picture of a folder has a caption."""
     regularization_caption: str | None = None
     """The same for regularization; else the name of its N_name folder."""
+    more_resolutions_wh: tuple[tuple[int, int], ...] = ()
+    """Further sizes that every picture of a folder is shown at."""
     trainer: Trainer = "maquette"
     """Whose meaning of folders and captions is asked for."""
     held_out: HeldOut | None = None

@@ -60,6 +60,7 @@ def input_of(request: TrainingRequest, images: Path, regularization: Path | None
         options=options_of(request),
         fallback_caption=request.caption_fallback,
         regularization_caption=request.class_word or None,
+        more_resolutions_wh=request.more_resolutions_wh or (),
         trainer="sd-scripts" if request.trainer == "sd-scripts" else "maquette",
         held_out=_held_out(request),
     )

@@ -109,6 +109,8 @@ def _plan(given: DatasetInput, found: _Found) -> DatasetPlan:
         plan = DatasetPlan(problems=(problem,))
     elif is_toml:
         plan = plan_of_toml(given.images, given.options, trainer=given.trainer)
+        if given.more_resolutions_wh:
+            plan = replace(plan, problems=(*plan.problems, _sizes_of_toml(given.images)))
         for subset in plan.subsets:
             found.take(subset)
     else:
@@ -120,8 +122,16 @@ def _plan(given: DatasetInput, found: _Found) -> DatasetPlan:
             _look_into(extra, found, is_regularization=True)
         else:
             plan = replace(plan, problems=(*plan.problems, problem))
+    if not is_toml:
+        plan = replace(plan, datasets=(*plan.datasets, *found.at_more_sizes(given.more_resolutions_wh)))
     used = tuple(fact.subset for fact in found.folders if fact.subset is not None)
     return replace(plan, subsets=used)
+
+
+def _sizes_of_toml(path: Path) -> Problem:
+    given = f"a dataset TOML, {path.name}, whose [[datasets]] say at which sizes pictures are shown"
+    remedy = "List the folder under a [[datasets]] for each size, and leave more_resolutions out."
+    return Problem("more_resolutions", given, "a folder of pictures", remedy)
 
 
 def _without_dataset(regularization: Path, plan: DatasetPlan) -> Problem | None:
@@ -196,6 +206,14 @@ class _Found:
         else:
             self.taken.add(key)
             self._use(subset)
+
+    def at_more_sizes(self, sizes_wh: Iterable[tuple[int, int]]) -> Iterator[DatasetSource]:
+        """Use every folder that is used once more for each size, as a dataset of its own; yield those datasets."""
+        subsets = [fact.subset for fact in self.folders if fact.subset is not None]
+        for number, size_wh in enumerate(sizes_wh, start=1):
+            for subset in subsets:
+                self.take(replace(subset, dataset=number))
+            yield DatasetSource(resolution_wh=size_wh)
 
     def _use(self, subset: SubsetSource) -> None:
         """Add a folder that the trainer takes pictures from, and those below it that it does not search."""

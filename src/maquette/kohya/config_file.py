@@ -45,7 +45,9 @@ def is_dataset_toml(path: Path) -> bool:
 def is_config_file(path: Path) -> bool:
     """Return whether a TOML file sets options of sd-scripts that no other settings file has. Never raises."""
     tables = _tables_or_none(path) if path.suffix.lower() == ".toml" else None
-    return tables is not None and bool(own_options(tables))
+    if tables is None:
+        return False
+    return bool(options_beside_datasets(tables) if "datasets" in tables else own_options(tables))
 
 
 def script_of(names: Iterable[str]) -> str | None:

@@ -50,10 +50,13 @@ def propose(
     schedule: Schedule,
     dataset: Dataset,
     schedule_with: Callable[[Dataset, int | None], Schedule],
+    *,
+    is_toml: bool = False,
 ) -> tuple[Proposal, ...]:
     """Return epochs at the present repeats, and repeats at the present epochs, that come nearest to the target.
 
-    `schedule_with` gives the arithmetic of a changed dataset for a number of epochs (None: as planned).
+    `schedule_with` gives the arithmetic of a changed dataset for a number of epochs (None: as planned); `is_toml`: repeats
+    stand in a dataset TOML.
     """
     epochs = max(1, round(target.best / schedule.steps_per_epoch))
     by_epochs = schedule_with(dataset, epochs)
@@ -81,7 +84,7 @@ def propose(
                 value=wanted,
                 steps=by_repeats.steps,
                 sum=by_repeats.explain(),
-                how=_how_to_repeat(dataset, wanted),
+                how=_how_to_repeat(dataset, wanted, is_toml=is_toml),
             )
         )
     return tuple(proposal for proposal in found if proposal.steps != schedule.steps)
@@ -97,13 +100,11 @@ def with_repeats(dataset: Dataset, repeats: int) -> Dataset:
     return replace(dataset, pictures=pictures)
 
 
-def _how_to_repeat(dataset: Dataset, repeats: int) -> str:
+def _how_to_repeat(dataset: Dataset, repeats: int, *, is_toml: bool) -> str:
     """Return where repeats are set: a folder's name, a TOML, or the setting."""
     subset = next(picture.subset for picture in dataset.pictures if not picture.subset.is_regularization)
     number, _, rest = subset.path.name.partition("_")
-    if len(dataset.datasets) > 1 or any(
-        source.resolution_wh or source.batch_size for source in dataset.datasets
-    ):
+    if is_toml:
         return f"num_repeats = {repeats} in the dataset TOML"
     if number.isdigit() and rest:
         return f"rename {subset.path.name} to {repeats}_{rest}"

@@ -242,7 +242,8 @@ class _Asked:
 
     @property
     def pictures(self) -> int:
-        return sum(not picture.subset.is_regularization for picture in self.dataset.pictures)
+        own = (picture for picture in self.dataset.pictures if not picture.subset.is_regularization)
+        return len({picture.path for picture in own})
 
     @property
     def target(self) -> StepTarget:
@@ -308,7 +309,8 @@ class _Asked:
             items = assign_buckets(plan_items(changed.pictures), buckets)
             return schedule_of(self.settings.model_copy(update={"training": training}), changed, items)
 
-        return propose(self.target, self.schedule, self.dataset, schedule_with)
+        is_toml = self.settings.dataset.images.is_file()
+        return propose(self.target, self.schedule, self.dataset, schedule_with, is_toml=is_toml)
 
     def refusals(self) -> list[str]:
         """Return why training would refuse the run, as its own rules say; a device that is elsewhere cannot be asked."""

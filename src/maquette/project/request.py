@@ -146,6 +146,8 @@ class TrainingRequest:
     """A kohya dataset TOML."""
     resolution_wh: tuple[int, int] | None = None
     resolution_as_written: str | None = None
+    more_resolutions_wh: tuple[tuple[int, int], ...] | None = None
+    """Further sizes that every picture is shown at."""
     enable_bucket: bool | None = None
     min_bucket_px: int | None = None
     max_bucket_px: int | None = None

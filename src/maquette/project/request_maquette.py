@@ -19,6 +19,7 @@ SETTING_OF = {
     "images": "images",
     "regularization": "regularization",
     "resolution_wh": "resolution",
+    "more_resolutions_wh": "more_resolutions",
     "enable_bucket": "bucketing",
     "min_bucket_px": "min_bucket_px",
     "max_bucket_px": "max_bucket_px",

@@ -182,6 +182,8 @@ def _resolutions(request: TrainingRequest, facts: DatasetFacts | None) -> Iterat
         yield from sorted(own)
     elif request.resolution_wh is not None:
         yield (request.said("resolution_wh"), *request.resolution_wh)
+        for size_wh in request.more_resolutions_wh or ():
+            yield (request.said("more_resolutions_wh"), *size_wh)
 
 
 @rule("MOD005", "clip-skip-against-family", "warning", since="0.2")

@@ -47,7 +47,7 @@ def save_checkpoint(
 def lora_metadata(job: Job, run: TrialRun, planned: PlannedCheckpoint, base_sha256: str) -> LoraMetadata:
     """Return what the file says of itself."""
     trial = run.trial
-    is_toml = job.settings.dataset.images.is_file()
+    has_own_table = job.settings.dataset.images.is_file() or len(job.dataset.buckets) > 1
     return LoraMetadata(
         training=_training_facts(job, run, planned, base_sha256),
         model=ModelSpec(
@@ -59,8 +59,8 @@ def lora_metadata(job: Job, run: TrialRun, planned: PlannedCheckpoint, base_sha2
             trigger_phrase=job.settings.subject.trigger or None,
             timestep_range=_timestep_range(trial.objective, job.spec),
         ),
-        datasets=_dataset_facts(job, only_first=not is_toml),
-        from_config=is_toml,
+        datasets=_dataset_facts(job, only_first=not has_own_table),
+        from_config=has_own_table,
         bucket_no_upscale=job.settings.dataset.bucket_no_upscale,
         network_args=network_arguments(trial) or None,
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from maquette.dataset.augment import said_of_varying
 from maquette.dataset.config import BucketSettings
 from maquette.dataset.facts import DatasetFacts, DatasetInput
 from maquette.dataset.planned import bucketed, input_of, schedule_over
@@ -274,6 +275,7 @@ def _job(
             *claimed.messages,
             *messages,
             *why,
+            *(said_of_varying(items) if settings.dataset.cache_latents else ()),
             *(message for run in runs for message in run.messages),
             Message(schedule.explain()),
         ),

@@ -33,6 +33,10 @@ class DatasetSettings(Section):
     resolution: Resolution = Field(
         (512, 512), description='Training size in pixels: 512, "512,768" (width, height) or [512, 768].'
     )
+    more_resolutions: tuple[Resolution, ...] = Field(
+        (),
+        description="Show every picture at these sizes too, each an item of its own in every epoch.",
+    )
     bucketing: bool | None = Field(
         None,
         description="Group pictures by aspect ratio, do not crop all to one shape. Default: on; for a kohya TOML as it says.",
