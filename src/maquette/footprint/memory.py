@@ -71,6 +71,8 @@ class MemoryRequest:
     """What is trained: a name of `lora/kinds/`."""
     choice: LayerChoice = ALL_LAYERS
     """Which layers carry it, and what holds for some of them."""
+    modules: Mapping[str, tuple[int, float]] | None = None
+    """Rank and alpha by kohya key, where a file decides both."""
     text_tokens: int = 75
     checkpointing: bool = False
     optimizer: str = DEFAULT_OPTIMIZER
@@ -106,7 +108,12 @@ class MemoryRequest:
     def spec(self) -> TrialSpec:
         """The adapter."""
         return TrialSpec(
-            kind=self.kind, rank=self.rank, conv_rank=self.conv_rank, parts=self.parts, choice=self.choice
+            kind=self.kind,
+            rank=self.rank,
+            conv_rank=self.conv_rank,
+            parts=self.parts,
+            choice=self.choice,
+            modules=self.modules,
         )
 
     def work(self) -> Workload:

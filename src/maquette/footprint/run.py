@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,8 @@ from maquette.footprint.disk import (
 from maquette.footprint.memory import WEIGHT_BYTES, DeviceKind, MemoryPlan, MemoryRequest, estimate_memory
 from maquette.lora.choosing import LayerChoice, choice_of
 from maquette.lora.config import TrialSpec
+from maquette.lora.matching import layers_of, sizes_on
+from maquette.lora.reading import read_lora_facts
 from maquette.lora.size import Precision, lora_file_bytes, lora_parameters
 from maquette.precisions import automatic_precision
 from maquette.project.checkpoints import PlannedCheckpoint, is_due, plan_checkpoints
@@ -54,14 +56,23 @@ def layer_choice(request: TrainingRequest, family: str) -> LayerChoice:
     return choice_of(request.include_layers, request.exclude_layers, blocks, sets)
 
 
-def adapter_of(request: TrainingRequest, family: str) -> TrialSpec:
+def adapter_of(request: TrainingRequest, info: ModelInfo) -> TrialSpec:
     """Return the adapter that the run trains."""
     return TrialSpec(
         rank=request.value("rank") or 1,
         conv_rank=request.conv_rank or None,
         parts=trained_parts(request),
-        choice=layer_choice(request, family),
+        choice=layer_choice(request, info.family),
+        modules=_sizes_of_file(request, info),
     )
+
+
+def _sizes_of_file(request: TrainingRequest, info: ModelInfo) -> Mapping[str, tuple[int, float]] | None:
+    """Return the sizes that a LoRA file decides, by kohya key; None where the settings do, or nothing is known of it."""
+    if not request.dim_from_weights or request.network_weights is None:
+        return None
+    facts = read_lora_facts(request.network_weights, depth="header")
+    return sizes_on(layers_of(info), facts) or None
 
 
 def items_of(
@@ -180,6 +191,7 @@ def memory_request(
         conv_rank=request.conv_rank,
         parts=parts,
         choice=layer_choice(request, info.family),
+        modules=_sizes_of_file(request, info),
         text_tokens=_text_tokens(request, info),
         checkpointing=bool(request.value("gradient_checkpointing")),
         optimizer=request.value("optimizer") or DEFAULT_OPTIMIZER,
@@ -241,7 +253,7 @@ def checkpoints_of(
 def checkpoint_bytes(request: TrainingRequest, info: ModelInfo) -> int:
     """Return the size of one saved LoRA file."""
     precision = SAVED.get(request.save_precision or request.value("precision") or "", "fp32")
-    return lora_file_bytes(info, adapter_of(request, info.family), precision=precision)
+    return lora_file_bytes(info, adapter_of(request, info), precision=precision)
 
 
 def sample_draws(
@@ -276,7 +288,7 @@ def disk_parts(
     """Return what the run writes and where: LoRA files, states, latents on disk, samples, logs."""
     output = absolute(request, request.output_dir or Path())
     checkpoints = checkpoints_of(request, schedule)
-    values = lora_parameters(info, adapter_of(request, info.family))
+    values = lora_parameters(info, adapter_of(request, info))
     states = _num_states(request, len(checkpoints))
     to_disk = bool(request.value("cache_latents_to_disk"))
     latents = latent_bytes(items, info.latent_channels, info.vae_factor) if to_disk else 0

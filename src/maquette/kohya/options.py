@@ -78,6 +78,8 @@ FIELD_OPTIONS: Mapping[str, Option] = {
     "network_alpha": Option("number", "alpha"),
     "network_dropout": Option("number", "dropout"),
     "scale_weight_norms": Option("number", "scale_weight_norms"),
+    "network_weights": Option("path", "network_weights"),
+    "dim_from_weights": Option("switch", "dim_from_weights"),
     "max_train_epochs": Option("int", "epochs"),
     "max_train_steps": Option("int", "steps"),
     "train_batch_size": Option("int", "batch_size"),
@@ -139,7 +141,7 @@ OTHER_OPTIONS: Mapping[str, Option] = {
     **_options(
         "switch",
         """alpha_mask async_upload cache_info console_log_simple cpu_offload_checkpointing
-        ddp_gradient_as_bucket_view ddp_static_graph debiased_estimation_loss debug_dataset deepspeed dim_from_weights
+        ddp_gradient_as_bucket_view ddp_static_graph debiased_estimation_loss debug_dataset deepspeed
         fp16_master_weights_and_gradients fp8_base fp8_base_unet full_bf16 full_fp16
         fused_backward_pass highvram ip_noise_gamma_random_strength log_config masked_loss mem_eff_attn
         network_train_text_encoder_only network_train_unet_only no_metadata noise_offset_random_strength output_config
@@ -169,7 +171,7 @@ OTHER_OPTIONS: Mapping[str, Option] = {
         log_prefix log_tracker_config log_tracker_name log_with logging_dir loss_type
         lr_scheduler_type metadata_author metadata_description metadata_is_negative_embedding metadata_license
         metadata_merged_from metadata_preprocessor metadata_tags metadata_thumbnail metadata_title
-        metadata_trigger_phrase metadata_usage_hint network_weights offload_optimizer_device
+        metadata_trigger_phrase metadata_usage_hint offload_optimizer_device
         offload_optimizer_nvme_path offload_param_device offload_param_nvme_path sample_sampler
         save_model_as tokenizer_cache_dir training_comment wandb_api_key wandb_run_name""",
     ),

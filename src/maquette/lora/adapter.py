@@ -274,6 +274,13 @@ class LoraAdapter:
                     )
         return state
 
+    def start_from(self, trial: int, state: State) -> None:
+        """Copy those modules of `state` that the trial has into its parameters; their ranks must be the trial's own."""
+        modules = modules_of(state, f"trial {trial}")
+        for key, layer in self.layers.items():
+            if layer.weights(trial) and key in modules:
+                _copy_in(layer, trial, modules[key])
+
     def load_state(self, trial: int, state: State) -> None:
         """Copy `state` into one trial's parameters, in place; its modules and ranks must be the trial's own.
 

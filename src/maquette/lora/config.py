@@ -55,7 +55,7 @@ class TrialSpec:
     @property
     def adds_convolutions(self) -> bool:
         """Whether layers of the residual and resampling blocks carry it too."""
-        return self.conv_rank is not None or self.choice.adds_convolutions
+        return self.conv_rank is not None or self.choice.adds_convolutions or self.modules is not None
 
     def size_of(self, layer: Layer) -> LayerSize | None:
         """Return the adapter's size on `layer`, or None when this trial leaves it alone.

@@ -11,6 +11,7 @@ from maquette.kohya.names import LYCORIS, idle_network_arguments, network_argume
 from maquette.kohya.values import NETWORK_FIELDS
 from maquette.planning.presets import Reasoned
 from maquette.project.layer_blocks import written
+from maquette.project.places import found_path
 
 if TYPE_CHECKING:
     from maquette.planning.takeover import Taken
@@ -34,6 +35,23 @@ def take_network(taken: Taken, spec: FamilySpec | None) -> None:
     if request.network_module in PLAIN_MODULES:
         _take_blocks(taken, arguments, spec)
     _name_the_rest(taken, arguments)
+    _take_weights(taken)
+
+
+def _take_weights(taken: Taken) -> None:
+    """Take over the LoRA that training goes on from, where it is here."""
+    request = taken.request
+    if request.network_weights is None:
+        return
+    here = found_path(request.network_weights, request.file)
+    if here is None:
+        taken.left[f"{request.said('network_weights')} = {request.network_weights}"] = "the file is not here"
+        return
+    taken.put("network_weights", here, "network_weights")
+    if request.dim_from_weights:
+        taken.put("dim_from_weights", True, "dim_from_weights")
+        for name in ("rank", "alpha", "conv_rank", "conv_alpha", "blocks"):
+            taken.values.pop(name, None)
 
 
 def _name_the_rest(taken: Taken, arguments: Mapping[str, str]) -> None:

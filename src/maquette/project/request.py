@@ -193,6 +193,9 @@ class TrainingRequest:
     module_dropout: float | None = None
     scale_weight_norms: float | None = None
     """The longest change of a layer's weight."""
+    network_weights: Path | None = None
+    """The LoRA that training goes on from."""
+    dim_from_weights: bool | None = None
     include_layers: tuple[str, ...] = ()
     """Names and patterns of the layers that are adapted; empty for all."""
     exclude_layers: tuple[str, ...] = ()

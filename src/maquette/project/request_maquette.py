@@ -57,6 +57,8 @@ SETTING_OF = {
     "rank_dropout": "rank_dropout",
     "module_dropout": "module_dropout",
     "scale_weight_norms": "scale_weight_norms",
+    "network_weights": "network_weights",
+    "dim_from_weights": "dim_from_weights",
     "include_layers": "include_layers",
     "exclude_layers": "exclude_layers",
     "blocks": "blocks",

@@ -86,7 +86,7 @@ def rank_against_pictures(
     rank = request.value("rank")
     if was_refused(request, "network_dim"):
         return
-    if request.trainer == "sd-scripts" and request.rank is None and not request.other.get("dim_from_weights"):
+    if request.trainer == "sd-scripts" and request.rank is None and not request.dim_from_weights:
         yield report(
             request.file,
             "--network_dim is missing",

@@ -161,6 +161,8 @@ class RunRecord(BaseModel):
     base: ModelInfo
     base_sha256: str = ""
     """Of the base model's file, once a checkpoint or the end needed it."""
+    lora_files: Mapping[str, str] = {}
+    """SHA-256 of the LoRA files that its weights come from, by path."""
     dataset: DatasetRecord
     schedule: ScheduleRecord
     environment: EnvironmentRecord
@@ -199,6 +201,7 @@ class RunRecord(BaseModel):
                 getattr(self.settings, name) == getattr(other.settings, name)
                 for name in (*sections, "family")
             )
+            and sorted(self.lora_files.values()) == sorted(other.lora_files.values())
             and self.dataset.shows_the_same_as(other.dataset)
             and self.schedule.pictures_seed == other.schedule.pictures_seed
             and (self.base.family, self.base.prediction) == (other.base.family, other.base.prediction)

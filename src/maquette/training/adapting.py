@@ -9,6 +9,7 @@ from maquette.families import layout_of, parts_of
 from maquette.lora.config import TrialSpec
 from maquette.lora.kinds import KINDS
 from maquette.training.config import SECOND_ENCODER, TrialSettings, trial_of
+from maquette.training.continuing import require_weights, weights_of
 from maquette.training.job import adapter_spec
 
 if TYPE_CHECKING:
@@ -30,6 +31,14 @@ def require_layers(settings: Settings, family: FamilySpec, info: ModelInfo) -> N
         problems = [Problem("[lora]", given, "at least one", "Include more of them.")]
     if problems:
         raise ConfigError(problems)
+    facts = weights_of(settings.lora)
+    if facts is not None:
+        require_weights(facts, spec, info, sizes=not settings.lora.dim_from_weights)
+    elif settings.lora.dim_from_weights:
+        remedy = "Give --network-weights FILE, or leave it out."
+        raise ConfigError(
+            Problem("--dim-from-weights", "no file to take sizes from", "network_weights", remedy)
+        )
 
 
 def _patterns(spec: TrialSpec, layers: Sequence[LoraModule]) -> Iterator[Problem]:

@@ -68,6 +68,7 @@ def lora_metadata(job: Job, run: TrialRun, planned: PlannedCheckpoint, base_sha2
 
 def _training_facts(job: Job, run: TrialRun, planned: PlannedCheckpoint, base_sha256: str) -> TrainingFacts:
     trial, training, schedule = run.trial, run.settings.training, job.schedule
+    sized = run.weights if run.settings.lora.dim_from_weights else None
     shown = job.settings.dataset
     started = datetime.fromisoformat(run.record.created_at).timestamp()
     return TrainingFacts(
@@ -92,8 +93,8 @@ def _training_facts(job: Job, run: TrialRun, planned: PlannedCheckpoint, base_sh
         lr_scheduler=trial.lr_scheduler,
         network_module=KINDS[trial.kind].network_module,
         optimizer=optimizer_text(trial.optimizer, trial.optimizer_args),
-        network_dim=trial.rank,
-        network_alpha=trial.alpha,
+        network_dim=sized.rank if sized else trial.rank,
+        network_alpha=sized.alpha if sized else trial.alpha,
         network_dropout=trial.dropout or None,
         mixed_precision=job.precision,
         base_model_version=job.spec.ss_base_model_version,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,8 @@ from maquette.dataset.repeats import Schedule
 from maquette.events import Message
 from maquette.lora.choosing import choice_of
 from maquette.lora.config import PARTS, TrialSpec
+from maquette.lora.facts import LoraFacts
+from maquette.lora.matching import layers_of, sizes_on
 from maquette.project.checkpoints import PlannedCheckpoint
 from maquette.project.settings import Settings
 from maquette.runs.folder import RunFolder
@@ -58,6 +60,8 @@ class TrialRun:
     digest: str
     """Hash of all that decides its weights."""
     record: RunRecord
+    weights: LoraFacts | None = None
+    """The LoRA file that it goes on from, where it does."""
     resume: SavedState | None = None
     messages: tuple[Message, ...] = ()
     """What a person should know of how it goes on."""
@@ -67,9 +71,12 @@ class TrialRun:
         """The parts of the model that it trains."""
         return trained_parts(self.trial)
 
-    def spec(self, family: FamilySpec) -> TrialSpec:
+    def spec(self, family: FamilySpec, info: ModelInfo) -> TrialSpec:
         """Return its adapter, over a base of `family`."""
-        return adapter_spec(self.trial, family)
+        spec = adapter_spec(self.trial, family)
+        if self.weights is None or not self.settings.lora.dim_from_weights:
+            return spec
+        return replace(spec, modules=sizes_on(layers_of(info), self.weights))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -248,10 +248,15 @@ class _Run:
 
     def _engine(self, model: BaseModel, placement: Any) -> Engine:
         from maquette.lora.adapter import LoraAdapter
+        from maquette.training.continuing import start_from_weights
         from maquette.training.engine import Engine
 
         job = self.job
-        adapter = LoraAdapter.attach(model, [trial.spec(job.spec) for trial in job.trials], parts=job.parts)
+        adapter = LoraAdapter.attach(
+            model, [trial.spec(job.spec, job.info) for trial in job.trials], parts=job.parts
+        )
+        for index, trial in enumerate(job.trials):
+            start_from_weights(adapter, index, trial, model)
         engine = Engine(
             model,
             adapter,

@@ -29,6 +29,7 @@ from maquette.project.request_maquette import UNSAVED, request_of
 from maquette.project.settings import Settings
 from maquette.training.adapting import require_layers
 from maquette.training.claiming import Claim, claim, require_free
+from maquette.training.continuing import told_of_weights
 from maquette.training.job import Job, TrainingDataset
 from maquette.training.trials import Shared, require_alike, trial_runs
 from maquette.training.validating import validation_plan
@@ -277,6 +278,12 @@ def _job(
             *why,
             *(said_of_varying(items) if settings.dataset.cache_latents else ()),
             *(message for run in runs for message in run.messages),
+            *(
+                each
+                for run in runs
+                if run.weights
+                for each in told_of_weights(run.weights, run.spec(spec, info), info)
+            ),
             Message(schedule.explain()),
         ),
         smoke_steps=smoke_steps,

@@ -16,6 +16,7 @@ from maquette.dataset.records import Dataset
 from maquette.dataset.repeats import Schedule
 from maquette.errors import ConfigError, OutputError, Problem
 from maquette.events import Message
+from maquette.files import sha256_file
 from maquette.project.checkpoints import PlannedCheckpoint, by_step, plan_checkpoints
 from maquette.project.config_file import dump_settings
 from maquette.project.settings import Settings
@@ -31,6 +32,7 @@ from maquette.runs.record import (
 )
 from maquette.training.claiming import trial_folder
 from maquette.training.config import trial_of
+from maquette.training.continuing import weights_of
 from maquette.training.job import TrialRun
 from maquette.training.schedules import WITHOUT_LENGTH, learning_rate_factor, shape_of
 
@@ -135,6 +137,7 @@ def _trial_run(shared: Shared, settings: Settings, name: str, folder: RunFolder)
         checkpoints=checkpoints,
         digest=record.digest,
         record=record,
+        weights=weights_of(settings.lora),
         resume=state,
         messages=messages,
     )
@@ -175,8 +178,14 @@ def _new_record(shared: Shared, settings: Settings, name: str, checkpoints: tupl
         base=shared.info,
         dataset=pictures,
         schedule=schedule_record(shared.schedule, checkpoints, pictures_seed),
+        lora_files=_lora_files(settings),
         environment=environment(),
     )
+
+
+def _lora_files(settings: Settings) -> dict[str, str]:
+    path = settings.lora.network_weights
+    return {} if path is None else {str(path): sha256_file(path)}
 
 
 # --- resuming --------------------------------------------------------------------------------------------
@@ -203,7 +212,7 @@ def _resumed(
         raise OutputError(
             Problem(
                 str(folder.path),
-                "pictures, captions or settings changed since the run began",
+                "pictures, captions, settings or the LoRA that it goes on from changed since the run began",
                 "the same ones: a resumed run equals an uninterrupted one",
                 "Put them back as they were, or start a new run.",
             )

@@ -122,4 +122,6 @@ SECTIONS: dict[str, type[Section]] = {
     "check": CheckSettings,
 }
 SECTION_OF = {name: section for section, record in SECTIONS.items() for name in record.model_fields}
-PATHS = frozenset({"images", "regularization", "cache_folder", "output", "validation_images"})
+PATHS = frozenset(
+    {"images", "regularization", "cache_folder", "output", "validation_images", "network_weights"}
+)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field, field_validator
 
 from maquette.project.fields import Section
@@ -36,6 +38,13 @@ class LoraSettings(Section):
     )
     module_dropout: float = Field(
         0.0, ge=0, lt=1, description="Share of the adapter's layers that are left out of a step."
+    )
+    network_weights: Path | None = Field(
+        None,
+        description="LoRA file that training goes on from; rank and alpha must be its own. Default: begin anew.",
+    )
+    dim_from_weights: bool = Field(
+        False, description="Take the layers, ranks and alphas from network_weights."
     )
     include_layers: tuple[str, ...] = Field(
         (),
