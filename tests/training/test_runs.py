@@ -13,13 +13,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 from safetensors.torch import load_file
 
 import maquette
+from maquette.cli.app import maquette as cli
 from maquette.errors import MaquetteError, TrainingError
 from maquette.events import Progress
 from maquette.logs.metrics import read_metrics, writes_tensorboard
 from maquette.runs.record import read_record
+from maquette.training.optimize import TrialOptimizer
 
 ShortRun = Callable[..., dict]
 
@@ -155,7 +158,30 @@ def test_a_smoke_run_proves_the_device_and_leaves_nothing(short_run: ShortRun) -
     assert result.steps == 3 and result.seconds_per_step > 0
     assert result.record.device.forward_device == "cpu"
     assert result.record.schedule.steps == 500
+    assert [proof.what for proof in result.proofs] == [
+        "loss",
+        "gradients",
+        "weights",
+        "drawing",
+        "resuming",
+        "disk",
+    ]
+    assert all(proof.holds for proof in result.proofs), result.proofs
     assert not result.run.parent.exists() and not (Path(short_run()["output"]) / "zkw").exists()
+
+
+def test_a_smoke_run_that_teaches_nothing_says_so(
+    short_run: ShortRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Training that never reaches the weights looks well from outside: the loss is finite, files are written."""
+    monkeypatch.setattr(TrialOptimizer, "update", lambda optimizer, step, *more: 0.0)
+    arguments = ["train", "--smoke", "--json"]
+    for name, value in short_run(shuffle_caption=None, dropout=0, keep_tokens=0).items():
+        arguments += [f"--{name.replace('_', '-')}", str(value)] if value is not None else []
+    result = CliRunner().invoke(cli, arguments)
+    answer = json.loads(result.output.splitlines()[-1])
+    failed = [proof["what"] for proof in answer["proofs"] if not proof["holds"]]
+    assert result.exit_code == 1 and failed == ["gradients", "weights", "drawing"]
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_what_was_saved(short_run: ShortRun) -> None:

@@ -24,7 +24,9 @@ from maquette.stopping import Stop
         help="Go on with an interrupted run, with its own settings; with --steps or --epochs, train a run longer.",
     ),
     click.option(
-        "--smoke", is_flag=True, help="Take a few steps and keep nothing: proves device, memory, speed."
+        "--smoke",
+        is_flag=True,
+        help="Take a few steps and keep nothing: proves that training works here, and its speed.",
     ),
     *settings_options(),
     name="train",
@@ -70,7 +72,7 @@ def train_report(result: Any) -> dict[str, Any]:
 
 
 def smoke_report(result: Any) -> dict[str, Any]:
-    """Return what `train --smoke --json` prints: the proof of the device and the estimate for the whole."""
+    """Return what `train --smoke --json` prints: each proof, and the estimate for the whole; exit code 1 where one fails."""
     schedule, device = result.record.schedule, result.record.device
     whole_s = result.start_to_first_step_s + result.seconds_per_step * (schedule.steps - 1)
     return {
@@ -86,10 +88,12 @@ def smoke_report(result: Any) -> dict[str, Any]:
         "peak_memory_bytes": result.peak_memory_bytes,
         "planned_steps": schedule.steps,
         "estimated_seconds": round(whole_s, 1),
+        "proofs": [vars(proof) for proof in result.proofs],
+        "exit_code": 0 if all(proof.holds for proof in result.proofs) else 1,
         "lines": [
-            f"The forward pass ran on {device.forward_device} in precision {device.precision}.",
-            f"{result.steps} steps, every loss finite (mean {result.final_loss:.4f}), {result.seconds_per_step:.3g} s/step, "
-            f"peak memory {memory_size(result.peak_memory_bytes)}.",
+            f"The forward pass ran on {device.forward_device} in precision {device.precision}, "
+            f"{result.seconds_per_step:.3g} s/step, peak memory {memory_size(result.peak_memory_bytes)}.",
+            *(f"  {'ok' if proof.holds else 'NO':<4}{proof.what:<11}{proof.told}" for proof in result.proofs),
             f"The whole run: {schedule.sum}, about {whole_s / 60:.0f} min without drawing samples.",
             "Nothing was kept. Run the same command without --smoke to train.",
         ],

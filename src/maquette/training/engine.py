@@ -181,15 +181,16 @@ class Engine:
     def _conditioning(self, captions: Sequence[str]) -> Conditioning:
         """Encode `captions`; while no text encoder trains, each distinct caption is encoded once a run."""
         if self.trains_text:
-            return self._encode(captions)
+            return self.encode(captions)
         with torch.no_grad():
             for caption in dict.fromkeys(captions):
                 if caption not in self._text_cache:
-                    self._text_cache[caption] = self._encode([caption])
+                    self._text_cache[caption] = self.encode([caption])
         encoded = [self._text_cache[caption] for caption in captions]
         return encoded[0].cat(encoded)
 
-    def _encode(self, captions: Sequence[str]) -> Conditioning:
+    def encode(self, captions: Sequence[str]) -> Conditioning:
+        """Return what the denoiser is told of `captions`, one for each row, with the adapters that stand in the base."""
         tokens = self.model.tokenize(captions, max_tokens=self._max_tokens)
         with self.placement.autocast():
             return self.model.encode_text(tokens, **self._text_options)

@@ -33,6 +33,7 @@ from maquette.training.validating import RunValidation
 if TYPE_CHECKING:
     from maquette.families.protocol import BaseModel
     from maquette.training.engine import Engine, StepResult
+    from maquette.training.proving import Proof, Proving
 
 OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 """Errors of the system that a full or failing disk gives where something writes to it directly."""
@@ -49,6 +50,8 @@ class TrainResult:
     seconds_per_step: float
     start_to_first_step_s: float
     peak_memory_bytes: int
+    proofs: tuple[Proof, ...] = ()
+    """What a smoke run proved."""
 
     @property
     def _only(self) -> TrialResult:
@@ -137,6 +140,7 @@ class _Run:
         self.reserve = Reserve(job.folder.reserve, self.outputs[0].run.folder.record)
         self.told = EventLog(job.folder.event_log)
         self.engine: Engine | None = None
+        self.proving: Proving | None = None
         self.saved = first
         """The step of the newest state; of step 0 there is none, and none is needed."""
         measures = job.validation is not None and job.smoke_steps is None
@@ -167,6 +171,10 @@ class _Run:
         yield from data.encode_all(self.steps)
         self.timings["encode_s"] = time.perf_counter() - began
         engine = self.engine = self._timed("adapter_s", partial(self._engine, model, placement))
+        if job.smoke_steps is not None:
+            from maquette.training.proving import Proving
+
+            self.proving = Proving(engine, self.outputs)
         yield from self._steps(engine, data)
         yield Finished("train")
         return self._result(engine)
@@ -284,6 +292,8 @@ class _Run:
                 began = time.perf_counter()
                 result = engine.step(step, data.micro_steps(step), job.schedule.accumulation)
                 self._clock(engine, time.perf_counter() - began)
+                if self.proving is not None:
+                    self.proving.saw(result)
                 job.claim.require_there()
                 self._log(logs, step + 1, result)
                 yield Progress("train", step + 1, total, "step", self._shown(result))
@@ -401,6 +411,7 @@ class _Run:
             seconds_per_step=self.timings.get("seconds_per_step", 0.0),
             start_to_first_step_s=self.timings.get("start_to_first_step_s", 0.0),
             peak_memory_bytes=peak_memory_bytes,
+            proofs=self.proving.proofs() if self.proving is not None else (),
         )
 
     def _memory(self) -> int:
