@@ -56,6 +56,8 @@ def test_more_work_takes_longer() -> None:
     assert seconds(batch=2) > now and seconds(size_wh=(768, 512)) > now and seconds(rank=128) > now
     assert seconds(parts=("denoiser",)) < now and seconds(text_tokens=225) > now
     assert 1.1 * now < seconds(checkpointing=True) < 1.6 * now
+    assert 1.3 * now < seconds(preservation_every=3) < 1.5 * now
+    assert 2.2 * now < seconds(preservation_every=1) < 2.6 * now
     assert seconds(accumulation=4) == pytest.approx(4 * now, rel=0.1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.planted.case import Case, close_call, fault
+from tests.planted.clean import TRIGGER
 from tests.planted.model import mark_as_v
 
 
@@ -378,3 +379,25 @@ def prompts_as_read(case: Case) -> None:
         case,
         "zkw_fox, three-quarter view, well-lit --n low-quality --w 512 --h 768 --d 1 --l 7.5 --s 28 --ss euler_a",
     )
+
+
+def _preserving(case: Case, class_word: str) -> None:
+    """Let the project hold the class to the base, with this class word in settings and profile."""
+    for path in (case.config, *case.folder.rglob("profile.toml")):
+        case.edit(path, 'class_word = "anime character"', f'class_word = "{class_word}"')
+    case.edit(case.config, "min_snr_gamma = 5", "min_snr_gamma = 5\npreservation = 4")
+
+
+@fault("SET034", "preservation without a class word", start="project")
+def preservation_of_no_class(case: Case) -> None:
+    _preserving(case, "")
+
+
+@fault("SET034", "the trigger stands in the class word", start="project")
+def preservation_of_the_subject(case: Case) -> None:
+    _preserving(case, f"{TRIGGER} character")
+
+
+@close_call("SET034", "both words are there", start="project")
+def preservation_with_words(case: Case) -> None:
+    _preserving(case, "anime character")

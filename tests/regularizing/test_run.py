@@ -18,7 +18,7 @@ from maquette.errors import ConfigError, ModelError, OutputError
 from maquette.events import Event, Message, run_stage
 from maquette.project.profile import KINDS
 from maquette.regularizing.options import RegularizeOptions
-from maquette.regularizing.prompts import TEMPLATES, prompts_for, template_problems, with_article
+from maquette.regularizing.prompts import TEMPLATES, prompts_for, template_problems
 from maquette.regularizing.run import regularize_events
 from maquette.regularizing.sheet import write_sheet
 from maquette.regularizing.store import Regularized
@@ -76,13 +76,6 @@ def test_the_built_in_prompts_hold_the_class_and_no_braces(kind: Any) -> None:
     texts = prompts_for(TEMPLATES[kind], "anime character", 100, seed=1)
     assert all("an anime character" in text and not set("{}|") & set(text) for text in texts)
     assert len(set(texts)) > 70
-
-
-def test_the_article_fits_the_word() -> None:
-    assert with_article("dog") == "a dog"
-    assert with_article("anime character") == "an anime character"
-    assert with_article("the old man") == "the old man"
-    assert with_article("1girl, solo") == "1girl, solo"
 
 
 @pytest.mark.parametrize("template", ["{class}, {standing", "a {b {c|d}}", "{clas}, standing", "x } y"])

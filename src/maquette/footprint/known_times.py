@@ -84,7 +84,7 @@ def from_published(card: str, request: MemoryRequest, work: Workload, native_px:
         )
     then = request.changed(
         size_wh=(found.px, found.px), batch=found.batch, rank=found.rank, conv_rank=None, accumulation=1,
-        checkpointing=found.checkpointing, parts=("text_encoder", "denoiser"),
+        checkpointing=found.checkpointing, parts=("text_encoder", "denoiser"), preservation_every=None,
     )  # fmt: skip
     share = step_flops(work, request) / step_flops(then.work(), then)
     return StepTime(
@@ -122,6 +122,8 @@ def step_flops(work: Workload, request: MemoryRequest) -> float:
     """Return the floating-point operations of one optimizer step."""
     again = sum(op.flops * op.times for op in work.ops if op.again) if request.checkpointing else 0.0
     micro = work.forward_flops() + work.backward_flops() + again
+    if request.preservation_every is not None:
+        micro += (micro + work.forward_flops("denoiser")) / request.preservation_every
     return micro * request.batch * request.accumulation
 
 
@@ -150,9 +152,11 @@ def _request_of(record: RunRecord, base: str, now: MemoryRequest, precision: str
         conv_rank=settings.lora.conv_rank,
         checkpointing=settings.training.gradient_checkpointing,
         parts=("text_encoder", "denoiser") if rate is None or rate > 0 else ("denoiser",),
+        preservation_every=settings.objective.preservation_every if settings.objective.preservation else None,
     )
 
 
 def _alike(then: MemoryRequest, now: MemoryRequest) -> bool:
-    names = ("size_wh", "batch", "accumulation", "rank", "conv_rank", "checkpointing", "parts")
+    names = ("size_wh", "batch", "accumulation", "rank", "conv_rank", "checkpointing", "parts",
+             "preservation_every")  # fmt: skip
     return all(getattr(then, name) == getattr(now, name) for name in names)

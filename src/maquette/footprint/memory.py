@@ -77,6 +77,8 @@ class MemoryRequest:
     checkpointing: bool = False
     optimizer: str = DEFAULT_OPTIMIZER
     """Maquette's or another trainer's, by name; see `project/optimizers.py`."""
+    preservation_every: int | None = None
+    """Every how many forward passes a second one holds the class to the base; None where none does."""
     half_adapter: bool = False
     """The adapter itself and its gradients in half precision (sd-scripts' full_bf16)."""
     cached_latents: bool = True
@@ -184,7 +186,7 @@ def estimate_memory(request: MemoryRequest) -> MemoryPlan:
     stages = {
         "load": everything,
         "encode": everything + _encoding(request),
-        "train": _training_peak(parts),
+        "train": _training_peak(parts, holds_gradients=request.preservation_every is not None),
     }
     if request.keeps_vae:
         stages["samples"] = everything + sum(_adapter(request).values()) + _decoding(request)
@@ -254,11 +256,16 @@ def _norm_bytes(request: MemoryRequest) -> int:
     return 4 if request.device == "cuda" and not request.half_adapter else request.value_bytes
 
 
-def _training_peak(parts: Mapping[str, int]) -> int:
-    """Gradients fill up while activations drain: the larger of both stands, not their sum."""
+def _training_peak(parts: Mapping[str, int], *, holds_gradients: bool = False) -> int:
+    """Gradients fill up while activations drain: the larger of both stands, not their sum.
+
+    holds_gradients: whether a second pass begins while the first one's gradients are there.
+    """
     coming = {"LoRA gradients", "activations", "working space"}
     stays = sum(size for name, size in parts.items() if name not in coming)
     draining = parts["activations"] + parts["working space"]
+    if holds_gradients:
+        return stays + draining + parts["LoRA gradients"]
     return stays + max(draining, parts["LoRA gradients"] + parts["working space"])
 
 

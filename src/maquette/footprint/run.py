@@ -34,6 +34,7 @@ from maquette.project.layer_blocks import parse_blocks
 from maquette.project.machine import Machine
 from maquette.project.optimizers import DEFAULT_OPTIMIZER, saved_bytes
 from maquette.project.request import TrainingRequest
+from maquette.project.request_maquette import default_of
 
 SAVED: dict[str, Precision] = {"fp16": "fp16", "bf16": "bf16"}
 UNKNOWN_NAME = "lora"
@@ -195,6 +196,7 @@ def memory_request(
         text_tokens=_text_tokens(request, info),
         checkpointing=bool(request.value("gradient_checkpointing")),
         optimizer=request.value("optimizer") or DEFAULT_OPTIMIZER,
+        preservation_every=_preservation_every(request),
         half_adapter=request.full_precision in ("fp16", "bf16"),
         cached_latents=cached,
         keeps_vae=bool(request.sample_prompts),
@@ -204,6 +206,13 @@ def memory_request(
         else 0,
         half_vae=_half_vae(request, info, precision),
     )
+
+
+def _preservation_every(request: TrainingRequest) -> int | None:
+    """Return every how many forward passes a second one holds the class to the base."""
+    if not request.other.get("preservation"):
+        return None
+    return int(request.other.get("preservation_every") or default_of("preservation_every"))
 
 
 def _text_tokens(request: TrainingRequest, info: ModelInfo) -> int:

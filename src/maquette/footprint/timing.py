@@ -65,19 +65,30 @@ def computed_step(request: MemoryRequest, speed: Speed) -> float:
 
 
 def micro_step_seconds(work: Workload, request: MemoryRequest, speed: Speed) -> float:
-    """Return the seconds of one forward and backward pass of a batch."""
+    """Return the seconds of one forward and backward pass of a batch, with its share of preservation's second one."""
     size = WEIGHT_BYTES[request.precision]
-    return sum(op.times * _op_seconds(op, request, speed, size) for op in work.ops)
+    seconds = sum(op.times * _op_seconds(op, request, speed, size) for op in work.ops)
+    if request.preservation_every is None:
+        return seconds
+    alone = request.changed(checkpointing=False)
+    base = sum(op.times * _op_seconds(op, alone, speed, size, backward=False) for op in base_pass(work))
+    return seconds + (seconds + base) / request.preservation_every
 
 
-def _op_seconds(op: Op, request: MemoryRequest, speed: Speed, size: int) -> float:
+def base_pass(work: Workload) -> list[Op]:
+    """Return what the base computes for preservation's target: its denoiser; what it reads in a caption is kept."""
+    return [op for op in work.ops if op.part == "denoiser"]
+
+
+def _op_seconds(op: Op, request: MemoryRequest, speed: Speed, size: int, *, backward: bool = True) -> float:
     """A layer takes as long as its arithmetic or the reading of its weights, whichever is longer, and a call."""
     again = 1.0 if request.checkpointing and op.again else 0.0
     if op.kind in ("norm", "pointwise"):
         moved = (op.kept + op.kept_by_norms) * request.batch * size
-        return moved * POINTWISE_PASSES * (1 + again / 2) / speed.read_bytes_per_s
-    backward = (2.5 if op.kind == "attention" else 1.0) if op.with_gradient else 0.0
-    passes = 1.0 + backward + again
+        passes = POINTWISE_PASSES * (1 + again / 2) if backward else POINTWISE_PASSES / 2
+        return moved * passes / speed.read_bytes_per_s
+    back = (2.5 if op.kind == "attention" else 1.0) if op.with_gradient and backward else 0.0
+    passes = 1.0 + back + again
     arithmetic = op.flops * request.batch * passes / speed.rate(op)
     reading = op.weights * size * passes / speed.read_bytes_per_s
     return max(arithmetic, reading) + speed.call_s * passes / 2

@@ -29,6 +29,7 @@ def idle_objective(values: Mapping[str, Any]) -> dict[str, str]:
         "adaptive_noise_scale": (offset, "there is no noise_offset"),
         "multires_noise_discount": (values.get("multires_noise_iterations"), "there is no multires noise"),
         "ip_noise_gamma_random_strength": (values.get("ip_noise_gamma"), "there is no ip_noise_gamma"),
+        "preservation_every": (values.get("preservation"), "preservation is off"),
         "sigmoid_scale": (sampling in ("sigmoid", "shift"), f"timestep_sampling is {sampling}"),
         "timestep_shift": (sampling == "shift", f"timestep_sampling is {sampling}"),
         "timestep_beta": (sampling == "beta", f"timestep_sampling is {sampling}"),

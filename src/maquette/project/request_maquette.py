@@ -121,7 +121,16 @@ SETTING_OF_OPTION = {
 }
 """sd-scripts' option → Maquette's setting of the same meaning, where no field stands for it: a request keeps it in `other`."""
 SETTING_OF_OTHER = SETTING_OF_OPTION | {
-    name: name for name in ("timestep_sampling", "sigmoid_scale", "timestep_shift", "timestep_beta")
+    name: name
+    for name in (
+        "timestep_sampling",
+        "sigmoid_scale",
+        "timestep_shift",
+        "timestep_beta",
+        "preservation",
+        "preservation_every",
+        "trigger_alone",
+    )
 }
 """Names in `other` → Maquette's setting, with those that sd-scripts does not have under their own."""
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 
 from maquette.errors import ConfigError, Problem
 from maquette.project.profile import Kind
+from maquette.words.class_words import with_article
 
 CLASS = "{class}"
 
@@ -71,14 +72,6 @@ def template_problems(template: str) -> list[Problem]:
         Problem("--prompt", f"{{{group}}}", "choices {a|b}, or {class}", "Write out what it stands for.")
         for group in known
     ]
-
-
-def with_article(class_word: str) -> str:
-    """Return `an anime character` for `anime character`; a word with an article, or a list of tags, stays."""
-    first = class_word.split(" ")[0].lower()
-    if first in ("a", "an", "the") or re.match(r"\d", class_word) or "," in class_word:
-        return class_word
-    return f"{'an' if first[:1] in 'aeiou' else 'a'} {class_word}"
 
 
 def _prompts(template: str, class_words: str, generator: random.Random) -> Iterator[str]:

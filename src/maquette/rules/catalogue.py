@@ -17,6 +17,7 @@ RULE_MODULES = (
     "maquette.rules.folders",
     "maquette.rules.picture_sets",
     "maquette.rules.pictures",
+    "maquette.rules.preservation",
     "maquette.rules.regularization",
     "maquette.rules.steps",
     "maquette.rules.triggers",

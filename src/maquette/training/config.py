@@ -9,7 +9,7 @@ from typing import Any
 from maquette.lora.kinds import DEFAULT_KIND
 from maquette.project.layer_blocks import Rule, parse_blocks
 from maquette.project.optimizers import DEFAULT_OPTIMIZER, Value, optimizer_arguments
-from maquette.project.settings import ObjectiveSettings, Settings
+from maquette.project.settings import ObjectiveSettings, Settings, SubjectSettings
 
 FIRST_ENCODER, SECOND_ENCODER = "text_encoder", "text_encoder_2"
 """How the dotted names of the text encoders' layers begin."""
@@ -51,6 +51,8 @@ class TrialSettings:
     max_grad_norm: float = 1.0
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
     """Noise, target and the weight of errors, as `[objective]` says them."""
+    subject: SubjectSettings = field(default_factory=SubjectSettings)
+    """Whom it learns: its trigger and class word."""
     seed: int = 42
     family: Mapping[str, Any] = field(default_factory=dict)
     """What was given of the family's own settings beside these."""
@@ -86,6 +88,7 @@ def trial_of(settings: Settings) -> TrialSettings:
         lr_power=training.lr_power,
         max_grad_norm=training.max_grad_norm,
         objective=settings.objective,
+        subject=settings.subject,
         seed=training.seed,
         family=dict(settings.family.model_extra or {}),
     )

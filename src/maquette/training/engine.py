@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from maquette.training.base_prediction import BasePrediction
 from maquette.training.batches import MicroBatch
 from maquette.training.breakdown import broken_gradient, broken_loss
 from maquette.training.config import TrialSettings
 from maquette.training.noise import NoiseDraw, draw_noise
 from maquette.training.objective import Rows, family_values, per_row_losses
 from maquette.training.optimize import BrokenGradient, TrialOptimizer
+from maquette.training.preservation import Preservation, preserves, shown_captions
 from maquette.training.randomness import generator_at
 from maquette.training.rates import rate_groups
 
@@ -43,6 +45,8 @@ class Shown:
     timesteps_PB: torch.Tensor
     losses_PB: torch.Tensor
     regularization_B: torch.Tensor
+    preserved_P: torch.Tensor | None = None
+    """Each trial's weighted loss of holding the class to the base; None where this was not the turn."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,12 @@ class Engine:
         self.steps_done: int | None = 0
         """Optimizer steps that made the weights what they are; None while a step changes them."""
         self._text_cache: dict[str, Conditioning] = {}
+        self._base = BasePrediction(model, adapter, self.encode if self.trains_text else self._conditioning)
+        self._preservation = (
+            Preservation(model, self.trials, self._base, self._conditioning)
+            if preserves(self.trials)
+            else None
+        )
 
     def step(
         self, step: int, micro_steps: Sequence[tuple[int, Callable[[], MicroBatch]]], accumulation: int
@@ -104,11 +114,14 @@ class Engine:
         shown = [self._micro_step(index, load(), accumulation) for index, load in micro_steps]
         measured = torch.stack([each.losses_PB.mean(dim=1) for each in shown]).mean(dim=0).tolist()
         self._require_finite(step, measured, shown, micro_steps)
+        preserved = _mean_preserved(shown)
         self.steps_done = None
         norms = tuple(self._update(step, trial, shown) for trial in range(len(self.trials)))
         if self.scaler is not None:
             self.scaler.update()
-        more = tuple(self._limit_norms(index) for index in range(len(self.trials)))
+        more = tuple(
+            self._limit_norms(index) | self._preserved(index, preserved) for index in range(len(self.trials))
+        )
         self.steps_done = step + 1
         rates = tuple(tuple(optimizer.learning_rates(step)) for optimizer in self.optimizers)
         names = tuple(tuple(group.name for group in optimizer.groups) for optimizer in self.optimizers)
@@ -130,6 +143,10 @@ class Engine:
             if trial == 0:  # nothing has changed yet, so the state of the step before can be kept
                 self.steps_done = step
             raise broken_gradient(self, step, trial, shown) from None
+
+    def _preserved(self, index: int, preserved: Sequence[float] | None) -> dict[str, float]:
+        """Return what the metrics of a trial say of holding the class to the base, where it was due."""
+        return {"preservation": preserved[index]} if preserved and preserved[index] else {}
 
     def train(self, mode: bool) -> None:
         """Switch dropout, and the weights of optimizers that train others than they are judged by, on (or off)."""
@@ -153,16 +170,32 @@ class Engine:
         with self.placement.autocast():
             losses_PB = per_row_losses(self.model, self.trials, rows).view(len(self.trials), -1)
         self.forward_device = str(losses_PB.device)
-        # Trials share no parameter, so the sum's gradient is each trial's own.
-        total = losses_PB.mean(dim=1).sum() / accumulation
-        if total.requires_grad:  # not where module dropout left every module out of the pass
-            (self.scaler.scale(total) if self.scaler is not None else total).backward()
+        self._backward(losses_PB.mean(dim=1), accumulation)
+        preserved_P = self._preserve(index, rows, batch, accumulation)
         return Shown(
             names=batch.names,
             timesteps_PB=rows.timesteps_R.view(len(self.trials), -1).cpu(),
             losses_PB=losses_PB.detach().float().cpu(),
             regularization_B=batch.regularization_B,
+            preserved_P=preserved_P,
         )
+
+    def _backward(self, losses_P: torch.Tensor, accumulation: int) -> None:
+        # Trials share no parameter, so the sum's gradient is each trial's own.
+        total = losses_P.sum() / accumulation
+        if total.requires_grad:  # not where module dropout left every module out of the pass
+            (self.scaler.scale(total) if self.scaler is not None else total).backward()
+
+    def _preserve(self, index: int, rows: Rows, batch: MicroBatch, accumulation: int) -> torch.Tensor | None:
+        """Hold the class to the base where it is due, after the pictures' own pass has given its memory back."""
+        if self._preservation is None:
+            return None
+        with self.placement.autocast():
+            losses_P = self._preservation.losses(index, rows, batch)
+        if losses_P is None:
+            return None
+        self._backward(losses_P, accumulation)
+        return losses_P.detach().float().cpu()
 
     def rows(self, index: int, batch: MicroBatch) -> Rows:
         """Repeat `batch` for every trial and draw each trial's own noise."""
@@ -172,7 +205,7 @@ class Engine:
             clean_RCHW=batch.clean_BCHW.to(device).repeat(count, 1, 1, 1),
             noise_RCHW=torch.cat([draw.noise_BCHW for draw in draws]).to(device),
             timesteps_R=torch.cat([draw.timesteps_B for draw in draws]).to(device),
-            conditioning=self._conditioning(list(batch.captions) * count),
+            conditioning=self._conditioning(shown_captions(self.trials, index, batch)),
             sizes=list(batch.sizes) * count,
             regularization_R=batch.regularization_B.to(device).repeat(count),
             perturbation_RCHW=_perturbations(draws, device),
@@ -215,3 +248,9 @@ def _perturbations(draws: Sequence[NoiseDraw], device: torch.device) -> torch.Te
         for draw in draws
     ]
     return torch.cat(parts).to(device)
+
+
+def _mean_preserved(shown: Sequence[Shown]) -> tuple[float, ...] | None:
+    """Return each trial's mean over the forward passes that held the class to the base; None where none did."""
+    found = [each.preserved_P for each in shown if each.preserved_P is not None]
+    return tuple(torch.stack(found).mean(dim=0).tolist()) if found else None

@@ -12,6 +12,9 @@ LossType = Literal["l2", "l1", "huber", "smooth_l1"]
 HuberSchedule = Literal["snr", "constant", "exponential"]
 TimestepSampling = Literal["family", "uniform", "sigmoid", "shift", "beta"]
 
+TRIGGER_ALONE = 0.3
+"""Share of showings with the trigger alone where the class is held to the base."""
+
 
 class ObjectiveSettings(Section):
     """`[objective]`: what is learned from each picture: its noise, its target, the weight of its error."""
@@ -92,6 +95,32 @@ class ObjectiveSettings(Section):
         False, description="Draw its strength between 0 and ip_noise_gamma for each batch."
     )
     prior_loss_weight: float = Field(1.0, ge=0, description="Loss weight of regularization pictures.")
+
+    preservation: float = Field(
+        0.0,
+        ge=0,
+        description="Against leak: weight of a second pass that holds the class word, in the trigger's place, to what the base "
+        "draws. 4 is usual, 0 is off. Needs trigger and class_word.",
+    )
+    preservation_every: int = Field(
+        2,
+        ge=1,
+        description="Take that second pass on every Nth forward pass: 1 protects most and costs most.",
+    )
+    trigger_alone: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Share of showings whose caption is the trigger alone, so that it draws the subject without other words. "
+        "Default: 0.3 with preservation, else 0.",
+    )
+
+    @property
+    def trigger_alone_in_force(self) -> float:
+        """The share as given; else what preservation needs."""
+        if self.trigger_alone is None:
+            return TRIGGER_ALONE if self.preservation else 0.0
+        return self.trigger_alone
 
     @field_validator("max_timestep")
     @classmethod
