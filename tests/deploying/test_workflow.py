@@ -13,7 +13,7 @@ import pytest
 from maquette.deploying.editor import editor_workflow
 from maquette.deploying.nodes import NODES, SAMPLERS, SCHEDULERS, check_workflow
 from maquette.deploying.recipe import Recipe, check_recipe, prompt_template
-from maquette.drawing.scene import comfyui_workflow
+from maquette.drawing.scene import comfyui_workflow, webui_parameters
 from maquette.errors import ConfigError
 from maquette.families import FAMILIES
 
@@ -70,6 +70,12 @@ def test_a_v_prediction_model_draws_through_its_sampling_node(recipe: Recipe) ->
     assert (sampling["sampling"], sampling["zsnr"]) == ("v_prediction", True)
     source = node(workflow, "KSampler")["model"][0]
     assert workflow[source]["class_type"] == "ModelSamplingDiscrete"
+
+
+def test_zero_terminal_snr_is_named_in_the_web_uis_words(recipe: Recipe) -> None:
+    told = webui_parameters(with_scene(recipe, prediction="v", zero_terminal_snr=True).scene)
+    assert "Noise Schedule: Zero Terminal SNR" in told
+    assert "Noise Schedule" not in webui_parameters(with_scene(recipe, prediction="v").scene)
 
 
 def test_lora_names_carry_the_systems_separator(recipe: Recipe) -> None:

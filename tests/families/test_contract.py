@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +15,7 @@ from maquette.errors import ConfigError
 from maquette.families import FAMILIES, Conditioning
 from maquette.families.protocol import BaseModel
 from maquette.families.tiny import write_tiny
-from tests.families.models import CAPTIONS, NAMES, noisy_batch, sizes_of
+from tests.families.models import CAPTIONS, NAMES, noisy_batch, rewrite_header, sizes_of
 
 every_family = pytest.mark.parametrize("name", NAMES)
 
@@ -188,6 +190,30 @@ def test_prediction_type_and_resolution_come_from_the_file(name: str, tmp_path: 
     assert (info.prediction, info.resolution) == ("v", 64)
     sampler = families.load(path).sampler("ddim")
     assert sampler.config.prediction_type == "v_prediction"
+
+
+@every_family
+def test_a_file_says_what_it_predicts_by_marker_or_metadata_or_not_at_all(
+    name: str, tiny_files: dict[str, Path], tmp_path: Path
+) -> None:
+    def stated(change: Callable[[dict[str, Any]], None]) -> tuple[str, str | None, bool]:
+        info = families.inspect(rewrite_header(tiny_files[name], tmp_path / "said.safetensors", change))
+        return info.prediction, info.prediction_stated, info.zero_terminal_snr
+
+    empty = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+    assert stated(lambda table: None) == ("epsilon", None, False)
+    assert stated(lambda table: table.update(v_pred=empty)) == ("v", "v", False)
+    assert stated(lambda table: table.update(v_pred=empty, ztsnr=empty)) == ("v", "v", True)
+    for key, value in (("prediction_type", "v_prediction"), ("predict_key", "v")):
+        assert stated(
+            lambda table, key=key, value=value: table.update(__metadata__={f"modelspec.{key}": value})
+        ) == (
+            "v",
+            "v",
+            False,
+        )
+    said = {"modelspec.predict_key": "epsilon"}
+    assert stated(lambda table: table.update(__metadata__=said)) == ("epsilon", "epsilon", False)
 
 
 @every_family

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from maquette.families.common.objective import BETA_END, BETA_START, NUM_TIMESTEPS, DiscreteDiffusion
+from maquette.families.common.samplers import SAMPLER_NAMES, make_sampler
 from tests.conftest import GOLDEN
 
 UNIT = 2.0**-23
@@ -107,6 +108,50 @@ def test_zero_terminal_snr_agrees_and_its_table_is_the_one_after_the_fix() -> No
     end = torch.tensor([999])
     assert float(objective.loss_weights(end, min_snr_gamma=5)) == 0
     assert float(DiscreteDiffusion("epsilon", zero_terminal_snr=True).loss_weights(end, min_snr_gamma=5)) == 1
+
+
+@pytest.mark.parametrize("zero", [False, True])
+@pytest.mark.parametrize("name", SAMPLER_NAMES)
+def test_v_prediction_draws_the_picture_that_it_speaks_of(name: str, zero: bool) -> None:
+    """A denoiser that knows one picture leads every sampler to it, from pure noise too: no NaN where no signal is left."""
+    objective, sampler = (
+        DiscreteDiffusion("v", zero_terminal_snr=zero),
+        make_sampler(name, "v", zero_terminal_snr=zero),
+    )
+    generator = torch.Generator().manual_seed(0)
+    clean = torch.randn(1, 4, 8, 8, generator=generator)
+    sampler.set_timesteps(25, device="cpu")
+    sample = torch.randn(clean.shape, generator=generator) * sampler.init_noise_sigma
+    assert float(sampler.timesteps[0]) == 999
+    for timestep in sampler.timesteps:
+        abar = objective.alphas_cumprod[int(timestep)]
+        signal, spread = abar.sqrt(), (1 - abar).sqrt()
+        noise = (sampler.scale_model_input(sample, timestep) - signal * clean) / spread
+        velocity = signal * noise - spread * clean
+        sample = sampler.step(velocity, timestep, sample, return_dict=False)[0]
+    torch.testing.assert_close(sample, clean, atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("zero", [False, True])
+def test_weights_between_the_predictions_are_the_reference_trainers(zero: bool) -> None:
+    """v's loss scaled like the noise's: snr / (snr + 1), the SNR at most 1000; the reverse is one over it, times a factor."""
+    objective = DiscreteDiffusion("v", zero_terminal_snr=zero)
+    snr = objective.snr.double().clamp(max=1000)
+    scaled = objective.loss_weights(EVERY, scale_v_pred_loss_like_noise_pred=True)
+    torch.testing.assert_close(scaled.double(), snr / (snr + 1), rtol=1e-6, atol=0)
+    both = objective.loss_weights(EVERY, scale_v_pred_loss_like_noise_pred=True, min_snr_gamma=5.0)
+    alone = objective.loss_weights(EVERY, min_snr_gamma=5.0)
+    torch.testing.assert_close(both, scaled * alone, rtol=1e-6, atol=0)
+    if not zero:
+        noise = DiscreteDiffusion("epsilon").loss_weights(EVERY, v_pred_like_loss=0.3)
+        torch.testing.assert_close(noise.double(), 1 + 0.3 * (snr + 1) / snr, rtol=1e-6, atol=0)
+
+
+def test_rivals_differ_in_the_prediction_alone() -> None:
+    objective = DiscreteDiffusion("epsilon", zero_terminal_snr=True)
+    [(name, rival)] = objective.rivals().items()
+    assert (name, rival.prediction) == ("v", "v")
+    assert torch.equal(rival.alphas_cumprod, objective.alphas_cumprod)
 
 
 def _rescaling_error() -> Tensor:

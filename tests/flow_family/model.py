@@ -64,6 +64,9 @@ class FlowMatching:
     def target(self, clean_BCHW: Tensor, noise_BCHW: Tensor, timesteps_B: Tensor) -> Tensor:
         return noise_BCHW - clean_BCHW
 
+    def rivals(self) -> dict[str, Any]:
+        return {}
+
     def loss_weights(self, timesteps_B: Tensor, *, late_weight: float = 0.0, **others: Any) -> Tensor:
         assert not others, others
         return 1 + late_weight * timesteps_B.float()

@@ -253,3 +253,16 @@ def test_what_the_objective_makes_idle_is_left_with_the_reason(tmp_path: Path) -
     text = "accelerate launch train_network.py --network_dim=8 --learning_rate=1e-4 --huber_c=0.5\n"
     taken = taken_from(tmp_path, "train.sh", text)
     assert taken.left == {"huber_c = 0.5": "no effect: loss_type l2 has no threshold"}
+
+
+def test_what_the_base_predicts_is_taken_where_it_is_said(tmp_path: Path) -> None:
+    start = "accelerate launch sdxl_train_network.py --network_dim=8 --learning_rate=1e-4"
+    said = "--v_parameterization --zero_terminal_snr --scale_v_pred_loss_like_noise_pred"
+    taken = taken_from(tmp_path, "v.sh", f"{start} {said}\n")
+    objective = load_settings(None, {"base": "", **taken.settings()}).objective
+    assert (objective.prediction, objective.zero_terminal_snr) == ("v", True)
+    assert objective.scale_v_pred_loss_like_noise_pred and not taken.left
+    silent = taken_from(tmp_path, "noise.sh", f"{start} --v_pred_like_loss=0.5\n")
+    objective = load_settings(None, {"base": "", **silent.settings()}).objective
+    assert (objective.prediction, objective.zero_terminal_snr) == ("auto", None), "the file may know better"
+    assert objective.v_pred_like_loss == 0.5 and not silent.left

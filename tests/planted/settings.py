@@ -297,6 +297,17 @@ def min_snr_v_loss(case: Case) -> None:
     _zero_snr(case)
 
 
+@fault("SET026", "v's loss scaled on a base that predicts the noise", start="project")
+def scaled_noise_loss(case: Case) -> None:
+    case.edit(case.config, "[objective]\n", "[objective]\nscale_v_pred_loss_like_noise_pred = true\n")
+
+
+@close_call("SET026", "v's loss scaled on a base that is said to predict v", start="project")
+def scaled_v_loss_of_a_stated_v(case: Case) -> None:
+    scaled_noise_loss(case)
+    case.edit(case.config, "[objective]\n", '[objective]\nprediction = "v"\n')
+
+
 @fault("SET023", "no output folder")
 def no_output(case: Case) -> None:
     drop(case, "--output_dir=output")

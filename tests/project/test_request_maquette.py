@@ -22,6 +22,7 @@ NOT_A_REQUEST = {
     "validation_timesteps",
     "max_validation_pictures",
     "ignore_rules",
+    "check_prediction",
 }
 """Settings that no rule about another trainer could share: the profile's, drawing's, check's own."""
 

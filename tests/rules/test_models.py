@@ -127,6 +127,16 @@ def test_prediction_is_judged_for_trainers_that_do_not_look(tmp_path: Path) -> N
     assert only_model(replace(plain, trainer="maquette"), v_model) == {}
 
 
+def test_a_prediction_that_the_file_gainsays_is_said(tmp_path: Path) -> None:
+    ours = replace(command(tmp_path, PIXEL_ART_RUN), trainer="maquette")
+    said_v = replace(SDXL, prediction="epsilon", prediction_stated="v")
+    assert only_model(ours, said_v) == {"MOD006": "warning"}
+    assert only_model(ours, replace(said_v, prediction="v")) == {}
+    assert only_model(ours, replace(SDXL, prediction="v")) == {}, (
+        "the file is silent: the first step measures"
+    )
+
+
 def test_settings_of_other_families_are_named(tmp_path: Path) -> None:
     text = CHARACTER_RUN.replace("--text_encoder_lr=5e-5", "--text_encoder_lr 5e-5 5e-5").rstrip() + " --v2\n"
     said = found(command(tmp_path, text), SD1, only="MOD007")

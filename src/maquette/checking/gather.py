@@ -25,7 +25,7 @@ from maquette.elsewhere.kinds import recognise
 from maquette.elsewhere.runs import runs_of
 from maquette.errors import MaquetteError
 from maquette.events import Message, Progress, Stage
-from maquette.families.protocol import ModelInfo
+from maquette.families.protocol import ModelInfo, Stated
 from maquette.kohya.prompts import PromptFile, read_prompt_file, read_prompts
 from maquette.kohya.request import is_run_elsewhere
 from maquette.kohya.shell_commands import with_home
@@ -221,8 +221,19 @@ def _add_base(scope: Scope, request: TrainingRequest, is_elsewhere: bool) -> Non
         scope.notes.append(f"{base} is a hub name: the model itself was not looked at.")
         return
     with _kept(scope, request.file):
-        scope.add(families.inspect(base))
+        scope.add(families.inspect(base, _stated(request)))
         scope.add(_token_counter(base))
+
+
+def _stated(request: TrainingRequest) -> Stated:
+    """Return what the settings say of the base. A command of sd-scripts says how it trains, which the rules compare."""
+    if request.trainer != "maquette":
+        return Stated()
+    asked = request.v_parameterization
+    return Stated(
+        prediction=None if asked is None else "v" if asked else "epsilon",
+        zero_terminal_snr=request.zero_terminal_snr,
+    )
 
 
 def _add_published(scope: Scope, request: TrainingRequest) -> None:

@@ -12,6 +12,7 @@ from maquette.deploying.ledger import Ledger
 from maquette.deploying.program import Installed, Program, common_notes, release
 from maquette.deploying.recipe import Recipe, prompt_template
 from maquette.deploying.sidecars import Preview, write_preview, write_webui_sidecar
+from maquette.drawing.scene import stem_of
 
 LORAS = Path("models/Lora")
 WEBUI = Program(
@@ -22,6 +23,22 @@ WEBUI = Program(
     made=(LORAS,),
     home="the folder that holds webui.py and models/",
 )
+
+
+def _prediction_notes(recipe: Recipe) -> tuple[str, ...]:
+    """Return what the web UI must be told of a base that predicts v, which its file may not tell it."""
+    scene = recipe.scene
+    if scene.prediction != "v":
+        return ()
+    zero = (
+        ' Set "Noise schedule for sampling" to "Zero Terminal SNR" (Settings, Sampler parameters).'
+        if scene.zero_terminal_snr
+        else ""
+    )
+    return (
+        f"{scene.base} predicts v: if pictures are noise there, the file does not say so. Put {stem_of(scene.base)}.yaml with "
+        f'parameterization: "v" beside it.{zero}',
+    )
 
 
 def install(
@@ -66,6 +83,7 @@ def install(
         prompts=prompts,
         notes=(
             "Press Refresh on the Lora tab; the trigger and the weight come from the sidecar.",
+            *_prediction_notes(recipe),
             *common_notes(released, ledger, root / LORAS, folders),
         ),
     )

@@ -136,6 +136,7 @@ def webui_parameters(scene: Scene) -> str:
         "Model": stem_of(scene.base).replace(",", " "),
         **scene.family.labelled(scene.options),
         "RNG": "CPU" if there else "",
+        "Noise Schedule": "Zero Terminal SNR" if scene.zero_terminal_snr else "",
         "ENSD": 1 if there and there.fresh_noise else "",
         "Lora hashes": _lora_hashes(scene),
         "Version": f"Maquette {__version__}",

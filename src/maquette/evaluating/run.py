@@ -84,7 +84,12 @@ def load_base(settings: Settings) -> Any:
     from maquette.devices import chosen
 
     place = chosen(settings.training.device, settings.training.precision)
-    return families.load(settings.model.base, dtype=place.weight_dtype, device=str(place.device))
+    return families.load(
+        settings.model.base,
+        dtype=place.weight_dtype,
+        device=str(place.device),
+        stated=families.stated_by(settings.objective),
+    )
 
 
 def checkpoints_of(folder: RunFolder, record: RunRecord) -> list[LookCheckpoint]:

@@ -20,6 +20,8 @@ from maquette.families.protocol import (
     LoraTarget,
     ModelInfo,
     PictureSize,
+    SaysPrediction,
+    Stated,
     Tokenizer,
     Tokens,
 )
@@ -29,8 +31,10 @@ from maquette.families.sdxl import StableDiffusionXL
 if TYPE_CHECKING:
     import torch
 
+
 FAMILIES: dict[str, Family] = {family.name: family for family in (StableDiffusion1(), StableDiffusionXL())}
 """Every family, in the order in which they are asked whether a model is theirs."""
+NOTHING_STATED = Stated()
 
 __all__ = [
     "FAMILIES",
@@ -43,6 +47,7 @@ __all__ = [
     "ModelInfo",
     "ModelParts",
     "PictureSize",
+    "Stated",
     "Tokenizer",
     "Tokens",
     "inspect",
@@ -53,29 +58,41 @@ __all__ = [
     "parts_of",
     "published_info",
     "register",
+    "stated_by",
 ]
 
 
-def inspect(name: str | Path) -> ModelInfo:
-    """Return what the file, diffusers folder or hub model `name` is; neither reads weights nor imports torch.
+def inspect(name: str | Path, stated: Stated = NOTHING_STATED) -> ModelInfo:
+    """Return what the file, diffusers folder or hub model `name` is; neither loads weights nor imports torch.
 
-    Raises ModelError that says what was found when it is no usable base model.
+    `stated` goes before what the model says of itself. Raises ModelError that says what was found when it is no usable base
+    model, ConfigError where `stated` does not fit it.
     """
-    return _identify(open_source(name, weights=False))[1]
+    return stated.of(_identify(open_source(name, weights=False))[1])
 
 
 def load(
-    name: str | Path, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
+    name: str | Path,
+    *,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str = "cpu",
+    stated: Stated = NOTHING_STATED,
 ) -> BaseModel:
     """Return the base model `name` (file, diffusers folder, hub name) in `dtype` (None: float32) on `device`.
 
-    Raises ModelError that says what was found when it is no usable base model.
+    Raises what `inspect` raises.
     """
     import torch
 
     source = open_source(name)
     family, info = _identify(source)
-    return family.load(info, source, dtype=dtype or torch.float32, device=device)
+    return family.load(stated.of(info), source, dtype=dtype or torch.float32, device=device)
+
+
+def stated_by(said: SaysPrediction) -> Stated:
+    """Return what settings or options say of their base."""
+    prediction = None if said.prediction == "auto" else said.prediction
+    return Stated(prediction=prediction, zero_terminal_snr=said.zero_terminal_snr)
 
 
 def layout_of(info: ModelInfo) -> Layout:
@@ -104,6 +121,7 @@ def known_by_name(name: str) -> ModelInfo | None:
                 published_info(spec.name),
                 title=f"{spec.title}: {name}",
                 prediction="v" if predicts_v else "epsilon",
+                prediction_stated="v" if predicts_v else "epsilon",
                 zero_terminal_snr=predicts_v,
                 source="hub",
                 layout="diffusers",

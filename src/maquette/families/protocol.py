@@ -7,8 +7,10 @@ Only types live here: reading it never imports torch.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+
+from maquette.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     import torch
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from maquette.families.common.source import Source
 
 Prediction = Literal["epsilon", "v", "flow"]
+NOISE_PREDICTIONS = ("epsilon", "v")
+"""Predictions between which a noise schedule's denoiser may be of either kind."""
 LayerKind = Literal["linear", "conv1x1", "conv3x3"]
 LoraPart = Literal["text_encoder", "denoiser"]
 
@@ -49,12 +53,53 @@ class ModelInfo:
     """Pixels per latent cell along one edge."""
     zero_terminal_snr: bool = False
     """Trained with the noise schedule whose last timestep is pure noise."""
+    prediction_stated: Prediction | None = None
+    """What its own file or folder says that it predicts; None where it says nothing and `prediction` is what is usual."""
     notes: tuple[str, ...] = ()
     """What a person should know, e.g. tensors in the file that are not used."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for a record or `--json`."""
         return {**asdict(self), "notes": list(self.notes)}
+
+
+class SaysPrediction(Protocol):
+    """Settings or options that may say what their base predicts."""
+
+    @property
+    def prediction(self) -> Literal["auto", "epsilon", "v"]: ...
+
+    @property
+    def zero_terminal_snr(self) -> bool | None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stated:
+    """What a person says of a base beside what its file says; None leaves it to the file."""
+
+    prediction: Prediction | None = None
+    zero_terminal_snr: bool | None = None
+
+    def of(self, info: ModelInfo) -> ModelInfo:
+        """Return `info` with what was said in place of what its file says. Raises ConfigError where its family knows no such."""
+        if self.prediction is None and self.zero_terminal_snr is None:
+            return info
+        if info.prediction not in NOISE_PREDICTIONS:
+            given = [f"{name} {value}" for name, value in vars(self).items() if value is not None]
+            raise ConfigError(
+                Problem(
+                    "objective",
+                    ", ".join(given),
+                    f"nothing of the kind: {info.title} predicts {info.prediction}",
+                    "Leave it out.",
+                )
+            )
+        known = self.zero_terminal_snr
+        return replace(
+            info,
+            prediction=self.prediction or info.prediction,
+            zero_terminal_snr=info.zero_terminal_snr if known is None else known,
+        )
 
 
 @dataclass(frozen=True)
@@ -148,6 +193,9 @@ class Objective(Protocol):
 
     def target(self, clean_BCHW: Tensor, noise_BCHW: Tensor, timesteps_B: Tensor) -> Tensor:
         """Return what the denoiser should predict."""
+
+    def rivals(self) -> Mapping[Prediction, Objective]:
+        """Return objectives that differ in what is predicted alone, by what that is; empty where there is nothing else."""
 
     def loss_weights(self, timesteps_B: Tensor, **options: Any) -> Tensor:
         """Return one float32 weight per sample; `options` are the family's own of stage "loss"."""
@@ -320,6 +368,9 @@ class FamilySpec:
     latent_scale: float
     modelspec_architecture: str
     ss_base_model_version: str
+    """The family in the metadata of sd-scripts' LoRA files."""
+    ss_marks_v: bool = True
+    """Whether sd-scripts appends `_v` there for a base that predicts v."""
     default_sampler: str
     default_guidance: float
     samplers: tuple[str, ...]
@@ -359,6 +410,14 @@ class FamilySpec:
     """The family in the words of Civitai, which model managers use."""
     download_bytes: int = 0
     """The least that a download of the published model from the hub takes."""
+
+    def version_of(self, prediction: Prediction) -> str:
+        """Return what sd-scripts' metadata call a base of this family with this prediction."""
+        return (
+            f"{self.ss_base_model_version}_v"
+            if prediction == "v" and self.ss_marks_v
+            else self.ss_base_model_version
+        )
 
     def option(self, name: str) -> FamilyOption | None:
         """Return the family's own setting `name`, or None where it has none of that name."""

@@ -34,8 +34,6 @@ SECRET = re.compile(r"key|token|secret|password", re.IGNORECASE)
 NOT_TAKEN: Mapping[str, str] = {
     "vae": "the base's own VAE encodes",
     "no_half_vae": "the VAE is never run in a precision that overflows",
-    "v_parameterization": "the base's file says what it predicts",
-    "zero_terminal_snr": "the base's file says so",
     "cache_latents_to_disk": "cache_folder keeps encoded pictures, where you want them",
     "cache_text_encoder_outputs": "captions are encoded as they are shown",
     "full_precision": "the adapter trains in float32",
@@ -130,6 +128,7 @@ def take_over(request: TrainingRequest, spec: FamilySpec | None = None) -> Taken
         _optimizer,
         _schedule,
         _options,
+        _prediction,
         _buckets,
         _captions,
         _saving,
@@ -245,6 +244,14 @@ def _schedule(taken: Taken) -> None:
         taken.put("warmup_steps", int(request.value("warmup_steps")), "warmup_steps")
     if (request.value("cycles") or 1) > 1:
         taken.put("lr_cycles", request.value("cycles"), "cycles")
+
+
+def _prediction(taken: Taken) -> None:
+    """Take what the base predicts where it was said; what was not is left to the base's file, which may know better."""
+    if taken.request.v_parameterization:
+        taken.put("prediction", "v", "v_parameterization")
+    if taken.request.zero_terminal_snr:
+        taken.put("zero_terminal_snr", True, "zero_terminal_snr")
 
 
 def _options(taken: Taken) -> None:

@@ -15,6 +15,8 @@ SETTING_OF = {
     "trigger": "trigger",
     "class_word": "class_word",
     "base": "base",
+    "v_parameterization": "prediction",
+    "zero_terminal_snr": "zero_terminal_snr",
     "clip_skip": "clip_skip",
     "images": "images",
     "regularization": "regularization",
@@ -108,6 +110,8 @@ SETTING_OF_OPTION = {
     "huber_schedule": "huber_schedule",
     "huber_c": "huber_c",
     "huber_scale": "huber_scale",
+    "scale_v_pred_loss_like_noise_pred": "scale_v_pred_loss_like_noise_pred",
+    "v_pred_like_loss": "v_pred_like_loss",
     "debiased_estimation_loss": "debiased_estimation_loss",
     "min_timestep": "min_timestep",
     "max_timestep": "max_timestep",
@@ -173,6 +177,7 @@ def _resolved(settings: Settings) -> dict[str, Any]:
     is_toml = dataset.images.suffix.lower() in (".toml", ".json") and not dataset.images.is_dir()
     width, height = dataset.resolution
     return {
+        "v_parameterization": {"auto": None, "epsilon": False, "v": True}[settings.objective.prediction],
         "steps": training.steps_in_force,
         "dataset_config": dataset.images if is_toml else None,
         "images": None if is_toml else dataset.images,

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from maquette.project.fields import Flag, Options
-from maquette.project.settings import Device, Precision, SamplerName
+from maquette.project.settings import Device, Precision, SamplerName, StatedPrediction
 
 
 class DrawingOptions(Options):
@@ -28,6 +28,14 @@ class DrawingOptions(Options):
         ge=1,
         le=12,
         description="Text layer counted from the end; 1 is the last. Default: the family's.",
+    )
+    prediction: StatedPrediction = Field(
+        "auto",
+        description="What the base predicts: epsilon (the noise) or v. auto: what its file says, else epsilon.",
+    )
+    zero_terminal_snr: bool | None = Field(
+        None,
+        description="Noise schedule whose last timestep is pure noise. Default: what the base's file says.",
     )
     batch: int | None = Field(None, ge=1, description="Pictures drawn together. Default: by their size.")
     device: Device = Field("auto", description="auto, cpu, cuda, cuda:1 or mps.")

@@ -71,7 +71,7 @@ def _drawn(base: str | Path, options: RegularizeOptions) -> Stage[Regularized]:
     subject = subject_of(options)
     word, needed = subject.word, subject.needed
     wanted = options.count or needed or DEFAULT_COUNT
-    info = families.inspect(base)
+    info = families.inspect(base, families.stated_by(options))
     sampling = _sampling(options, info.resolution, families.FAMILIES[info.family].spec)
     templates = options.prompts or TEMPLATES[subject.profile.kind if subject.profile else "character"]
     texts = prompts_for(templates, word, wanted, options.seed)
@@ -79,6 +79,8 @@ def _drawn(base: str | Path, options: RegularizeOptions) -> Stage[Regularized]:
     refuse_triggers((word, *texts), subject.profile, "prompts", remedy)
     store = Store(options.out, word)
     made_by = {"base": _base_of(info.path), "sampling": asdict(sampling), "class_word": word}
+    if families.stated_by(options) != families.Stated():
+        made_by["stated"] = asdict(families.stated_by(options))
     store.claim(made_by, wanted)
     plan = [(store.name(index), text, options.seed + index - 1) for index, text in enumerate(texts, start=1)]
     missing = [entry for entry in plan if not store.holds(*entry)]
@@ -138,7 +140,9 @@ def _draw(
 
     place = chosen(options.device, options.precision)
     yield Started("load")
-    model = families.load(base, dtype=place.weight_dtype, device=str(place.device))
+    model = families.load(
+        base, dtype=place.weight_dtype, device=str(place.device), stated=families.stated_by(options)
+    )
     yield Finished("load")
     size = options.batch or batch_for(sampling.size_px, sampling.size_px)
     yield Started("draw", len(missing), "picture")

@@ -240,16 +240,25 @@ def prediction_against_model(request: TrainingRequest, info: ModelInfo, report: 
     grey. It costs the whole run, and the loss looks ordinary.
     Found by: the file's marker tensor `v_pred`, its metadata or its scheduler's configuration, against --v_parameterization;
     `ztsnr` against --zero_terminal_snr (a warning). Where a file says nothing it counts as noise-predicting, so the reverse
-    is a warning. Maquette reads it from the file and is never wrong about it.
+    is a warning. Maquette reads it from the file; a `prediction` in its settings that says otherwise is a warning, and what
+    counts is measured before the first step.
     Do: Add `--v_parameterization` (and `--zero_terminal_snr` where the model was trained so), or remove it.
     Fault: a v-prediction base without `--v_parameterization`
     Instead: `--v_parameterization`
     Source: sd-scripts 48d368fa (v_parameterization is never detected); the markers that v-prediction models of SDXL carry.
     """
+    name = bare_name(request.base or info.path)
+    if request.trainer == "maquette" and info.prediction_stated not in (None, info.prediction):
+        yield report(
+            request.file,
+            request.said("v_parameterization"),
+            f'prediction = "{info.prediction}", but {name} says of itself that it predicts {info.prediction_stated}.',
+            "Remove it, unless you know that the file is wrong.",
+            severity="warning",
+        )
     if request.trainer != "sd-scripts":
         return
     asked = bool(request.value("v_parameterization"))
-    name = bare_name(request.base or info.path)
     if info.prediction == "v" and not asked:
         also = " and --zero_terminal_snr" if info.zero_terminal_snr and not request.zero_terminal_snr else ""
         yield report(

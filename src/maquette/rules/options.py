@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from maquette.families.names import bare_name
+from maquette.families.protocol import NOISE_PREDICTIONS, ModelInfo
 from maquette.findings.records import Finding
 from maquette.findings.registry import Report, rule
 from maquette.kohya.names import LYCORIS, idle_network_arguments, network_arguments
@@ -370,6 +372,37 @@ def repeated_option(request: TrainingRequest, report: Report) -> Iterator[Findin
         yield report(
             request.file, option, f"{option} is given more than once: the last one counts.", "Keep one."
         )
+
+
+@rule("SET026", "loss-of-another-prediction", "error", since="0.2")
+def loss_of_another_prediction(
+    request: TrainingRequest, info: ModelInfo, report: Report
+) -> Iterator[Finding]:
+    """A weight of the loss belongs to another prediction than the base model's.
+
+    Why: scale_v_pred_loss_like_noise_pred turns v-prediction's loss into the noise's: a base that predicts the noise has
+    nothing to turn. v_pred_like_loss adds v-prediction's to the noise's; with zero terminal SNR its weight has no end at the
+    last timestep.
+    Found by: Maquette's settings against what the base predicts, by its file or by `prediction`; sd-scripts' options of these
+    names stop by themselves (SET012).
+    Do: Leave it out, or say what the base predicts where its file does not.
+    Fault: `scale_v_pred_loss_like_noise_pred = true` on a base that predicts the noise
+    Instead: the settings without it
+    Source: sd-scripts 48d368fa (library/custom_train_functions.py; verify_training_args refuses both).
+    """
+    if request.trainer != "maquette" or info.prediction not in NOISE_PREDICTIONS:
+        return
+    if request.other.get("scale_v_pred_loss_like_noise_pred") and info.prediction != "v":
+        given = f"true, and {bare_name(info.path)} predicts {info.prediction}: v's loss is not there to be scaled."
+        remedy = 'Remove it, or say prediction = "v" where the base does.'
+        yield report(request.file, request.said("scale_v_pred_loss_like_noise_pred"), given, remedy)
+    added = request.other.get("v_pred_like_loss")
+    if added and info.prediction == "v":
+        given = f"{number(added)}, and {bare_name(info.path)} predicts v already."
+        yield report(request.file, request.said("v_pred_like_loss"), given, "Remove it.")
+    elif added and info.zero_terminal_snr:
+        given = f"{number(added)} with zero terminal SNR: at the last timestep this weight has no end."
+        yield report(request.file, request.said("v_pred_like_loss"), given, "Remove one of the two.")
 
 
 @rule("SET022", "v-loss-scaled", "warning", since="0.2")

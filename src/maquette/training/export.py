@@ -97,7 +97,7 @@ def _training_facts(job: Job, run: TrialRun, planned: PlannedCheckpoint, base_sh
         network_alpha=sized.alpha if sized else trial.alpha,
         network_dropout=trial.dropout or None,
         mixed_precision=job.precision,
-        base_model_version=job.spec.ss_base_model_version,
+        base_model_version=job.spec.version_of(job.info.prediction),
         clip_skip=job.settings.model.clip_skip,
         max_token_length=_beyond(job.options.get("max_token_length"), job.spec.default("max_token_length")),
         cache_latents=job.settings.dataset.cache_latents,

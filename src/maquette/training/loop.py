@@ -153,6 +153,7 @@ class _Run:
     def events(self) -> Stage[TrainResult]:
         """Yield everything that happens, in order."""
         from maquette.training.data import TrainingPictures
+        from maquette.training.prediction import require_prediction
 
         job = self.job
         self.base_hash = self.hasher.submit(_base_hash, job.base_file, self.hashing)
@@ -171,6 +172,8 @@ class _Run:
         yield from data.encode_all(self.steps)
         self.timings["encode_s"] = time.perf_counter() - began
         engine = self.engine = self._timed("adapter_s", partial(self._engine, model, placement))
+        if job.settings.objective.check_prediction and not self.steps.start and self.steps:
+            require_prediction(engine, job.info, data.micro_steps(0)[0][1])
         if job.smoke_steps is not None:
             from maquette.training.proving import Proving
 
@@ -248,7 +251,10 @@ class _Run:
         from maquette.devices import DTYPES
 
         model = families.load(
-            self.job.settings.model.base, dtype=DTYPES[self.job.precision], device=self.job.device
+            self.job.settings.model.base,
+            dtype=DTYPES[self.job.precision],
+            device=self.job.device,
+            stated=families.stated_by(self.job.settings.objective),
         )
         if self.job.settings.training.gradient_checkpointing:
             model.set_gradient_checkpointing(True)

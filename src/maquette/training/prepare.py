@@ -174,7 +174,7 @@ class _Gathered:
 def _inspect(settings: Settings) -> tuple[ModelInfo, FamilySpec]:
     from maquette import families
 
-    info = families.inspect(settings.model.base)
+    info = families.inspect(settings.model.base, families.stated_by(settings.objective))
     return info, families.FAMILIES[info.family].spec
 
 

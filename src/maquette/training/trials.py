@@ -61,7 +61,9 @@ OWN_TRAINING = (
 )
 """Settings of `[training]` in which trials may differ."""
 OWN_SECTIONS = ("lora", "objective")
-"""Sections in which trials may differ in everything."""
+"""Sections in which trials may differ in everything, but for what OF_THE_BASE names."""
+OF_THE_BASE = ("prediction", "zero_terminal_snr", "check_prediction")
+"""Settings of these sections that say what the base is, which trials share."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +107,8 @@ def _common(settings: Settings) -> dict[str, Any]:
         f"[{section}] {name}": value
         for section, table in tables.items()
         for name, value in table.items()
-        if section not in OWN_SECTIONS and not (section == "training" and name in OWN_TRAINING)
+        if (section not in OWN_SECTIONS or name in OF_THE_BASE)
+        and not (section == "training" and name in OWN_TRAINING)
     }
 
 

@@ -20,6 +20,8 @@ DTYPE_NAMES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32"}
 PREDICTIONS: dict[str, Prediction] = {
     "epsilon": "epsilon", "eps": "epsilon", "v": "v", "v_prediction": "v", "v-prediction": "v", "vpred": "v",
 }  # fmt: skip
+PREDICTION_KEYS = ("modelspec.prediction_type", "modelspec.predict_key")
+"""Metadata in which a model says what it predicts: ModelSpec's name for it, and one that older files carry."""
 SPECIAL_INPUTS = {9: "an inpainting model", 8: "an instruct-pix2pix model"}
 
 
@@ -29,10 +31,12 @@ def file_info(spec: FamilySpec, source: SingleFile, *, text_encoders: int) -> Mo
     unet, vae = read_unet_layout(shapes, UNET, where), read_vae_layout(shapes, VAE, where)
     _check_channels(source, unet.in_channels, vae.latent_channels)
     own_title = metadata.get("modelspec.title", "").strip()
+    stated = _file_prediction(source)
     return ModelInfo(
         family=spec.name,
         title=f"{spec.title}: {own_title}" if own_title else spec.title,
-        prediction=_file_prediction(source),
+        prediction=stated or "epsilon",
+        prediction_stated=stated,
         dtype=_stored_dtype(source, source.header.tensors, UNET),
         resolution=_file_resolution(metadata, spec.native_resolution_px),
         source="single-file",
@@ -51,12 +55,16 @@ def folder_info(spec: FamilySpec, source: DiffusersFolder, *, text_encoders: int
     latent_channels = _count(source, vae, "latent_channels", 4)
     factor = 2 ** (len(_widths(source, vae)) - 1)
     scheduler = source.configs.get("scheduler", {})
+    stated = (
+        _prediction(source, str(scheduler["prediction_type"])) if "prediction_type" in scheduler else None
+    )
     _check_channels(source, _count(source, unet, "in_channels", 4), latent_channels)
     sample_size = _count(source, unet, "sample_size", 0) if unet.get("sample_size") else 0
     return ModelInfo(
         family=spec.name,
         title=f"{spec.title}: {source.hub_name}" if source.hub_name else spec.title,
-        prediction=_prediction(source, str(scheduler.get("prediction_type", "epsilon"))),
+        prediction=stated or "epsilon",
+        prediction_stated=stated,
         dtype=_folder_dtype(source),
         resolution=sample_size * factor or spec.native_resolution_px,
         source=source.origin,
@@ -138,11 +146,13 @@ def _folder_dtype(source: DiffusersFolder) -> str:
     return _stored_dtype(source, source.tensors("unet"), "")
 
 
-def _file_prediction(source: SingleFile) -> Prediction:
-    """Return what the model in a single file predicts, by its marker tensor or metadata."""
+def _file_prediction(source: SingleFile) -> Prediction | None:
+    """Return what a single file says that its model predicts, by its marker tensor or metadata; None where it is silent."""
     if "v_pred" in source.header.tensors:
         return "v"
-    return _prediction(source, source.header.metadata.get("modelspec.prediction_type", "epsilon"))
+    metadata = source.header.metadata
+    said = next((metadata[key] for key in PREDICTION_KEYS if metadata.get(key, "").strip()), None)
+    return None if said is None else _prediction(source, said)
 
 
 def _prediction(source: Source, stated: str) -> Prediction:

@@ -16,7 +16,7 @@ from maquette.families.protocol import Prediction
 
 BETA_START, BETA_END = 0.00085, 0.012
 MAX_SNR = 1000.0
-"""Ceiling of the SNR in debiased weights, as in the reference trainer."""
+"""Ceiling of the SNR in all weights but min-SNR's, as in the reference trainer."""
 
 
 class DiscreteDiffusion:
@@ -37,6 +37,11 @@ class DiscreteDiffusion:
             betas = _rescale_to_zero_terminal_snr(betas)
         self.alphas_cumprod = torch.cumprod(1.0 - betas, dim=0)
         self.snr = (torch.sqrt(self.alphas_cumprod) / torch.sqrt(1.0 - self.alphas_cumprod)) ** 2
+
+    def rivals(self) -> dict[Prediction, DiscreteDiffusion]:
+        """Return the objectives of the same schedule for whatever else a denoiser may predict, by what that is."""
+        others: list[Prediction] = ["v" if self.prediction == "epsilon" else "epsilon"]
+        return {each: DiscreteDiffusion(each, zero_terminal_snr=self.zero_terminal_snr) for each in others}
 
     def sample_timesteps(
         self,
@@ -83,21 +88,29 @@ class DiscreteDiffusion:
         timesteps_B: Tensor,
         *,
         min_snr_gamma: float | None = None,
+        scale_v_pred_loss_like_noise_pred: bool = False,
+        v_pred_like_loss: float | None = None,
         debiased_estimation_loss: bool = False,
         **others: Any,
     ) -> Tensor:
         """Return float32 weights_B on the timesteps' device.
 
         min-SNR (arXiv:2303.09556): min(snr, gamma) / snr for epsilon, / (snr + 1) for v.
-        Debiased (arXiv:2310.08442): 1 / sqrt(snr) for epsilon, 1 / (snr + 1) for v. Both: product.
+        With c = snr / (snr + 1), the share of signal: v's loss like the noise's is c, noise's loss with v's added 1 + k / c.
+        Debiased (arXiv:2310.08442): 1 / sqrt(snr) for epsilon, 1 / (snr + 1) for v. Several: their product.
         """
         assert not others, f"no such settings of the loss: {sorted(others)}"
         snr = self.snr.to(timesteps_B.device)[timesteps_B]
         weights = torch.ones_like(snr)
         if min_snr_gamma is not None:
             weights = weights * self._min_snr(snr, min_snr_gamma)
+        snr = torch.clamp(snr, max=MAX_SNR)
+        share = snr / (snr + 1)
+        if scale_v_pred_loss_like_noise_pred:
+            weights = weights * share
+        if v_pred_like_loss:
+            weights = weights * (1 + v_pred_like_loss / share)
         if debiased_estimation_loss:
-            snr = torch.clamp(snr, max=MAX_SNR)
             weights = weights * (1 / (snr + 1) if self.prediction == "v" else 1 / torch.sqrt(snr))
         return weights
 

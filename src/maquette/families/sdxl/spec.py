@@ -36,6 +36,7 @@ SPEC = FamilySpec(
     latent_scale=0.13025,
     modelspec_architecture="stable-diffusion-xl-v1-base/lora",
     ss_base_model_version="sdxl_base_v1-0",
+    ss_marks_v=False,
     default_sampler="euler",
     samplers=SAMPLER_NAMES,
     samplers_elsewhere=ELSEWHERE,

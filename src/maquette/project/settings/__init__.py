@@ -15,7 +15,7 @@ from maquette.project.fields import Section
 from maquette.project.settings.dataset import DatasetSettings, Resolution
 from maquette.project.settings.lora import LoraSettings, half_the_rank
 from maquette.project.settings.model import ModelSettings
-from maquette.project.settings.objective import ObjectiveSettings
+from maquette.project.settings.objective import ObjectiveSettings, StatedPrediction
 from maquette.project.settings.samples import SamplerName, SampleSettings
 from maquette.project.settings.saving import SavingSettings
 from maquette.project.settings.subject import SubjectSettings
@@ -51,6 +51,7 @@ __all__ = [
     "SavingSettings",
     "SchedulerName",
     "Settings",
+    "StatedPrediction",
     "SubjectSettings",
     "TrainingSettings",
     "ValidationSettings",
@@ -104,6 +105,8 @@ FAMILY_OWNED = (
     ("model", "clip_skip"),
     ("dataset", "max_token_length"),
     ("objective", "min_snr_gamma"),
+    ("objective", "scale_v_pred_loss_like_noise_pred"),
+    ("objective", "v_pred_like_loss"),
     ("objective", "debiased_estimation_loss"),
     ("objective", "min_timestep"),
     ("objective", "max_timestep"),

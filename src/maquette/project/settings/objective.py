@@ -8,6 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from maquette.project.fields import Section
 
+StatedPrediction = Literal["auto", "epsilon", "v"]
 LossType = Literal["l2", "l1", "huber", "smooth_l1"]
 HuberSchedule = Literal["snr", "constant", "exponential"]
 TimestepSampling = Literal["family", "uniform", "sigmoid", "shift", "beta"]
@@ -19,6 +20,18 @@ TRIGGER_ALONE = 0.3
 class ObjectiveSettings(Section):
     """`[objective]`: what is learned from each picture: its noise, its target, the weight of its error."""
 
+    prediction: StatedPrediction = Field(
+        "auto",
+        description="What the base predicts: epsilon (the noise) or v (the velocity). auto: what its file says, else epsilon.",
+    )
+    zero_terminal_snr: bool | None = Field(
+        None,
+        description="Noise schedule whose last timestep is pure noise. Default: what the base's file says.",
+    )
+    check_prediction: bool = Field(
+        True,
+        description="Measure before the first step whether the base predicts what is trained, where its file does not say.",
+    )
     loss_type: LossType = Field(
         "l2",
         description="How errors are measured: l2 squares them; l1, huber and smooth_l1 count large ones less.",
@@ -36,6 +49,14 @@ class ObjectiveSettings(Section):
     )
     min_snr_gamma: float | None = Field(
         None, gt=0, description="Min-SNR loss weighting; 5 is usual. Default: off."
+    )
+    scale_v_pred_loss_like_noise_pred: bool = Field(
+        False, description="Weight v-prediction's loss by SNR / (SNR + 1), as if the noise were predicted."
+    )
+    v_pred_like_loss: float | None = Field(
+        None,
+        gt=0,
+        description="Adds this times the loss that v-prediction would have; for a base that predicts the noise.",
     )
     debiased_estimation_loss: bool = Field(
         False, description="Loss weighting by 1 / sqrt(SNR), or 1 / (SNR + 1) for v-prediction."
