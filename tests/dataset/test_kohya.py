@@ -100,7 +100,7 @@ def test_everything_wrong_is_reported_together(tmp_path: Path) -> None:
           resize_interpolation = "lancsoz"
           [[datasets.subsets]]
           image_dir = "b"
-          alpha_mask = true
+          alpha_mask = "true"
           metadata_file = "meta.json"
         [generall]
         """,
@@ -116,7 +116,7 @@ def test_everything_wrong_is_reported_together(tmp_path: Path) -> None:
         'num_repeats = "10"',
         "a number from 0 to 1",
         "Did you mean 'lanczos'?",
-        "alpha_mask = true",
+        'alpha_mask = "true"',
         "metadata_file",
         "Did you mean 'general'?",
     ]
@@ -128,18 +128,15 @@ def test_everything_wrong_is_reported_together(tmp_path: Path) -> None:
 
 
 NEUTRAL = {
-    "alpha_mask": "false",
     "custom_attributes": "{}",
     "validation_split": "0.0",
     "network_multiplier": "1.0",
 }
 ACTING = NEUTRAL | {
-    "alpha_mask": "true",
     "custom_attributes": "{a = 1}",
     "validation_split": "0.1",
     "network_multiplier": "0.5",
     "metadata_file": '"m.json"',
-    "conditioning_data_dir": '"c"',
 }
 
 

@@ -101,7 +101,7 @@ ONETRAINER = {
     "lora_rank": 32, "lora_alpha": 16.0, "unet": {"learning_rate": None, "train": True},
     "text_encoder": {"train": False}, "optimizer": {"optimizer": "ADAMW_8BIT", "weight_decay": 0.01},
     "loss_weight_fn": "MIN_SNR_GAMMA", "loss_weight_strength": 5.0, "save_every": 10, "save_every_unit": "EPOCH",
-    "ema": "OFF", "masked_training": True,
+    "ema": "OFF", "masked_training": True, "unmasked_weight": 0.1, "unmasked_probability": 0.2, "debug_mode": True,
 }  # fmt: skip
 AI_TOOLKIT = """
 job: extension

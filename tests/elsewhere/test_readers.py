@@ -172,7 +172,8 @@ def test_onetrainer(tmp_path: Path) -> None:
     )
     assert (run.output_dir, run.output_name, run.save_precision) == (Path("models"), "mk", "bf16")
     assert run.folders == (Folder(path=Path("pics"), repeats=4),)
-    assert run.other["masked_training"] is True, "what has no counterpart is kept by its name"
+    assert (run.mask_source, run.unmasked_weight, run.unmasked_probability) == ("beside", 0.1, 0.2)
+    assert run.other["debug_mode"] is True, "what has no counterpart is kept by its name"
     assert run.value("batch_size") == 4
     assert run.value("max_grad_norm") is None, "nobody's default but its own"
 

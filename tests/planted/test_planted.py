@@ -20,7 +20,18 @@ from maquette.rules.catalogue import GROUPS, RULE_MODULES, all_rules
 from tests.planted.case import PLANTED, Case, Planted, Start
 from tests.planted.clean import clean_case, write_material
 
-MODULES = ("steps", "environment", "model", "pictures", "captions", "settings", "logs", "lora_files", "whole")
+MODULES = (
+    "steps",
+    "environment",
+    "model",
+    "pictures",
+    "masks",
+    "captions",
+    "settings",
+    "logs",
+    "lora_files",
+    "whole",
+)
 for module in MODULES:
     importlib.import_module(f"tests.planted.{module}")
 

@@ -54,15 +54,15 @@ def captioned(record: RunRecord, *captions: str) -> RunRecord:
 
 
 def as_version_1(record: RunRecord) -> dict[str, Any]:
-    """Return a record as the first version of its file had it."""
+    """Return a record as the first version of its file had it, beside settings that it did not know."""
     values = record.as_json()
     device = values["device"]
     del values["digest"]
     sha256 = values.pop("base_sha256")
     values["base"] |= {"sha256": sha256} if sha256 else {}
     values["record_version"] = 1
-    objective = values["settings"].pop("objective")
-    values["settings"]["training"] |= {name: objective[name] for name in OBJECTIVE_OF_3}
+    objective = values["settings"]["objective"]
+    values["settings"]["training"] |= {name: objective.pop(name) for name in OBJECTIVE_OF_3}
     if device is not None:
         told = {"forward_device": device["forward_device"]} if device["forward_device"] else {}
         values["device"] = {"device": device["name"], "precision": device["precision"], **told}

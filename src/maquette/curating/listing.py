@@ -9,6 +9,7 @@ from pathlib import Path
 
 from maquette.dataset.config import OTHER_PICTURE_EXTENSIONS, PICTURE_EXTENSIONS
 from maquette.dataset.folders import odd_names, own_folder
+from maquette.dataset.mask_files import without_masks
 from maquette.dataset.unread import said_of_unread
 from maquette.errors import DatasetError, Problem
 
@@ -41,7 +42,7 @@ def list_heap(directory: Path, *, without: Iterable[Path] = ()) -> Heap:
         raise DatasetError(problem)
     left_out = {path.resolve() for path in without} - {directory.resolve()}
     names, others = [], []
-    for path in _files(directory, left_out):
+    for path in without_masks(_files(directory, left_out)):
         suffix = path.suffix.lower()
         name = path.relative_to(directory).as_posix()
         if suffix in PICTURE_EXTENSIONS:
@@ -84,7 +85,8 @@ def list_references(places: Sequence[Path]) -> list[Path]:
 
 
 def _pictures(folder: Path) -> Iterator[Path]:
-    return (path for path in _files(folder, set()) if path.suffix.lower() in PICTURE_EXTENSIONS)
+    files = without_masks(_files(folder, set()))
+    return (path for path in files if path.suffix.lower() in PICTURE_EXTENSIONS)
 
 
 def _files(directory: Path, left_out: set[Path]) -> Iterator[Path]:

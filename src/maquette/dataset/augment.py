@@ -48,18 +48,22 @@ def shown_item(item: Item, *, flipped: bool, seed: int, epoch: int) -> Prepared:
     """Return the picture of an item as one showing in one epoch (from 0) has it. Raises DatasetError as `prepare_item`."""
     assert item.fit is not None, "assign_buckets comes before preprocessing"
     rng = picture_rng(seed, epoch, item.index)
-    pixels_HWC, options = read_item(item), item.picture.subset.options
-    if item.fit.crop == "face":
-        pixels_HWC = crop_to_face(pixels_HWC, item, rng)
-    else:
-        if (pixels_HWC.shape[1], pixels_HWC.shape[0]) != item.fit.resized_wh:
-            pixels_HWC = resize(pixels_HWC, item.fit.resized_wh, options.resize_interpolation)
-        pixels_HWC = crop_anywhere(pixels_HWC, item.fit.bucket_wh, rng if item.fit.crop != "centre" else None)
-    if options.color_aug:
+    pixels_HWC = placed(read_item(item), item, rng)
+    if item.picture.subset.options.color_aug:
         pixels_HWC = shift_colours(pixels_HWC, rng)
     is_piece = item.fit.crop in ("piece", "face")
     prepared = Prepared(pixels_HWC, item.fit.bucket_wh if is_piece else item.picture.size_wh)
     return mirrored(prepared) if flipped else prepared
+
+
+def placed(pixels_HWC: Pixels, item: Item, rng: random.Random) -> Pixels:
+    """Return what a showing has of an item's pixels, or of its mask's (HW): resized, and cropped by what `rng` draws first."""
+    assert item.fit is not None, "assign_buckets comes before preprocessing"
+    if item.fit.crop == "face":
+        return crop_to_face(pixels_HWC, item, rng)
+    if (pixels_HWC.shape[1], pixels_HWC.shape[0]) != item.fit.resized_wh:
+        pixels_HWC = resize(pixels_HWC, item.fit.resized_wh, item.picture.subset.options.resize_interpolation)
+    return crop_anywhere(pixels_HWC, item.fit.bucket_wh, rng if item.fit.crop != "centre" else None)
 
 
 def crop_anywhere(pixels_HWC: Pixels, size_wh: tuple[int, int], rng: random.Random | None) -> Pixels:

@@ -36,6 +36,7 @@ OTHER_PICTURE_EXTENSIONS = frozenset(
     }
 )
 """Of pictures and films that no trainer reads."""
+CAPTION_EXTENSIONS = frozenset({".txt", ".caption", ".cap", ".tags"})
 FOLDER_CAPTION_EXTENSION = ".txt"
 TOML_CAPTION_EXTENSION = ".caption"  # sd-scripts' default, which ignores the .txt files most people have
 
@@ -91,6 +92,8 @@ class SubsetOptions:
     """A picture's transparency says how much each place counts in the loss."""
     mask_folder: Path | None = None
     """Folder of grey pictures named like these, saying the same; sd-scripts' conditioning_data_dir. None: there is none."""
+    masks_beside: bool = False
+    """Such pictures lie beside these, named after them (`dataset/mask_files.py`)."""
 
     @property
     def moves_parts(self) -> bool:

@@ -14,6 +14,7 @@ from typing import Literal
 
 from maquette.dataset.below import PicturesBelow
 from maquette.dataset.config import DatasetPlan, SubsetOptions, SubsetSource
+from maquette.dataset.masks import MaskFact
 from maquette.dataset.measures import Look, Measured, Measures, PictureFacts
 from maquette.errors import Problem
 from maquette.project.request import Trainer
@@ -130,6 +131,12 @@ class FolderFact:
     """None of its pictures has a caption, and what stands in was chosen for that."""
     other_captions: tuple[tuple[str, int], ...] = ()
     """(ending, count) of caption files beside its pictures whose ending is not read; most frequent first."""
+    masks: Mapping[Path, MaskFact] = field(default_factory=dict)
+    """The masks of its pictures, where they are asked for."""
+    without_mask: tuple[Path, ...] = ()
+    """Its pictures that have none of those that are asked for: all of such a picture counts."""
+    idle_masks: tuple[Path, ...] = ()
+    """Files in it that are named like masks of its pictures, where none are asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)

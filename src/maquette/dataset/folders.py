@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from maquette.dataset.config import (
     SubsetOptions,
     SubsetSource,
 )
+from maquette.dataset.mask_files import masks_beside
 from maquette.errors import Problem, nearest
 from maquette.kohya.dataset_toml import CONFIG_SUFFIXES
 from maquette.project.request import Trainer
@@ -52,15 +53,25 @@ class Listing:
 
     @cached_property
     def pictures(self) -> tuple[Path, ...]:
-        return self.with_endings(PICTURE_EXTENSIONS)
+        """Its pictures, without the masks of such."""
+        return tuple(path for path in self.with_endings(PICTURE_EXTENSIONS) if path not in self.masks)
+
+    @cached_property
+    def masks(self) -> Mapping[Path, Path]:
+        """The masks among its files, each with the picture that it belongs to."""
+        return masks_beside(self.with_endings(PICTURE_EXTENSIONS), self.files)
 
     def pictures_for(self, trainer: Trainer) -> tuple[Path, ...]:
-        """Return the pictures that `trainer` finds; sd-scripts looks for .jpg and .JPG, and on Windows alone for .Jpg too."""
-        if trainer != "sd-scripts" or os.name == "nt":
+        """Return the pictures that `trainer` finds; sd-scripts looks for .jpg and .JPG, and on Windows alone for .Jpg too.
+
+        It knows no names of masks: what lies among the pictures is one of them.
+        """
+        if trainer != "sd-scripts":
             return self.pictures
-        return tuple(
-            path for path in self.pictures if path.suffix in (path.suffix.lower(), path.suffix.upper())
-        )
+        every = self.with_endings(PICTURE_EXTENSIONS)
+        if os.name == "nt":
+            return every
+        return tuple(path for path in every if path.suffix in (path.suffix.lower(), path.suffix.upper()))
 
     def unread_by(self, trainer: Trainer) -> tuple[Path, ...]:
         """Return pictures and films that `trainer` does not read, by kind or by name; those converted already left out."""

@@ -27,9 +27,7 @@ from maquette.project.request import Trainer
 
 UNSUPPORTED: Mapping[str, tuple[Any, str]] = {
     "custom_attributes": ({}, "no model here reads them"),
-    "alpha_mask": (False, "transparency does not mask the loss"),
     "metadata_file": (None, "pictures are listed by their folder"),
-    "conditioning_data_dir": (None, "control networks are not trained"),
     "network_multiplier": (1, "the adapter trains at its full strength"),
 }
 """What Maquette does not do: the value that changes nothing (None: there is none), and why any other is refused."""

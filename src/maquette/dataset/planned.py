@@ -14,6 +14,7 @@ from maquette.dataset.config import (
     bucket_settings,
 )
 from maquette.dataset.facts import DatasetFacts, DatasetInput, HeldOut
+from maquette.dataset.mask_files import MASK_FOLDER
 from maquette.dataset.records import Item, Picture
 from maquette.dataset.repeats import Schedule, make_schedule, plan_items
 from maquette.errors import MaquetteError
@@ -49,7 +50,17 @@ def options_of(request: TrainingRequest) -> SubsetOptions:
         random_crop=bool(request.random_crop),
         face_crop_aug_range=request.face_crop_aug_range,
         resize_interpolation=request.resize_interpolation,
+        alpha_mask=bool(request.alpha_mask),
+        mask_folder=_mask_folder(request),
+        masks_beside=request.mask_source == "beside",
     )
+
+
+def _mask_folder(request: TrainingRequest) -> Path | None:
+    """Return the folder of masks that is asked for; `masks` by the pictures where only their kind is."""
+    if request.mask_source != "folder":
+        return None
+    return request.mask_folder or ((request.images or Path()) / MASK_FOLDER)
 
 
 def input_of(request: TrainingRequest, images: Path, regularization: Path | None = None) -> DatasetInput:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 from maquette.dataset.below import PicturesBelow, pictures_below
 from maquette.dataset.captions import CaptionMatches, decode_caption, guess_encoding, match_captions
 from maquette.dataset.config import (
+    CAPTION_EXTENSIONS,
     FOLDER_CAPTION_EXTENSION,
     DatasetPlan,
     DatasetSource,
@@ -43,13 +44,14 @@ from maquette.dataset.folders import (
 )
 from maquette.dataset.held_out import hold_out
 from maquette.dataset.kohya import plan_of_toml
-from maquette.dataset.measures import Look
+from maquette.dataset.mask_files import MaskFinder, asks_for_masks, holds_masks
+from maquette.dataset.masks import MaskFact, look_at_masks
+from maquette.dataset.measures import Look, PictureFacts
 from maquette.errors import Problem
 
 if TYPE_CHECKING:
     from maquette.dataset.measure_cache import MeasureCache
 
-CAPTION_EXTENSIONS = frozenset({".txt", ".caption", ".cap", ".tags"})
 OnProgress = Callable[[int, int], None]
 
 
@@ -75,14 +77,15 @@ def read_dataset(
         [fact for fact in folders if fact.is_regularization is kind] for kind in (False, True)
     )
     paths = list(dict.fromkeys(path for fact in folders for path in fact.files))
+    looks = _look_at(paths, depth, cache, on_progress)
     facts = DatasetFacts(
         given=given,
         plan=plan,
-        folders=tuple(found.folders),
+        folders=tuple(_with_masks(fact, found, looks, depth) for fact in found.folders),
         captions=found.captions_of(subject) if captions else (),
         regularization_captions=found.captions_of(of_class) if captions else (),
         problems=(*plan.problems, *found.problems),
-        looks=_look_at(paths, depth, cache, on_progress),
+        looks=looks,
         below=() if any(fact.files for fact in subject) else _below(given.images),
     )
     return hold_out(facts, wanted) if (wanted := given.held_out or _held_by_toml(plan)) else facts
@@ -172,6 +175,15 @@ class _Found:
     texts: dict[Path, bytes | OSError] = field(default_factory=dict)
     taken: set[tuple[int, Path]] = field(default_factory=set)
 
+    def __post_init__(self) -> None:
+        self.masks = MaskFinder(self._files_in)
+
+    def _files_in(self, folder: Path) -> tuple[Path, ...]:
+        """Return the files of a folder that may not be there."""
+        above = self.listings.get(folder.parent)
+        is_there = folder in above.folders if above is not None else folder.is_dir()
+        return self.listing(folder).files if is_there or folder in self.listings else ()
+
     def listing(self, folder: Path) -> Listing:
         """Return what `folder` holds, read once."""
         if folder not in self.listings:
@@ -252,6 +264,8 @@ class _Found:
         even_if_empty: bool = False,
     ) -> None:
         """Add a folder that the trainer takes nothing from; an empty one is worth no word unless it was asked for."""
+        if why in ("no prefix", "below") and holds_masks(folder, self.given.options):
+            return
         known = any(fact.path == folder for fact in self.folders)
         count = len(self.listing(folder).pictures_for(self.given.trainer)) if folder.is_dir() else 0
         if (count and not known) or even_if_empty:
@@ -345,6 +359,35 @@ def caption_fact(
         problem = Problem(str(path), given, "a caption in UTF-8", "Save it again as UTF-8.")
         return replace(fact, problem=problem, guessed_encoding=guessed)
     return replace(fact, text=read.text, lines_left_out=read.lines_left_out, had_mark=read.had_mark)
+
+
+# --- masks -----------------------------------------------------------------------------------------------
+
+
+def _with_masks(folder: FolderFact, found: _Found, looks: Mapping[Path, Look], depth: Depth) -> FolderFact:
+    """Return a folder with what is known of its pictures' masks: read where pictures are decoded, else only found."""
+    if folder.subset is None:
+        return folder
+    options = folder.subset.options
+    if not asks_for_masks(options):
+        beside = replace(options, masks_beside=True)
+        named = (found.masks.mask_of(picture, beside) for picture in folder.files)
+        return replace(folder, idle_masks=tuple(dict.fromkeys(path for path in named if path is not None)))
+    masks = {}
+    for picture in folder.files:
+        file = found.masks.mask_of(picture, options)
+        look = looks.get(picture)
+        if file is None and options.alpha_mask and isinstance(look, PictureFacts) and look.is_transparent:
+            file = picture
+        if file is not None:
+            masks[picture] = MaskFact(picture=picture, path=file)
+    if depth in ("hashes", "measures"):
+        sound = [each for each in masks.values() if not isinstance(looks.get(each.picture), Problem)]
+        masks = {each.picture: each for each in look_at_masks(sound)}
+    is_known = depth in ("hashes", "measures") or not options.alpha_mask
+    unreadable = {path for path in folder.files if isinstance(looks.get(path), Problem)}
+    without = tuple(path for path in folder.files if path not in masks and path not in unreadable)
+    return replace(folder, masks=masks, without_mask=without if is_known else ())
 
 
 # --- pictures --------------------------------------------------------------------------------------------

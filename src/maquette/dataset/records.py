@@ -28,6 +28,10 @@ class Picture:
     """Of the picture file's bytes."""
     caption_sha256: str | None
     """Of the caption file's bytes."""
+    mask_path: Path | None = None
+    """Its mask's file, or its own where its transparency is the mask; None where all of it counts."""
+    mask_sha256: str | None = None
+    """Of the mask file's bytes."""
 
     @property
     def size_wh(self) -> tuple[int, int]:

@@ -65,7 +65,7 @@ def _shown(facts: DatasetFacts) -> Iterator[tuple[Path, FolderFact]]:
 
 def _picture(path: Path, look: PictureFacts, folder: FolderFact, facts: DatasetFacts) -> Picture:
     subset = _subset_of(folder)
-    caption = facts.caption_of(path, subset)
+    caption, mask = facts.caption_of(path, subset), folder.masks.get(path)
     return Picture(
         path=path,
         width_px=look.width_px,
@@ -75,6 +75,8 @@ def _picture(path: Path, look: PictureFacts, folder: FolderFact, facts: DatasetF
         subset=subset,
         sha256=look.sha256,
         caption_sha256=caption.sha256 if caption is not None else None,
+        mask_path=mask.path if mask is not None else None,
+        mask_sha256=mask.sha256 if mask is not None else None,
     )
 
 
@@ -108,6 +110,8 @@ def _problems(facts: DatasetFacts) -> Iterator[Problem]:
     for folder in facts.used_folders:
         looks = (facts.looks.get(path) for path in folder.files)
         yield from (look for look in looks if isinstance(look, Problem))
+        yield from (mask.problem for mask in folder.masks.values() if mask.problem is not None)
+        yield from _unmasked(folder)
         own = [each for each in captions if each.subset == folder.subset]
         of_pictures = {each.path: each for each in own if each.picture is not None}
         yield from (problem for _, each in sorted(of_pictures.items()) if (problem := _unusable(each)))
@@ -185,3 +189,18 @@ def _uncaptioned(folder: FolderFact) -> Iterator[Problem]:
     for picture in without:
         required, remedy = f"{picture.stem}{ending} beside it", "Write its caption, or remove the picture."
         yield Problem(str(picture), "a picture without caption, while others have one", required, remedy)
+
+
+def _unmasked(folder: FolderFact) -> Iterator[Problem]:
+    """Yield the lack of masks where a folder's pictures are to have some and not one has."""
+    options = _subset_of(folder).options
+    if not folder.without_mask or folder.masks or folder.is_regularization:
+        return
+    if options.mask_folder is not None:
+        required, remedy = f"{options.mask_folder / 'NAME.png'} for each picture", "Correct mask_folder."
+    elif options.masks_beside:
+        required, remedy = "masks/NAME.png or NAME-masklabel.png by each picture", "Correct mask_source."
+    else:
+        required, remedy = "pictures with transparent parts", "Use masks in files, or take alpha masks out."
+    given = f"masks asked for, and none of its {len(folder.without_mask)} pictures has one"
+    yield Problem(str(folder.path), given, required, f"{remedy} maquette masks {folder.path} makes some.")

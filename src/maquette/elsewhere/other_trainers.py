@@ -119,8 +119,13 @@ def read_onetrainer(file: Path, value: Any) -> TrainingRequest:
         ("clip_skip", positive, "text_encoder_layer_skip"),
         ("cache_latents", switch, "latent_caching"),
         ("vae", text, "vae.model_name"),
+        ("mask_source", _masks_beside, "masked_training"),
     ):
         taking.take(name, convert, *keys)
+    if "mask_source" in taking.fields:
+        for name in ("unmasked_weight", "unmasked_probability", "masked_prior_preservation_weight"):
+            taking.take(name, number, name)
+        taking.take("normalize_masked_area_loss", switch, "normalize_masked_area_loss")
     _trained(taking, "train_text_encoder", "text_encoder.train")
     _trained(taking, "train_denoiser", "unet.train", "prior.train")
     taking.drop("__version", "model_type", "output_model_format")
@@ -140,6 +145,11 @@ def read_onetrainer(file: Path, value: Any) -> TrainingRequest:
         taking.take(unit, positive, "save_every")
     concepts = rows(value.get("concepts")) or rows(_beside(file, taking.rest.pop("concept_file_name", None)))
     return taking.request(folders=tuple(_concept(each) for each in concepts if each.get("path")))
+
+
+def _masks_beside(value: Any) -> str | None:
+    """Return where OneTrainer's masks are, where it trains with such: NAME-masklabel.png beside each picture."""
+    return "beside" if switch(value) else None
 
 
 def _beside(file: Path, named: Any) -> Any:

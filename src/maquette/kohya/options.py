@@ -73,6 +73,8 @@ FIELD_OPTIONS: Mapping[str, Option] = {
     "cache_latents": Option("switch", "cache_latents"),
     "cache_latents_to_disk": Option("switch", "cache_latents_to_disk"),
     "cache_text_encoder_outputs": Option("switch", "cache_text_encoder_outputs"),
+    "masked_loss": Option("switch", "masked_loss"),
+    "alpha_mask": Option("switch", "alpha_mask"),
     "network_module": Option("text", "network_module"),
     "network_dim": Option("int", "rank"),
     "network_alpha": Option("number", "alpha"),
@@ -140,10 +142,10 @@ FIELDS_OF_SEVERAL: Mapping[str, str] = {
 OTHER_OPTIONS: Mapping[str, Option] = {
     **_options(
         "switch",
-        """alpha_mask async_upload cache_info console_log_simple cpu_offload_checkpointing
+        """async_upload cache_info console_log_simple cpu_offload_checkpointing
         ddp_gradient_as_bucket_view ddp_static_graph debiased_estimation_loss debug_dataset deepspeed
         fp16_master_weights_and_gradients fp8_base fp8_base_unet full_bf16 full_fp16
-        fused_backward_pass highvram ip_noise_gamma_random_strength log_config masked_loss mem_eff_attn
+        fused_backward_pass highvram ip_noise_gamma_random_strength log_config mem_eff_attn
         network_train_text_encoder_only network_train_unet_only no_metadata noise_offset_random_strength output_config
         persistent_data_loader_workers resume_from_huggingface sample_at_first save_state_on_train_end
         save_state_to_huggingface scale_v_pred_loss_like_noise_pred sdpa skip_cache_check skip_until_initial_step

@@ -63,6 +63,9 @@ COPIED: Mapping[str, str] = {
         "token_warmup_step", "token_warmup_min", "flip_aug", "color_aug", "random_crop", "face_crop_aug_range",
         "resize_interpolation",
     )},
+    "mask_source": "mask_source", "mask_folder": "mask_folder", "unmasked_weight": "unmasked_weight",
+    "unmasked_probability": "unmasked_probability", "normalize_masked_area_loss": "normalize_masked_area_loss",
+    "masked_prior_preservation_weight": "masked_prior_preservation_weight",
 }  # fmt: skip
 """Fields that mean the same as a setting."""
 OF_BUCKETS: Mapping[str, str] = {
@@ -76,6 +79,8 @@ NEUTRAL: Mapping[str, Any] = {
     "caption_separator": ",", "enable_wildcard": False, "caption_dropout_rate": 0, "caption_dropout_every_n_epochs": 0,
     "caption_tag_dropout_rate": 0, "token_warmup_step": 0, "token_warmup_min": 1, "flip_aug": False, "color_aug": False,
     "random_crop": False,
+    "unmasked_weight": 0, "unmasked_probability": 0, "normalize_masked_area_loss": False,
+    "masked_prior_preservation_weight": 0,
 }  # fmt: skip
 """Values that are not worth a line: nothing changes by them."""
 
@@ -131,6 +136,7 @@ def take_over(request: TrainingRequest, spec: FamilySpec | None = None) -> Taken
         _prediction,
         _buckets,
         _captions,
+        _masks,
         _saving,
         _samples,
         validation,
@@ -285,6 +291,17 @@ def _captions(taken: Taken) -> None:
         taken.put("caption_extension", f".{str(ending).lstrip('.')}", "caption_extension")
     if request.repeats not in (None, 1):
         taken.put("repeats", request.repeats, "repeats")
+
+
+def _masks(taken: Taken) -> None:
+    """Take masks of the pictures themselves; a dataset TOML says itself where others are, and is taken as it is."""
+    request = taken.request
+    if request.value("alpha_mask"):
+        taken.put("mask_source", "alpha", "alpha_mask")
+    elif request.masked_loss and request.dataset_config is None and request.mask_source is None:
+        folder = request.other.get("conditioning_data_dir")
+        why = "no picture has a mask: sd-scripts reads conditioning_data_dir in a dataset TOML alone"
+        taken.leave("masked_loss", f"{why}; here: --mask-folder {folder}" if folder else why)
 
 
 def _saving(taken: Taken) -> None:

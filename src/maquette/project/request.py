@@ -45,6 +45,8 @@ SD_SCRIPTS_DEFAULTS: Mapping[str, Any] = {
     "cache_latents": False,
     "cache_latents_to_disk": False,
     "cache_text_encoder_outputs": False,
+    "masked_loss": False,
+    "alpha_mask": False,
     "rank": 4,
     "alpha": 1.0,
     "dropout": 0.0,
@@ -181,6 +183,19 @@ class TrainingRequest:
     cache_latents_to_disk: bool | None = None
     cache_text_encoder_outputs: bool | None = None
     cache_folder: Path | None = None
+
+    # --- masks ---
+    masked_loss: bool | None = None
+    """sd-scripts' switch, without which a dataset TOML may name no masks."""
+    alpha_mask: bool | None = None
+    """A picture's transparency is its mask."""
+    mask_source: str | None = None
+    """none, alpha, folder or beside."""
+    mask_folder: Path | None = None
+    unmasked_weight: float | None = None
+    unmasked_probability: float | None = None
+    normalize_masked_area_loss: bool | None = None
+    masked_prior_preservation_weight: float | None = None
 
     # --- adapter ---
     network_module: str | None = None

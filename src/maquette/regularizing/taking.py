@@ -81,11 +81,12 @@ def _refuse_own(source: Path, options: RegularizeOptions) -> None:
 def _pictures_in(source: Path, out: Path) -> list[Path]:
     """Return the pictures below `source`, without hidden folders and `out`. Raises ConfigError when there are none."""
     from maquette.dataset.config import PICTURE_EXTENSIONS
+    from maquette.dataset.mask_files import without_masks
 
     own, root = out.absolute(), source.absolute()
     found = sorted(
         path
-        for path in root.rglob("*")
+        for path in without_masks(root.rglob("*"))
         if path.suffix.lower() in PICTURE_EXTENSIONS and path.is_file() and not path.is_relative_to(own)
         if not any(part.startswith(".") for part in path.relative_to(root).parts)
     )

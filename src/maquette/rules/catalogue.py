@@ -15,6 +15,7 @@ RULE_MODULES = (
     "maquette.rules.caption_syntax",
     "maquette.rules.caption_texts",
     "maquette.rules.folders",
+    "maquette.rules.masks",
     "maquette.rules.picture_sets",
     "maquette.rules.pictures",
     "maquette.rules.preservation",

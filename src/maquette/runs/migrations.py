@@ -75,7 +75,8 @@ def _to_3(record: Table) -> Table:
     """What is learned of a picture (its noise and the weight of its error) left `[training]` for `[objective]`."""
     settings = dict(_table(record, "settings"))
     training = dict(_table(settings, "training"))
-    objective = {name: training.pop(name) for name in OBJECTIVE_OF_3 if name in training}
+    moved = {name: training.pop(name) for name in OBJECTIVE_OF_3 if name in training}
+    objective = {**_table(settings, "objective"), **moved}
     return {
         **record,
         "record_version": 3,

@@ -55,6 +55,9 @@ class PictureRecord:
     """As read, before it is prefixed, shuffled or dropped."""
     caption_sha256: str | None
     """Of the caption file's bytes; None for a fallback."""
+    mask_path: str | None = None
+    """Its mask's file, or its own where its transparency is the mask; None where all of it counts."""
+    mask_sha256: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -272,6 +275,8 @@ def dataset_record(dataset: Dataset) -> DatasetRecord:
                 sha256=picture.sha256,
                 caption=picture.caption,
                 caption_sha256=picture.caption_sha256,
+                mask_path=None if picture.mask_path is None else str(picture.mask_path),
+                mask_sha256=picture.mask_sha256,
             )
             for picture in dataset.pictures
         ),

@@ -21,3 +21,5 @@ class MicroBatch:
     regularization_B: torch.Tensor
     names: tuple[str, ...]
     """The pictures' files, as the run's record names them."""
+    masks_B1HW: torch.Tensor | None = None
+    """How much each place counts, float32 in [0, 1] on the latent's grid; None where all of every picture does."""

@@ -16,6 +16,7 @@ from maquette.dataset.augment import shown_item
 from maquette.dataset.buckets import epoch_batches
 from maquette.dataset.cache import LatentCache
 from maquette.dataset.captions import item_caption
+from maquette.dataset.mask_grids import MaskGrids
 from maquette.dataset.preprocess import item_size_info, to_float_CHW
 from maquette.dataset.records import Batch, Item
 from maquette.events import Event, Message
@@ -39,6 +40,7 @@ class TrainingPictures:
         self.cache = (
             LatentCache(dataset.cache_folder, encoder_name(model), dataset.seed) if dataset.cached else None
         )
+        self.masks = MaskGrids(dataset.seed)
         self._epoch_batches = lru_cache(maxsize=2)(
             partial(epoch_batches, dataset.items, dataset.batch_size, dataset.seed)
         )
@@ -117,7 +119,16 @@ class TrainingPictures:
             ),
             regularization_B=torch.tensor([item.is_regularization for item in batch.items]),
             names=tuple(str(item.picture.path) for item in batch.items),
+            masks_B1HW=self._masks(batch, epoch, latents[0]),
         )
+
+    def _masks(self, batch: Batch, epoch: int, latent_CHW: torch.Tensor) -> torch.Tensor | None:
+        """Return the masks of a batch on the latent's grid; None where none of its pictures has one."""
+        if all(item.picture.mask_path is None for item in batch.items):
+            return None
+        grid_hw = (latent_CHW.shape[-2], latent_CHW.shape[-1])
+        shown = zip(batch.items, batch.flipped, strict=True)
+        return torch.stack([self.masks.grid(item, flipped, epoch, grid_hw) for item, flipped in shown])
 
     def _latent(self, item: Item, flipped: bool, epoch: int, index: int, row: int) -> torch.Tensor:
         if self.cache is not None and not item.varies:

@@ -14,6 +14,7 @@ from maquette.training.base_prediction import BasePrediction
 from maquette.training.batches import MicroBatch
 from maquette.training.breakdown import broken_gradient, broken_loss
 from maquette.training.config import TrialSettings
+from maquette.training.masked import with_masks
 from maquette.training.noise import NoiseDraw, draw_noise
 from maquette.training.objective import Rows, family_values, per_row_losses
 from maquette.training.optimize import BrokenGradient, TrialOptimizer
@@ -168,6 +169,7 @@ class Engine:
         self.adapter.set_step(index)
         rows = self.rows(index, batch)
         with self.placement.autocast():
+            rows = with_masks(rows, self.trials, batch, index, self.model.objective, self._base)
             losses_PB = per_row_losses(self.model, self.trials, rows).view(len(self.trials), -1)
         self.forward_device = str(losses_PB.device)
         self._backward(losses_PB.mean(dim=1), accumulation)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +17,7 @@ from maquette.training.losses import element_losses
 
 if TYPE_CHECKING:
     from maquette.families.protocol import BaseModel, Conditioning, Objective, PictureSize, Stage
+    from maquette.training.masked import MaskRows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,8 @@ class Rows:
     regularization_R: torch.Tensor
     perturbation_RCHW: torch.Tensor | None = None
     """Noise that the pictures get and the target knows nothing of; None where there is none."""
+    masks: MaskRows | None = None
+    """How much each place counts; None where all of every picture does."""
 
     def noisy(self, objective: Objective) -> torch.Tensor:
         """Return noisy_RCHW, what the denoiser is shown."""
@@ -47,7 +51,10 @@ def per_row_losses(model: BaseModel, trials: Sequence[TrialSettings], rows: Rows
     objective = model.objective
     prediction = model.predict(rows.noisy(objective), rows.timesteps_R, rows.conditioning, rows.sizes)
     target = objective.target(rows.clean_RCHW, rows.noise_RCHW, rows.timesteps_R)
-    error_RCHW = row_errors(model, trials, prediction, target, rows.timesteps_R)
+    errors_to = partial(row_errors, model, trials, prediction, timesteps_R=rows.timesteps_R)
+    error_RCHW = errors_to(target)
+    if rows.masks is not None:
+        error_RCHW = rows.masks.weigh(trials, error_RCHW, errors_to)
     loss_R = error_RCHW.mean(dim=[1, 2, 3])
     return (
         loss_R

@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field
 from maquette.project.fields import Section
 from maquette.project.settings.dataset import DatasetSettings, Resolution
 from maquette.project.settings.lora import LoraSettings, half_the_rank
+from maquette.project.settings.masks import MaskSettings, MaskSource
 from maquette.project.settings.model import ModelSettings
 from maquette.project.settings.objective import ObjectiveSettings, StatedPrediction
 from maquette.project.settings.samples import SamplerName, SampleSettings
@@ -41,6 +42,8 @@ __all__ = [
     "Device",
     "FamilySettings",
     "LoraSettings",
+    "MaskSettings",
+    "MaskSource",
     "ModelSettings",
     "ObjectiveSettings",
     "OptimizerName",
@@ -82,6 +85,7 @@ class Settings(Section):
     subject: SubjectSettings = SubjectSettings()
     model: ModelSettings
     dataset: DatasetSettings = DatasetSettings()
+    masks: MaskSettings = MaskSettings()
     lora: LoraSettings = LoraSettings()
     training: TrainingSettings = TrainingSettings()
     objective: ObjectiveSettings = ObjectiveSettings()
@@ -116,6 +120,7 @@ SECTIONS: dict[str, type[Section]] = {
     "subject": SubjectSettings,
     "model": ModelSettings,
     "dataset": DatasetSettings,
+    "masks": MaskSettings,
     "lora": LoraSettings,
     "training": TrainingSettings,
     "objective": ObjectiveSettings,
@@ -126,5 +131,13 @@ SECTIONS: dict[str, type[Section]] = {
 }
 SECTION_OF = {name: section for section, record in SECTIONS.items() for name in record.model_fields}
 PATHS = frozenset(
-    {"images", "regularization", "cache_folder", "output", "validation_images", "network_weights"}
+    {
+        "images",
+        "regularization",
+        "mask_folder",
+        "cache_folder",
+        "output",
+        "validation_images",
+        "network_weights",
+    }
 )

@@ -116,6 +116,25 @@ class ObjectiveSettings(Section):
         False, description="Draw its strength between 0 and ip_noise_gamma for each batch."
     )
     prior_loss_weight: float = Field(1.0, ge=0, description="Loss weight of regularization pictures.")
+    unmasked_weight: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Least weight of an error outside a picture's mask; 0: nothing is learned there.",
+    )
+    unmasked_probability: float = Field(
+        0.0, ge=0, le=1, description="Share of showings in which a picture's mask is left out."
+    )
+    normalize_masked_area_loss: bool = Field(
+        False,
+        description="Divide each picture's loss by the mean of its mask: a small subject counts as much as a large one.",
+    )
+    masked_prior_preservation_weight: float = Field(
+        0.0,
+        ge=0,
+        description="Outside the mask, weight of what keeps the base's own prediction there: a second pass over the base at "
+        "each step.",
+    )
 
     preservation: float = Field(
         0.0,
