@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from maquette.errors import ConfigError, Problem
 from maquette.events import Event, Stage, run_stage
-from maquette.project.config_file import CONFIG_NAME, load_settings, with_length
-from maquette.project.settings import Settings
+from maquette.project.config_file import CONFIG_NAME, load_settings, with_changes
+from maquette.project.settings import CHANGED_ON_RESUME, Settings
 from maquette.runs.record import read_record, require_begun
 from maquette.stopping import Stop, stoppable
 
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 OnEvent: TypeAlias = Callable[[Event], None] | None
 DEFAULT_SMOKE_STEPS = 3
+RESUMED_WITH = "--steps, --epochs, --gradient-checkpointing or --fit-memory-gib"
 
 
 def train(
@@ -58,7 +59,7 @@ def train(
 
     target: a project folder, a maquette.toml, a folder of pictures, or a kohya dataset TOML.
     resume: a run's folder instead, to go on where it stopped with its own settings; with a greater steps or epochs, to train it
-        longer.
+        longer; with gradient_checkpointing or fit_memory_gib, in less memory.
     smoke: a few steps only, nothing kept: proves device, memory and speed.
     on_event: called with every progress event.
     stop: whoever asks it ends the run after the step that is being taken; Stopped is raised then, and says how to go on.
@@ -122,12 +123,12 @@ def resolve_settings(target: str | Path | None, settings: Mapping[str, Any] | No
 def settings_of_run(
     run: Path, target: str | Path | None = None, settings: Mapping[str, Any] | None = None
 ) -> Settings:
-    """Return the recorded settings of `run`, with another length where one is given.
+    """Return the recorded settings of `run`, with another length, or another way to fit the memory, where one is given.
 
     A resumed run takes no other settings: it would be another run.
     """
     given = {name: value for name, value in (settings or {}).items() if value is not None}
-    length: dict[str, Any] = {name: given.pop(name) for name in ("steps", "epochs") if name in given}
+    changes = {name: given.pop(name) for name in ("steps", "epochs", *CHANGED_ON_RESUME) if name in given}
     extra = [f"--{name.replace('_', '-')}" for name in sorted(given)]
     extra += [str(target)] if target is not None else []
     if extra:
@@ -135,13 +136,13 @@ def settings_of_run(
             Problem(
                 "--resume",
                 f"given together with {', '.join(extra)}",
-                "nothing else but --steps or --epochs: a resumed run keeps its settings",
+                f"nothing else but {RESUMED_WITH}: a resumed run keeps its settings",
                 "Leave them out, or start a new run with another --name.",
             )
         )
     require_begun(run)
     known = read_record(run).settings
-    return known if not length else with_length(known, length)
+    return known if not changes else with_changes(known, changes)
 
 
 def check(

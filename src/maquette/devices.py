@@ -14,6 +14,9 @@ from maquette.precisions import Automatic, automatic_precision
 
 DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
+SIGNS_OF_FULL_MEMORY = ("out of memory", "can't allocate memory", "could not create a primitive")
+"""What MPS, torch's allocator for processors, and oneDNN (which has no words of its own for it) say."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
@@ -119,3 +122,33 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
+
+
+def free_memory_bytes(device: str) -> int:
+    """Return the memory that a run may still take on `device`, with what this process holds there already."""
+    if device.startswith("cuda"):
+        free, _ = torch.cuda.mem_get_info(torch.device(device))
+        return int(free + torch.cuda.memory_reserved(torch.device(device)))
+    if device == "mps":
+        return int(torch.mps.recommended_max_memory())
+    import psutil  # type: ignore[import-untyped]
+
+    return int(psutil.virtual_memory().available + psutil.Process().memory_info().rss)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether `error` says that a device or the machine has no memory left; only CUDA has a type for it."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS_OF_FULL_MEMORY)
+
+
+def release_memory(device: torch.device) -> None:
+    """Give back what the allocator holds and nothing uses."""
+    import gc
+
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()

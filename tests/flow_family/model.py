@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -169,9 +169,10 @@ class FlowModel:
             raise ConfigError(Problem("sampler", f"'{name}'", "a known sampler", did_you_mean(name, known)))
         return FlowEuler()
 
-    def set_gradient_checkpointing(self, enabled: bool) -> None:
+    def set_gradient_checkpointing(self, enabled: bool, blocks: Collection[str] | None = None) -> None:
         assert isinstance(self.denoiser, FlowTransformer)
-        self.denoiser.checkpointing = enabled
+        for number, block in enumerate(self.denoiser.blocks):
+            block.is_recomputed = enabled and (blocks is None or f"denoiser.blocks.{number}" in blocks)
 
     def vae_fingerprint(self) -> str:
         return hashlib.sha256(b"folded").hexdigest()

@@ -50,6 +50,7 @@ class Block(nn.Module):
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attention = Attention(width, heads)
         self.widen, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.is_recomputed = False
 
     def forward(self, x_BNW: Tensor) -> Tensor:
         x_BNW = x_BNW + self.attention(self.norm1(x_BNW))
@@ -61,7 +62,7 @@ class FlowTransformer(nn.Module):
 
     def __init__(self, channels: int, width: int, depth: int, heads: int, text_width: int) -> None:
         super().__init__()
-        self.width, self.checkpointing = width, False
+        self.width = width
         self.enter, self.leave = nn.Linear(channels, width), nn.Linear(width, channels)
         self.read = nn.Linear(text_width, width)
         self.time = nn.Linear(width, width)
@@ -75,7 +76,7 @@ class FlowTransformer(nn.Module):
         x_BNW = torch.cat([self.read(text_BTD), picture_BNW], dim=1)
         x_BNW = x_BNW + self.time(waves(1000 * time_B, self.width).to(noisy_BCHW.dtype)).unsqueeze(1)
         for block in self.blocks:
-            x_BNW = recomputed(block, x_BNW) if self.checkpointing else block(x_BNW)
+            x_BNW = recomputed(block, x_BNW) if block.is_recomputed else block(x_BNW)
         return self.leave(x_BNW[:, text_BTD.shape[1] :]).mT.unflatten(2, (height, width))  # type: ignore[no-any-return]
 
 

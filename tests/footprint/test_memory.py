@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maquette import families
+from maquette.footprint.advice import changes_to_fit, fits_after
 from maquette.footprint.memory import MemoryRequest, estimate_memory
-from maquette.planning.advice import changes_to_fit, fits_after
+from maquette.footprint.recomputing import blocks_by_worth, blocks_to_fit
 
 GIB = 2**30
 LARGE = max(
@@ -73,6 +74,22 @@ def test_the_peak_is_the_largest_stage_and_its_parts_are_not_negative(request: M
     assert memory.peak_bytes == max(memory.stages.values()) == memory.stages[memory.stage]
     assert min(memory.parts.values()) >= 0
     assert memory.needed_bytes > memory.peak_bytes
+
+
+@settings(max_examples=15, deadline=None)
+@given(requests(), st.integers(2, 40))
+def test_no_more_blocks_are_computed_again_than_it_takes_to_fit(request: MemoryRequest, gib: int) -> None:
+    found = blocks_to_fit(request, gib * GIB)
+    everything = frozenset(blocks_by_worth(request))
+    assert found.blocks <= everything and len(everything) == found.num_blocks
+    fitted = request.changed(checkpointing=found.blocks)
+    assert found.fits == (estimate_memory(fitted).needed_bytes <= gib * GIB)
+    if found.blocks and found.fits:
+        last = [name for name in blocks_by_worth(request) if name in found.blocks][-1]
+        fewer = request.changed(checkpointing=found.blocks - {last})
+        assert estimate_memory(fewer).needed_bytes > gib * GIB
+    if not found.fits:
+        assert found.blocks == everything
 
 
 def recipe_of_16_gb() -> MemoryRequest:

@@ -11,6 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from maquette import families
 from maquette.families.tiny import file_shapes, write_tiny
+from maquette.footprint.memory import MemoryRequest
+from maquette.footprint.recomputing import blocks_by_worth
 from maquette.footprint.workload import Workload, workload
 from maquette.lora.adapter import LoraAdapter
 from maquette.lora.config import TrialSpec
@@ -37,10 +39,17 @@ class Traced:
     trainable: int
 
 
-def traced(base: Path, px: int, *, checkpointing: bool = False, conv_rank: int | None = None) -> Traced:
+def traced(
+    base: Path,
+    px: int,
+    *,
+    checkpointing: bool = False,
+    blocks: frozenset[str] | None = None,
+    conv_rank: int | None = None,
+) -> Traced:
     """Run one forward pass and count the distinct storages that autograd keeps, parameters left out."""
     model = families.load(base)
-    model.set_gradient_checkpointing(checkpointing)
+    model.set_gradient_checkpointing(checkpointing, blocks)
     spec = TrialSpec(rank=RANK, alpha=RANK / 2, conv_rank=conv_rank, conv_alpha=1 if conv_rank else None)
     adapter = LoraAdapter.attach(model, [spec])
     modules = (model.denoiser, *model.text_encoders)
@@ -69,6 +78,18 @@ def test_the_backward_pass_keeps_what_is_counted(base: Path, checkpointing: bool
     real = traced(base, 256, checkpointing=checkpointing)
     plain, norms = counted(base, 256).kept_values(checkpointing=checkpointing)
     assert 4 * (plain + norms) == pytest.approx(real.kept_bytes, rel=0.02 if checkpointing else 0.002)
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5, 0.75])
+def test_a_choice_of_blocks_keeps_what_is_counted(base: Path, share: float) -> None:
+    """4 %: a block's inputs count as kept for it even where its neighbour keeps the same values."""
+    request = MemoryRequest(layout=families.layout_of(families.inspect(base)), size_wh=(256, 256), rank=RANK)
+    names = blocks_by_worth(request)
+    chosen = frozenset(names[: round(share * len(names))])
+    real = traced(base, 256, checkpointing=True, blocks=chosen)
+    plain, norms = request.changed(checkpointing=chosen).work().kept_values(checkpointing=True)
+    assert 4 * (plain + norms) == pytest.approx(real.kept_bytes, rel=0.04)
+    assert real.kept_bytes < traced(base, 256).kept_bytes
 
 
 def test_adapted_convolutions_keep_no_more_than_is_counted(base: Path) -> None:

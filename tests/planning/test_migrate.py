@@ -113,7 +113,8 @@ def project(tmp_path: Path) -> Path:
         '[subject]\ntrigger = "zkw_fox"\nclass_word = "fox"\n[model]\nbase = "small.safetensors"\nclip_skip = 1\n'
         "[dataset]\nresolution = 512\nrepeats = 5\n[lora]\nrank = 48\nalpha = 24\ndropout = 0.1\n"
         "[training]\nepochs = 18\nlearning_rate = 0.00013\ntext_encoder_lr = 0.00008\nbatch_size = 4\naccumulation = 3\n"
-        'min_snr_gamma = 5\nnoise_offset = 0.05\nlr_scheduler = "cosine_with_restarts"\nlr_cycles = 3\nwarmup_steps = 9\n'
+        'lr_scheduler = "cosine_with_restarts"\nlr_cycles = 3\nwarmup_steps = 9\n'
+        "[objective]\nmin_snr_gamma = 5\nnoise_offset = 0.05\n"
         '[saving]\nname = "zkw_fox"\nsave_every_epochs = 2\n[samples]\n'
         'sample_prompts = ["{trigger}", "zkw_fox, the fox in a forest, no foxes"]\n'
     )
@@ -176,8 +177,6 @@ def test_a_sibling_keeps_what_is_proven_and_adjusts_its_length(project: Path, tm
     assert new.samples.sample_prompts == ("{trigger}", "{trigger}, the wolf in a forest, no foxes")
     assert (old.saving.save_every_epochs, new.saving.save_every_epochs) == (2, 1)  # nine files each
     kept = (
-        "min_snr_gamma",
-        "noise_offset",
         "lr_scheduler",
         "lr_cycles",
         "learning_rate",
@@ -185,6 +184,7 @@ def test_a_sibling_keeps_what_is_proven_and_adjusts_its_length(project: Path, tm
         "optimizer",
     )
     assert all(getattr(new.training, name) == getattr(old.training, name) for name in kept)
+    assert new.objective == old.objective
     assert (new.subject.trigger, new.subject.class_word, new.saving.name) == ("zkw_wolf", "wolf", "zkw_wolf")
     assert new.dataset.images.resolve() == pictures.resolve() and new.model.base.endswith("small.safetensors")
     assert new.training.epochs == 9 and old.training.epochs == 18  # four times the pictures

@@ -6,7 +6,7 @@ Only types live here: reading it never imports torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
@@ -295,8 +295,11 @@ class BaseModel(Protocol):
     def sampler(self, name: str) -> Sampler:
         """Return a fresh sampler set up for this model; ConfigError for a name that the family does not know."""
 
-    def set_gradient_checkpointing(self, enabled: bool) -> None:
-        """Trade time for memory: recompute activations in the backward pass."""
+    def set_gradient_checkpointing(self, enabled: bool, blocks: Collection[str] | None = None) -> None:
+        """Trade time for memory: recompute activations in the backward pass.
+
+        Where `blocks` are given, only theirs: names as families/common/recomputing.py makes them.
+        """
 
     def vae_fingerprint(self) -> str:
         """Return a hash of the VAE's weights, for caches of latents."""

@@ -74,7 +74,8 @@ class MemoryRequest:
     modules: Mapping[str, tuple[int, float]] | None = None
     """Rank and alpha by kohya key, where a file decides both."""
     text_tokens: int = 75
-    checkpointing: bool = False
+    checkpointing: bool | frozenset[str] = False
+    """Whether blocks are computed again in the backward pass: all, none, or those of these names."""
     optimizer: str = DEFAULT_OPTIMIZER
     """Maquette's or another trainer's, by name; see `project/optimizers.py`."""
     preservation_every: int | None = None
@@ -120,13 +121,14 @@ class MemoryRequest:
 
     def work(self) -> Workload:
         """Return what one picture costs."""
-        return workload(
+        work = workload(
             self.layout,
             self.size_wh,
             self.spec,
             text_tokens=self.text_tokens,
             attention=self.attention,
         )
+        return work if isinstance(self.checkpointing, bool) else work.recomputing(self.checkpointing)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,7 +239,7 @@ def _adapter(request: MemoryRequest) -> dict[str, int]:
 def _activations(request: MemoryRequest) -> dict[str, int]:
     """What the backward pass needs of a whole batch, and the working space of the layer at work."""
     work = request.work()
-    plain, norms = work.kept_values(checkpointing=request.checkpointing)
+    plain, norms = work.kept_values(checkpointing=bool(request.checkpointing))
     size, norm_size = request.value_bytes, _norm_bytes(request)
     kept = plain * size + norms * norm_size
     if request.checkpointing:

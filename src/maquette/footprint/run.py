@@ -23,6 +23,7 @@ from maquette.footprint.disk import (
     latent_bytes,
 )
 from maquette.footprint.memory import WEIGHT_BYTES, DeviceKind, MemoryPlan, MemoryRequest, estimate_memory
+from maquette.footprint.recomputing import blocks_to_fit
 from maquette.lora.choosing import LayerChoice, choice_of
 from maquette.lora.config import TrialSpec
 from maquette.lora.matching import layers_of, sizes_on
@@ -35,6 +36,7 @@ from maquette.project.machine import Machine
 from maquette.project.optimizers import DEFAULT_OPTIMIZER, saved_bytes
 from maquette.project.request import TrainingRequest
 from maquette.project.request_maquette import default_of
+from maquette.spoken import GIB
 
 SAVED: dict[str, Precision] = {"fp16": "fp16", "bf16": "bf16"}
 UNKNOWN_NAME = "lora"
@@ -112,14 +114,17 @@ def footprint_of(
     *,
     device: DeviceKind,
     name: str = UNKNOWN_NAME,
+    memory_bytes: int | None = None,
 ) -> Footprint | None:
     """Return what the run of `request` takes over `items`, which have buckets.
 
-    name: what its files are called. None where nothing is trained, or in an arithmetic that is unknown here.
+    name: what its files are called. memory_bytes: what the device has, where that is known. None where nothing is trained,
+    or in an arithmetic that is unknown here.
     """
     asked = memory_request(request, info, items, schedule, device, precision_on(device, request))
     if asked is None:
         return None
+    asked = fitted(request, asked, memory_bytes)
     checkpoints = checkpoints_of(request, schedule, name)
     return Footprint(
         memory=estimate_memory(asked),
@@ -139,7 +144,10 @@ def footprint_of_facts(
     items, schedule = items_of(facts, request, info.vae_factor), schedule_of(facts, request, info.vae_factor)
     if not items or schedule is None:
         return None
-    return footprint_of(request, info, items, schedule, device=device_kind(request, machine))
+    kind = device_kind(request, machine)
+    return footprint_of(
+        request, info, items, schedule, device=kind, memory_bytes=device_memory_bytes(kind, machine)
+    )
 
 
 def device_of(request: TrainingRequest, machine: Machine) -> str:
@@ -154,6 +162,23 @@ def device_kind(request: TrainingRequest, machine: Machine) -> DeviceKind:
     """Return whose rules of memory hold on that device: every accelerator but Apple's is counted as CUDA."""
     kind = device_of(request, machine)
     return "cpu" if kind == "cpu" else "mps" if kind == "mps" else "cuda"
+
+
+def device_memory_bytes(kind: DeviceKind, machine: Machine) -> int | None:
+    """Return the memory of that device of the machine, None where it has none or it is not known."""
+    if kind == "cpu":
+        return machine.ram_bytes or None
+    return next((gpu.total_bytes for gpu in machine.gpus if gpu.kind == kind), None)
+
+
+def fitted(request: TrainingRequest, asked: MemoryRequest, device_bytes: int | None) -> MemoryRequest:
+    """Return what decides the memory once blocks are chosen to fit, where the run asks for that; else as it is."""
+    if request.fit_memory_gib is None:
+        return asked
+    budget_bytes = round(request.fit_memory_gib * GIB) or device_bytes
+    if budget_bytes is None:
+        return asked
+    return asked.changed(checkpointing=blocks_to_fit(asked, budget_bytes).blocks)
 
 
 def precision_on(

@@ -24,6 +24,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from maquette.families.common.recomputing import block_of, module_names
 from maquette.families.protocol import BaseModel, LoraPart, PictureSize
 from maquette.lora.adapter import LoraAdapter
 from maquette.lora.config import TrialSpec
@@ -70,14 +71,16 @@ class Recording:
 
     seen: list[Seen] = field(default_factory=list)
     group_inputs: list[int] = field(default_factory=list)
+    group_names: list[str] = field(default_factory=list)
 
 
 class Recorder(TorchFunctionMode):
     """Sees every torch function that is called within, and what autograd keeps of each."""
 
-    def __init__(self, known: Sequence[nn.Module]) -> None:
-        """`known`: modules whose own values are not counted as kept."""
+    def __init__(self, known: Sequence[nn.Module], names: Mapping[int, str] | None = None) -> None:
+        """`known`: modules whose own values are not counted as kept; `names`: those of blocks, by their modules' identity."""
         super().__init__()
+        self._names = names or {}
         self._known = {
             _storage(tensor) for module in known for tensor in (*module.parameters(), *module.buffers())
         }
@@ -217,6 +220,7 @@ class Recorder(TorchFunctionMode):
             if storage not in self._block_inputs and storage not in self._kept
         }
         self._group = len(self.recording.group_inputs)
+        self.recording.group_names.append(self._names[id(block_of(function))])
         before = len(self._kept)
         try:
             result = function(*args, **kwargs)
@@ -282,7 +286,7 @@ def trace_training(model: BaseModel, parts: Sequence[LoraPart], *, conv: bool) -
     )
     adapter = LoraAdapter.attach(model, [spec])
     networks = (model.denoiser, *model.text_encoders)
-    recorder = Recorder(networks)
+    recorder = Recorder(networks, module_names(model.denoiser, model.text_encoders))
     recorder.watch_adapter(adapter, model)
     recordings = []
     for width, height, units in SIZES:

@@ -9,8 +9,8 @@ Legend: N positions of the latent, U units of text (protocol.FamilySpec.text_uni
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -63,7 +63,13 @@ class Block:
 
     ops: tuple[Op, ...]
     inputs: float
-    times: int
+    names: tuple[str, ...]
+    """Of the equal blocks that these numbers are of; see families/common/recomputing.py."""
+
+    @property
+    def times(self) -> int:
+        """How often the block occurs."""
+        return len(self.names)
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,18 @@ class Workload:
     def ops(self) -> tuple[Op, ...]:
         """Every operation, with how often it occurs over all blocks."""
         return (*self.alone, *(_times(op, block.times) for block in self.blocks for op in block.ops))
+
+    def recomputing(self, blocks: Collection[str]) -> Workload:
+        """Return the same work where only `blocks` (names) can be computed again: the others keep what they computed."""
+        chosen, kept = [], list(self.alone)
+        for block in self.blocks:
+            again = tuple(name for name in block.names if name in blocks)
+            if again:
+                chosen.append(replace(block, names=again))
+            if len(again) < block.times:
+                rest = block.times - len(again)
+                kept += [replace(op, times=op.times * rest, again=False) for op in block.ops]
+        return Workload(tuple(kept), tuple(chosen), self.trainable)
 
     def kept_values(self, *, checkpointing: bool) -> tuple[float, float]:
         """Return the values kept at the end of the forward pass: (in the precision of the computation, by norms)."""
@@ -135,8 +153,8 @@ def workload(
     return Workload(
         alone=tuple(at.op(times, row, again=False) for times, row in table["alone"]),
         blocks=tuple(
-            Block(tuple(at.op(times, row, again=True) for times, row in rows), at.value(inputs), count)
-            for count, inputs, rows in table["blocks"]
+            Block(tuple(at.op(times, row, again=True) for times, row in rows), at.value(inputs), tuple(names))
+            for names, inputs, rows in table["blocks"]
         ),
         trainable=adapter_values(modules, spec),
     )
@@ -287,14 +305,14 @@ def _table(layout: Layout, recordings: Sequence[Recording]) -> dict[str, Any]:
         counts = alone if first.group is None else inside.setdefault(first.group, {})
         row = _row(seen, unit)
         counts[row] = counts.get(row, 0) + 1
-    blocks: dict[tuple[Any, ...], int] = {}
+    blocks: dict[tuple[Any, ...], list[str]] = {}
+    names = recordings[0].group_names
     for number, inputs in enumerate(zip(*(recording.group_inputs for recording in recordings), strict=True)):
         rows = tuple((count, row) for row, count in inside.get(number, {}).items())
-        key = (_line(inputs, unit), rows)
-        blocks[key] = blocks.get(key, 0) + 1
+        blocks.setdefault((_line(inputs, unit), rows), []).append(names[number])
     return {
         "alone": [[count, row] for row, count in alone.items()],
-        "blocks": [[count, inputs, rows] for (inputs, rows), count in blocks.items()],
+        "blocks": [[names, inputs, rows] for (inputs, rows), names in blocks.items()],
     }
 
 

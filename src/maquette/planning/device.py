@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from maquette.footprint.known_times import published_memory
 from maquette.footprint.memory import DeviceKind
-from maquette.footprint.run import device_kind, precision_on
+from maquette.footprint.run import device_kind, device_memory_bytes, precision_on
 from maquette.planning.options import PlanOptions
 from maquette.precisions import half_precision
 from maquette.project.machine import Machine
@@ -79,12 +79,11 @@ def _memory(
         return options.memory_bytes, "as stated"
     if options.device_like is not None:
         return published_memory(options.device_like), f"the memory of a {options.device_like}"
+    total = device_memory_bytes(kind, machine)
     if kind == "cpu":
-        return machine.ram_bytes or None, "this machine's memory"
+        return total, "this machine's memory"
     gpu = next((gpu for gpu in machine.gpus if gpu.kind == kind), None)
-    if gpu is None:
-        return None, "unknown: say --memory 16GB"
-    return gpu.total_bytes, f"{gpu.name}'s memory"
+    return total, f"{gpu.name}'s memory" if gpu is not None else "unknown: say --memory 16GB"
 
 
 def _name(kind: DeviceKind, machine: Machine, here: bool) -> str:

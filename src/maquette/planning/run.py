@@ -21,11 +21,11 @@ from maquette.dataset.targets import StepTarget
 from maquette.errors import ConfigError, MaquetteError, Problem
 from maquette.events import Finished, Message, Stage, Started, run_stage
 from maquette.families.protocol import ModelInfo
+from maquette.footprint.advice import Change, changes_to_fit, fits_after
 from maquette.footprint.disk import DiskPlan, disk_plan
 from maquette.footprint.memory import MemoryPlan
 from maquette.footprint.run import Footprint, footprint_of
 from maquette.footprint.timing import TimePlan
-from maquette.planning.advice import Change, changes_to_fit, fits_after
 from maquette.planning.device import PlannedDevice, planned_device
 from maquette.planning.duration import TimeRequest, estimate_time
 from maquette.planning.options import PlanOptions
@@ -189,7 +189,9 @@ def _footprint(
     device: PlannedDevice,
     name: str,
 ) -> Footprint:
-    footprint = footprint_of(request, info, items, schedule, device=device.kind, name=name)
+    footprint = footprint_of(
+        request, info, items, schedule, device=device.kind, name=name, memory_bytes=device.memory_bytes
+    )
     if footprint is None:
         remedy = "Give a learning rate above 0 to one of them: --learning-rate 1e-4"
         raise ConfigError(

@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from math import ceil
 
+from maquette.footprint.advice import Change
 from maquette.footprint.memory import MemoryPlan
-from maquette.planning.advice import Change
 from maquette.planning.migrate import Migration
 from maquette.planning.presets import Preset
 from maquette.planning.run import PlanResult

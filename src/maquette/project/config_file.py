@@ -84,12 +84,15 @@ def with_subject(settings: Settings, project: Path | None = None) -> Settings:
     return settings.model_copy(update={"subject": subject})
 
 
-def with_length(settings: Settings, length: Mapping[str, Any]) -> Settings:
-    """Return `settings` with another length: `steps` or `epochs`. Raises ConfigError."""
+def with_changes(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+    """Return `settings` with other values of `[training]`; another length takes the place of the one before.
+
+    Raises ConfigError.
+    """
     tables = settings.model_dump()
-    _drop_rivals(tables, length)
-    tables["training"].update(length)
-    changed, invalid = _validate(tables, "command line", length)
+    _drop_rivals(tables, changes)
+    tables["training"].update(changes)
+    changed, invalid = _validate(tables, "command line", changes)
     if invalid or changed is None:
         raise ConfigError(invalid)
     return changed

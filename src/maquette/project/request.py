@@ -245,6 +245,8 @@ class TrainingRequest:
     max_grad_norm: float | None = None
     prior_loss_weight: float | None = None
     gradient_checkpointing: bool | None = None
+    fit_memory_gib: float | None = None
+    """Memory that recomputed blocks are to make room for; 0 is all that the device has (Maquette alone)."""
     precision: str | None = None
     """no, fp16, bf16, auto."""
     full_precision: str | None = None

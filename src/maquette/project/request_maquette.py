@@ -90,6 +90,7 @@ SETTING_OF = {
     "max_grad_norm": "max_grad_norm",
     "prior_loss_weight": "prior_loss_weight",
     "gradient_checkpointing": "gradient_checkpointing",
+    "fit_memory_gib": "fit_memory_gib",
     "precision": "precision",
     "device": "device",
     "seed": "seed",

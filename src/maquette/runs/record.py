@@ -199,11 +199,9 @@ class RunRecord(BaseModel):
         Compared as records, not by digest: a release may know settings that an older one did not.
         """
         sections = [name for name in SECTIONS if name not in WITHOUT_EFFECT_ON_WEIGHTS]
+        settings = self.settings.with_resumable(other.settings)
         return (
-            all(
-                getattr(self.settings, name) == getattr(other.settings, name)
-                for name in (*sections, "family")
-            )
+            all(getattr(settings, name) == getattr(other.settings, name) for name in (*sections, "family"))
             and sorted(self.lora_files.values()) == sorted(other.lora_files.values())
             and self.dataset.shows_the_same_as(other.dataset)
             and self.schedule.pictures_seed == other.schedule.pictures_seed

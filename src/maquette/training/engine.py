@@ -149,6 +149,11 @@ class Engine:
         """Return what the metrics of a trial say of holding the class to the base, where it was due."""
         return {"preservation": preserved[index]} if preserved and preserved[index] else {}
 
+    def forget_gradients(self) -> None:
+        """Drop what a pass that failed has left: the step can be taken again."""
+        for optimizer in self.optimizers:
+            optimizer.torch_optimizer.zero_grad(set_to_none=True)
+
     def train(self, mode: bool) -> None:
         """Switch dropout, and the weights of optimizers that train others than they are judged by, on (or off)."""
         self.adapter.train(mode)

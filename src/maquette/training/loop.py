@@ -26,7 +26,9 @@ from maquette.runs.record import DeviceRecord, RunRecord, RunState, now
 from maquette.runs.reserve import Reserve
 from maquette.spoken import printable
 from maquette.stopping import Stop, Stopped, stoppable
+from maquette.training.fitting import FittedBlocks
 from maquette.training.job import Job
+from maquette.training.out_of_memory import out_of_memory
 from maquette.training.outputs import SampleDrawer, TrialOutput, TrialResult
 from maquette.training.validating import RunValidation
 
@@ -139,6 +141,7 @@ class _Run:
         self._note(state="running")
         self.reserve = Reserve(job.folder.reserve, self.outputs[0].run.folder.record)
         self.told = EventLog(job.folder.event_log)
+        self.blocks = FittedBlocks(job)
         self.engine: Engine | None = None
         self.proving: Proving | None = None
         self.saved = first
@@ -163,6 +166,7 @@ class _Run:
         model = self._timed("load_s", self._load)
         yield Finished("load")
         yield from (Message(note, "warning") for note in model.notes)
+        yield from self.blocks.apply(model)
         draws = self.draw is not None and bool(job.settings.samples.sample_prompts)
         data = TrainingPictures(job.dataset, model, keep_vae=draws)
         yield from data.cut_captions(job.options.get("max_token_length"))
@@ -250,15 +254,12 @@ class _Run:
         from maquette import families
         from maquette.devices import DTYPES
 
-        model = families.load(
+        return families.load(
             self.job.settings.model.base,
             dtype=DTYPES[self.job.precision],
             device=self.job.device,
             stated=families.stated_by(self.job.settings.objective),
         )
-        if self.job.settings.training.gradient_checkpointing:
-            model.set_gradient_checkpointing(True)
-        return model
 
     def _engine(self, model: BaseModel, placement: Any) -> Engine:
         from maquette.lora.adapter import LoraAdapter
@@ -296,7 +297,7 @@ class _Run:
                 yield from self._validate(engine, 0, logs)
             for step in self.steps:
                 began = time.perf_counter()
-                result = engine.step(step, data.micro_steps(step), job.schedule.accumulation)
+                result = yield from self._step(engine, data, step)
                 self._clock(engine, time.perf_counter() - began)
                 if self.proving is not None:
                     self.proving.saw(result)
@@ -304,6 +305,29 @@ class _Run:
                 self._log(logs, step + 1, result)
                 yield Progress("train", step + 1, total, "step", self._shown(result))
                 yield from self._after_step(engine, step + 1, logs)
+
+    def _step(self, engine: Engine, data: Any, step: int) -> Stage[StepResult]:
+        """Take one step; where the device is full, recompute more blocks and take it again. Raises TrainingError."""
+        from maquette.devices import is_out_of_memory, release_memory
+
+        while True:
+            try:
+                return engine.step(step, data.micro_steps(step), self.job.schedule.accumulation)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                self.write_log(traceback.format_exc())
+            # Only here, out of the handler, is what the failed pass held let go.
+            engine.forget_gradients()
+            release_memory(engine.placement.device)
+            more = self.blocks.more(engine.model) if engine.steps_done is not None else None
+            if more is None:
+                raise out_of_memory(self.job, step)
+            yield Message(
+                f"Step {step + 1} found the device full: {more} are computed again from here on, and the step is taken "
+                "once more.",
+                "warning",
+            )
 
     def _clock(self, engine: Engine, seconds: float) -> None:
         from maquette.devices import synchronize

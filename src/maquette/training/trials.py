@@ -205,7 +205,7 @@ def _resumed(
     from maquette.training.state import latest_state
 
     steps, before = fresh.schedule.steps, known.schedule.steps
-    asks_longer = fresh.settings != known.settings
+    asks_longer = fresh.settings.with_resumable(known.settings) != known.settings
     if steps <= before and (known.state == "finished" or asks_longer):
         raise OutputError(_no_longer(folder, known, steps, asks_longer))
     state = latest_state(folder.state, steps)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,12 @@ from torch import Tensor, nn
 from maquette.families.common import vae as picture_coder
 from maquette.families.common.conditioning import ClipText
 from maquette.families.common.objective import DiscreteDiffusion
+from maquette.families.common.recomputing import (
+    module_names,
+    recompute_denoiser,
+    recompute_text,
+    switch_text,
+)
 from maquette.families.common.samplers import make_sampler
 from maquette.families.common.tokenizer import ClipTokenizer
 from maquette.families.protocol import (
@@ -150,18 +156,24 @@ class LatentDiffusionModel:
         """Return a fresh diffusers scheduler set up for this model."""
         return make_sampler(name, self.info.prediction, zero_terminal_snr=self.info.zero_terminal_snr)
 
-    def set_gradient_checkpointing(self, enabled: bool) -> None:
+    def set_gradient_checkpointing(self, enabled: bool, blocks: Collection[str] | None = None) -> None:
         """Recompute activations in the backward pass (a fifth more time, far less memory), or stop doing so.
 
-        Both libraries only checkpoint modules in training mode; nothing here has dropout or batch statistics,
-        so that mode changes no number.
+        `blocks` names those that are computed again (None: all); the others keep what they computed. Both libraries only
+        checkpoint modules in training mode; nothing here has dropout or batch statistics, so that mode changes no number.
         """
         for module in (self.denoiser, *self.text_encoders):
             module.train(enabled)
         unet: Any = self.denoiser
-        (unet.enable_gradient_checkpointing if enabled else unet.disable_gradient_checkpointing)()
+        if not enabled:
+            unet.disable_gradient_checkpointing()
+            for encoder in self.text_encoders:
+                switch_text(encoder, False)
+            return
+        names = module_names(self.denoiser, self.text_encoders)
+        recompute_denoiser(unet, names, blocks)
         for encoder in self.text_encoders:
-            _checkpoint_text(encoder, enabled)
+            recompute_text(encoder, names, blocks)
 
     def vae_fingerprint(self) -> str:
         """Return a hash of the VAE's weights in their present precision."""
@@ -175,10 +187,3 @@ class LatentDiffusionModel:
 def vae_dtype_for(spec: FamilySpec, dtype: torch.dtype) -> torch.dtype:
     """Return the precision that the family's VAE runs in when the rest runs in `dtype`."""
     return torch.float32 if dtype == torch.float16 and not spec.half_precision_vae else dtype
-
-
-def _checkpoint_text(encoder: Any, enabled: bool) -> None:
-    """Switch a transformers model's checkpointing, under the name that the installed version calls it by."""
-    ending = "enable" if enabled else "disable"
-    switch = getattr(encoder, f"activation_checkpointing_{ending}", None)
-    (switch or getattr(encoder, f"gradient_checkpointing_{ending}"))()

@@ -31,6 +31,7 @@ from maquette.project.settings.training import (
 from maquette.project.settings.validation import ValidationSettings
 
 __all__ = [
+    "CHANGED_ON_RESUME",
     "DEFAULT_STEPS",
     "FAMILY_OWNED",
     "PATHS",
@@ -95,6 +96,11 @@ class Settings(Section):
     check: CheckSettings = CheckSettings()
     family: FamilySettings = FamilySettings()
 
+    def with_resumable(self, other: Settings) -> Settings:
+        """Return these settings with what may change on resuming as `other` has it."""
+        kept = {name: getattr(other.training, name) for name in CHANGED_ON_RESUME}
+        return self.model_copy(update={"training": self.training.model_copy(update=kept)})
+
     def family_values(self) -> dict[str, Any]:
         """Return the settings that families may own, where they were given: their default is the family's."""
         found = {
@@ -116,6 +122,8 @@ FAMILY_OWNED = (
     ("objective", "max_timestep"),
 )
 """Settings of other sections that mean something only to families that declare them."""
+CHANGED_ON_RESUME = ("gradient_checkpointing", "fit_memory_gib")
+"""Settings of `[training]` that spend time for memory and change no weight: a run may be resumed with others."""
 SECTIONS: dict[str, type[Section]] = {
     "subject": SubjectSettings,
     "model": ModelSettings,

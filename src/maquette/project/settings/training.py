@@ -78,6 +78,12 @@ class TrainingSettings(Section):
     gradient_checkpointing: bool = Field(
         False, description="Recompute activations in the backward pass: less memory, about a quarter slower."
     )
+    fit_memory_gib: float | None = Field(
+        None,
+        ge=0,
+        description="Recompute as few of the model's blocks as it takes to stay within so many GiB; 0: what the device has. "
+        "Gradient checkpointing no slower than it must be. Default: off.",
+    )
     seed: int = Field(
         42, ge=0, lt=2**32, description="Seed of everything random: same seed, same machine, same weights."
     )
