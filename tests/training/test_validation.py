@@ -57,6 +57,8 @@ def test_measuring_changes_no_weight(short_run: ShortRun) -> None:
     assert _same(without.lora, measured.lora)
     assert read_metrics(without.run / "metrics.jsonl")[-1]["loss"] == measured_loss(measured.run)
     assert [point.step for point in _validation(measured).points] == [0, 2, 3]
+    shown = [each for row in read_metrics(without.run / "metrics.jsonl") for each in row["shown"]]
+    assert sorted(place for place, _, _ in shown) == [0, 1, 2], "an epoch of three pictures"
     assert _validation(measured).measured_on == "training"
 
 

@@ -16,6 +16,7 @@ from maquette.errors import MaquetteError
 from maquette.families.protocol import LoraPart, ModelInfo
 from maquette.footprint.disk import (
     KEPT_STATES,
+    LOG_BYTES_PER_SHOWING,
     LOG_BYTES_PER_STEP,
     RECORD_BYTES_PER_PICTURE,
     SAMPLE_BYTES_PER_PIXEL,
@@ -329,7 +330,9 @@ def disk_parts(
     width, height = request.resolution_wh or (512, 512)
     drawn = sample_draws(request, schedule, checkpoints) * num_prompts(request)
     pictures = len({item.picture.path for item in items})
-    logs = schedule.steps * LOG_BYTES_PER_STEP + pictures * RECORD_BYTES_PER_PICTURE
+    shown = schedule.steps * schedule.accumulation * max(schedule.batch_sizes, default=1)
+    logs = schedule.steps * LOG_BYTES_PER_STEP + shown * LOG_BYTES_PER_SHOWING
+    logs += pictures * RECORD_BYTES_PER_PICTURE
     return (
         DiskPart(
             name="checkpoints",

@@ -184,6 +184,9 @@ class _Run:
             self.proving = Proving(engine, self.outputs)
         yield from self._steps(engine, data)
         yield Finished("train")
+        if job.smoke_steps is None:
+            for output in self.outputs:
+                yield from output.compare_pictures()
         return self._result(engine)
 
     def end(self, state: RunState, error: str = "") -> Stopped:
