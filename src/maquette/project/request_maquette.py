@@ -20,6 +20,7 @@ SETTING_OF = {
     "clip_skip": "clip_skip",
     "images": "images",
     "regularization": "regularization",
+    "metadata_file": "metadata_file",
     "resolution_wh": "resolution",
     "more_resolutions_wh": "more_resolutions",
     "enable_bucket": "bucketing",

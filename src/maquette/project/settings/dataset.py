@@ -25,6 +25,11 @@ class DatasetSettings(Section):
     regularization: Path | None = Field(
         None, description="Folder of class pictures that keep the class from drifting."
     )
+    metadata_file: Path | None = Field(
+        None,
+        description="JSON, JSONL or CSV that lists pictures with their captions; relative paths count from images. "
+        "Default: a metadata.jsonl or metadata.csv in a folder without caption files.",
+    )
     repeats: int = Field(
         1,
         ge=1,
