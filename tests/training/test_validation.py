@@ -27,6 +27,7 @@ from maquette.runs.validation import ValidationRecord
 from maquette.training.loop import TrainResult
 from maquette.training.prepare import prepare
 from maquette.training.randomness import generator_at
+from maquette.training.texts import CaptionEncoder
 from maquette.training.validation import Validator, mean_over_pictures, point_of, spread_timesteps
 from tests.conftest import make_pictures
 
@@ -92,7 +93,7 @@ def test_a_loss_is_the_mean_squared_error_of_the_base_at_the_written_noise(short
             job.validation.items,
             timesteps=3,
             seed=0,
-            options=job.options,
+            texts=CaptionEncoder(model, place("cpu", "no"), job.options, trains=False),
         )
         run_stage(validator.encode())
         (found,) = validator.measure()
@@ -153,7 +154,12 @@ def test_loras_in_one_pass_measure_what_each_measures_alone(short_run: ShortRun)
         assert job.validation is not None
         model = families.load(settings.model.base)
         validator = Validator(
-            model, place("cpu", "no"), job.validation.items, timesteps=2, seed=0, options=job.options
+            model,
+            place("cpu", "no"),
+            job.validation.items,
+            timesteps=2,
+            seed=0,
+            texts=CaptionEncoder(model, place("cpu", "no"), job.options, trains=False),
         )
         run_stage(validator.encode())
         (base,) = validator.measure()

@@ -51,6 +51,7 @@ SETTING_OF = {
     "resize_interpolation": "resize_interpolation",
     "max_token_length": "max_token_length",
     "cache_latents": "cache_latents",
+    "cache_text_encoder_outputs": "cache_text_encoder_outputs",
     "cache_folder": "cache_folder",
     "mask_source": "mask_source",
     "mask_folder": "mask_folder",
@@ -130,6 +131,8 @@ SETTING_OF_OPTION = {
     "ip_noise_gamma": "ip_noise_gamma",
     "ip_noise_gamma_random_strength": "ip_noise_gamma_random_strength",
     "lr_scheduler_power": "lr_power",
+    "vae_batch_size": "vae_batch_size",
+    "skip_cache_check": "skip_cache_check",
 }
 """sd-scripts' option → Maquette's setting of the same meaning, where no field stands for it: a request keeps it in `other`."""
 SETTING_OF_OTHER = SETTING_OF_OPTION | {
