@@ -12,10 +12,15 @@ from click.testing import CliRunner, Result
 
 from maquette.cli.app import maquette
 from maquette.elsewhere.runs import runs_of
+from maquette.kohya.names import OPTIMIZERS as KOHYA_OPTIMIZERS
+from maquette.kohya.names import SCHEDULERS as KOHYA_SCHEDULERS
 from maquette.kohya.prompts import read_prompts
 from maquette.planning.takeover import Taken, take_over
+from maquette.planning.takeover_optimizing import our_optimizer
 from maquette.project.config_file import load_settings
+from maquette.project.optimizers import known_optimizer
 from maquette.project.profile_file import read_profile
+from maquette.project.schedules import SCHEDULES
 from tests.conftest import make_pictures
 from tests.elsewhere.samples import GUI, READ, written
 
@@ -43,7 +48,7 @@ def test_what_is_taken_is_valid_and_the_rest_has_a_name(name: str, tmp_path: Pat
     settings = load_settings(None, {"base": "", **taken.settings()})
     assert settings.lora.rank == 32
     assert all(entry.reason for entry in taken.values.values()), "each value says where it comes from"
-    assert taken.left, "none of these says only what Maquette has"
+    assert bool(taken.left) == (name != "lora_scripts.toml"), "of the others each says something of its own"
     assert all(name.strip() for name in taken.left)
 
 
@@ -75,14 +80,76 @@ def test_secrets_are_named_and_not_shown(tmp_path: Path) -> None:
     assert "hush" not in repr(taken.left)
 
 
-def test_rates_of_another_size_are_not_taken(tmp_path: Path) -> None:
-    changed = json.dumps(
-        {**GUI, "optimizer": "Prodigy", "learning_rate": 1, "unet_lr": 1, "text_encoder_lr": 1}
+def test_an_optimizer_is_taken_with_its_rates_and_arguments(tmp_path: Path) -> None:
+    changed = {**GUI, "optimizer": "Prodigy", "learning_rate": 1, "unet_lr": 1, "text_encoder_lr": 1}
+    changed["optimizer_args"] = "decouple=True weight_decay=0.02 d_coef=2 betas=0.9,0.95 nonsense=1"
+    taken = taken_from(tmp_path, "gui.json", json.dumps(changed))
+    training = load_settings(None, {"base": "", **taken.settings()}).training
+    assert (training.optimizer, training.learning_rate, training.text_encoder_lr) == ("prodigy", 1, 1)
+    assert training.optimizer_args == ("decouple=True", "d_coef=2", "betas=0.9,0.95")
+    assert training.weight_decay == 0.02
+    assert "no argument 'nonsense'" in taken.left["optimizer_args nonsense=1"]
+    assert not any("optimizer" in name for name in taken.left if "nonsense" not in name)
+
+
+@pytest.mark.parametrize(
+    ("given", "ours"),
+    [
+        ("AdamW", {"optimizer": "adamw"}),
+        ("AdamW8bit", {"optimizer": "adamw8bit"}),
+        ("PagedLion8bit", {"optimizer": "pagedlion8bit"}),
+        ("SGDNesterov", {"optimizer": "sgd", "optimizer_args": ("nesterov=True",), "weight_decay": 0.0}),
+        ("SGDNesterov8bit", {"optimizer": "sgd8bit", "optimizer_args": ("nesterov=True",)}),
+        ("DAdaptation", {"optimizer": "dadaptation"}),
+        ("AdamWScheduleFree", {"optimizer": "adamwschedulefree"}),
+        ("RAdam", {"optimizer": "torch.optim.RAdam"}),
+        (
+            "prodigyplus.ProdigyPlusScheduleFree",
+            {"optimizer": "prodigyplus.ProdigyPlusScheduleFree"},
+        ),
+    ],
+)
+def test_every_name_of_an_optimizer_has_its_meaning_here(given: str, ours: dict, tmp_path: Path) -> None:
+    text = (
+        f"accelerate launch train_network.py --network_dim=8 --learning_rate=1e-4 --optimizer_type={given}\n"
     )
-    taken = taken_from(tmp_path, "gui.json", changed)
-    assert not {"learning_rate", "unet_lr", "text_encoder_lr", "optimizer"} & taken.values.keys()
-    assert "AdamW is used" in taken.left["optimizer"]
-    assert "prodigy" in taken.left["learning_rate"]
+    settings = taken_from(tmp_path, "train.sh", text).settings()
+    names = ("optimizer", "optimizer_args", "weight_decay")
+    assert {name: settings[name] for name in names if name in settings} == ours
+
+
+def test_all_of_sd_scripts_optimizers_and_schedules_are_known() -> None:
+    """Each name that its own list has, but the schedule that needs a measured value and the words for Adafactor's own steps."""
+    for name in KOHYA_OPTIMIZERS:
+        ours, _ = our_optimizer(name)
+        assert ours is not None and known_optimizer(ours) == ours
+    assert set(KOHYA_SCHEDULERS) - set(SCHEDULES) == {"reduce_lr_on_plateau", "adafactor"}
+
+
+def test_schedules_are_taken_with_their_accounting(tmp_path: Path) -> None:
+    text = (
+        "accelerate launch train_network.py --network_dim=8 --learning_rate=1e-4 --lr_scheduler=warmup_stable_decay "
+        "--lr_warmup_steps=10% --lr_decay_steps=0.2 --lr_scheduler_min_lr_ratio=0.1 --lr_scheduler_num_cycles=3 "
+        "--lr_scheduler_args \"decay_type='linear'\"\n"
+    )
+    taken = taken_from(tmp_path, "train.sh", text)
+    training = load_settings(None, {"base": "", **taken.settings()}).training
+    assert (training.lr_scheduler, training.warmup_steps, training.lr_decay_steps) == (
+        "warmup_stable_decay",
+        0.1,
+        0.2,
+    )
+    assert (training.lr_min_ratio, training.lr_cycles) == (0.1, 3)
+    assert training.lr_scheduler_args == ("decay_type='linear'",)
+    assert not taken.left
+    text = (
+        "accelerate launch train_network.py --network_dim=8 --learning_rate=1e-4 --lr_scheduler_type=OneCycleLR "
+        "--lr_scheduler_args max_lr=0.01 total_steps=1600\n"
+    )
+    taken = taken_from(tmp_path, "train.sh", text)
+    assert taken.settings()["lr_scheduler"] == "torch.optim.lr_scheduler.OneCycleLR"
+    assert taken.settings()["lr_scheduler_args"] == ("max_lr=0.01", "total_steps=1600")
+    assert not taken.left
 
 
 def test_values_that_maquette_refuses_are_listed(tmp_path: Path) -> None:
@@ -109,7 +176,7 @@ def test_init_from_a_script(tiny_base: Path, tmp_path: Path) -> None:
     assert (settings.lora.rank, settings.lora.alpha, settings.training.epochs) == (8, 4, 4)
     assert (settings.training.lr_scheduler, settings.training.seed) == ("cosine", 7)
     assert answer["steps"] == 4 * 2 * 4
-    assert settings.training.warmup_steps == 3, "a tenth of 32 steps"
+    assert settings.training.warmup_steps == 0.1, "a share of all steps, as it was"
     assert settings.dataset.images.resolve() == (tmp_path / "img").resolve()
     assert settings.samples.sample_prompts == ("zkw9, portrait", "zkw9")
     assert (settings.samples.negative_prompt, settings.samples.sample_seed, settings.samples.guidance) == (

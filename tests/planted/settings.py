@@ -164,6 +164,24 @@ def steps_and_epochs(case: Case) -> None:
     case.edit(case.config, "steps = 1000", "steps = 1000\nepochs = 5")
 
 
+@fault("SET012", "an average of weights that the optimizer averages already", start="project")
+def averaged_twice(case: Case) -> None:
+    told = '[training]\noptimizer = "adamwschedulefree"\nema_decay = 0.99'
+    case.edit(case.config, "[training]", told)
+    case.edit(case.config, 'lr_scheduler = "cosine"', 'lr_scheduler = "constant"')
+
+
+@fault("SET014", "a schedule for an optimizer that follows none", start="project")
+def schedule_of_none(case: Case) -> None:
+    case.edit(case.config, "[training]", '[training]\noptimizer = "adamwschedulefree"')
+
+
+@close_call("SET014", "a schedule for Adafactor without relative steps", start="project")
+def schedule_of_adafactor(case: Case) -> None:
+    told = '[training]\noptimizer = "adafactor"\noptimizer_args = ["relative_step=False"]'
+    case.edit(case.config, "[training]", told)
+
+
 @close_call("SET012", "cached latents without random crops, with full bf16 under bf16")
 def full_bf16(case: Case) -> None:
     add(case, "--full_bf16")

@@ -27,7 +27,6 @@ MODULES = (
     "pictures",
     "masks",
     "captions",
-    "lists",
     "settings",
     "logs",
     "lora_files",

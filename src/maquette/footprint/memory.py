@@ -80,11 +80,11 @@ class MemoryRequest:
     """Maquette's or another trainer's, by name; see `project/optimizers.py`."""
     preservation_every: int | None = None
     """Every how many forward passes a second one holds the class to the base; None where none does."""
+    averages: bool = False
+    """A moving average of the weights is kept (ema_decay)."""
     half_adapter: bool = False
     """The adapter itself and its gradients in half precision (sd-scripts' full_bf16)."""
     cached_latents: bool = True
-    cached_texts: bool = False
-    """Captions are encoded before training, and the text encoders leave the device."""
     keeps_vae: bool = False
     """The VAE stays loaded while training, for samples."""
     encodes_anew: bool = False
@@ -182,7 +182,7 @@ def estimate_memory(request: MemoryRequest) -> MemoryPlan:
     parts = {
         "program": program,
         "denoiser": sizes["denoiser"],
-        **_texts_while_training(request, sizes),
+        "text encoders": sizes["text"],
         **_vae_while_training(request, sizes),
         **_adapter(request),
         **_activations(request),
@@ -226,12 +226,6 @@ def _vae_while_training(request: MemoryRequest, sizes: Mapping[str, int]) -> dic
     return {"VAE": sizes["vae"]} if stays else {}
 
 
-def _texts_while_training(request: MemoryRequest, sizes: Mapping[str, int]) -> dict[str, int]:
-    """Text encoders go like the VAE, where nothing of them trains or draws."""
-    goes = request.cached_texts and not request.keeps_vae and "text_encoder" not in request.parts
-    return {} if goes and request.device != "cpu" else {"text encoders": sizes["text"]}
-
-
 def _adapter(request: MemoryRequest) -> dict[str, int]:
     """Weights, gradients and optimizer state of the LoRA; copies in half precision that autocast makes for the layers."""
     trainable = request.work().trainable
@@ -241,6 +235,8 @@ def _adapter(request: MemoryRequest) -> dict[str, int]:
         "LoRA": trainable * (own + copies),
         "LoRA gradients": trainable * own,
         "optimizer": round(trainable * state_bytes(request.optimizer)),
+        # While it is drawn with, the weights that training goes on with are kept beside it.
+        **({"average": 2 * 4 * trainable} if request.averages else {}),
     }
 
 

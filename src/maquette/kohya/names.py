@@ -108,6 +108,15 @@ def name_problems(
     yield from _network_argument_problems(values, places)
 
 
+def as_known(name: str) -> str:
+    """Return an optimizer's name in small letters, but a class's as it is written: torch.optim's in just their capitals."""
+    small = name.lower()
+    is_class = "." in name or (
+        name in TORCH_OPTIMIZERS and small not in {each.lower() for each in OPTIMIZERS}
+    )
+    return name if is_class else small
+
+
 def network_arguments(values: Mapping[str, Any]) -> dict[str, str]:
     """Return the network's arguments by name."""
     return {text.partition("=")[0]: text.partition("=")[2] for text in values.get("network_args") or ()}

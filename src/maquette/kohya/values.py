@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from maquette.errors import Problem, nearest
+from maquette.kohya.names import as_known
 from maquette.kohya.options import Option
 from maquette.project.values import parse_range, parse_resolution
 
@@ -94,7 +95,9 @@ def simple_field(option: Option, value: Any) -> Any:
         return parse_range(value)
     if option.kind == "numbers":
         return tuple(value) or None
-    if option.field in ("optimizer", "scheduler"):
+    if option.field == "optimizer":
+        return as_known(value)
+    if option.field == "scheduler":
         return value.lower()
     return float(value) if option.kind == "number" else value
 

@@ -93,7 +93,7 @@ class TrainingFacts:
     max_train_steps: int
     gradient_checkpointing: bool = False
     gradient_accumulation_steps: int = 1
-    lr_warmup_steps: int = 0
+    lr_warmup_steps: float = 0
     lr_scheduler: str
     network_module: str = "networks.lora"
     network_dim: int

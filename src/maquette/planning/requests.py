@@ -78,11 +78,7 @@ def settings_of_run(file: Path, values: Mapping[str, Any]) -> Settings:
     taken = take_over(request).settings()
     for name in values:
         taken.pop(RIVALS.get(name, ""), None)
-    for field, setting in (
-        ("base", "base"),
-        ("regularization", "regularization"),
-        ("metadata_file", "metadata_file"),
-    ):
+    for field, setting in (("base", "base"), ("regularization", "regularization")):
         named = getattr(request, field)
         here = found_path(Path(named), request.file) if named else None
         if here is not None:

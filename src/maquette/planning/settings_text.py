@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from maquette.planning.presets import Reasoned
-from maquette.project.idle import idle_objective
+from maquette.project.idle import idle_objective, idle_rates
 from maquette.project.settings import SECTION_OF, SECTIONS, SampleSettings, Settings
 
 OF_SAMPLES = tuple(name for name in SampleSettings.model_fields if name != "sample_prompts")
@@ -48,10 +48,7 @@ def written_values(settings: Settings) -> dict[str, Any]:
 
 def idle_settings(values: Mapping[str, Any]) -> dict[str, str]:
     """Return those of `values` (settings by name) that change nothing, each with what would make them matter."""
-    scheduler = values.get("lr_scheduler", "")
     needs = {
-        "lr_cycles": (scheduler == "cosine_with_restarts", "cosine_with_restarts alone has restarts"),
-        "lr_power": (scheduler == "polynomial", "polynomial alone has an exponent"),
         "prior_loss_weight": (values.get("regularization"), "there are no regularization pictures"),
         "conv_alpha": (values.get("conv_rank"), "convolutions are not adapted"),
         "keep_tokens": (any(values.get(name) for name in MOVES_PARTS), "no parts of captions move"),
@@ -62,7 +59,8 @@ def idle_settings(values: Mapping[str, Any]) -> dict[str, str]:
         **{name: (values.get("sample_prompts"), "no samples are drawn") for name in OF_SAMPLES},
     }
     idle = {name: why for name, (matters, why) in needs.items() if name in values and not matters}
-    return {name: f"no effect: {why}" for name, why in (idle | idle_objective(values)).items()}
+    idle |= idle_objective(values) | idle_rates(values)
+    return {name: f"no effect: {why}" for name, why in idle.items()}
 
 
 def relative_to(path: Path, folder: Path) -> str:

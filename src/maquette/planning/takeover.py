@@ -9,23 +9,21 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from maquette.errors import ConfigError
 from maquette.families.protocol import FamilySpec
 from maquette.kohya.prompts import read_prompts
 from maquette.planning.presets import Reasoned
 from maquette.planning.settings_text import idle_settings
-from maquette.planning.takeover_caches import caches
 from maquette.planning.takeover_network import take_network
+from maquette.planning.takeover_optimizing import optimizer, schedule
 from maquette.planning.takeover_seeing import validation
 from maquette.project.config_file import load_settings
-from maquette.project.optimizers import OPTIMIZERS
 from maquette.project.places import found_path
 from maquette.project.request import TrainingRequest
 from maquette.project.request_maquette import SETTING_OF_OPTION, default_of
-from maquette.project.settings import FAMILY_OWNED, SECTIONS, SchedulerName
-from maquette.rules.wording import is_adaptive
+from maquette.project.settings import FAMILY_OWNED, SECTIONS
 
 SAMPLERS = {
     "euler_a": "euler_ancestral", "k_euler_a": "euler_ancestral", "euler": "euler", "k_euler": "euler", "ddim": "ddim",
@@ -35,6 +33,8 @@ SECRET = re.compile(r"key|token|secret|password", re.IGNORECASE)
 NOT_TAKEN: Mapping[str, str] = {
     "vae": "the base's own VAE encodes",
     "no_half_vae": "the VAE is never run in a precision that overflows",
+    "cache_latents_to_disk": "cache_folder keeps encoded pictures, where you want them",
+    "cache_text_encoder_outputs": "captions are encoded as they are shown",
     "full_precision": "the adapter trains in float32",
     "attention": "PyTorch's own attention is used",
     "lowram": "models are loaded once",
@@ -56,7 +56,6 @@ COPIED: Mapping[str, str] = {
     "sample_every_epochs": "sample_every_epochs", "shuffle_caption": "shuffle_caption", "keep_tokens": "keep_tokens",
     "clip_skip": "clip_skip", "max_token_length": "max_token_length", "resolution_wh": "resolution",
     "caption_fallback": "caption_fallback", "precision": "precision", "cache_latents": "cache_latents",
-    "cache_text_encoder_outputs": "cache_text_encoder_outputs",
     **{name: name for name in (
         "caption_separator", "keep_tokens_separator", "secondary_separator", "enable_wildcard", "caption_prefix",
         "caption_suffix", "caption_dropout_rate", "caption_dropout_every_n_epochs", "caption_tag_dropout_rate",
@@ -76,7 +75,6 @@ NEUTRAL: Mapping[str, Any] = {
     "dropout": 0, "rank_dropout": 0, "module_dropout": 0, "scale_weight_norms": 0,
     "noise_offset": 0, "gradient_checkpointing": False, "shuffle_caption": False, "keep_tokens": 0,
     "bucket_no_upscale": False, "accumulation": 1, "batch_size": 1, "max_token_length": 75, "cache_latents": False,
-    "cache_text_encoder_outputs": False,
     "caption_separator": ",", "enable_wildcard": False, "caption_dropout_rate": 0, "caption_dropout_every_n_epochs": 0,
     "caption_tag_dropout_rate": 0, "token_warmup_step": 0, "token_warmup_min": 1, "flip_aug": False, "color_aug": False,
     "random_crop": False,
@@ -103,10 +101,6 @@ class Taken:
     def put(self, setting: str, value: Any, name: str) -> None:
         """Take a value over, with the field's own name in the file as its origin."""
         self.values[setting] = Reasoned(value, self.origin(name))
-
-    def put_as(self, setting: str, value: Any, origin: str) -> None:
-        """Take a value over that comes from `origin`, which is no field."""
-        self.values[setting] = Reasoned(value, origin)
 
     def leave(self, name: str, why: str) -> None:
         """Note that a field was said and not taken."""
@@ -135,8 +129,8 @@ def take_over(request: TrainingRequest, spec: FamilySpec | None = None) -> Taken
     for step in (
         _length,
         _rates,
-        _optimizer,
-        _schedule,
+        optimizer,
+        schedule,
         _options,
         _prediction,
         _buckets,
@@ -145,7 +139,6 @@ def take_over(request: TrainingRequest, spec: FamilySpec | None = None) -> Taken
         _saving,
         _samples,
         validation,
-        caches,
     ):
         step(taken)
     take_network(taken, spec)
@@ -171,91 +164,27 @@ def _length(taken: Taken) -> None:
 
 def _rates(taken: Taken) -> None:
     request = taken.request
-    if not _has_own_rates(request):
-        unet, text = request.value("unet_lr"), request.value("text_encoder_lrs") or ()
-        base = request.value("learning_rate") if request.learning_rate is not None or unet is None else unet
-        if base is not None:
-            taken.put(
-                "learning_rate",
-                base,
-                "learning_rate" if base == request.value("learning_rate") else "unet_lr",
-            )
-        if unet is not None and unet != base:
-            taken.put("unet_lr", unet, "unet_lr")
-        if text:
-            taken.put("text_encoder_lr", text[0], "text_encoder_lrs")
-            if len(set(text)) > 1 and request.trainer == "sd-scripts":
-                why = f"sd-scripts' networks train all text encoders at the first rate: {text[0]:g}"
-                taken.left[request.said("text_encoder_lrs")] = why
-            elif len(set(text)) > 1:
-                taken.put("text_encoder_2_lr", text[1], "text_encoder_lrs")
-    else:
-        for name in ("learning_rate", "unet_lr", "text_encoder_lrs"):
-            taken.leave(
-                name,
-                f"a rate for {request.value('optimizer')}, which is none for AdamW: the default 1e-4 is used",
-            )
+    unet, text = request.value("unet_lr"), request.value("text_encoder_lrs") or ()
+    base = request.value("learning_rate") if request.learning_rate is not None or unet is None else unet
+    if base is not None:
+        taken.put(
+            "learning_rate",
+            base,
+            "learning_rate" if base == request.value("learning_rate") else "unet_lr",
+        )
+    if unet is not None and unet != base:
+        taken.put("unet_lr", unet, "unet_lr")
+    if text:
+        taken.put("text_encoder_lr", text[0], "text_encoder_lrs")
+        if len(set(text)) > 1 and request.trainer == "sd-scripts":
+            why = f"sd-scripts' networks train all text encoders at the first rate: {text[0]:g}"
+            taken.left[request.said("text_encoder_lrs")] = why
+        elif len(set(text)) > 1:
+            taken.put("text_encoder_2_lr", text[1], "text_encoder_lrs")
     if request.value("train_text_encoder") is False:
         taken.put("text_encoder_lr", 0.0, "train_text_encoder")
     if request.value("train_denoiser") is False:
         taken.put("unet_lr", 0.0, "train_denoiser")
-
-
-def _has_own_rates(request: TrainingRequest) -> bool:
-    """Return whether the optimizer's rates are of another size than AdamW's."""
-    name = str(request.value("optimizer") or "")
-    return (
-        is_adaptive(name)
-        or name.startswith(("lion", "adafactor", "pagedlion"))
-        or name.endswith("schedulefree")
-    )
-
-
-def _optimizer(taken: Taken) -> None:
-    request = taken.request
-    name = str(request.value("optimizer") or "").lower()
-    ours = (
-        "adamw"
-        if "adamw" in name and "schedulefree" not in name
-        else "sgd"
-        if name.startswith("sgd")
-        else None
-    )
-    if ours is not None:
-        taken.put("optimizer", ours, "optimizer")
-        if name not in OPTIMIZERS:
-            taken.left[request.said("optimizer")] = (
-                f"{name}: {OPTIMIZERS[ours].title} in full precision is used"
-            )
-    elif name:
-        taken.left[request.said("optimizer")] = (
-            f"{name}: AdamW is used; Maquette has {' and '.join(OPTIMIZERS)}"
-        )
-    arguments = dict(request.optimizer_args)
-    decay = arguments.pop("weight_decay", None)
-    if decay is not None and ours is not None:
-        taken.put("weight_decay", _number(decay), "optimizer_args")
-    known = OPTIMIZERS[ours or "adamw"].arguments if ours else {}
-    own = tuple(f"{key}={value}" for key, value in arguments.items() if key in known)
-    if own:
-        taken.put("optimizer_args", own, "optimizer_args")
-    for key in [key for key in arguments if key not in known]:
-        taken.left[f"optimizer_args {key}={arguments[key]}"] = (
-            "the optimizer that is used has no such argument"
-        )
-
-
-def _schedule(taken: Taken) -> None:
-    request = taken.request
-    name = request.value("scheduler")
-    if name in get_args(SchedulerName):
-        taken.put("lr_scheduler", name, "scheduler")
-    elif name:
-        taken.left[request.said("scheduler")] = f"{name}: cosine is used"
-    if (request.value("warmup_steps") or 0) >= 1:
-        taken.put("warmup_steps", int(request.value("warmup_steps")), "warmup_steps")
-    if (request.value("cycles") or 1) > 1:
-        taken.put("lr_cycles", request.value("cycles"), "cycles")
 
 
 def _prediction(taken: Taken) -> None:
@@ -274,7 +203,7 @@ def _options(taken: Taken) -> None:
         value = taken.request.other.get(option)
         default = default_of(setting)
         if value is not None and value != default and not (value == 0 and not default):
-            taken.values[setting] = Reasoned(value, option)
+            taken.values[setting] = Reasoned(tuple(value) if isinstance(value, list) else value, option)
 
 
 def _buckets(taken: Taken) -> None:
@@ -360,12 +289,11 @@ def _others(taken: Taken) -> None:
         "optimizer_args",
         "network_train_unet_only",
         "network_train_text_encoder_only",
-        "cache_text_encoder_outputs_to_disk",
     }
     done |= {"xformers", "sdpa", "mem_eff_attn", "full_fp16", "full_bf16", "use_8bit_adam", "config_file"}
     done |= {"sample_sampler"} if "sampler" in taken.values else set()
     for name, value in taken.request.other.items():
-        if name not in done and name not in taken.left and value not in (None, "", False, [], 0):
+        if name not in done and value not in (None, "", False, [], 0):
             shown = "…" if SECRET.search(name) else str(value)[:60]
             taken.left[f"{name} = {shown}"] = ""
     for option in taken.request.unknown_options:
@@ -425,10 +353,3 @@ def _invalid(taken: Taken) -> None:
 def _is_about(where: str, setting: str) -> bool:
     assert any(setting in record.model_fields for record in SECTIONS.values()), f"{setting} is no setting"
     return f"--{setting.replace('_', '-')}" == where.split(" ")[0]
-
-
-def _number(text: str) -> Any:
-    try:
-        return float(text)
-    except ValueError:
-        return text

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from maquette.project.optimizers import DEFAULT_OPTIMIZER, facts_of
+from maquette.project.schedules import SETTINGS as OF_SCHEDULES
+from maquette.project.schedules import idle_schedule
+
 HUBER = ("huber", "smooth_l1")
 """Losses with a threshold."""
 
@@ -35,3 +39,21 @@ def idle_objective(values: Mapping[str, Any]) -> dict[str, str]:
         "timestep_beta": (sampling == "beta", f"timestep_sampling is {sampling}"),
     }
     return {name: why for name, (matters, why) in needs.items() if name in values and not matters}
+
+
+def follows_schedule(optimizer: str, arguments: Mapping[str, Any]) -> bool:
+    """Return whether a schedule is applied: not to schedule-free optimizers, nor to Adafactor's relative steps."""
+    if optimizer == "adafactor":
+        said = {name: str(value).strip().lower() == "true" for name, value in arguments.items()}
+        return not (said.get("relative_step", True) or said.get("warmup_init", False))
+    return facts_of(optimizer).follows_schedule
+
+
+def idle_rates(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return those settings of the learning rate's course among `values` that change nothing, each with the reason."""
+    optimizer = str(values.get("optimizer", DEFAULT_OPTIMIZER))
+    pairs = (str(text).partition("=") for text in values.get("optimizer_args", ()))
+    if follows_schedule(optimizer, {name.strip(): value for name, _, value in pairs}):
+        return idle_schedule(values, str(values.get("lr_scheduler", "cosine")))
+    given = ("lr_scheduler", "lr_scheduler_args", *OF_SCHEDULES)
+    return {name: f"{optimizer} follows no schedule" for name in given if name in values}

@@ -20,7 +20,6 @@ SETTING_OF = {
     "clip_skip": "clip_skip",
     "images": "images",
     "regularization": "regularization",
-    "metadata_file": "metadata_file",
     "resolution_wh": "resolution",
     "more_resolutions_wh": "more_resolutions",
     "enable_bucket": "bucketing",
@@ -51,7 +50,6 @@ SETTING_OF = {
     "resize_interpolation": "resize_interpolation",
     "max_token_length": "max_token_length",
     "cache_latents": "cache_latents",
-    "cache_text_encoder_outputs": "cache_text_encoder_outputs",
     "cache_folder": "cache_folder",
     "mask_source": "mask_source",
     "mask_folder": "mask_folder",
@@ -131,8 +129,10 @@ SETTING_OF_OPTION = {
     "ip_noise_gamma": "ip_noise_gamma",
     "ip_noise_gamma_random_strength": "ip_noise_gamma_random_strength",
     "lr_scheduler_power": "lr_power",
-    "vae_batch_size": "vae_batch_size",
-    "skip_cache_check": "skip_cache_check",
+    "lr_decay_steps": "lr_decay_steps",
+    "lr_scheduler_timescale": "lr_timescale",
+    "lr_scheduler_min_lr_ratio": "lr_min_ratio",
+    "lr_scheduler_args": "lr_scheduler_args",
 }
 """sd-scripts' option → Maquette's setting of the same meaning, where no field stands for it: a request keeps it in `other`."""
 SETTING_OF_OTHER = SETTING_OF_OPTION | {
@@ -145,6 +145,8 @@ SETTING_OF_OTHER = SETTING_OF_OPTION | {
         "preservation",
         "preservation_every",
         "trigger_alone",
+        "weight_decay",
+        "ema_decay",
     )
 }
 """Names in `other` → Maquette's setting, with those that sd-scripts does not have under their own."""

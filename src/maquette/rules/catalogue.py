@@ -11,7 +11,6 @@ RULE_MODULES = (
     "maquette.rules.unusable",
     "maquette.rules.foreign",
     "maquette.rules.caption_words",
-    "maquette.rules.caption_lists",
     "maquette.rules.captions",
     "maquette.rules.caption_syntax",
     "maquette.rules.caption_texts",

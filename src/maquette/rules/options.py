@@ -9,13 +9,15 @@ from maquette.families.protocol import NOISE_PREDICTIONS, ModelInfo
 from maquette.findings.records import Finding
 from maquette.findings.registry import Report, rule
 from maquette.kohya.names import LYCORIS, idle_network_arguments, network_arguments
-from maquette.project.idle import idle_objective
+from maquette.project.idle import follows_schedule, idle_objective
 from maquette.project.request import TrainingRequest
 from maquette.project.request_maquette import SETTING_OF_OTHER, default_of
+from maquette.project.schedules import facts_of, idle_schedule
+from maquette.project.values import is_class_path
 from maquette.rules.wording import is_sd_scripts, joined, number
 
 RESTARTS = "cosine_with_restarts"
-WITHOUT_WARMUP = ("constant", "adafactor")
+WITHOUT_WARMUP = ("constant", "adafactor", "piecewise_constant")
 
 Conflict = tuple[str, str, str]
 """(where, what is wrong, what to do)"""
@@ -34,7 +36,7 @@ def conflicting_options(request: TrainingRequest, report: Report) -> Iterator[Fi
     v_parameterization; persistent data loader workers with none; samples every N steps without prompts; buckets that exclude
     the resolution.
     In Maquette: steps with epochs, conv_alpha without conv_rank, cache_folder without cache_latents, adaptive_noise_scale without
-    noise_offset.
+    noise_offset, an average of the weights with an optimizer that averages them.
     Do: What the message says.
     Fault: `--cache_latents --random_crop`
     Instead: `--cache_latents`
@@ -58,6 +60,10 @@ def _maquette_conflicts(request: TrainingRequest) -> Iterator[Conflict]:
     if request.other.get("adaptive_noise_scale") is not None and not request.noise_offset:
         given = "adaptive_noise_scale without noise_offset, which it changes."
         yield request.said("adaptive_noise_scale"), given, "Set noise_offset too."
+    optimizer = str(request.value("optimizer") or "")
+    if request.other.get("ema_decay") is not None and optimizer.lower().endswith("schedulefree"):
+        given = f"ema_decay with {optimizer}, which averages the weights itself."
+        yield request.said("ema_decay"), given, "Remove it, or use another optimizer."
     if request.cache_folder is not None and request.cache_latents is False:
         given = "A cache folder is given with cache_latents off."
         yield request.said("cache_folder"), given, "Turn it on, or remove cache_folder."
@@ -199,7 +205,8 @@ def conflicting_schedule(request: TrainingRequest, report: Report) -> Iterator[F
     name = request.value("scheduler") or "constant"
     warm = request.value("warmup_steps") or 0
     free = str(request.value("optimizer") or "").endswith("schedulefree")
-    if warm and not free and (name in WITHOUT_WARMUP or request.other.get("lr_scheduler_type")):
+    of_a_class = request.other.get("lr_scheduler_type") or is_class_path(name)
+    if warm and not free and (name in WITHOUT_WARMUP or of_a_class):
         yield report(
             request.file,
             request.said("warmup_steps"),
@@ -222,13 +229,19 @@ def conflicting_schedule(request: TrainingRequest, report: Report) -> Iterator[F
 def _without_effect_on_schedule(request: TrainingRequest) -> Iterator[Conflict]:
     name, power = request.value("scheduler") or "constant", request.other.get("lr_scheduler_power", 1.0)
     cycles = request.value("cycles") or 1
-    if cycles > 1 and name not in (RESTARTS, "cosine_with_min_lr", "warmup_stable_decay"):
+    if cycles > 1 and "lr_cycles" not in facts_of(name).heeds:
         given = f"{cycles} cycles with the schedule {name}: only {RESTARTS} has cycles."
         yield request.said("cycles"), given, f"Use {RESTARTS}, or remove it."
     if power != 1.0 and name != "polynomial":
         place = request.spelling.get("lr_scheduler_power", "lr_power")
         given = f"A power of {number(power)} with the schedule {name}: only polynomial has one."
         yield place, given, "Use polynomial, or remove it."
+    for option in ("lr_decay_steps", "lr_scheduler_timescale", "lr_scheduler_min_lr_ratio"):
+        setting = SETTING_OF_OTHER[option]
+        value = request.other.get(option)
+        if value and setting not in facts_of(name).heeds:
+            why = idle_schedule({setting: value}, name)[setting]
+            yield request.spelling.get(option, option), f"No effect: {why}.", "Remove it."
 
 
 @rule("SET014", "overruled-options", "warning", since="0.2")
@@ -248,8 +261,16 @@ def overruled_options(request: TrainingRequest, report: Report) -> Iterator[Find
     Source: sd-scripts 48d368fa (train_network.py, library/train_util.py).
     """
     of_sd_scripts = (*_overruled(request), *_without_effect_on_schedule(request)) * is_sd_scripts(request)
-    for place, given, remedy in (*of_sd_scripts, *_idle_objective(request)):
+    for place, given, remedy in (*of_sd_scripts, *_idle_objective(request), *_idle_schedule(request)):
         yield report(request.file, place, given, remedy)
+
+
+def _idle_schedule(request: TrainingRequest) -> Iterator[Conflict]:
+    optimizer = str(request.value("optimizer") or "")
+    ends = request.scheduler in (None, "constant", "adafactor") or not request.wrote("scheduler")
+    if not ends and not follows_schedule(optimizer, request.optimizer_args):
+        given = f"{optimizer} follows no schedule: {request.scheduler} has no effect."
+        yield request.said("scheduler"), given, "Remove it."
 
 
 def _idle_objective(request: TrainingRequest) -> Iterator[Conflict]:
@@ -280,9 +301,6 @@ def _overruled(request: TrainingRequest) -> Iterator[Conflict]:
         given = "Adafactor with relative steps ignores the rates of U-Net and text encoder."
         remedy = 'Add --optimizer_args "relative_step=False", or remove the rates.'
         yield request.said("optimizer"), given, remedy
-    if optimizer.endswith("schedulefree") and request.scheduler not in (None, "constant"):
-        given = f"{optimizer} follows no schedule: {request.scheduler} has no effect."
-        yield request.said("scheduler"), given, "Remove it."
     idle = idle_network_arguments(request.network_module, network_arguments(other))
     if idle:
         remedy = (

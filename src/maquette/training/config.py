@@ -9,6 +9,7 @@ from typing import Any
 from maquette.lora.kinds import DEFAULT_KIND
 from maquette.project.layer_blocks import Rule, parse_blocks
 from maquette.project.optimizers import DEFAULT_OPTIMIZER, Value, optimizer_arguments
+from maquette.project.schedules import schedule_arguments
 from maquette.project.settings import ObjectiveSettings, Settings, SubjectSettings
 
 FIRST_ENCODER, SECOND_ENCODER = "text_encoder", "text_encoder_2"
@@ -43,11 +44,20 @@ class TrialSettings:
     optimizer: str = DEFAULT_OPTIMIZER
     optimizer_args: Mapping[str, Value] = field(default_factory=dict)
     """Those of its own arguments that are given, typed; see `project/optimizers.py`."""
-    weight_decay: float = 0.01
+    weight_decay: float | None = None
+    """None: the optimizer's own."""
+    ema_decay: float | None = None
     lr_scheduler: str = "cosine"
-    warmup_steps: int = 0
+    lr_scheduler_args: Mapping[str, Any] = field(default_factory=dict)
+    """The schedule's own arguments, typed; see `project/schedules.py`."""
+    warmup_steps: float = 0
+    """Steps, or below 1 a share of all."""
+    lr_decay_steps: float = 0
+    """Likewise."""
     lr_cycles: int = 1
     lr_power: float = 1.0
+    lr_timescale: int | None = None
+    lr_min_ratio: float | None = None
     max_grad_norm: float = 1.0
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
     """Noise, target and the weight of errors, as `[objective]` says them."""
@@ -82,10 +92,15 @@ def trial_of(settings: Settings) -> TrialSettings:
         optimizer=training.optimizer,
         optimizer_args=optimizer_arguments(training.optimizer, training.optimizer_args),
         weight_decay=training.weight_decay,
+        ema_decay=training.ema_decay,
         lr_scheduler=training.lr_scheduler,
+        lr_scheduler_args=schedule_arguments(training.lr_scheduler, training.lr_scheduler_args),
         warmup_steps=training.warmup_steps,
+        lr_decay_steps=training.lr_decay_steps,
         lr_cycles=training.lr_cycles,
         lr_power=training.lr_power,
+        lr_timescale=training.lr_timescale,
+        lr_min_ratio=training.lr_min_ratio,
         max_grad_norm=training.max_grad_norm,
         objective=settings.objective,
         subject=settings.subject,

@@ -22,6 +22,8 @@ from maquette.lora.metadata import (
 from maquette.project.layer_blocks import written
 from maquette.project.optimizers import optimizer_text
 from maquette.project.settings import ObjectiveSettings
+from maquette.training.config import TrialSettings
+from maquette.training.schedules import finds_relative_steps, schedule_in_force
 
 if TYPE_CHECKING:
     from maquette.families.protocol import FamilySpec
@@ -90,9 +92,9 @@ def _training_facts(job: Job, run: TrialRun, planned: PlannedCheckpoint, base_sh
         gradient_checkpointing=training.gradient_checkpointing,
         gradient_accumulation_steps=training.accumulation,
         lr_warmup_steps=trial.warmup_steps,
-        lr_scheduler=trial.lr_scheduler,
+        lr_scheduler=_schedule_text(trial),
         network_module=KINDS[trial.kind].network_module,
-        optimizer=optimizer_text(trial.optimizer, trial.optimizer_args),
+        optimizer=optimizer_text(trial.optimizer, trial.optimizer_args, trial.weight_decay),
         network_dim=sized.rank if sized else trial.rank,
         network_alpha=sized.alpha if sized else trial.alpha,
         network_dropout=trial.dropout or None,
@@ -115,6 +117,11 @@ def _training_facts(job: Job, run: TrialRun, planned: PlannedCheckpoint, base_sh
         sd_model_hash=legacy_model_hash(job.base_file) if job.base_file else None,
         new_sd_model_hash=base_sha256 or None,
     )
+
+
+def _schedule_text(trial: TrialSettings) -> str:
+    """Return the schedule in force, in sd-scripts' words: Adafactor's own steps have the rate that was asked for behind them."""
+    return f"adafactor:{trial.schedule_lr}" if finds_relative_steps(trial) else schedule_in_force(trial)
 
 
 def _objective_facts(wanted: ObjectiveSettings) -> dict[str, Any]:

@@ -20,22 +20,22 @@ from maquette.dataset.reading import read_dataset
 from maquette.dataset.records import Dataset, Item
 from maquette.dataset.repeats import Schedule, plan_items
 from maquette.dataset.strict import dataset_of
-from maquette.errors import ConfigError, MaquetteError, Problem, did_you_mean
+from maquette.errors import ConfigError, MaquetteError, MissingExtra, Problem, did_you_mean
 from maquette.events import Message
 from maquette.families.options import family_options
 from maquette.files import require_name_fits, require_writable_folder
 from maquette.logs.metrics import writes_tensorboard
 from maquette.project.request_maquette import UNSAVED, request_of
-from maquette.project.settings import DatasetSettings, Settings
+from maquette.project.settings import Settings
 from maquette.training.adapting import require_layers
 from maquette.training.claiming import Claim, claim, require_free
 from maquette.training.continuing import told_of_weights
 from maquette.training.job import Job, TrainingDataset
+from maquette.training.optimizing_checks import require_optimizers
 from maquette.training.trials import Shared, require_alike, trial_runs
 from maquette.training.validating import validation_plan
 
 if TYPE_CHECKING:
-    from maquette.dataset.cache_folder import CacheFolder
     from maquette.families.protocol import FamilySpec, ModelInfo
 
 
@@ -104,6 +104,8 @@ def prepare(
             schedule_items = bucketed_items(settings, dataset, info.vae_factor)
         with gathered.part():
             validation = validation_plan(settings, facts, dataset, info.vae_factor)
+    with gathered.part():
+        require_optimizers(trials or (settings,), _length(settings, dataset, schedule_items))
     verdict = Verdict((), ())
     with gathered.part():
         items = schedule_items[0] if schedule_items else None
@@ -127,6 +129,18 @@ def prepare(
         undo.pop_all()
     messages = (*job.messages, *((validation.message(),) if validation else ()), *verdict.messages)
     return replace(job, validation=validation, messages=messages)
+
+
+def _length(
+    settings: Settings,
+    dataset: Dataset | None,
+    schedule_items: tuple[tuple[Item, ...], tuple[BucketSettings, ...], list[Message]] | None,
+) -> int:
+    """Return the run's steps; 1 where its pictures are what is wrong."""
+    training = settings.training
+    if dataset is None or schedule_items is None or (training.steps and training.epochs):
+        return training.steps or 1
+    return schedule_of(settings, dataset, schedule_items[0]).steps
 
 
 def _verdict(
@@ -164,7 +178,7 @@ class _Gathered:
             yield
         except MaquetteError as error:
             if not self.problems:
-                self.kind = type(error)
+                self.kind = ConfigError if isinstance(error, MissingExtra) else type(error)
             self.problems += error.problems
 
     def raise_all(self) -> None:
@@ -266,12 +280,9 @@ def _job(
             buckets=buckets,
             batch_size=schedule.batch_sizes,
             seed=training.seed,
-            cache_folder=_cache_folder(settings.dataset),
+            cache_folder=settings.dataset.cache_folder,
             cached=settings.dataset.cache_latents,
             schedule=schedule,
-            vae_batch_size=settings.dataset.vae_batch_size,
-            skip_cache_check=settings.dataset.skip_cache_check,
-            caches_texts=settings.dataset.cache_text_encoder_outputs,
         ),
         schedule=schedule,
         device=device,
@@ -292,15 +303,6 @@ def _job(
         ),
         smoke_steps=smoke_steps,
     )
-
-
-def _cache_folder(dataset: DatasetSettings) -> CacheFolder | None:
-    from maquette.dataset.cache_folder import CacheFolder
-
-    if dataset.cache_folder is None:
-        return None
-    limit = dataset.cache_limit_gb
-    return CacheFolder(dataset.cache_folder, None if limit is None else round(limit * 1e9))
 
 
 def _why_precision(device: str) -> Message:

@@ -14,7 +14,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,18 +25,18 @@ from safetensors.torch import save_file
 from maquette.errors import OutputError, Problem
 from maquette.files import replacing
 from maquette.reading import parse_json
+from maquette.training.optimizer_state import groups_state, put_back, weights_state
 
 if TYPE_CHECKING:
     from maquette.training.optimize import TrialOptimizer
 
 STATE_NAME = re.compile(r"state-(\d{8})\.safetensors$")
 KEPT_STATES = 2
-OF_THE_DEVICE = ("params", "fused", "foreach", "capturable", "differentiable")
-"""Entries of a parameter group that say which tensors and kernels it works on, not what it has learnt."""
 # The number of the trial within the file, which is always the first: each trial has a file of its own.
-_LORA, _OPTIMIZER = "0.lora.", "0.optimizer."
+_LORA, _OPTIMIZER, _GROUP, _AVERAGE = "0.lora.", "0.optimizer.", "0.group.", "0.average."
 CHECKSUM = "sha256"
-_NEEDED, _KNOWN = {"step", "digest", "scaler"}, {"step", "digest", "scaler", "groups", CHECKSUM}
+_NEEDED = {"step", "digest", "scaler"}
+_KNOWN = _NEEDED | {"groups", "numbers", CHECKSUM}
 _UNREADABLE = (SafetensorError, OSError, ValueError)
 
 
@@ -51,6 +51,8 @@ class SavedState:
     groups: list[dict[str, Any]]
     """What the optimizer kept of each parameter group; [] in states of earlier releases."""
     scaler: dict[str, Any] | None
+    numbers: dict[str, Any] = field(default_factory=dict)
+    """What the optimizer kept of each weight beside tensors: `INDEX.NAME` → number, text or truth value."""
     has_checksum: bool = True
     """False in states of earlier releases: damage to their numbers cannot be seen."""
     passed_over: tuple[str, ...] = ()
@@ -70,14 +72,16 @@ def save_state(
     `parameters` are the trial's by name (`LoraAdapter.named_parameters`).
     """
     tensors = {f"{_LORA}{name}": _on_cpu(parameter) for name, parameter in parameters.items()}
-    state = optimizer.torch_optimizer.state_dict()
-    for number, moments in state["state"].items():
-        for name, value in moments.items():
-            tensors[f"{_OPTIMIZER}{number}.{name}"] = _on_cpu(torch.as_tensor(value))
+    of_weights, numbers = weights_state(optimizer.torch_optimizer)
+    of_groups, groups = groups_state(optimizer.torch_optimizer)
+    averages = dict(enumerate(optimizer.average.averages if optimizer.average else ()))
+    for begins, held in ((_OPTIMIZER, of_weights), (_GROUP, of_groups), (_AVERAGE, averages)):
+        tensors |= {f"{begins}{name}": _on_cpu(value) for name, value in held.items()}
     metadata = {
         "step": str(step),
         "digest": digest,
-        "groups": json.dumps([_plain(group) for group in state["param_groups"]]),
+        "groups": json.dumps(groups),
+        "numbers": json.dumps(numbers),
         "scaler": json.dumps(scaler.state_dict()) if scaler is not None else "",
     }
     metadata[CHECKSUM] = _checksum(metadata, tensors)
@@ -140,41 +144,29 @@ def restore_state(
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(state.tensors[f"{_LORA}{name}"])
-        optimizer.torch_optimizer.load_state_dict(_optimizer_state(state, optimizer.torch_optimizer))
+        put_back(
+            optimizer.torch_optimizer,
+            _held(state, _OPTIMIZER),
+            state.numbers,
+            _held(state, _GROUP),
+            state.groups,
+        )
+        for number, average in enumerate(optimizer.average.averages if optimizer.average else ()):
+            average.copy_(state.tensors[f"{_AVERAGE}{number}"])
     if scaler is not None and state.scaler:
         scaler.load_state_dict(state.scaler)
 
 
 def _on_cpu(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.detach().cpu().contiguous()
+    """Return a copy: some optimizers keep one tensor under several names, which a file does not hold."""
+    return tensor.detach().cpu().contiguous().clone()
 
 
-def _optimizer_state(state: SavedState, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    moments: dict[int, dict[str, torch.Tensor]] = {}
-    for key, value in state.tensors.items():
-        if key.startswith(_OPTIMIZER):
-            number, name = key.removeprefix(_OPTIMIZER).split(".", 1)
-            moments.setdefault(int(number), {})[name] = value
-    groups = optimizer.state_dict()["param_groups"]
-    saved = state.groups or [{} for _ in groups]
+def _held(state: SavedState, begins: str) -> dict[str, torch.Tensor]:
+    """Return the state's tensors whose names begin so, by the rest of their names."""
     return {
-        "state": moments,
-        "param_groups": [{**group, **known} for group, known in zip(groups, saved, strict=True)],
+        name.removeprefix(begins): value for name, value in state.tensors.items() if name.startswith(begins)
     }
-
-
-def _plain(group: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what an optimizer keeps of a parameter group: numbers and switches, but not how this device computes them."""
-    kept = {name: value for name, value in group.items() if name not in OF_THE_DEVICE}
-    return {name: value.item() if isinstance(value, torch.Tensor) else value for name, value in kept.items()}
-
-
-def _groups(text: str) -> list[dict[str, Any]]:
-    """Return saved parameter groups; JSON knows no tuples, and optimizers compare pairs such as betas with tuples."""
-    return [
-        {name: tuple(value) if isinstance(value, list) else value for name, value in group.items()}
-        for group in parse_json(text)
-    ]
 
 
 def _state_files(folder: Path) -> list[Path]:
@@ -200,10 +192,18 @@ def _read(path: Path, last_step: int | None) -> SavedState:
         raise ValueError("its weights are not finite numbers")
     try:
         scaler = parse_json(metadata["scaler"]) if metadata["scaler"] else None
-        groups = _groups(metadata.get("groups", "[]"))
+        groups = _tables(parse_json(metadata.get("groups", "[]")))
+        (numbers,) = _tables([parse_json(metadata.get("numbers", "{}"))])
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"its metadata are not a state's ({error})") from error
-    return SavedState(path, step, metadata["digest"], tensors, groups, scaler, CHECKSUM in metadata)
+    return SavedState(path, step, metadata["digest"], tensors, groups, scaler, numbers, CHECKSUM in metadata)
+
+
+def _tables(value: Any) -> list[dict[str, Any]]:
+    """Return a list of tables. Raises TypeError where it is none."""
+    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+        raise TypeError("no tables")
+    return value
 
 
 def _checksum(metadata: Mapping[str, str], tensors: Mapping[str, torch.Tensor]) -> str:
@@ -220,7 +220,11 @@ def _require_fitting(
     state: SavedState, parameters: Mapping[str, torch.nn.Parameter], optimizer: TrialOptimizer
 ) -> None:
     """Raise OutputError unless every tensor of `state` has its place here, of the same shape and type."""
-    wrong = [*_unfit_weights(state, parameters), *_unfit_moments(state, optimizer.parameters)]
+    wrong = [
+        *_unfit_weights(state, parameters),
+        *_unfit_moments(state, optimizer.parameters, optimizer.facts.keeps_shapes),
+        *_unfit_averages(state, optimizer),
+    ]
     if state.groups and len(state.groups) != len(optimizer.torch_optimizer.param_groups):
         wrong.append(f"{len(state.groups)} groups of parameters")
     if wrong:
@@ -244,16 +248,33 @@ def _unfit_weights(state: SavedState, parameters: Mapping[str, torch.nn.Paramete
             yield f"{name} is {_form(saved[name])}, not {_form(parameters[name])}"
 
 
-def _unfit_moments(state: SavedState, parameters: Sequence[torch.nn.Parameter]) -> Iterator[str]:
+def _unfit_moments(
+    state: SavedState, parameters: Sequence[torch.nn.Parameter], keeps_shapes: bool
+) -> Iterator[str]:
     """Yield what the optimizer kept that has another shape than the weights it belongs to; counters have none."""
-    for key, value in state.tensors.items():
-        if key.startswith(_LORA):
-            continue
-        number = key.removeprefix(_OPTIMIZER).partition(".")[0]
+    for key, value in _held(state, _OPTIMIZER).items():
+        number = key.partition(".")[0]
         if not number.isdecimal() or int(number) >= len(parameters):
-            yield f"{key} belongs to no weight"
-        elif value.ndim == (of := parameters[int(number)]).ndim and value.shape != of.shape:
-            yield f"{key} is {_form(value)}, not {_form(of)}"
+            yield f"{_OPTIMIZER}{key} belongs to no weight"
+        elif keeps_shapes and value.ndim == (of := parameters[int(number)]).ndim and value.shape != of.shape:
+            yield f"{_OPTIMIZER}{key} is {_form(value)}, not {_form(of)}"
+    known = (_LORA, _OPTIMIZER, _GROUP, _AVERAGE)
+    yield from (f"{key} belongs to no weight" for key in state.tensors if not key.startswith(known))
+    numbers = {name.partition(".")[0] for name in state.numbers}
+    if any(not number.isdecimal() or int(number) >= len(parameters) for number in numbers):
+        yield f"{len(state.numbers)} numbers belong to no weight"
+
+
+def _unfit_averages(state: SavedState, optimizer: TrialOptimizer) -> Iterator[str]:
+    wanted = optimizer.average.averages if optimizer.average else []
+    saved = _held(state, _AVERAGE)
+    names = {str(number) for number in range(len(wanted))}
+    if saved.keys() != names:
+        yield f"{len(saved)} averages of weights, not {len(wanted)}"
+        return
+    for name, value in saved.items():
+        if not _alike(value, wanted[int(name)]):
+            yield f"{_AVERAGE}{name} is {_form(value)}, not {_form(wanted[int(name)])}"
 
 
 def _alike(one: torch.Tensor, other: torch.Tensor) -> bool:

@@ -19,6 +19,7 @@ from maquette.events import Message
 from maquette.files import sha256_file
 from maquette.project.checkpoints import PlannedCheckpoint, by_step, plan_checkpoints
 from maquette.project.config_file import dump_settings
+from maquette.project.schedules import SCHEDULES
 from maquette.project.settings import Settings
 from maquette.runs.folder import RunFolder
 from maquette.runs.record import (
@@ -34,7 +35,13 @@ from maquette.training.claiming import trial_folder
 from maquette.training.config import trial_of
 from maquette.training.continuing import weights_of
 from maquette.training.job import TrialRun
-from maquette.training.schedules import WITHOUT_LENGTH, learning_rate_factor, shape_of
+from maquette.training.schedules import (
+    WITHOUT_LENGTH,
+    depends_on_length,
+    learning_rate_factor,
+    schedule_in_force,
+    shape_of,
+)
 
 if TYPE_CHECKING:
     from maquette.families.protocol import ModelInfo
@@ -52,10 +59,15 @@ OWN_TRAINING = (
     "optimizer",
     "optimizer_args",
     "weight_decay",
+    "ema_decay",
     "lr_scheduler",
+    "lr_scheduler_args",
     "warmup_steps",
+    "lr_decay_steps",
     "lr_cycles",
     "lr_power",
+    "lr_timescale",
+    "lr_min_ratio",
     "max_grad_norm",
     "seed",
 )
@@ -252,16 +264,17 @@ def told_of_length(settings: Settings, done: int, before: int, steps: int) -> Me
     """Say what training to `steps`, where `before` were planned, makes of the weights."""
     trial = trial_of(settings)
     text = f"The run was planned for {before} steps and is trained to {steps}"
-    if trial.lr_scheduler in WITHOUT_LENGTH:
-        return Message(
-            f"{text}, to the weights of a run planned so: {trial.lr_scheduler} does not depend on it."
-        )
-    last = learning_rate_factor(trial.lr_scheduler, max(done - 1, 0), shape_of(trial, before))
-    next_ = learning_rate_factor(trial.lr_scheduler, done, shape_of(trial, steps))
+    name = schedule_in_force(trial)
+    if not depends_on_length(trial):
+        return Message(f"{text}, to the weights of a run planned so: {name} does not depend on it.")
+    if name not in SCHEDULES:
+        return Message(f"{text}, with the rates that lr_scheduler_args give {name}.", "warning")
+    last = learning_rate_factor(name, max(done - 1, 0), shape_of(trial, before))
+    next_ = learning_rate_factor(name, done, shape_of(trial, steps))
     return Message(
         f"{text}. lr_scheduler {trial.lr_scheduler} depends on the length: step {done} had {last:.0%} of the rate, "
         f"step {done + 1} has {next_:.0%}, as over {steps} steps. A run planned so from the start has other weights; with "
-        f"{' or '.join(WITHOUT_LENGTH)} it has the same.",
+        f"{' or '.join(WITHOUT_LENGTH[:2])} it has the same.",
         "warning",
     )
 

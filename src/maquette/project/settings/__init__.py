@@ -143,7 +143,6 @@ PATHS = frozenset(
         "images",
         "regularization",
         "mask_folder",
-        "metadata_file",
         "cache_folder",
         "output",
         "validation_images",

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from maquette.project.fields import Section
-from maquette.project.optimizers import DEFAULT_OPTIMIZER, OPTIMIZERS, optimizer_arguments
+from maquette.project.optimizers import (
+    DEFAULT_OPTIMIZER,
+    OPTIMIZERS,
+    facts_of,
+    known_optimizer,
+    optimizer_arguments,
+)
+from maquette.project.schedules import SCHEDULES, known_schedule, schedule_arguments
+from maquette.project.values import parse_steps
 
 DEFAULT_STEPS = 1000
 """Length of a run whose settings name neither steps nor epochs."""
@@ -16,13 +24,18 @@ Device = Annotated[
     str,
     Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", json_schema_extra={"form": "the name of a device"}),
 ]
-SchedulerName = Literal[
-    "constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial"
+SchedulerName = Annotated[
+    str,
+    AfterValidator(known_schedule),
+    Field(json_schema_extra={"form": "the name of a schedule, or package.Class"}),
 ]
-if TYPE_CHECKING:
-    OptimizerName = str
-else:
-    OptimizerName = Literal[tuple(OPTIMIZERS)]  # so that flags, help and docs list the table's names
+Steps = Annotated[int | float, BeforeValidator(parse_steps), Field(ge=0)]
+"""Steps, or below 1 a share of all steps."""
+OptimizerName = Annotated[
+    str,
+    AfterValidator(known_optimizer),
+    Field(json_schema_extra={"form": "the name of an optimizer, or package.Class"}),
+]
 
 
 class TrainingSettings(Section):
@@ -63,15 +76,55 @@ class TrainingSettings(Section):
     loraplus_text_encoder_lr_ratio: float | None = Field(
         None, gt=0, description="LoRA+ of the text encoders. Default: loraplus_lr_ratio."
     )
-    optimizer: OptimizerName = Field(DEFAULT_OPTIMIZER, description="What turns gradients into updates.")
+    optimizer: OptimizerName = Field(
+        DEFAULT_OPTIMIZER,
+        description=f"What turns gradients into updates: {', '.join(OPTIMIZERS)}, or a class such as torch.optim.RAdam. Most "
+        "need the extra `optimizers`, 8-bit and paged ones `bitsandbytes`.",
+    )
     optimizer_args: tuple[str, ...] = Field(
         (), description="The optimizer's own arguments, NAME=VALUE: betas=0.9,0.99 or momentum=0.95."
     )
-    weight_decay: float = Field(0.01, ge=0, description="Weight decay of the optimizer.")
-    lr_scheduler: SchedulerName = Field("cosine", description="How the learning rate moves over the steps.")
-    warmup_steps: int = Field(0, ge=0, description="Steps over which the learning rate rises from zero.")
-    lr_cycles: int = Field(1, ge=1, description="Restarts of cosine_with_restarts.")
+    weight_decay: float | None = Field(
+        None, ge=0, description="Weight decay. Default: the optimizer's own, 0.01 of adamw and sgd."
+    )
+    ema_decay: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Save and draw with a moving average of the weights that keeps this share of itself at each step; "
+        "0.99 looks back 100 steps. Default: off.",
+    )
+    lr_scheduler: SchedulerName = Field(
+        "cosine",
+        description=f"How the learning rate moves over the steps: {', '.join(SCHEDULES)}, or a class such as "
+        "torch.optim.lr_scheduler.OneCycleLR.",
+    )
+    lr_scheduler_args: tuple[str, ...] = Field(
+        (), description="The schedule's own arguments, NAME=VALUE: step_rules=1:100,0.1 or T_max=500."
+    )
+    warmup_steps: Steps = Field(
+        0,
+        description="Steps over which the learning rate rises from zero; below 1, or with %, a share of all steps.",
+    )
+    lr_decay_steps: Steps = Field(
+        0,
+        description="Last steps over which warmup_stable_decay falls; below 1, or with %, a share of all steps.",
+    )
+    lr_cycles: int = Field(
+        1, ge=1, description="Restarts of cosine_with_restarts; half waves of schedules with a least rate."
+    )
     lr_power: float = Field(1.0, gt=0, description="Exponent of polynomial.")
+    lr_timescale: int | None = Field(
+        None,
+        ge=1,
+        description="Steps over which inverse_sqrt falls. Default: warmup_steps, or 10000 without.",
+    )
+    lr_min_ratio: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Share of the learning rate below which cosine_with_min_lr and warmup_stable_decay never fall.",
+    )
     max_grad_norm: float = Field(
         1.0, ge=0, description="Gradients are scaled down to this norm; 0 turns clipping off."
     )
@@ -101,6 +154,13 @@ class TrainingSettings(Section):
             optimizer_arguments(others.data["optimizer"], given)
         return given
 
+    @field_validator("lr_scheduler_args")
+    @classmethod
+    def _known_schedule_arguments(cls, given: tuple[str, ...], others: ValidationInfo) -> tuple[str, ...]:
+        if "lr_scheduler" in others.data:
+            schedule_arguments(others.data["lr_scheduler"], given)
+        return given
+
     @property
     def steps_in_force(self) -> int | None:
         """The run's length in steps; None where it is given in epochs alone."""
@@ -113,8 +173,10 @@ class TrainingSettings(Section):
 
     @property
     def text_encoder_lr_in_force(self) -> float:
-        """The text encoders' rate as given, else half the learning rate."""
-        return self.learning_rate / 2 if self.text_encoder_lr is None else self.text_encoder_lr
+        """The text encoders' rate as given, else half the learning rate; all of it where the optimizer knows one rate."""
+        if self.text_encoder_lr is not None:
+            return self.text_encoder_lr
+        return self.learning_rate if facts_of(self.optimizer).one_rate else self.learning_rate / 2
 
     @property
     def loraplus_unet_lr_ratio_in_force(self) -> float | None:
