@@ -32,15 +32,16 @@ LONGEST_WRITE_S = 3600.0
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it replaces `path`, on failure it is removed.
 
+    durable: it is on the disk before it takes its name, so that even a power cut leaves the old file or the new one.
     Raises OutputError when the folder cannot be written or the disk is full; what stood at `path` stays.
     """
     path = Path(path)
     with partial(path) as temporary:
         yield temporary
-        _settle(temporary)
+        _settle(temporary, durable=durable)
         temporary.replace(path)
 
 
@@ -63,10 +64,10 @@ def partial(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_atomic(path: Path, content: bytes | str) -> Path:
-    """Write `content` (text as UTF-8) to `path` whole or not at all; return `path`."""
+def write_atomic(path: Path, content: bytes | str, *, durable: bool = True) -> Path:
+    """Write `content` (text as UTF-8) to `path` whole or not at all, as `replacing` does; return `path`."""
     data = content.encode("utf-8") if isinstance(content, str) else content
-    with replacing(path) as temporary:
+    with replacing(path, durable=durable) as temporary:
         temporary.write_bytes(data)
     return Path(path)
 
@@ -208,11 +209,13 @@ def _place() -> str:
     return hashlib.sha256(f"{socket.gethostname()}\n{container}".encode()).hexdigest()[:8]
 
 
-def _settle(temporary: Path) -> None:
+def _settle(temporary: Path, *, durable: bool = True) -> None:
     """Give the file ordinary permissions (mkstemp makes it private) and push it to the disk before it is renamed."""
     umask = os.umask(0)
     os.umask(umask)
     temporary.chmod(0o666 & ~umask)
+    if not durable:
+        return
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
 

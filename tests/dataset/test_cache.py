@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from maquette.dataset.buckets import assign_buckets
 from maquette.dataset.cache import Encode, LatentCache
+from maquette.dataset.cache_folder import CacheFolder
 from maquette.dataset.config import BucketSettings, SubsetOptions
 from maquette.dataset.records import Item
 from maquette.dataset.repeats import plan_items
@@ -28,10 +30,10 @@ class Encoder:
         self.calls = 0
         self.factor = factor
 
-    def __call__(self, pixels_BCHW: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, pixels_BCHW: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
         self.calls += 1
         pooled = torch.nn.functional.avg_pool2d(pixels_BCHW, self.factor)
-        return pooled + torch.randn(pooled.shape, generator=generator)
+        return pooled + torch.stack([torch.randn(pooled.shape[1:], generator=own) for own in generators])
 
 
 @pytest.fixture
@@ -44,7 +46,8 @@ def items(tmp_path: Path) -> list[Item]:
 def filled(
     folder: Path | None, items: list[Item], encode: Encode, **options: object
 ) -> tuple[LatentCache, list[Event]]:
-    cache = LatentCache(folder, **({"encoder": "vae", "seed": 1} | options))  # type: ignore[arg-type]
+    place = None if folder is None else CacheFolder(folder)
+    cache = LatentCache(place, **({"encoder": "vae", "seed": 1} | options))  # type: ignore[arg-type]
     events: list[Event] = []
     run_stage(cache.fill(items, encode), events.append)
     return cache, events
@@ -114,6 +117,42 @@ def test_mirrored_showings_have_latents_of_their_own(tmp_path: Path) -> None:
     assert torch.allclose(cache.latent(item, flipped=True), cache.latent(item).flip(-1), atol=1e-6)
 
 
+def test_pictures_of_one_size_are_encoded_together_each_with_its_own_chance(items: list[Item]) -> None:
+    encoder = Encoder()
+    together, events = filled(None, items, encoder, batch_size=2)
+    alone, _ = filled(None, items, Encoder())
+    assert encoder.calls == 3, "two of one size, then two and one of another"
+    assert [e.done for e in events if isinstance(e, Progress)] == [2, 4, 5]
+    assert all(torch.equal(together.latent(item), alone.latent(item)) for item in items)
+
+
+def test_names_alone_are_believed_where_that_is_asked_and_looked_into_when_shown(
+    tmp_path: Path, items: list[Item]
+) -> None:
+    filled(tmp_path / "cache", items, Encoder())
+    victim = sorted((tmp_path / "cache").rglob("*.safetensors"))[0]
+    victim.write_bytes(b"damaged")
+    encoder = Encoder()
+    cache, _ = filled(tmp_path / "cache", items, encoder, trusts_names=True)
+    assert encoder.calls == 0 and not any(cache.holds(item) for item in items)
+    with pytest.raises(DatasetError, match="skip_cache_check"):
+        for item in items:
+            cache.latent(item)
+
+
+def test_what_a_full_folder_does_not_hold_is_kept_in_memory_and_said(
+    tmp_path: Path, items: list[Item]
+) -> None:
+    folder = CacheFolder(tmp_path / "cache", limit_bytes=3000)
+    cache = LatentCache(folder, encoder="vae", seed=1, memory_limit_bytes=0)
+    events: list[Event] = []
+    run_stage(cache.fill(items, Encoder()), events.append)
+    assert any("cache_limit_gb" in event.text for event in events if isinstance(event, Message))
+    plain, _ = filled(None, items, Encoder())
+    assert all(torch.equal(cache.latent(item), plain.latent(item)) for item in items)
+    assert 0 < sum(file.stat().st_size for file in folder.path.rglob("*.safetensors")) <= 3000
+
+
 DAMAGE = {
     "cut short": lambda data: data[: len(data) // 2],
     "empty": lambda data: b"",
@@ -156,11 +195,11 @@ def test_latents_of_another_size_are_not_believed(tmp_path: Path, items: list[It
 def test_a_latent_that_is_not_a_number_names_its_picture_and_is_not_kept(
     tmp_path: Path, items: list[Item], value: float
 ) -> None:
-    def broken(pixels_BCHW: Tensor, generator: torch.Generator) -> Tensor:
+    def broken(pixels_BCHW: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
         return torch.full((1, 4, 8, 8), value)
 
     with pytest.raises(DatasetError) as caught:
-        list(LatentCache(tmp_path / "cache", encoder="vae", seed=1).fill(items, broken))
+        list(LatentCache(CacheFolder(tmp_path / "cache"), encoder="vae", seed=1).fill(items, broken))
     assert caught.value.problems[0].where == str(items[0].picture.path)
     assert not list((tmp_path / "cache").rglob("*.safetensors"))
 
@@ -187,7 +226,7 @@ def test_a_full_disk_is_an_error_and_leaves_no_junk(tmp_path: Path, items: list[
         "resource", reason="needs a limit on file sizes to stand in for a full disk"
     )
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    cache = LatentCache(tmp_path / "cache", encoder="vae", seed=1)
+    cache = LatentCache(CacheFolder(tmp_path / "cache"), encoder="vae", seed=1)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
     try:
         with pytest.raises(OutputError, match="free space"):

@@ -101,7 +101,7 @@ def test_everything_wrong_is_reported_together(tmp_path: Path) -> None:
           [[datasets.subsets]]
           image_dir = "b"
           alpha_mask = "true"
-          metadata_file = "meta.json"
+          custom_attributes = {a = 1}
         [generall]
         """,
     )
@@ -117,7 +117,7 @@ def test_everything_wrong_is_reported_together(tmp_path: Path) -> None:
         "a number from 0 to 1",
         "Did you mean 'lanczos'?",
         'alpha_mask = "true"',
-        "metadata_file",
+        "custom_attributes",
         "Did you mean 'general'?",
     ]
     for sentence in expected:
@@ -136,7 +136,6 @@ ACTING = NEUTRAL | {
     "custom_attributes": "{a = 1}",
     "validation_split": "0.1",
     "network_multiplier": "0.5",
-    "metadata_file": '"m.json"',
 }
 
 

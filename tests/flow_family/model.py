@@ -98,6 +98,7 @@ class FlowModel:
     text_unit = SPEC.text_unit
     spec = SPEC
     family = SPEC.name
+    text_type = FlowText
 
     def __init__(self, info: ModelInfo, layout: FlowLayout) -> None:
         self.info, self.notes = info, list[str]()

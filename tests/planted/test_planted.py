@@ -27,6 +27,7 @@ MODULES = (
     "pictures",
     "masks",
     "captions",
+    "lists",
     "settings",
     "logs",
     "lora_files",

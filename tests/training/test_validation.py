@@ -27,6 +27,7 @@ from maquette.runs.validation import ValidationRecord
 from maquette.training.loop import TrainResult
 from maquette.training.prepare import prepare
 from maquette.training.randomness import generator_at
+from maquette.training.texts import CaptionEncoder
 from maquette.training.validation import Validator, mean_over_pictures, point_of, spread_timesteps
 from tests.conftest import make_pictures
 
@@ -57,6 +58,8 @@ def test_measuring_changes_no_weight(short_run: ShortRun) -> None:
     assert _same(without.lora, measured.lora)
     assert read_metrics(without.run / "metrics.jsonl")[-1]["loss"] == measured_loss(measured.run)
     assert [point.step for point in _validation(measured).points] == [0, 2, 3]
+    shown = [each for row in read_metrics(without.run / "metrics.jsonl") for each in row["shown"]]
+    assert sorted(place for place, _, _ in shown) == [0, 1, 2], "an epoch of three pictures"
     assert _validation(measured).measured_on == "training"
 
 
@@ -90,7 +93,7 @@ def test_a_loss_is_the_mean_squared_error_of_the_base_at_the_written_noise(short
             job.validation.items,
             timesteps=3,
             seed=0,
-            options=job.options,
+            texts=CaptionEncoder(model, place("cpu", "no"), job.options, trains=False),
         )
         run_stage(validator.encode())
         (found,) = validator.measure()
@@ -151,7 +154,12 @@ def test_loras_in_one_pass_measure_what_each_measures_alone(short_run: ShortRun)
         assert job.validation is not None
         model = families.load(settings.model.base)
         validator = Validator(
-            model, place("cpu", "no"), job.validation.items, timesteps=2, seed=0, options=job.options
+            model,
+            place("cpu", "no"),
+            job.validation.items,
+            timesteps=2,
+            seed=0,
+            texts=CaptionEncoder(model, place("cpu", "no"), job.options, trains=False),
         )
         run_stage(validator.encode())
         (base,) = validator.measure()

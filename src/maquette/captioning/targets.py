@@ -63,6 +63,14 @@ def find_targets(place: Place) -> tuple[list[Target], list[str]]:
     facts = read_dataset(DatasetInput(images=place.root, options=options), "listing")
     if facts.problems:
         raise DatasetError(facts.problems)
+    for folder in facts.used_folders:
+        listed_in = folder.subset.metadata_file if folder.subset is not None else None
+        if listed_in is not None:
+            given = "the captions of these pictures stand in it, and only caption files are written"
+            remedy = "Rename it if its captions are not wanted; then caption the folder."
+            raise DatasetError(
+                Problem(str(listed_in), given, "a folder with a caption file a picture", remedy)
+            )
     targets = [target for folder in facts.used_folders for target in _targets_of(folder, facts)]
     if odd := odd_names(target.picture for target in targets):
         raise DatasetError(odd)

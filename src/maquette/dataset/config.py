@@ -114,11 +114,19 @@ class SubsetSource:
     options: SubsetOptions = field(default_factory=SubsetOptions)
     dataset: int = 0
     """Which [[datasets]] table it belongs to; 0 for plain folders."""
+    metadata_file: Path | None = None
+    """List of its pictures with their captions; then neither the folder's files nor caption files count."""
 
     @property
     def name(self) -> str:
         """The folder's own name, as metadata and messages show it."""
         return self.path.name
+
+    @property
+    def reading(self) -> tuple[object, ...]:
+        """How captions are read: subsets of one folder that agree in it have the same."""
+        listed = self.metadata_file and (self.metadata_file, self.options.caption_separator)
+        return self.path, self.caption_extension, self.options.enable_wildcard, listed
 
 
 @dataclass(frozen=True, kw_only=True)

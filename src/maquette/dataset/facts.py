@@ -49,6 +49,8 @@ class DatasetInput:
     """Stands in where no picture of a folder has a caption."""
     regularization_caption: str | None = None
     """The same for regularization; else the name of its N_name folder."""
+    metadata_file: Path | None = None
+    """A list of pictures with captions, whose relative paths count from `images`."""
     more_resolutions_wh: tuple[tuple[int, int], ...] = ()
     """Further sizes that every picture of a folder is shown at."""
     trainer: Trainer = "maquette"
@@ -77,6 +79,8 @@ class CaptionFact:
     """Began with a byte order mark."""
     sha256: str | None = None
     """Of the file's bytes; None where they could not be read."""
+    listed_in: Path | None = None
+    """The list of pictures that it stands in, where it is no file of its own; `path` is the picture's then."""
 
     @property
     def lines(self) -> list[str]:
@@ -137,6 +141,10 @@ class FolderFact:
     """Its pictures that have none of those that are asked for: all of such a picture counts."""
     idle_masks: tuple[Path, ...] = ()
     """Files in it that are named like masks of its pictures, where none are asked for."""
+    unlisted: tuple[Path, ...] = ()
+    """Pictures that lie in it and that its list of pictures does not name."""
+    idle_list: Path | None = None
+    """A list of pictures beside caption files, which count."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,15 +269,14 @@ class DatasetFacts:
         found = self._captions_by_picture.get(picture, {})
         if subset is None:
             return next(iter(found.values()), None)
-        return found.get((subset.caption_extension, subset.options.enable_wildcard))
+        return found.get(subset.reading)
 
     @cached_property
-    def _captions_by_picture(self) -> dict[Path, dict[tuple[str, bool], CaptionFact]]:
-        found: dict[Path, dict[tuple[str, bool], CaptionFact]] = {}
+    def _captions_by_picture(self) -> dict[Path, dict[tuple[object, ...], CaptionFact]]:
+        found: dict[Path, dict[tuple[object, ...], CaptionFact]] = {}
         for caption in self.captions + self.regularization_captions:
             if caption.picture is not None:
-                reading = (caption.subset.caption_extension, caption.subset.options.enable_wildcard)
-                found.setdefault(caption.picture, {}).setdefault(reading, caption)
+                found.setdefault(caption.picture, {}).setdefault(caption.subset.reading, caption)
         return found
 
     def _measured(self, paths: tuple[Path, ...]) -> tuple[Measured, ...]:

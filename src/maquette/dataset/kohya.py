@@ -27,7 +27,6 @@ from maquette.project.request import Trainer
 
 UNSUPPORTED: Mapping[str, tuple[Any, str]] = {
     "custom_attributes": ({}, "no model here reads them"),
-    "metadata_file": (None, "pictures are listed by their folder"),
     "network_multiplier": (1, "the adapter trains at its full strength"),
 }
 """What Maquette does not do: the value that changes nothing (None: there is none), and why any other is refused."""
@@ -67,10 +66,15 @@ def plan_of_toml(
         above = file.general.written | dataset.written
         datasets.append(_source(above))
         for subset in dataset.subsets:
-            folder, other = _folder(subset.image_dir, path)
-            if other is not None:
-                two_places.append(TwoPlaces(subset.image_dir, folder, other))
             values = above | subset.written
+            listed_in = _file(subset.metadata_file, path) if subset.metadata_file is not None else None
+            if subset.image_dir is not None:
+                folder, other = _folder(subset.image_dir, path)
+                two_places += [TwoPlaces(subset.image_dir, folder, other)] if other is not None else []
+            else:
+                assert listed_in is not None, "a subset names a folder or a list"
+                folder = listed_in.parent
+            values["metadata_file"] = listed_in
             if subset.conditioning_data_dir is not None:
                 values["mask_folder"], _ = _folder(subset.conditioning_data_dir, path)
             subsets.append(_subset(folder, values, options or SubsetOptions(), index))
@@ -127,6 +131,13 @@ def _folder(given: str, path: Path) -> tuple[Path, Path | None]:
     return folder, None if folder.resolve() == beside.resolve() else beside
 
 
+def _file(given: str, path: Path) -> Path:
+    """Return the file a TOML means, relative to the working folder as in sd-scripts, else to the TOML's."""
+    file = Path(given).expanduser()
+    beside = path.parent / file
+    return beside if not file.is_absolute() and not file.is_file() and beside.is_file() else file
+
+
 def _source(values: Mapping[str, Any]) -> DatasetSource:
     return DatasetSource(**{target: values[name] for name, target in SOURCE_FIELDS.items() if name in values})
 
@@ -143,4 +154,5 @@ def _subset(folder: Path, values: Mapping[str, Any], options: SubsetOptions, dat
         caption_extension=with_dot(merged.caption_extension or TOML_CAPTION_EXTENSION),
         options=merged,
         dataset=dataset,
+        metadata_file=values["metadata_file"],
     )

@@ -19,6 +19,7 @@ from maquette.dataset.records import Item, Picture
 from maquette.dataset.repeats import Schedule, make_schedule, plan_items
 from maquette.errors import MaquetteError
 from maquette.events import Message
+from maquette.project.places import found_path
 from maquette.project.request import TrainingRequest
 
 DEFAULT_GRID_PX = 8
@@ -71,6 +72,7 @@ def input_of(request: TrainingRequest, images: Path, regularization: Path | None
         options=options_of(request),
         fallback_caption=request.caption_fallback,
         regularization_caption=request.class_word or None,
+        metadata_file=_list_of(request),
         more_resolutions_wh=request.more_resolutions_wh or (),
         trainer="sd-scripts" if request.trainer == "sd-scripts" else "maquette",
         held_out=_held_out(request),
@@ -85,6 +87,12 @@ def _held_out(request: TrainingRequest) -> HeldOut | None:
     return HeldOut(
         share=share, count=count, paths=request.validation_images, fold=request.validation_fold or 1
     )
+
+
+def _list_of(request: TrainingRequest) -> Path | None:
+    """Return the list of pictures that a request names, where it lies here."""
+    named = request.metadata_file
+    return None if named is None else found_path(named, request.file) or named
 
 
 def schedule_of(

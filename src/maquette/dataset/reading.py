@@ -47,6 +47,7 @@ from maquette.dataset.kohya import plan_of_toml
 from maquette.dataset.mask_files import MaskFinder, asks_for_masks, holds_masks
 from maquette.dataset.masks import MaskFact, look_at_masks
 from maquette.dataset.measures import Look, PictureFacts
+from maquette.dataset.metadata import Metadata, list_in, read_metadata
 from maquette.errors import Problem
 
 if TYPE_CHECKING:
@@ -116,6 +117,8 @@ def _plan(given: DatasetInput, found: _Found) -> DatasetPlan:
             plan = replace(plan, problems=(*plan.problems, _sizes_of_toml(given.images)))
         for subset in plan.subsets:
             found.take(subset)
+    elif given.metadata_file is not None:
+        found.take(_listed_subset(given.images, given.metadata_file, given.options or SubsetOptions()))
     else:
         _look_into(given.images, found, is_regularization=False)
     extra = given.regularization
@@ -164,6 +167,11 @@ def _look_into(root: Path, found: _Found, *, is_regularization: bool) -> None:
                 found.leave(folder, "no prefix", is_regularization=is_regularization)
 
 
+def _listed_subset(folder: Path, file: Path, options: SubsetOptions) -> SubsetSource:
+    """Return a folder whose pictures a list names."""
+    return SubsetSource(path=folder, num_repeats=options.num_repeats, options=options, metadata_file=file)
+
+
 @dataclass
 class _Found:
     """What the looking has turned up so far."""
@@ -174,6 +182,7 @@ class _Found:
     listings: dict[Path, Listing] = field(default_factory=dict)
     texts: dict[Path, bytes | OSError] = field(default_factory=dict)
     taken: set[tuple[int, Path]] = field(default_factory=set)
+    lists: dict[tuple[object, ...], Metadata] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.masks = MaskFinder(self._files_in)
@@ -198,7 +207,7 @@ class _Found:
 
     def take(self, subset: SubsetSource) -> None:
         """Use a folder as both trainers do: not below one repeat, not twice in a dataset, and only if it is there."""
-        key = (subset.dataset, subset.path.resolve())
+        key = (subset.dataset, (subset.metadata_file or subset.path).resolve())
         why: WhyUnused = ""
         if subset.num_repeats < 1:
             why = "no repeats"
@@ -230,9 +239,10 @@ class _Found:
     def _use(self, subset: SubsetSource) -> None:
         """Add a folder that the trainer takes pictures from, and those below it that it does not search."""
         listing = self.opened(subset.path)
-        pictures = listing.pictures_for(self.given.trainer)
-        matches = self._matches(subset)
-        without = tuple(picture for picture, path in matches.sources.items() if path is None)
+        idle_list = list_in(subset.path) if self._may_carry_a_list(subset) else None
+        if idle_list is not None and not listing.with_endings(frozenset({subset.caption_extension})):
+            subset, idle_list = replace(subset, metadata_file=idle_list), None
+        pictures, without = self._shown(subset)
         nobody_has_one = len(without) == len(pictures)
         stand_in = _stand_in(subset, self.given, nobody_has_one)
         by_name = self.given.trainer == "sd-scripts" and not self.given.images.is_file()
@@ -244,14 +254,18 @@ class _Found:
                 subset=subset,
                 files=pictures,
                 is_regularization=subset.is_regularization,
-                others=listing.unread_by(self.given.trainer),
+                others=listing.unread_by(self.given.trainer) if subset.metadata_file is None else (),
                 without_caption=without,
                 stand_in=stand_in,
                 is_meant_without=nobody_has_one and bool(stand_in) and not by_name,
-                other_captions=_other_endings(subset, listing),
+                other_captions=_other_endings(subset, listing) if subset.metadata_file is None else (),
+                unlisted=tuple(path for path in listing.pictures if path not in {*pictures})
+                if subset.metadata_file is not None
+                else (),
+                idle_list=idle_list,
             )
         )
-        for below in listing.folders:
+        for below in listing.folders if subset.metadata_file is None else ():
             self.leave(below, "below", is_regularization=subset.is_regularization)
 
     def leave(
@@ -285,11 +299,36 @@ class _Found:
         """Return the folders' captions, each folder's orphans behind its pictures'."""
         captions: list[CaptionFact] = []
         for subset in _readings(folders):
+            if subset.metadata_file is not None:
+                captions += [
+                    caption_of_list(text, picture, subset)
+                    for picture, text in self.listed(subset).captions.items()
+                    if text.strip()
+                ]
+                continue
             matches = self._matches(subset)
             of_pictures = [(path, picture) for picture, path in matches.sources.items() if path is not None]
             captions += [self._caption(path, picture, subset) for path, picture in of_pictures]
             captions += [self._caption(path, None, subset) for path in matches.orphans]
         return tuple(captions)
+
+    def _may_carry_a_list(self, subset: SubsetSource) -> bool:
+        return self.given.trainer == "maquette" and subset.metadata_file is None
+
+    def listed(self, subset: SubsetSource) -> Metadata:
+        """Return what a subset's list names, read once."""
+        if subset.reading not in self.lists:
+            self.lists[subset.reading] = read_metadata(subset)
+            self.problems += self.lists[subset.reading].problems
+        return self.lists[subset.reading]
+
+    def _shown(self, subset: SubsetSource) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+        """Return the pictures of a subset, and those of them that have no caption."""
+        if subset.metadata_file is not None:
+            captions = self.listed(subset).captions
+            return tuple(captions), tuple(path for path, text in captions.items() if not text.strip())
+        sources = self._matches(subset).sources
+        return tuple(sources), tuple(picture for picture, path in sources.items() if path is None)
 
     def _matches(self, subset: SubsetSource) -> CaptionMatches:
         listing, trainer = self.listing(subset.path), self.given.trainer
@@ -305,7 +344,7 @@ class _Found:
 def _readings(folders: Iterable[FolderFact]) -> list[SubsetSource]:
     """Return the subsets that read captions differently: a folder in two datasets of a TOML is mostly read alike."""
     subsets = [fact.subset for fact in folders if fact.subset is not None]
-    readings = {(s.path, s.caption_extension, s.options.enable_wildcard): s for s in reversed(subsets)}
+    readings = {subset.reading: subset for subset in reversed(subsets)}
     return [subset for subset in subsets if subset in readings.values()]
 
 
@@ -359,6 +398,21 @@ def caption_fact(
         problem = Problem(str(path), given, "a caption in UTF-8", "Save it again as UTF-8.")
         return replace(fact, problem=problem, guessed_encoding=guessed)
     return replace(fact, text=read.text, lines_left_out=read.lines_left_out, had_mark=read.had_mark)
+
+
+def caption_of_list(text: str, picture: Path, subset: SubsetSource) -> CaptionFact:
+    """Return what a list says of a picture: its first line, or all where wildcards choose among them."""
+    lines = text.split("\n")
+    is_whole = subset.options.enable_wildcard
+    return CaptionFact(
+        path=picture,
+        text=text if is_whole else lines[0],
+        picture=picture,
+        subset=subset,
+        lines_left_out=0 if is_whole else sum(bool(line.strip()) for line in lines[1:]),
+        sha256=hashlib.sha256(text.encode()).hexdigest(),
+        listed_in=subset.metadata_file,
+    )
 
 
 # --- masks -----------------------------------------------------------------------------------------------

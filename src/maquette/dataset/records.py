@@ -11,6 +11,9 @@ from typing import Literal, NamedTuple
 
 from maquette.dataset.config import DatasetSource, SubsetSource
 
+LATENTS_IN_MEMORY_BYTES = 2 << 30
+"""Latents beyond this are read from the cache's folder each time, where there is one."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:

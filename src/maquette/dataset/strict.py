@@ -71,7 +71,7 @@ def _picture(path: Path, look: PictureFacts, folder: FolderFact, facts: DatasetF
         width_px=look.width_px,
         height_px=look.height_px,
         caption=caption.text if caption is not None else folder.stand_in or "",
-        caption_path=caption.path if caption is not None else None,
+        caption_path=(caption.listed_in or caption.path) if caption is not None else None,
         subset=subset,
         sha256=look.sha256,
         caption_sha256=caption.sha256 if caption is not None else None,
@@ -176,6 +176,12 @@ def _uncaptioned(folder: FolderFact) -> Iterator[Problem]:
     """Yield the lack of captions where nothing stands in: of the folder once, or of each picture that lacks one."""
     without, ending = folder.without_caption, _subset_of(folder).caption_extension
     if folder.stand_in is not None:
+        return
+    listed_in = _subset_of(folder).metadata_file
+    if listed_in is not None:
+        for picture in without:
+            remedy = f"Write it in {listed_in.name}, or take the picture out of the list."
+            yield Problem(str(picture), f"no caption in {listed_in}", "a caption for each picture", remedy)
         return
     if without and len(without) == len(folder.files):
         remedy = f"Write NAME{ending} beside each picture, or set caption_fallback to one caption for all."

@@ -107,7 +107,9 @@ def _is_musubi(value: Any) -> bool:
 
 
 GIVE_FOLDERS = "Give the folder of the pictures, or the settings of the trainer."
-CAPTIONS_AS_TEXT = "Maquette reads a caption beside each picture, NAME.txt: give the folder of the pictures."
+GIVE_LISTED = (
+    "Give the folder of the pictures, and this file as metadata_file (a metadata.jsonl in it is found)."
+)
 KINDS: tuple[Kind, ...] = (
     Kind("a settings file of kohya_ss' GUI", kohya_gui.is_kohya_gui, read=kohya_gui.read_kohya_gui),
     Kind("a settings file of LoRA_Easy_Training_Scripts", on_sd_scripts.is_easy, read=on_sd_scripts.read_easy),
@@ -175,7 +177,7 @@ KINDS: tuple[Kind, ...] = (
         _has("activation text", "preferred weight", "sd version", of=2),
         "Give the .safetensors file that it lies beside.",
     ),
-    Kind("a list of pictures with captions (metadata.jsonl)", _first_row("file_name", "image_path", "image"), CAPTIONS_AS_TEXT),
-    Kind("sd-scripts' list of pictures (meta_cap.json, meta_lat.json)", _is_picture_list, CAPTIONS_AS_TEXT),
+    Kind("a list of pictures with captions (metadata.jsonl)", _first_row("file_name", "image_path", "image"), GIVE_LISTED),
+    Kind("sd-scripts' list of pictures (meta_cap.json, meta_lat.json)", _is_picture_list, GIVE_LISTED),
 )  # fmt: skip
 """In the order in which they are asked: the first whose marks are there."""

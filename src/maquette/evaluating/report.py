@@ -14,7 +14,7 @@ from typing import Any
 from maquette import __version__
 from maquette.drawing.scene import webui_prompt
 from maquette.errors import OutputError, Problem
-from maquette.evaluating import comparison, drawn_sections, run_sections, validation_section
+from maquette.evaluating import comparison, drawn_sections, picture_section, run_sections, validation_section
 from maquette.evaluating.facts import ReportFacts
 from maquette.evaluating.page import Pictures, json_markup, own_asset, render
 from maquette.evaluating.verdict import Verdict, verdict_of
@@ -54,6 +54,7 @@ def render_report(facts: ReportFacts, *, home: Path | None = None) -> str:
         webui_prompt=webui_prompt(facts.trigger, facts.lora.name, facts.strength).strip(),
         curves=run_sections.curves(facts),
         validation=validation_section.validation(facts),
+        fitted=picture_section.fitted(facts),
         sum=run_sections.sum_of(facts),
         settings=run_sections.settings(facts),
         notes=(*facts.record.notes, *facts.notes),
@@ -76,7 +77,7 @@ def facts_json(facts: ReportFacts, verdict: Verdict) -> dict[str, Any]:
         "verdict": {**asdict(verdict), "ratio": verdict.ratio},
         "record": facts.record.as_json(),
         "first_look": facts.look.to_json() if facts.look else None,
-        "metrics": [dict(row) for row in facts.metrics],
+        "metrics": [{name: value for name, value in row.items() if name != "shown"} for row in facts.metrics],
         "pictures": [{"path": str(path), "caption": caption} for path, caption in facts.pictures],
         "deliveries": [asdict(delivery) for delivery in facts.deliveries],
         "prompt_template": facts.prompt_template,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeAlias
 
 from maquette.errors import ConfigError, Problem
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from maquette.families.common.source import Source
 
+Randomness: TypeAlias = "torch.Generator | Sequence[torch.Generator] | None"
+"""Where chance comes from: one generator for all pictures, one for each, or torch's own."""
 Prediction = Literal["epsilon", "v", "flow"]
 NOISE_PREDICTIONS = ("epsilon", "v")
 """Predictions between which a noise schedule's denoiser may be of either kind."""
@@ -136,6 +138,13 @@ class Conditioning(Protocol):
     def detach(self) -> Self:
         """Return it without its gradient history."""
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what it consists of, by name, so that it can be kept on a disk."""
+
+    @classmethod
+    def of_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
+        """Return what `tensors` took apart."""
+
     @classmethod
     def cat(cls, parts: Sequence[Self]) -> Self:
         """Return the rows of all `parts`, one after the other; they come from one model and one length of text."""
@@ -250,6 +259,10 @@ class BaseModel(Protocol):
     def family(self) -> str: ...
 
     @property
+    def text_type(self) -> type[Conditioning]:
+        """What encode_text returns."""
+
+    @property
     def device(self) -> torch.device: ...
 
     @property
@@ -274,7 +287,7 @@ class BaseModel(Protocol):
         `options` are the family's own of stage "text"; where none is given its default holds.
         """
 
-    def encode_pictures(self, pixels_BCHW: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+    def encode_pictures(self, pixels_BCHW: Tensor, *, generator: Randomness = None) -> Tensor:
         """Return one posterior sample, already scaled, float32 [B, C, H/f, W/f], of pixels in [-1, 1]."""
 
     def decode_latents(self, latent_BCHW: Tensor) -> Tensor:

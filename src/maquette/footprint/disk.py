@@ -16,6 +16,8 @@ SAMPLE_BYTES_PER_PIXEL = 1.7
 """Of a PNG drawn by a diffusion model; noise would take 3."""
 LOG_BYTES_PER_STEP = 500
 """A line of metrics.jsonl and TensorBoard's records of its values."""
+LOG_BYTES_PER_SHOWING = 24
+"""A picture's place, timestep and loss in that line."""
 RECORD_BYTES_PER_PICTURE = 600
 """What the run's record keeps of each picture and its caption."""
 

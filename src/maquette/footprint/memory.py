@@ -85,6 +85,8 @@ class MemoryRequest:
     half_adapter: bool = False
     """The adapter itself and its gradients in half precision (sd-scripts' full_bf16)."""
     cached_latents: bool = True
+    cached_texts: bool = False
+    """Captions are encoded before training, and the text encoders leave the device."""
     keeps_vae: bool = False
     """The VAE stays loaded while training, for samples."""
     encodes_anew: bool = False
@@ -182,7 +184,7 @@ def estimate_memory(request: MemoryRequest) -> MemoryPlan:
     parts = {
         "program": program,
         "denoiser": sizes["denoiser"],
-        "text encoders": sizes["text"],
+        **_texts_while_training(request, sizes),
         **_vae_while_training(request, sizes),
         **_adapter(request),
         **_activations(request),
@@ -224,6 +226,12 @@ def _vae_while_training(request: MemoryRequest, sizes: Mapping[str, int]) -> dic
     anew = request.encodes_anew or not request.cached_latents
     stays = request.keeps_vae or anew or request.device == "cpu"
     return {"VAE": sizes["vae"]} if stays else {}
+
+
+def _texts_while_training(request: MemoryRequest, sizes: Mapping[str, int]) -> dict[str, int]:
+    """Text encoders go like the VAE, where nothing of them trains or draws."""
+    goes = request.cached_texts and not request.keeps_vae and "text_encoder" not in request.parts
+    return {} if goes and request.device != "cpu" else {"text encoders": sizes["text"]}
 
 
 def _adapter(request: MemoryRequest) -> dict[str, int]:

@@ -10,12 +10,13 @@ from maquette import families
 from maquette.dataset.buckets import items_by_bucket
 from maquette.dataset.facts import DatasetFacts
 from maquette.dataset.planned import DEFAULT_GRID_PX, bucketed, epoch_items, schedule_of
-from maquette.dataset.records import Item
+from maquette.dataset.records import LATENTS_IN_MEMORY_BYTES, Item
 from maquette.dataset.repeats import Schedule
 from maquette.errors import MaquetteError
 from maquette.families.protocol import LoraPart, ModelInfo
 from maquette.footprint.disk import (
     KEPT_STATES,
+    LOG_BYTES_PER_SHOWING,
     LOG_BYTES_PER_STEP,
     RECORD_BYTES_PER_PICTURE,
     SAMPLE_BYTES_PER_PIXEL,
@@ -225,11 +226,10 @@ def memory_request(
         averages=request.other.get("ema_decay") is not None,
         half_adapter=request.full_precision in ("fp16", "bf16"),
         cached_latents=cached,
+        cached_texts=bool(request.value("cache_text_encoder_outputs")),
         keeps_vae=bool(request.sample_prompts),
         encodes_anew=any(item.varies for item in items),
-        cache_bytes=latent_bytes(items, info.latent_channels, info.vae_factor)
-        if cached and not _read_from_disk(request)
-        else 0,
+        cache_bytes=_latents_in_memory(request, info, items) if cached else 0,
         half_vae=_half_vae(request, info, precision),
     )
 
@@ -260,9 +260,12 @@ def fullest_batch(items: Sequence[Item], schedule: Schedule) -> tuple[tuple[int,
     return max(batches, key=lambda entry: entry[0][0] * entry[0][1] * entry[1])
 
 
-def _read_from_disk(request: TrainingRequest) -> bool:
-    """Whether cached latents are read for every batch: sd-scripts' are then, ours stay in memory too."""
-    return request.trainer == "sd-scripts" and bool(request.value("cache_latents_to_disk"))
+def _latents_in_memory(request: TrainingRequest, info: ModelInfo, items: Sequence[Item]) -> int:
+    """Return the bytes of latents held. sd-scripts holds none that are on a disk; ours stay as far as they fit."""
+    latents = latent_bytes(items, info.latent_channels, info.vae_factor)
+    if not request.value("cache_latents_to_disk"):
+        return latents
+    return 0 if request.trainer == "sd-scripts" else min(latents, LATENTS_IN_MEMORY_BYTES)
 
 
 def _half_vae(request: TrainingRequest, info: ModelInfo, precision: str) -> bool:
@@ -330,7 +333,9 @@ def disk_parts(
     width, height = request.resolution_wh or (512, 512)
     drawn = sample_draws(request, schedule, checkpoints) * num_prompts(request)
     pictures = len({item.picture.path for item in items})
-    logs = schedule.steps * LOG_BYTES_PER_STEP + pictures * RECORD_BYTES_PER_PICTURE
+    shown = schedule.steps * schedule.accumulation * max(schedule.batch_sizes, default=1)
+    logs = schedule.steps * LOG_BYTES_PER_STEP + shown * LOG_BYTES_PER_SHOWING
+    logs += pictures * RECORD_BYTES_PER_PICTURE
     return (
         DiskPart(
             name="checkpoints",

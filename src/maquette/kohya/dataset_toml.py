@@ -135,11 +135,16 @@ class General(Showing):
 class Subset(Showing):
     """[[datasets.subsets]]"""
 
-    image_dir: Folder
+    image_dir: Folder | None = None
     is_reg: Switch | None = None
     alpha_mask: Switch | None = None
-    metadata_file: Text | None = None
+    metadata_file: Folder | None = None
     conditioning_data_dir: Text | None = None
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether it names a folder or a list of pictures."""
+        return self.image_dir is not None or self.metadata_file is not None
 
 
 class Dataset(General):
@@ -267,27 +272,27 @@ class _Reader:
         if not isinstance(raw, dict):
             self._problem(f"{title} is {_named(raw)}", "a table", f"Write {title}.")
             return None
+        if model is Subset and not raw.keys() & {"image_dir", "metadata_file"}:
+            required = "the folder of its pictures, or a metadata_file that lists them"
+            self._problem(f"{title} has no image_dir", required, 'Add image_dir = "…".')
         sound = dict(raw)
         if not self.quoted_sizes and self._is_quoted_size(sound.get("resolution"), title):
             del sound["resolution"]
         try:
-            return model.model_validate(sound)
+            table = model.model_validate(sound)
+            return None if isinstance(table, Subset) and not table.has_pictures else table
         except ValidationError as error:
             wrong = {str(each["loc"][0]): each["type"] for each in reversed(error.errors())}
         for name in sorted(wrong, key=[*raw, *wrong].index):
             self.problems.append(self._wrong(model, name, wrong[name], raw.get(name), title))
-        if "image_dir" in wrong:
-            return None
-        return model.model_validate({name: value for name, value in sound.items() if name not in wrong})
+        table = model.model_validate({name: value for name, value in sound.items() if name not in wrong})
+        return None if isinstance(table, Subset) and not table.has_pictures else table
 
     def _wrong(self, model: type[_Keys], name: str, kind: str, value: Any, title: str) -> Problem:
         """Return what is wrong with one key, in our own words."""
         where, given = str(self.path), f"{name} = {shown(value)} in {title}"
         if kind == "extra_forbidden":
             return self._unknown(model, name, title)
-        if kind == "missing":
-            given = f"{title} has no image_dir"
-            return Problem(where, given, "the folder of its pictures", 'Add image_dir = "…".')
         form, choices = form_of(model, name)
         if kind == "literal_error" and isinstance(value, str):
             return Problem(where, given, "a known choice", did_you_mean(value, choices))

@@ -37,6 +37,7 @@ FIELD_OPTIONS: Mapping[str, Option] = {
     "no_half_vae": Option("switch", "no_half_vae"),
     "train_data_dir": Option("path", "images"),
     "reg_data_dir": Option("path", "regularization"),
+    "in_json": Option("path", "metadata_file"),
     "dataset_config": Option("path", "dataset_config"),
     "resolution": Option("size", "resolution_wh"),
     "enable_bucket": Option("switch", "enable_bucket"),
@@ -169,7 +170,7 @@ OTHER_OPTIONS: Mapping[str, Option] = {
         "text",
         """conditioning_data_dir config_file console_log_file
         console_log_level dataset_class dynamo_backend huber_schedule huggingface_path_in_repo
-        huggingface_repo_id huggingface_repo_type huggingface_repo_visibility huggingface_token in_json
+        huggingface_repo_id huggingface_repo_type huggingface_repo_visibility huggingface_token
         log_prefix log_tracker_config log_tracker_name log_with logging_dir loss_type
         lr_scheduler_type metadata_author metadata_description metadata_is_negative_embedding metadata_license
         metadata_merged_from metadata_preprocessor metadata_tags metadata_thumbnail metadata_title

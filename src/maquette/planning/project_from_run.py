@@ -40,6 +40,7 @@ class _Found:
     """Folders that become a dataset TOML of the project, where one path cannot say them."""
     repeats: int | None = None
     caption_extension: str | None = None
+    metadata_file: Path | None = None
 
 
 def project_from_run(folder: Path, options: InitOptions) -> NewProjectResult:
@@ -86,7 +87,12 @@ def _places(request: TrainingRequest, options: InitOptions) -> _Found:
     images = found_path(named, request.file) if named is not None else None
     if images is None:
         problems.append(_missing("--images", named, "the folder of the pictures, or its dataset TOML"))
-    return _all_or_raise(_Found(base, images or Path(), regularization), problems)
+    listed_in = found_path(request.metadata_file, request.file) if request.metadata_file else None
+    if request.metadata_file is not None and listed_in is None:
+        given = f"{request.metadata_file} is not on this computer"
+        remedy = "Put it where the file names it, or give --images DIR with captions beside the pictures."
+        problems.append(Problem(request.said("metadata_file"), given, "the list of the pictures", remedy))
+    return _all_or_raise(_Found(base, images or Path(), regularization, metadata_file=listed_in), problems)
 
 
 def _all_or_raise(found: _Found, problems: list[Problem]) -> _Found:
@@ -149,6 +155,7 @@ def _facts(found: _Found, scratch: Path, request: TrainingRequest) -> DatasetFac
     given = DatasetInput(
         images=images,
         regularization=found.regularization,
+        metadata_file=found.metadata_file,
         options=options,
         fallback_caption=request.caption_fallback,
     )
@@ -280,6 +287,8 @@ def _places_of_project(taken: Taken, folder: Path, found: _Found, subject: InitO
     taken.values["images"] = Reasoned(images, "")
     if found.regularization is not None:
         taken.values["regularization"] = Reasoned(relative_to(found.regularization, folder), "")
+    if found.metadata_file is not None:
+        taken.values["metadata_file"] = Reasoned(relative_to(found.metadata_file, folder), "")
     if subject is not None:
         taken.values["trigger"] = Reasoned(subject.trigger, "profile.toml must name the same")
 

@@ -78,7 +78,11 @@ def settings_of_run(file: Path, values: Mapping[str, Any]) -> Settings:
     taken = take_over(request).settings()
     for name in values:
         taken.pop(RIVALS.get(name, ""), None)
-    for field, setting in (("base", "base"), ("regularization", "regularization")):
+    for field, setting in (
+        ("base", "base"),
+        ("regularization", "regularization"),
+        ("metadata_file", "metadata_file"),
+    ):
         named = getattr(request, field)
         here = found_path(Path(named), request.file) if named else None
         if here is not None:

@@ -16,6 +16,7 @@ from maquette.families.protocol import FamilySpec
 from maquette.kohya.prompts import read_prompts
 from maquette.planning.presets import Reasoned
 from maquette.planning.settings_text import idle_settings
+from maquette.planning.takeover_caches import caches
 from maquette.planning.takeover_network import take_network
 from maquette.planning.takeover_optimizing import optimizer, schedule
 from maquette.planning.takeover_seeing import validation
@@ -33,8 +34,6 @@ SECRET = re.compile(r"key|token|secret|password", re.IGNORECASE)
 NOT_TAKEN: Mapping[str, str] = {
     "vae": "the base's own VAE encodes",
     "no_half_vae": "the VAE is never run in a precision that overflows",
-    "cache_latents_to_disk": "cache_folder keeps encoded pictures, where you want them",
-    "cache_text_encoder_outputs": "captions are encoded as they are shown",
     "full_precision": "the adapter trains in float32",
     "attention": "PyTorch's own attention is used",
     "lowram": "models are loaded once",
@@ -56,6 +55,7 @@ COPIED: Mapping[str, str] = {
     "sample_every_epochs": "sample_every_epochs", "shuffle_caption": "shuffle_caption", "keep_tokens": "keep_tokens",
     "clip_skip": "clip_skip", "max_token_length": "max_token_length", "resolution_wh": "resolution",
     "caption_fallback": "caption_fallback", "precision": "precision", "cache_latents": "cache_latents",
+    "cache_text_encoder_outputs": "cache_text_encoder_outputs",
     **{name: name for name in (
         "caption_separator", "keep_tokens_separator", "secondary_separator", "enable_wildcard", "caption_prefix",
         "caption_suffix", "caption_dropout_rate", "caption_dropout_every_n_epochs", "caption_tag_dropout_rate",
@@ -75,6 +75,7 @@ NEUTRAL: Mapping[str, Any] = {
     "dropout": 0, "rank_dropout": 0, "module_dropout": 0, "scale_weight_norms": 0,
     "noise_offset": 0, "gradient_checkpointing": False, "shuffle_caption": False, "keep_tokens": 0,
     "bucket_no_upscale": False, "accumulation": 1, "batch_size": 1, "max_token_length": 75, "cache_latents": False,
+    "cache_text_encoder_outputs": False,
     "caption_separator": ",", "enable_wildcard": False, "caption_dropout_rate": 0, "caption_dropout_every_n_epochs": 0,
     "caption_tag_dropout_rate": 0, "token_warmup_step": 0, "token_warmup_min": 1, "flip_aug": False, "color_aug": False,
     "random_crop": False,
@@ -101,6 +102,10 @@ class Taken:
     def put(self, setting: str, value: Any, name: str) -> None:
         """Take a value over, with the field's own name in the file as its origin."""
         self.values[setting] = Reasoned(value, self.origin(name))
+
+    def put_as(self, setting: str, value: Any, origin: str) -> None:
+        """Take a value over that comes from `origin`, which is no field."""
+        self.values[setting] = Reasoned(value, origin)
 
     def leave(self, name: str, why: str) -> None:
         """Note that a field was said and not taken."""
@@ -139,6 +144,7 @@ def take_over(request: TrainingRequest, spec: FamilySpec | None = None) -> Taken
         _saving,
         _samples,
         validation,
+        caches,
     ):
         step(taken)
     take_network(taken, spec)
@@ -289,11 +295,12 @@ def _others(taken: Taken) -> None:
         "optimizer_args",
         "network_train_unet_only",
         "network_train_text_encoder_only",
+        "cache_text_encoder_outputs_to_disk",
     }
     done |= {"xformers", "sdpa", "mem_eff_attn", "full_fp16", "full_bf16", "use_8bit_adam", "config_file"}
     done |= {"sample_sampler"} if "sampler" in taken.values else set()
     for name, value in taken.request.other.items():
-        if name not in done and value not in (None, "", False, [], 0):
+        if name not in done and name not in taken.left and value not in (None, "", False, [], 0):
             shown = "…" if SECRET.search(name) else str(value)[:60]
             taken.left[f"{name} = {shown}"] = ""
     for option in taken.request.unknown_options:

@@ -142,6 +142,8 @@ class TrainingRequest:
     images: Path | None = None
     """The folder (--train_data_dir, [dataset] images)."""
     regularization: Path | None = None
+    metadata_file: Path | None = None
+    """A list of pictures with captions (--in_json, [dataset] metadata_file)."""
     folders: tuple[Folder, ...] = ()
     """Folders that the file lists with repeats of their own, where it names no single one."""
     dataset_config: Path | None = None

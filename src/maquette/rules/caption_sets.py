@@ -21,9 +21,8 @@ def trained(facts: DatasetFacts) -> list[CaptionFact]:
 
 def caption_files(facts: DatasetFacts) -> list[CaptionFact]:
     """Return every caption file, those of regularization and of no picture among them, each once."""
-    return list(
-        {each.path: each for each in reversed((*facts.captions, *facts.regularization_captions))}.values()
-    )[::-1]
+    captions = (*facts.captions, *facts.regularization_captions)
+    return list({each.path: each for each in reversed(captions) if each.listed_in is None}.values())[::-1]
 
 
 def separator_of(caption: CaptionFact) -> str:
@@ -77,11 +76,12 @@ def place_of(paths: Sequence[Path], facts: DatasetFacts) -> Path:
 def rewriting(captions: Iterable[CaptionFact], change: Callable[[str], str], summary: str) -> Fix | None:
     """Return the fix that writes each caption as `change` makes it; None when there is nothing it may change.
 
-    Captions with further lines, or with alternatives, are left to a person: writing one line would lose the others.
+    Captions with further lines, or with alternatives, are left to a person: writing one line would lose the others. So are
+    those that stand in a list of pictures.
     """
     edits = []
     for caption in captions:
-        if caption.lines_left_out or caption.subset.options.enable_wildcard:
+        if caption.listed_in or caption.lines_left_out or caption.subset.options.enable_wildcard:
             continue
         text = change(caption.text)
         if text and text != caption.text:

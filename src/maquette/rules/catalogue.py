@@ -11,6 +11,7 @@ RULE_MODULES = (
     "maquette.rules.unusable",
     "maquette.rules.foreign",
     "maquette.rules.caption_words",
+    "maquette.rules.caption_lists",
     "maquette.rules.captions",
     "maquette.rules.caption_syntax",
     "maquette.rules.caption_texts",

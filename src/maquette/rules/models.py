@@ -15,7 +15,7 @@ from maquette.findings.registry import Report, rule
 from maquette.project.machine import Machine
 from maquette.project.profile import Profile
 from maquette.project.request import TrainingRequest
-from maquette.rules.wording import savings
+from maquette.rules.wording import is_sd_scripts, savings
 
 FAR_BELOW, BELOW = 0.72, 0.95
 """Share of the native edge: 512 px on a base of 1024 is far below, 768 (0.75) is the known way out of too little memory."""
@@ -318,7 +318,8 @@ def settings_of_another_family(
             "Give one.",
         )
     if (
-        request.value("cache_text_encoder_outputs")
+        is_sd_scripts(request)
+        and request.value("cache_text_encoder_outputs")
         and info.text_encoders == 1
         and request.script not in spec.training_scripts
     ):

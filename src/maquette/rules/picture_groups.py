@@ -105,15 +105,20 @@ def enlargement(measures: Measures, resolution_wh: tuple[int, int]) -> float:
     return sqrt(resolution_wh[0] * resolution_wh[1] / (measures.width_px * measures.height_px))
 
 
-def aside(facts: DatasetFacts, pictures: Sequence[Path]) -> tuple[Edit, ...]:
-    """Return the edits that set pictures aside together with the captions that belong to them alone."""
+def aside(summary: str, facts: DatasetFacts, pictures: Sequence[Path]) -> Fix | None:
+    """Return the fix that sets pictures aside together with the captions that belong to them alone, or None.
+
+    A picture that a list names is left to a person: without it the list would name what is not there.
+    """
     edits: list[Edit] = []
     for path in pictures:
-        edits.append(SetAside(path))
         caption = facts.caption_of(path)
+        if caption is not None and caption.listed_in is not None:
+            continue
+        edits.append(SetAside(path))
         if caption is not None and not _is_shared(caption.path, path):
             edits.append(SetAside(caption.path))
-    return tuple(edits)
+    return Fix(summary, tuple(edits)) if edits else None
 
 
 def _is_shared(caption: Path, picture: Path) -> bool:

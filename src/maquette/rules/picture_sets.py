@@ -10,7 +10,7 @@ from maquette.curating.identity_facts import IdentityFacts
 from maquette.dataset.facts import DatasetFacts
 from maquette.dataset.measures import Measures
 from maquette.dataset.names import name_rank
-from maquette.findings.records import Finding, Fix, Severity
+from maquette.findings.records import Finding, Severity
 from maquette.findings.registry import Report, rule
 from maquette.project.profile import Profile
 from maquette.project.request import TrainingRequest
@@ -108,7 +108,7 @@ def same_picture(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
         copies,
         f"{'is a copy' if len(copies) == 1 else 'are copies'} of other pictures here, byte for byte: {pairs}.",
         "Keep one of each.",
-        fix=Fix("set copies with the same caption aside", aside(facts, alike)) if alike else None,
+        fix=aside("set copies with the same caption aside", facts, alike),
     )
 
 
@@ -187,7 +187,7 @@ def mirrored_pair(facts: DatasetFacts, profile: Profile | None, report: Report) 
         if asymmetric
         else "Remove the mirrored ones and their captions: they are copies, and wrong if the subject has anything on one side "
         "only.",
-        fix=Fix("set mirrored copies and their captions aside", aside(facts, known)) if known else None,
+        fix=aside("set mirrored copies and their captions aside", facts, known),
         severity=severity,
     )
 

@@ -9,7 +9,7 @@ from maquette.dataset.facts import DatasetFacts
 from maquette.dataset.measures import Measures
 from maquette.dataset.opening import DAMAGED
 from maquette.errors import Problem
-from maquette.findings.records import Finding, Fix
+from maquette.findings.records import Finding
 from maquette.findings.registry import Report, rule
 from maquette.project.profile import Profile
 from maquette.project.request import TrainingRequest
@@ -190,7 +190,7 @@ def blank_picture(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
         blank,
         f"{verb} nothing but one colour.",
         "Remove such pictures and their captions.",
-        fix=Fix("set blank pictures and their captions aside", aside(facts, blank)),
+        fix=aside("set blank pictures and their captions aside", facts, blank),
     )
 
 

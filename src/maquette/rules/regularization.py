@@ -7,7 +7,7 @@ from pathlib import Path
 
 from maquette.dataset.facts import DatasetFacts
 from maquette.dataset.measures import Measures
-from maquette.findings.records import Finding, Fix
+from maquette.findings.records import Finding
 from maquette.findings.registry import Report, rule
 from maquette.rules.folders import copied_folders
 from maquette.rules.picture_groups import aside, many
@@ -47,7 +47,7 @@ def subject_among_regularization(facts: DatasetFacts, report: Report) -> Iterato
         f"of the regularization folder {'shows' if len(alike) == 1 else 'show'} the subject ({shown}): it is trained as an "
         "ordinary member of its class.",
         "Take the subject's pictures out of the regularization folder.",
-        fix=Fix("set the subject's pictures aside that lie among regularization", aside(facts, list(alike))),
+        fix=aside("set the subject's pictures aside that lie among regularization", facts, list(alike)),
     )
 
 

@@ -28,6 +28,7 @@ from maquette.project.validation import checked
 from maquette.reading import FileKind, read_table
 from maquette.runs.folder import RECORD_NAME, RunFolder, has_begun_at_most
 from maquette.runs.migrations import RECORD_VERSION, WITHOUT_EFFECT_ON_WEIGHTS, migrated, weights_digest
+from maquette.runs.picture_losses import PictureLoss
 from maquette.runs.validation import ValidationRecord
 
 RunState = Literal["prepared", "running", "stopped", "interrupted", "failed", "finished"]
@@ -177,6 +178,8 @@ class RunRecord(BaseModel):
     checkpoints: tuple[Checkpoint, ...] = ()
     samples: tuple[Sample, ...] = ()
     validation: ValidationRecord | None = None
+    picture_losses: tuple[PictureLoss, ...] = ()
+    """How each picture was fitted, the highest loss for its noise first; of a finished run that has enough steps to tell."""
     resumed_at_steps: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
     error: str | None = None

@@ -17,17 +17,21 @@ from maquette.dataset.buckets import epoch_batches
 from maquette.dataset.cache import LatentCache
 from maquette.dataset.captions import item_caption
 from maquette.dataset.mask_grids import MaskGrids
-from maquette.dataset.preprocess import item_size_info, to_float_CHW
+from maquette.dataset.preprocess import Prepared, item_size_info, to_float_CHW
 from maquette.dataset.records import Batch, Item
 from maquette.events import Event, Message
 from maquette.families.protocol import PictureSize
 from maquette.spoken import counted
+from maquette.training.ahead import Ahead
 from maquette.training.batches import MicroBatch
 from maquette.training.randomness import generator_at
 
 if TYPE_CHECKING:
-    from maquette.families.protocol import BaseModel
+    from maquette.families.protocol import BaseModel, Randomness
     from maquette.training.job import TrainingDataset
+
+STEPS_AHEAD = 2
+"""This step and the next: so much is read before it is needed."""
 
 
 class TrainingPictures:
@@ -38,9 +42,18 @@ class TrainingPictures:
         self.model = model
         self.keep_vae = keep_vae or any(item.varies for item in dataset.items)
         self.cache = (
-            LatentCache(dataset.cache_folder, encoder_name(model), dataset.seed) if dataset.cached else None
+            LatentCache(
+                dataset.cache_folder,
+                encoder_name(model),
+                dataset.seed,
+                batch_size=dataset.vae_batch_size,
+                trusts_names=dataset.skip_cache_check,
+            )
+            if dataset.cached
+            else None
         )
         self.masks = MaskGrids(dataset.seed)
+        self._ahead: Ahead[torch.Tensor | Prepared] = Ahead()
         self._epoch_batches = lru_cache(maxsize=2)(
             partial(epoch_batches, dataset.items, dataset.batch_size, dataset.seed)
         )
@@ -84,24 +97,50 @@ class TrainingPictures:
             return list(self.dataset.items)
         shown = set()
         for step in steps:
-            epoch, group = divmod(step, schedule.steps_per_epoch)
-            first = group * schedule.accumulation
-            for batch in self._epoch_batches(epoch)[first : first + schedule.accumulation]:
+            for _, batch, _ in self._batches_of(step):
                 shown |= {item.picture.path for item in batch.items}
         return [item for item in self.dataset.items if item.picture.path in shown]
 
+    def captions_of(self, steps: range) -> Iterator[str]:
+        """Yield the caption of every showing in `steps`, in order."""
+        for step in steps:
+            for _, batch, epoch in self._batches_of(step):
+                yield from self._captions(batch, epoch, step)
+
     def micro_steps(self, step: int) -> list[tuple[int, Callable[[], MicroBatch]]]:
-        """Return the micro-steps of 0-based optimizer step `step`: index over the whole run, and a loader of its batch."""
+        """Return the micro-steps of 0-based optimizer step `step`: index over the whole run, and a loader of its batch.
+
+        Pictures of this step and the next are read on other threads meanwhile, where they are not in memory.
+        """
+        for coming in range(step, min(step + STEPS_AHEAD, self.dataset.schedule.steps)):
+            self._begin(coming)
+        return [
+            (index, partial(self._load, batch, epoch, index, step))
+            for index, batch, epoch in self._batches_of(step)
+        ]
+
+    def close(self) -> None:
+        """Give up what was read ahead; let go of the cache's entries."""
+        self._ahead.close()
+        if self.dataset.cache_folder is not None:
+            self.dataset.cache_folder.close()
+
+    def _batches_of(self, step: int) -> list[tuple[int, Batch, int]]:
+        """Return the batches of an optimizer step: index over the whole run, batch, epoch."""
         schedule = self.dataset.schedule
         epoch, group = divmod(step, schedule.steps_per_epoch)
-        batches = self._epoch_batches(epoch)
         first = group * schedule.accumulation
-        chosen = batches[first : first + schedule.accumulation]
+        chosen = self._epoch_batches(epoch)[first : first + schedule.accumulation]
         offset = epoch * schedule.batches_per_epoch + first
-        return [
-            (offset + place, partial(self._load, batch, epoch, offset + place, step))
-            for place, batch in enumerate(chosen)
-        ]
+        return [(offset + place, batch, epoch) for place, batch in enumerate(chosen)]
+
+    def _begin(self, step: int) -> None:
+        for index, batch, epoch in self._batches_of(step):
+            for row, (item, flipped) in enumerate(zip(batch.items, batch.flipped, strict=True)):
+                if self._is_kept(item) and self.cache is not None and self.cache.holds(item, flipped):
+                    continue
+                if self._ahead.has_room:
+                    self._ahead.begin((index, row), partial(self._read, item, flipped, epoch))
 
     def _load(self, batch: Batch, epoch: int, index: int, step: int) -> MicroBatch:
         latents = [
@@ -110,10 +149,7 @@ class TrainingPictures:
         ]
         return MicroBatch(
             clean_BCHW=torch.stack(latents),
-            captions=tuple(
-                item_caption(item, self.dataset.seed, epoch, step, self.dataset.schedule.steps)
-                for item in batch.items
-            ),
+            captions=tuple(self._captions(batch, epoch, step)),
             sizes=tuple(
                 picture_size(item, flipped) for item, flipped in zip(batch.items, batch.flipped, strict=True)
             ),
@@ -130,15 +166,27 @@ class TrainingPictures:
         shown = zip(batch.items, batch.flipped, strict=True)
         return torch.stack([self.masks.grid(item, flipped, epoch, grid_hw) for item, flipped in shown])
 
-    def _latent(self, item: Item, flipped: bool, epoch: int, index: int, row: int) -> torch.Tensor:
-        if self.cache is not None and not item.varies:
-            return self.cache.latent(item, flipped)
-        prepared = shown_item(item, flipped=flipped, seed=self.dataset.seed, epoch=epoch)
-        pixels_CHW = to_float_CHW(prepared.pixels_HWC)
-        generator = generator_at(self.dataset.seed, "latent", index, row)
-        return self._encode(torch.from_numpy(pixels_CHW).unsqueeze(0), generator)[0]
+    def _captions(self, batch: Batch, epoch: int, step: int) -> list[str]:
+        seed, steps = self.dataset.seed, self.dataset.schedule.steps
+        return [item_caption(item, seed, epoch, step, steps) for item in batch.items]
 
-    def _encode(self, pixels_BCHW: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def _is_kept(self, item: Item) -> bool:
+        return self.cache is not None and not item.varies
+
+    def _read(self, item: Item, flipped: bool, epoch: int) -> torch.Tensor | Prepared:
+        """Return a showing's latent where it is kept, else its pixels."""
+        if self.cache is not None and self._is_kept(item):
+            return self.cache.latent(item, flipped)
+        return shown_item(item, flipped=flipped, seed=self.dataset.seed, epoch=epoch)
+
+    def _latent(self, item: Item, flipped: bool, epoch: int, index: int, row: int) -> torch.Tensor:
+        read = self._ahead.take((index, row), partial(self._read, item, flipped, epoch))
+        if isinstance(read, torch.Tensor):
+            return read
+        pixels_BCHW = torch.from_numpy(to_float_CHW(read.pixels_HWC)).unsqueeze(0)
+        return self._encode(pixels_BCHW, generator_at(self.dataset.seed, "latent", index, row))[0]
+
+    def _encode(self, pixels_BCHW: torch.Tensor, generator: Randomness) -> torch.Tensor:
         return self.model.encode_pictures(pixels_BCHW, generator=generator).float().cpu()
 
 

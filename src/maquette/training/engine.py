@@ -21,6 +21,7 @@ from maquette.training.optimize import BrokenGradient, TrialOptimizer
 from maquette.training.preservation import Preservation, preserves, shown_captions
 from maquette.training.randomness import generator_at
 from maquette.training.rates import rate_groups
+from maquette.training.texts import CaptionEncoder
 
 if TYPE_CHECKING:
     from maquette.devices import Placement
@@ -79,13 +80,12 @@ class Engine:
         total_steps: int,
         options: Mapping[str, Any] | None = None,
         noise: NoiseSource = seeded_noise,
+        texts: CaptionEncoder | None = None,
     ) -> None:
         self.model = model
         self.adapter = adapter
         self.trials = tuple(trials)
         self.placement = placement
-        self._max_tokens = (options or {}).get("max_token_length")
-        self._text_options = model.spec.of_stage("text", options or {})
         self.noise = noise
         self.trains_text = any(adapter.parameters_of(index, "text_encoder") for index in range(len(trials)))
         self.optimizers = [
@@ -96,10 +96,14 @@ class Engine:
         self.forward_device = ""
         self.steps_done: int | None = 0
         """Optimizer steps that made the weights what they are; None while a step changes them."""
-        self._text_cache: dict[str, Conditioning] = {}
-        self._base = BasePrediction(model, adapter, self.encode if self.trains_text else self._conditioning)
+        self.texts = texts or CaptionEncoder(model, placement, options or {}, trains=self.trains_text)
+        # Layers may have been left out of every text encoder that was to train.
+        self.texts.trains = self.trains_text
+        self._base = BasePrediction(
+            model, adapter, self.encode if self.trains_text else self.texts.conditioning
+        )
         self._preservation = (
-            Preservation(model, self.trials, self._base, self._conditioning)
+            Preservation(model, self.trials, self._base, self.texts.conditioning)
             if preserves(self.trials)
             else None
         )
@@ -217,28 +221,15 @@ class Engine:
             clean_RCHW=batch.clean_BCHW.to(device).repeat(count, 1, 1, 1),
             noise_RCHW=torch.cat([draw.noise_BCHW for draw in draws]).to(device),
             timesteps_R=torch.cat([draw.timesteps_B for draw in draws]).to(device),
-            conditioning=self._conditioning(shown_captions(self.trials, index, batch)),
+            conditioning=self.texts.conditioning(shown_captions(self.trials, index, batch)),
             sizes=list(batch.sizes) * count,
             regularization_R=batch.regularization_B.to(device).repeat(count),
             perturbation_RCHW=_perturbations(draws, device),
         )
 
-    def _conditioning(self, captions: Sequence[str]) -> Conditioning:
-        """Encode `captions`; while no text encoder trains, each distinct caption is encoded once a run."""
-        if self.trains_text:
-            return self.encode(captions)
-        with torch.no_grad():
-            for caption in dict.fromkeys(captions):
-                if caption not in self._text_cache:
-                    self._text_cache[caption] = self.encode([caption])
-        encoded = [self._text_cache[caption] for caption in captions]
-        return encoded[0].cat(encoded)
-
     def encode(self, captions: Sequence[str]) -> Conditioning:
         """Return what the denoiser is told of `captions`, one for each row, with the adapters that stand in the base."""
-        tokens = self.model.tokenize(captions, max_tokens=self._max_tokens)
-        with self.placement.autocast():
-            return self.model.encode_text(tokens, **self._text_options)
+        return self.texts.encode(captions)
 
     def _require_finite(
         self,

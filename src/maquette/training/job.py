@@ -25,6 +25,7 @@ from maquette.training.claiming import Claim
 from maquette.training.config import FIRST_ENCODER, SECOND_ENCODER, TrialSettings
 
 if TYPE_CHECKING:
+    from maquette.dataset.cache_folder import CacheFolder
     from maquette.families.protocol import FamilySpec, ModelInfo
     from maquette.families.protocol import LoraPart as Part
     from maquette.training.state import SavedState
@@ -40,9 +41,13 @@ class TrainingDataset:
     buckets: tuple[BucketSettings, ...]
     batch_size: tuple[int, ...]
     seed: int
-    cache_folder: Path | None
+    cache_folder: CacheFolder | None
+    """Where latents and encoded captions stay between runs."""
     cached: bool
     schedule: Schedule
+    vae_batch_size: int = 1
+    skip_cache_check: bool = False
+    caches_texts: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

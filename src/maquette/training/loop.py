@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from statistics import mean, median
 from typing import TYPE_CHECKING, Any
@@ -34,8 +35,10 @@ from maquette.training.validating import RunValidation
 
 if TYPE_CHECKING:
     from maquette.families.protocol import BaseModel
+    from maquette.training.data import TrainingPictures
     from maquette.training.engine import Engine, StepResult
     from maquette.training.proving import Proof, Proving
+    from maquette.training.texts import CaptionEncoder
 
 OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 """Errors of the system that a full or failing disk gives where something writes to it directly."""
@@ -87,7 +90,7 @@ def run_job(
     """
     with closing(job.claim):
         run = _Run(job, draw, started if started is not None else time.perf_counter())
-        with closing(run.told):
+        with closing(run.told), closing(run):
             try:
                 return (yield from run.told.recorded(stoppable(run.events(), stop)))
             except Stopped:
@@ -144,6 +147,7 @@ class _Run:
         self.blocks = FittedBlocks(job)
         self.engine: Engine | None = None
         self.proving: Proving | None = None
+        self.data: TrainingPictures | None = None
         self.saved = first
         """The step of the newest state; of step 0 there is none, and none is needed."""
         measures = job.validation is not None and job.smoke_steps is None
@@ -157,6 +161,8 @@ class _Run:
         """Yield everything that happens, in order."""
         from maquette.training.data import TrainingPictures
         from maquette.training.prediction import require_prediction
+        from maquette.training.preservation import needed_captions
+        from maquette.training.texts import encoded_ahead, texts_of
 
         job = self.job
         self.base_hash = self.hasher.submit(_base_hash, job.base_file, self.hashing)
@@ -168,14 +174,19 @@ class _Run:
         yield from (Message(note, "warning") for note in model.notes)
         yield from self.blocks.apply(model)
         draws = self.draw is not None and bool(job.settings.samples.sample_prompts)
-        data = TrainingPictures(job.dataset, model, keep_vae=draws)
+        data = self.data = TrainingPictures(job.dataset, model, keep_vae=draws)
+        texts = texts_of(job, model, placement)
         yield from data.cut_captions(job.options.get("max_token_length"))
         began = time.perf_counter()
         if self.validation is not None:
-            yield from self.validation.encode(model, placement, job.options, job.dataset.cache_folder)
+            yield from self.validation.encode(model, placement, texts, job.dataset.cache_folder)
         yield from data.encode_all(self.steps)
+        measured = self.validation.captions() if self.validation is not None else []
+        shown = needed_captions([each.trial for each in job.trials], data.captions_of(self.steps))
+        keep = draws or job.smoke_steps is not None
+        yield from encoded_ahead(job.dataset, texts, chain(measured, shown), keep_encoders=keep)
         self.timings["encode_s"] = time.perf_counter() - began
-        engine = self.engine = self._timed("adapter_s", partial(self._engine, model, placement))
+        engine = self.engine = self._timed("adapter_s", partial(self._engine, model, placement, texts))
         if job.settings.objective.check_prediction and not self.steps.start and self.steps:
             require_prediction(engine, job.info, data.micro_steps(0)[0][1])
         if job.smoke_steps is not None:
@@ -184,7 +195,15 @@ class _Run:
             self.proving = Proving(engine, self.outputs)
         yield from self._steps(engine, data)
         yield Finished("train")
+        if job.smoke_steps is None:
+            for output in self.outputs:
+                yield from output.compare_pictures()
         return self._result(engine)
+
+    def close(self) -> None:
+        """Give up what was begun for steps that do not come."""
+        if self.data is not None:
+            self.data.close()
 
     def end(self, state: RunState, error: str = "") -> Stopped:
         """Keep what resuming needs; say in record and events how the run ended early. Return it in words."""
@@ -261,7 +280,7 @@ class _Run:
             stated=families.stated_by(self.job.settings.objective),
         )
 
-    def _engine(self, model: BaseModel, placement: Any) -> Engine:
+    def _engine(self, model: BaseModel, placement: Any, texts: CaptionEncoder) -> Engine:
         from maquette.lora.adapter import LoraAdapter
         from maquette.training.continuing import start_from_weights
         from maquette.training.engine import Engine
@@ -279,6 +298,7 @@ class _Run:
             placement,
             total_steps=job.schedule.steps,
             options=job.options,
+            texts=texts,
         )
         for output in self.outputs:
             output.restore(engine)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from maquette.files import sha256_file
 from maquette.logs.metrics import VALIDATION, MetricsLog, read_metrics, writes_tensorboard
 from maquette.project.checkpoints import PlannedCheckpoint, step_file_name
 from maquette.project.settings import Settings
+from maquette.runs.picture_losses import apart_in_words
 from maquette.runs.record import Checkpoint, RunRecord, Sample
 from maquette.runs.validation import ValidationPoint
 from maquette.training.job import Job, TrialRun
@@ -45,6 +46,8 @@ class TrialOutput:
         self.index = index
         self.run: TrialRun = job.trials[index]
         self.record = self.run.record
+        pictures = reversed(list(enumerate(self.record.dataset.pictures)))
+        self._places = {picture.path: place for place, picture in pictures}
 
     def note(self, **changes: Any) -> None:
         """Write `changes` into the record on disk."""
@@ -71,9 +74,34 @@ class TrialOutput:
                 **result.more[self.index],
                 **{f"effective_{name}": rate for name, rate in zip(names, found, strict=False)},
                 **more,
+                "shown": self._shown(result),
             },
         )
         self.record = self.record.with_(step=step)
+
+    def _shown(self, result: StepResult) -> list[tuple[int, float, float]]:
+        """Return which pictures of the record a step showed, each with its timestep and its loss."""
+        return [
+            (self._places.get(name, -1), float(f"{timestep:.6g}"), float(f"{loss:.6g}"))
+            for shown in result.shown
+            for name, timestep, loss in zip(
+                shown.names,
+                shown.timesteps_PB[self.index].tolist(),
+                shown.losses_PB[self.index].tolist(),
+                strict=True,
+            )
+        ]
+
+    def compare_pictures(self) -> Iterator[Event]:
+        """Say in the record how each picture of the subject was fitted over the run, and name those that stand apart."""
+        from maquette.logs.picture_losses import picture_losses
+
+        found = picture_losses(subject_rows(self.record, read_metrics(self.run.folder.metrics)))
+        self.record = self.record.with_(picture_losses=found)
+        for each in found:
+            if each.standing and each.standing != "ahead":
+                path = Path(self.record.dataset.pictures[each.picture].path)
+                yield Message(apart_in_words(path.name, each), "warning")
 
     def log_validation(
         self,
@@ -187,3 +215,15 @@ class TrialOutput:
             final_loss=self.record.final_loss or 0.0,
             record=self.record,
         )
+
+
+def subject_rows(record: RunRecord, rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the steps' rows with the subject's pictures alone: of regularization pictures nothing is to be learnt."""
+    dataset = record.dataset
+    subject = {
+        place
+        for place, each in enumerate(dataset.pictures)
+        if not dataset.subsets[each.subset].is_regularization
+    }
+    for row in rows:
+        yield {**row, "shown": [each for each in row.get("shown", ()) if each[0] in subject]}

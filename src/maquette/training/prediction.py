@@ -83,7 +83,7 @@ def measured(engine: Engine, batch: MicroBatch) -> Misses:
     clean = clean.to(device)
     timesteps = objective.timesteps_at(torch.tensor(SHARES).repeat_interleave(count)).to(device)
     captions, sizes = list(batch.captions[:count]) * len(SHARES), list(batch.sizes[:count]) * len(SHARES)
-    base = BasePrediction(engine.model, engine.adapter, engine.encode)
+    base = BasePrediction(engine.model, engine.adapter, engine.texts.conditioning)
     with engine.placement.autocast():
         noisy = objective.add_noise(clean, noise, timesteps)
         answer = base.predict(noisy, timesteps, captions, sizes).float()

@@ -26,7 +26,7 @@ from maquette.families.options import family_options
 from maquette.files import require_name_fits, require_writable_folder
 from maquette.logs.metrics import writes_tensorboard
 from maquette.project.request_maquette import UNSAVED, request_of
-from maquette.project.settings import Settings
+from maquette.project.settings import DatasetSettings, Settings
 from maquette.training.adapting import require_layers
 from maquette.training.claiming import Claim, claim, require_free
 from maquette.training.continuing import told_of_weights
@@ -36,6 +36,7 @@ from maquette.training.trials import Shared, require_alike, trial_runs
 from maquette.training.validating import validation_plan
 
 if TYPE_CHECKING:
+    from maquette.dataset.cache_folder import CacheFolder
     from maquette.families.protocol import FamilySpec, ModelInfo
 
 
@@ -280,9 +281,12 @@ def _job(
             buckets=buckets,
             batch_size=schedule.batch_sizes,
             seed=training.seed,
-            cache_folder=settings.dataset.cache_folder,
+            cache_folder=_cache_folder(settings.dataset),
             cached=settings.dataset.cache_latents,
             schedule=schedule,
+            vae_batch_size=settings.dataset.vae_batch_size,
+            skip_cache_check=settings.dataset.skip_cache_check,
+            caches_texts=settings.dataset.cache_text_encoder_outputs,
         ),
         schedule=schedule,
         device=device,
@@ -303,6 +307,15 @@ def _job(
         ),
         smoke_steps=smoke_steps,
     )
+
+
+def _cache_folder(dataset: DatasetSettings) -> CacheFolder | None:
+    from maquette.dataset.cache_folder import CacheFolder
+
+    if dataset.cache_folder is None:
+        return None
+    limit = dataset.cache_limit_gb
+    return CacheFolder(dataset.cache_folder, None if limit is None else round(limit * 1e9))
 
 
 def _why_precision(device: str) -> Message:

@@ -13,7 +13,7 @@ Trials are held to their own settings in one pass; R = P * B rows, trial by tria
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -49,6 +49,21 @@ def _cut(trial: TrialSettings, index: int, row: int, caption: str) -> str:
     if chance.random() >= share:
         return caption
     return chance.choice([trigger, f"{trigger} {class_word}".strip()])
+
+
+def needed_captions(trials: Sequence[TrialSettings], captions: Iterable[str]) -> Iterator[str]:
+    """Yield `captions`, and after each what any trial may make of it: the trigger alone, the class in its place."""
+    for caption in captions:
+        yield caption
+        for trial in trials:
+            trigger, class_word = trial.subject.trigger, trial.subject.class_word
+            shown = [caption]
+            if trial.objective.trigger_alone_in_force and has_word(caption, trigger):
+                shown += [trigger, f"{trigger} {class_word}".strip()]
+            yield from shown[1:]
+            if trial.objective.preservation:
+                preserved = (class_caption(each, trigger, class_word) for each in shown)
+                yield from (each for each in preserved if each is not None)
 
 
 class Preservation:

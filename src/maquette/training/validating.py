@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from maquette.dataset.facts import DatasetFacts
 from maquette.dataset.held_out import in_order
@@ -22,12 +22,12 @@ from maquette.runs.validation import MeasuredOn, MeasuredPicture, ValidationPoin
 from maquette.spoken import counted
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from maquette.dataset.cache_folder import CacheFolder
     from maquette.devices import Placement
     from maquette.families.protocol import BaseModel
     from maquette.training.engine import Engine
     from maquette.training.outputs import TrialOutput
+    from maquette.training.texts import CaptionEncoder
     from maquette.training.validation import Validator
 
 MEASURED_OF_TRAINING = 32
@@ -115,7 +115,7 @@ class RunValidation:
         self._previous: list[list[float] | None] = [None] * len(outputs)
 
     def encode(
-        self, model: BaseModel, placement: Placement, options: Mapping[str, Any], cache: Path | None
+        self, model: BaseModel, placement: Placement, texts: CaptionEncoder, cache: CacheFolder | None
     ) -> Iterator[Event]:
         """Encode the pictures while there is a VAE, and recall what a resumed run measured before."""
         from maquette.training.validation import Validator
@@ -127,7 +127,7 @@ class RunValidation:
             plan.items,
             timesteps=plan.timesteps,
             seed=plan.seed,
-            options=options,
+            texts=texts,
             cache_folder=cache,
         )
         yield from self._validator.encode()
@@ -170,6 +170,10 @@ class RunValidation:
             if step == schedule.steps:
                 yield Message(told(self.outputs[index], point))
         self.seconds += time.perf_counter() - began
+
+    def captions(self) -> list[str]:
+        """Return the captions of the pictures that are measured; none before `encode`."""
+        return self._validator.captions() if self._validator is not None else []
 
     def _measured(self, engine: Engine, step: int) -> list[list[float]]:
         """Return each trial's loss of each picture."""

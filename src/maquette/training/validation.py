@@ -10,22 +10,23 @@ Legend: P trials, N pictures, T levels of noise; a pass shows one picture at sev
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import functional
 
 from maquette.dataset.cache import LatentCache
+from maquette.dataset.cache_folder import CacheFolder
 from maquette.dataset.captions import item_caption
 from maquette.dataset.records import Item
 from maquette.events import Event
 from maquette.runs.validation import ValidationPoint
 from maquette.training.data import encoder_name, picture_size
 from maquette.training.randomness import generator_at
+from maquette.training.texts import CaptionEncoder
 
 if TYPE_CHECKING:
     from maquette.devices import Placement
@@ -49,16 +50,20 @@ class Validator:
         *,
         timesteps: int,
         seed: int,
-        options: Mapping[str, Any],
-        cache_folder: Path | None = None,
+        texts: CaptionEncoder,
+        cache_folder: CacheFolder | None = None,
     ) -> None:
         self.model = model
         self.placement = placement
         self.items = tuple(items)
         self.seed = seed
         self.timesteps_T = spread_timesteps(model, timesteps, seed)
-        self._options = options
+        self._texts = texts
         self._cache = LatentCache(cache_folder, encoder_name(model), seed)
+
+    def captions(self) -> list[str]:
+        """Return the caption of each picture."""
+        return [item_caption(item, self.seed, 0) for item in self.items]
 
     def encode(self) -> Iterator[Event]:
         """Encode every picture once."""
@@ -110,10 +115,7 @@ class Validator:
 
     def _conditioning(self, item: Item, trials: int) -> Conditioning:
         """Return what the denoiser is told of a picture under each trial: text encoders may be adapted too."""
-        caption = item_caption(item, self.seed, 0)
-        tokens = self.model.tokenize([caption] * trials, max_tokens=self._options.get("max_token_length"))
-        with self.placement.autocast():
-            return self.model.encode_text(tokens, **self.model.spec.of_stage("text", self._options))
+        return self._texts.conditioning([item_caption(item, self.seed, 0)] * trials)
 
 
 def spread_timesteps(model: BaseModel, count: int, seed: int) -> torch.Tensor:

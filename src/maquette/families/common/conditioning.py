@@ -5,7 +5,7 @@ Legend: B rows, T text tokens, D text width.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
@@ -17,7 +17,7 @@ class Rows:
     """Base of frozen dataclasses whose fields are tensors with one row a caption, or None."""
 
     def __len__(self) -> int:
-        return next(len(tensor) for tensor in self._tensors().values())
+        return next(len(tensor) for tensor in self.tensors().values())
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
         """Return a copy on `device` and in `dtype` (None keeps)."""
@@ -31,18 +31,24 @@ class Rows:
         """Return it without its gradient history."""
         return self._map(lambda tensor: tensor.detach())
 
-    @classmethod
-    def cat(cls, parts: Sequence[Self]) -> Self:
-        """Return the rows of all `parts`, one after the other; text lengths must agree."""
-        together = [part._tensors() for part in parts]
-        return cls(**{name: torch.cat([tensors[name] for tensors in together]) for name in together[0]})
-
-    def _tensors(self) -> dict[str, Tensor]:
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what it consists of, by name."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
         return {name: value for name, value in values.items() if value is not None}
 
+    @classmethod
+    def of_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
+        """Return what `tensors` took apart."""
+        return cls(**tensors)
+
+    @classmethod
+    def cat(cls, parts: Sequence[Self]) -> Self:
+        """Return the rows of all `parts`, one after the other; text lengths must agree."""
+        together = [part.tensors() for part in parts]
+        return cls(**{name: torch.cat([tensors[name] for tensors in together]) for name in together[0]})
+
     def _map(self, change: Callable[[Tensor], Tensor]) -> Self:
-        return replace(self, **{name: change(tensor) for name, tensor in self._tensors().items()})  # type: ignore[type-var]
+        return replace(self, **{name: change(tensor) for name, tensor in self.tensors().items()})  # type: ignore[type-var]
 
 
 @dataclass(frozen=True)

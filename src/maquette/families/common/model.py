@@ -27,6 +27,7 @@ from maquette.families.protocol import (
     ModelInfo,
     Objective,
     PictureSize,
+    Randomness,
     Sampler,
     Tokens,
 )
@@ -43,6 +44,8 @@ class FamilySteps:
 
 class LatentDiffusionModel:
     """A frozen base model: denoiser, text encoders, VAE, tokenizers and objective. See protocol.BaseModel."""
+
+    text_type = ClipText
 
     def __init__(
         self,
@@ -129,7 +132,7 @@ class LatentDiffusionModel:
         )
 
     @torch.no_grad()
-    def encode_pictures(self, pixels_BCHW: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+    def encode_pictures(self, pixels_BCHW: Tensor, *, generator: Randomness = None) -> Tensor:
         """Return one posterior sample, already scaled, float32 [B, C, H/f, W/f], of pixels in [-1, 1]."""
         return picture_coder.encode(self.vae, pixels_BCHW, generator) * self.latent_scale
 

@@ -7,19 +7,21 @@ A result that is not finite is computed again in float32, and a warning says so.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from maquette.errors import ModelError, Problem
+from maquette.families.protocol import Randomness
 
 
 class PrecisionWarning(RuntimeWarning):
     """A computation overflowed and was repeated in float32."""
 
 
-def encode(vae: Any, pixels_BCHW: Tensor, generator: torch.Generator | None) -> Tensor:
+def encode(vae: Any, pixels_BCHW: Tensor, generator: Randomness) -> Tensor:
     """Return one sample of the posterior, float32 and not yet scaled, of pixels in [-1, 1]."""
     moments = _finite_moments(vae, pixels_BCHW)
     mean, log_variance = torch.chunk(moments.float(), 2, dim=1)
@@ -59,8 +61,11 @@ def _finite_moments(vae: Any, pixels_BCHW: Tensor) -> Tensor:
     return moments
 
 
-def _normal_like(mean: Tensor, generator: torch.Generator | None) -> Tensor:
+def _normal_like(mean: Tensor, generator: Randomness) -> Tensor:
     """Return normal noise, drawn where the generator lives: a seed means the same on every device."""
+    if isinstance(generator, Sequence):
+        rows = [_normal_like(mean[row : row + 1], own) for row, own in enumerate(generator)]
+        return torch.cat(rows)
     where = mean.device if generator is None else generator.device
     return torch.randn(mean.shape, generator=generator, device=where, dtype=mean.dtype).to(mean.device)
 

@@ -143,6 +143,7 @@ PATHS = frozenset(
         "images",
         "regularization",
         "mask_folder",
+        "metadata_file",
         "cache_folder",
         "output",
         "validation_images",

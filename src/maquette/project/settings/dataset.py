@@ -25,6 +25,11 @@ class DatasetSettings(Section):
     regularization: Path | None = Field(
         None, description="Folder of class pictures that keep the class from drifting."
     )
+    metadata_file: Path | None = Field(
+        None,
+        description="JSON, JSONL or CSV that lists pictures with their captions; relative paths count from images. "
+        "Default: a metadata.jsonl or metadata.csv in a folder without caption files.",
+    )
     repeats: int = Field(
         1,
         ge=1,
@@ -131,6 +136,28 @@ class DatasetSettings(Section):
     cache_latents: bool = Field(
         True, description="Encode each picture once before training instead of at every step."
     )
+    cache_text_encoder_outputs: bool = Field(
+        True,
+        description="While no text encoder trains, encode each caption once before training; the text encoders then leave the "
+        "device unless samples need them.",
+    )
     cache_folder: Path | None = Field(
-        None, description="Keep encoded pictures here between runs. Default: in memory only."
+        None,
+        description="Keep encoded pictures and captions here between runs. Default: in memory only.",
+    )
+    cache_limit_gb: float | None = Field(
+        None,
+        gt=0,
+        description="Most that cache_folder may hold: what was longest not used goes first, never what a running training "
+        "needs. Default: no limit.",
+    )
+    skip_cache_check: bool = Field(
+        False,
+        description="Believe the files in cache_folder by their names at the start; each is still checked when it is shown.",
+    )
+    vae_batch_size: int = Field(
+        1,
+        ge=1,
+        description="Pictures of one size that are encoded together before training. Above 1 the last bits of a latent may "
+        "depend on its company.",
     )
