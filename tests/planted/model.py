@@ -113,6 +113,16 @@ def pixel_art_on_its_base(case: Case) -> None:
     few_colours(case)
 
 
+@fault("MOD009", "a Turbo version as a base")
+def turbo_base(case: Case) -> None:
+    rename_base(case, "dreamshaper_v21TurboDPMSDE.safetensors")
+
+
+@close_call("MOD009", "hyper as part of a word")
+def hyperrealistic(case: Case) -> None:
+    rename_base(case, "hyperdetailed_turbolence.safetensors")
+
+
 def few_colours(case: Case) -> None:
     """Redraw every picture with 24 colours."""
     from PIL import Image

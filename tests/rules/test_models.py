@@ -9,7 +9,8 @@ import pytest
 
 from maquette.dataset.facts import DatasetFacts
 from maquette.families import FAMILIES
-from maquette.families.names import is_plain_base, specs_named
+from maquette.families.common.distilled import distilled_by
+from maquette.families.names import distilled_name, is_plain_base, specs_named
 from maquette.project.profile import Profile
 from tests.conftest import shared_data
 from tests.dataset.making import facts_of
@@ -167,3 +168,41 @@ def measured(name: str) -> DatasetFacts:
     root = shared_data(name)
     folder = next(path for path in sorted(root.rglob("*")) if path.suffix in (".png", ".jpg", ".jpeg")).parent
     return facts_of(folder, "measures")
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("sd_xl_turbo_1.0_fp16", "turbo"),
+        ("dreamshaperXL_v21TurboDPMSDE.safetensors", "Turbo"),
+        ("juggernautXL_v9Rdphoto2Lightning.safetensors", "Lightning"),
+        ("ByteDance/SDXL-Lightning", "Lightning"),
+        ("SimianLuo/LCM_Dreamshaper_v7", "LCM"),
+        ("Hyper-SD15-merged", "Hyper-SD15"),
+        ("lustify_v4DMD2", "DMD2"),
+        ("hyperrealism_v3", ""),
+        ("turbulence", ""),
+        ("AnythingXL_inkBase.safetensors", ""),
+        ("v1-5-pruned-emaonly", ""),
+    ],
+)
+def test_a_distilled_base_is_told_by_its_name(name: str, word: str) -> None:
+    assert distilled_name(name) == word
+
+
+def test_a_distilled_base_is_told_by_what_it_carries(tmp_path: Path) -> None:
+    ours = "model.diffusion_model.time_embed.cond_proj.weight"
+    assert "guidance scale" in distilled_by("dream", [ours])
+    assert "time_cond_proj_dim" in distilled_by("dream", [], denoiser={"time_cond_proj_dim": 256})
+    assert "LCMScheduler" in distilled_by("dream", [], scheduler={"_class_name": "LCMScheduler"})
+    assert "modelspec.title" in distilled_by(
+        "dream", [], metadata={"modelspec.title": "Dream XL Lightning 4 step"}
+    )
+    assert (
+        distilled_by("dream", ["model.diffusion_model.time_embed.0.weight"], scheduler={"_class_name": "X"})
+        == ""
+    )
+    asked = command(tmp_path, PIXEL_ART_RUN)
+    [finding] = found(asked, replace(SDXL, distilled="its name says 'Turbo'"), only="MOD009")
+    assert "stabilityai/stable-diffusion-xl-base-1.0" in finding.remedy
+    assert not found(asked, SDXL, only="MOD009")

@@ -50,7 +50,13 @@ def _of_dataset(facts: DatasetFacts) -> Iterator[str]:
 
 def _of_base(info: ModelInfo) -> str:
     """Return what the reader of base models has made sure of, which no rule repeats."""
+    distilled = (
+        f"; no base to train on: distilled to draw in a few steps ({info.distilled})"
+        if info.distilled
+        else ""
+    )
     return (
         f"the header of {info.path}: {info.title}, predicts {PREDICTED[info.prediction]}, {info.dtype}, made for "
         f"{info.resolution} px; denoiser, VAE and {counted(info.text_encoders, 'text encoder')} are there"
+        f"{distilled}"
     )

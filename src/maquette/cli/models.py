@@ -25,7 +25,7 @@ def inspect(model: str) -> dict[str, Any]:
     facts = families.inspect(model).to_json()
     return {
         **facts,
-        "lines": [f"{name}: {value}" for name, value in facts.items() if value not in ([], None)],
+        "lines": [f"{name}: {value}" for name, value in facts.items() if value not in ([], None, "")],
     }
 
 

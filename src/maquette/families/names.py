@@ -6,6 +6,7 @@ import re
 from pathlib import PurePosixPath
 
 from maquette.families import FAMILIES
+from maquette.families.common.distilled import distilled_in_name
 from maquette.families.protocol import FamilySpec
 
 
@@ -13,6 +14,11 @@ def bare_name(base: str) -> str:
     """Return the last part of a path or hub name, without the ending of weight files."""
     name = PurePosixPath(base.replace("\\", "/").rstrip("/")).name
     return re.sub(r"\.(safetensors|ckpt|pt|bin)$", "", name, flags=re.IGNORECASE)
+
+
+def distilled_name(base: str) -> str:
+    """Return the word of a path's or hub model's name by which it draws in a few steps; empty for none."""
+    return distilled_in_name(bare_name(base))
 
 
 def specs_named(base: str) -> list[FamilySpec]:

@@ -55,6 +55,8 @@ class ModelInfo:
     """Pixels per latent cell along one edge."""
     zero_terminal_snr: bool = False
     """Trained with the noise schedule whose last timestep is pure noise."""
+    distilled: str = ""
+    """What says that it was distilled to draw in a few steps, and is no base to train on; empty where nothing does."""
     prediction_stated: Prediction | None = None
     """What its own file or folder says that it predicts; None where it says nothing and `prediction` is what is usual."""
     notes: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from maquette.dataset.facts import DatasetFacts
 from maquette.families import FAMILIES
-from maquette.families.names import bare_name, is_plain_base, specs_named
+from maquette.families.names import bare_name, distilled_name, is_plain_base, specs_named
 from maquette.families.protocol import FamilySpec, ModelInfo
 from maquette.findings.records import Finding
 from maquette.findings.registry import Report, rule
@@ -379,3 +379,33 @@ def _flat_words(profile: Profile | None) -> str | None:
         (word for word in (profile.style if profile else ()) if re.search(f"(?i){FLAT_STYLE}", word)), None
     )
     return f"the profile's style is '{words}'" if words else None
+
+
+@rule("MOD009", "distilled-base", "warning", since="0.2")
+def distilled_base(request: TrainingRequest, info: ModelInfo | None, report: Report) -> Iterator[Finding]:
+    """The base model was distilled to draw in a few steps (Turbo, Lightning, LCM, Hyper, DMD): LoRAs trained on it break that.
+
+    Why: Such a model answers every timestep with a guess of the finished picture that is already guided. Training as on an
+    ordinary base pulls it back to unguided, many-step answers: with few steps pictures become soft, with many and guidance
+    they burn. A LoRA of the undistilled base works on its distilled children.
+    Found by: a denoiser that embeds the guidance scale, a scheduler of the kind (LCM, TCD), a title or description that says it,
+    else the words Turbo, Lightning, LCM, Hyper, DMD or TCD in the name. A merge under another name is not seen.
+    Do: Train on the model that it was made from, and draw with the distilled one and its few steps.
+    Fault: `dreamshaperXL_v21TurboDPMSDE.safetensors` as a base
+    Instead: the version without Turbo, or the family's own base
+    Source: the model cards of SDXL-Lightning, Hyper-SD and LCM (steps and guidance they are made for); arXiv:2311.05556 (a
+    LoRA of the base and the acceleration are added to each other).
+    """
+    name = request.base or (info.path if info is not None else "")
+    word = distilled_name(name)
+    reason = info.distilled if info is not None else f"its name says '{word}'" if word else ""
+    if not reason:
+        return
+    spec = spec_of(info) if info is not None else _script_spec(request)
+    instead = f", or on {spec.hub_names[0]}" if spec is not None and spec.hub_names else ""
+    yield report(
+        request.file,
+        request.said("base"),
+        f"{bare_name(name)} is distilled to draw in a few steps ({reason}): training on it undoes that.",
+        f"Train on the version that it was distilled from{instead}; the LoRA then works on both.",
+    )

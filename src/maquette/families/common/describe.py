@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from maquette.errors import ModelError, Problem
+from maquette.families.common.distilled import distilled_by
 from maquette.families.common.header import TensorEntry
 from maquette.families.common.layout import read_unet_layout, read_vae_layout
 from maquette.families.common.source import DiffusersFolder, SingleFile, Source
@@ -46,6 +47,7 @@ def file_info(spec: FamilySpec, source: SingleFile, *, text_encoders: int) -> Mo
         latent_channels=vae.latent_channels,
         vae_factor=vae.factor,
         zero_terminal_snr="ztsnr" in source.header.tensors,
+        distilled=distilled_by(source.path.stem, source.header.tensors, metadata=metadata),
     )
 
 
@@ -74,6 +76,7 @@ def folder_info(spec: FamilySpec, source: DiffusersFolder, *, text_encoders: int
         latent_channels=latent_channels,
         vae_factor=factor,
         zero_terminal_snr=bool(scheduler.get("rescale_betas_zero_snr", False)),
+        distilled=distilled_by(source.hub_name or source.path.name, (), denoiser=unet, scheduler=scheduler),
     )
 
 
