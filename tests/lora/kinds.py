@@ -11,13 +11,14 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from maquette.lora.kinds.forms import OneForm
 from maquette.lora.kinds.protocol import AdapterWork, Hands, Shape, Sizes
 from maquette.lora.kinds.tensors import as_dtype_of
 
 SCALES = "out_scale"
 
 
-class OutputScale:
+class OutputScale(OneForm):
     """scales [O]: out + (out - bias) · scales · alpha."""
 
     name = "output_scale"
@@ -57,7 +58,7 @@ class OutputScale:
 class OutputScaleWork:
     """The same for one trial and for many: products of each output with its scale."""
 
-    def first(self, sizes: Sizes, rank: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+    def first(self, sizes: Sizes, rank: int, generator: torch.Generator, base: Tensor) -> tuple[Tensor, ...]:
         return (torch.zeros(sizes.outputs),)
 
     def alone(self, hands: Hands, x: Tensor, out: Tensor) -> Tensor:
@@ -80,9 +81,9 @@ class OutputScaleWork:
             rows, own = rows_BO.reshape(out.shape[0], *places, -1), (-1,)
         return (out if bias is None else out - bias.reshape(own)) * rows
 
-    def delta(self, hands: Hands, leaves: Sequence[Tensor]) -> Tensor:
+    def delta(self, hands: Hands, index: int) -> Tensor:
         weight = hands.base.weight.float()
-        return weight * leaves[0].float().reshape(-1, *(1 for _ in weight.shape[1:]))
+        return weight * hands.leaves_of(index)[0].float().reshape(-1, *(1 for _ in weight.shape[1:]))
 
     def is_idle(self, tensors: Sequence[Tensor]) -> bool:
         return not bool(tensors[0].any())

@@ -135,11 +135,15 @@ def test_of_a_full_sdxl_file_in_diffusers_names_comfyui_finds_nothing(tmp_path: 
 FOREIGN_KINDS: dict[str, tuple[str, ...]] = {
     "(IA)³": (".weight", ".on_input"),
     "GLoRA": (".a1.weight", ".a2.weight", ".b1.weight", ".b2.weight"),
-    "LoHa": (".hada_w1_a", ".hada_w1_b", ".hada_w2_a", ".hada_w2_b"),
-    "LoKr": (".lokr_w1", ".lokr_w2"),
-    "OFT": (".oft_blocks",),
     "BOFT": (".boft_Q",),
-    "DoRA": (".dora_scale", ".lora_down.weight", ".lora_up.weight"),
+    "LoHa with a Tucker core": (
+        ".hada_w1_a",
+        ".hada_w1_b",
+        ".hada_w2_a",
+        ".hada_w2_b",
+        ".hada_t1",
+        ".hada_t2",
+    ),
     "whole differences of weights": (".diff", ".diff_b"),
 }
 
@@ -156,6 +160,27 @@ def test_other_kinds_of_adapters_are_called_what_they_are(tmp_path: Path, title:
     with pytest.raises(LoraError) as caught:
         require_lora(facts)
     assert title.split(" ")[0] in str(caught.value)
+
+
+OWN_KINDS: dict[str, dict[str, tuple[int, ...]]] = {
+    "LoHa": dict.fromkeys(("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"), (2, 2)),
+    "LoKr": {"lokr_w1": (2, 2), "lokr_w2": (2, 2)},
+    "OFT": {"oft_blocks": (2, 2, 2)},
+    "DoRA": {"dora_scale": (1, 2), "lora_down.weight": (2, 2), "lora_up.weight": (2, 2)},
+}
+
+
+@pytest.mark.parametrize("title", OWN_KINDS)
+def test_kinds_beside_plain_lora_are_told_by_their_tensors(tmp_path: Path, title: str) -> None:
+    keys = [module.key for module in attention("sd1")[:8]]
+    shapes = OWN_KINDS[title]
+    path = written(
+        tmp_path, {f"{key}.{name}": torch.ones(*shape) for key in keys for name, shape in shapes.items()}
+    )
+    assert identify(path).kind == "lora"
+    facts = require_lora(read_lora_facts(path, depth="header"))
+    assert facts.titles == title and facts.family == "sd1" and len(facts.modules) == 8
+    assert not facts.is_plain and not any(module.missing or module.misfit for module in facts.modules)
 
 
 FOREIGN_MODELS: dict[str, tuple[str, ...]] = {

@@ -17,6 +17,7 @@ from maquette.lora.config import TrialSpec
 from maquette.lora.files import inspect_lora, read_lora, save_lora
 from maquette.lora.formats import to_diffusers
 from maquette.lora.kinds import KINDS
+from maquette.lora.kinds import rows as adapter_rows
 from maquette.lora.kinds.protocol import Sizes
 from maquette.lora.layer import LayerTrial, LoraLayer
 from maquette.lora.reading import read_lora_facts
@@ -26,11 +27,17 @@ from tests.lora.test_adapter import base_weights, prediction, same
 from tests.lora.test_layer import MODULES, rows
 
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "maquette"
-SHIPPED = tuple(KINDS)
+SHIPPED = adapter_rows()
 NAMES = (*SHIPPED, OutputScale.name)
 
 
-@pytest.fixture(params=NAMES)
+WITH_MODELS = ("lora", "dora", OutputScale.name)
+"""Kinds whose promises are tested every time; the others' with the slow tests."""
+
+
+@pytest.fixture(
+    params=[name if name in WITH_MODELS else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
+)
 def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Each kind in turn; the tests' own is in the table throughout, as a further row would be."""
     monkeypatch.setitem(KINDS, OutputScale.name, OutputScale())
@@ -49,10 +56,12 @@ def spec(kind: str, seed: int = 0, rank: int = 2) -> TrialSpec:
 @torch.no_grad()
 def trained(adapter: LoraAdapter) -> LoraAdapter:
     """Give all weights values, as training would; the same ones for trials of the same place and shape."""
+    factors = max((len(layer.kind.factors) for layer in adapter.layers.values()), default=0)
+    most = 0.05 ** (2 / (factors or 2))  # so that products of more factors are as large
     for trial in range(adapter.num_trials):
         for name, leaf in adapter.named_parameters_of(trial).items():
             generator = torch.Generator().manual_seed(len(name) + leaf.numel())
-            leaf.uniform_(-0.05, 0.05, generator=generator)
+            leaf.uniform_(-most, most, generator=generator)
     return adapter
 
 
@@ -110,7 +119,8 @@ def test_every_spelling_of_its_tensors_is_read(model: BaseModel, kind: str, tmp_
     by_tensor: dict[str, list[str]] = {tensor: [f".{tensor}"] for tensor in own.tensors}
     for ending, tensor in own.spellings:
         by_tensor[tensor].append(ending)
-    for endings in zip(*by_tensor.values(), strict=True):
+    most = max(map(len, by_tensor.values()))
+    for endings in zip(*(own + own[-1:] * (most - len(own)) for own in by_tensor.values()), strict=True):
         spelt = dict(zip(own.tensors, endings, strict=True))
         renamed = {}
         for name, value in state.items():
@@ -124,6 +134,8 @@ def test_every_spelling_of_its_tensors_is_read(model: BaseModel, kind: str, tmp_
 @pytest.mark.parametrize("ranks", [(2, 3, 1), (2, 2, 2)], ids=["mixed ranks", "equal ranks"])
 def test_packed_trials_train_as_each_does_alone(kind: str, module: str, ranks: tuple[int, ...]) -> None:
     """In float64, whose rounding (1e-16 a product, some hundred of them) leaves no room for a wrong term."""
+    if kind == "lokr":  # ranks that have one form on layers as small as these
+        ranks = tuple(min(rank, 2) for rank in ranks)
     dropped = dict.fromkeys(KINDS[kind].dropouts, 0.3)
     trials = [LayerTrial(rank=rank, alpha=1.5, seed=number, **dropped) for number, rank in enumerate(ranks)]
 
@@ -155,7 +167,8 @@ def test_packed_trials_train_as_each_does_alone(kind: str, module: str, ranks: t
 @torch.no_grad()
 def test_trials_draw_in_one_batch_what_each_draws_alone(model: BaseModel, kind: str) -> None:
     """Tolerance: sums are grouped otherwise in batched products, float32, through some twenty layers."""
-    specs = [spec(kind, seed=1), spec(kind, seed=2, rank=3), None]
+    other = 2 if kind == "lokr" else 3  # LoKr has another form at rank 3 on layers as small as these
+    specs = [spec(kind, seed=1), spec(kind, seed=2, rank=other), None]
     adapter = trained(LoraAdapter.attach(model, specs))
     together = prediction(model, 3)
     adapter.detach()
@@ -166,7 +179,7 @@ def test_trials_draw_in_one_batch_what_each_draws_alone(model: BaseModel, kind: 
 
 
 def test_dropout_follows_from_seed_step_and_place(model: BaseModel, kind: str) -> None:
-    one = TrialSpec(kind=kind, rank=2, dropout=0.5, seed=1)
+    one = TrialSpec(kind=kind, rank=2, seed=1, **{KINDS[kind].dropouts[0]: 0.5})
     adapter = trained(LoraAdapter.attach(model, [one, TrialSpec(kind=kind, rank=2, seed=2)])).train()
     with torch.no_grad():
         adapter.set_step(3)
@@ -195,7 +208,7 @@ def test_facts_know_it_without_loading_and_say_when_it_is_damaged(
     assert KINDS[kind].misfit(dict(zip(KINDS[kind].tensors, shapes, strict=True))) is None
     wrong = dict.fromkeys(KINDS[kind].tensors, (1, 2, 3))
     assert KINDS[kind].misfit(wrong) is not None
-    with pytest.raises(LoraError, match=r"together|\[out"):
+    with pytest.raises(LoraError, match=r"together|\[out|\[blocks"):
         modules_of({f"a.{name}": torch.ones(1, 2, 3) for name in KINDS[kind].tensors[-1:]})
 
 

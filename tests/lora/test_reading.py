@@ -82,9 +82,8 @@ def test_alphas_beside_the_tensors_are_the_same_for_rules_and_for_drawing(
     "tensor",
     [
         "x.diff",
-        "x.dora_scale",
         "x.hada_w1_a",
-        "x.lora_magnitude_vector.default.weight",
+        "x.lora_mid.weight",
         "x.lokr_w1",
         "x.oft_blocks",
     ],

@@ -100,6 +100,50 @@ def test_blocks_of_an_unknown_base_are_left_by_name(tmp_path: Path) -> None:
     assert found.left["network_args up_lr_weight"] == "the base is not at hand, so its blocks are not known"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "taken_over"),
+    [
+        (("algo=loha",), {"adapter": "loha", "conv_rank": 8, "conv_alpha": 4.0}),
+        (
+            ("algo=lokr", "factor=8", "preset=attn-mlp"),
+            {"adapter": "lokr", "lokr_factor": 8, "conv_rank": None},
+        ),
+        (("algo=lora", "dora_wd=True", "conv_dim=2"), {"adapter": "dora", "conv_rank": 2}),
+        (("algo=diag-oft", "preset=unet-only"), {"adapter": "oft", "text_encoder_lr": 0.0}),
+        (("algo=locon", "preset=attn-only"), {"adapter": "lora", "include_layers": ("attention",)}),
+    ],
+)
+def test_algorithms_and_presets_of_lycoris_are_taken(
+    arguments: tuple[str, ...], taken_over: dict[str, object], tmp_path: Path
+) -> None:
+    script = tmp_path / "train.sh"
+    script.write_text(
+        "accelerate launch train_network.py --network_module=lycoris.kohya --network_dim=8 --network_alpha=4 "
+        f"--learning_rate=1e-4 --network_args {' '.join(arguments)}\n"
+    )
+    found = take_over(runs_of(script).requests[0], FAMILIES["sd1"].spec)
+    settings = load_settings(None, {"base": "", **found.settings()})
+    for name, value in taken_over.items():
+        assert getattr(settings.training if name.endswith("_lr") else settings.lora, name) == value, name
+    assert not any("algo" in name or "network_module" in name for name in found.left)
+
+
+def test_what_lycoris_trains_and_maquette_does_not_is_named(tmp_path: Path) -> None:
+    script = tmp_path / "train.sh"
+    script.write_text(
+        "accelerate launch train_network.py --network_module=lycoris.kohya --network_dim=8 --network_args "
+        "algo=loha use_tucker=True dora_wd=True rank_dropout=0.1\n"
+    )
+    left = take_over(runs_of(script).requests[0], FAMILIES["sd1"].spec).left
+    assert left["network_args use_tucker=True"] == "the adapter has no such setting"
+    assert left["network_args dora_wd"] == "LoHa is trained without lengths"
+    script.write_text(
+        "accelerate launch train_network.py --network_module=lycoris.kohya --network_args algo=boft\n"
+    )
+    left = take_over(runs_of(script).requests[0], FAMILIES["sd1"].spec).left
+    assert any("a LoRA is trained" in why for why in left.values())
+
+
 def test_dropouts_lora_plus_and_the_limit_of_norms_are_taken(tmp_path: Path) -> None:
     found = taken(
         tmp_path, "sd1", "rank_dropout=0.1", "module_dropout=0.2", "loraplus_lr_ratio=16", "loraplus_unet_lr_ratio=4",

@@ -246,6 +246,17 @@ def dora(case: Case) -> None:
     rewrite(case, change)
 
 
+@fault("LOR007", "DoRA by inputs, whose lengths are as many as the layer has inputs", start="lora")
+def dora_by_inputs(case: Case) -> None:
+    def change(tensors: Tensors, metadata: Metadata) -> None:
+        for name in [name for name in tensors if name.endswith(".lora_down.weight")]:
+            key = name.partition(".")[0]
+            shape = tensors[name].shape
+            tensors[f"{key}.dora_scale"] = torch.ones(1, *shape[1:2], *(1 for _ in shape[2:])).half()
+
+    rewrite(case, change)
+
+
 @fault("LOR007", "LoHa", start="lora")
 def loha(case: Case) -> None:
     def change(tensors: Tensors, metadata: Metadata) -> None:

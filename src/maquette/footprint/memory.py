@@ -23,6 +23,7 @@ from maquette.footprint.workload import AttentionKind, Workload, decoding, encod
 from maquette.lora.choosing import ALL_LAYERS, LayerChoice
 from maquette.lora.config import TrialSpec
 from maquette.lora.kinds import DEFAULT_KIND
+from maquette.lora.size import change_values
 from maquette.project.optimizers import DEFAULT_OPTIMIZER, state_bytes
 
 DeviceKind = Literal["cpu", "cuda", "mps"]
@@ -69,6 +70,8 @@ class MemoryRequest:
     parts: tuple[LoraPart, ...] = ("text_encoder", "denoiser")
     kind: str = DEFAULT_KIND
     """What is trained: a name of `lora/kinds/`."""
+    factor: int = -1
+    """LoKr's."""
     choice: LayerChoice = ALL_LAYERS
     """Which layers carry it, and what holds for some of them."""
     modules: Mapping[str, tuple[int, float]] | None = None
@@ -116,6 +119,7 @@ class MemoryRequest:
         """The adapter."""
         return TrialSpec(
             kind=self.kind,
+            factor=self.factor,
             rank=self.rank,
             conv_rank=self.conv_rank,
             parts=self.parts,
@@ -258,11 +262,21 @@ def _activations(request: MemoryRequest) -> dict[str, int]:
         block_plain, block_norms = work.largest_group()
         kept += block_plain * size + block_norms * norm_size
     largest = work.widest() * size * request.batch
-    coming_and_going = kept * request.batch + WORKING_COPIES * largest
+    kept = kept * request.batch + _changes(request, work)
+    coming_and_going = kept + WORKING_COPIES * largest
     return {
-        "activations": round(kept * request.batch),
+        "activations": round(kept),
         "working space": round(WORKING_COPIES * largest + HEAP_SHARE[request.device] * coming_and_going),
     }
+
+
+def _changes(request: MemoryRequest, work: Workload) -> float:
+    """Return the bytes of whole changes of weights, float32, that some kinds of adapters make; of one block where blocks are
+    computed again.
+    """
+    values = change_values(parts_of(request.layout).modules, request.spec)
+    blocks = sum(block.times for block in work.blocks) if request.checkpointing else 1
+    return 4 * values / max(blocks, 1)
 
 
 def _norm_bytes(request: MemoryRequest) -> int:

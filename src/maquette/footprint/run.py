@@ -31,6 +31,7 @@ from maquette.lora.matching import layers_of, sizes_on
 from maquette.lora.reading import read_lora_facts
 from maquette.lora.size import Precision, lora_file_bytes, lora_parameters
 from maquette.precisions import automatic_precision
+from maquette.project.adapter_kinds import ADAPTER_KINDS, DEFAULT_ADAPTER_KIND
 from maquette.project.checkpoints import PlannedCheckpoint, is_due, plan_checkpoints
 from maquette.project.layer_blocks import parse_blocks
 from maquette.project.machine import Machine
@@ -50,6 +51,11 @@ def trained_parts(request: TrainingRequest) -> tuple[LoraPart, ...]:
     return text + denoiser
 
 
+def adapter_kind(request: TrainingRequest) -> str:
+    """Return what the run trains, as far as it is a kind that Maquette knows; else plain LoRA stands for it."""
+    return request.adapter if request.adapter and request.adapter in ADAPTER_KINDS else DEFAULT_ADAPTER_KIND
+
+
 def layer_choice(request: TrainingRequest, family: str) -> LayerChoice:
     """Return which layers the run adapts, and what holds for some of them."""
     try:
@@ -63,6 +69,8 @@ def layer_choice(request: TrainingRequest, family: str) -> LayerChoice:
 def adapter_of(request: TrainingRequest, info: ModelInfo) -> TrialSpec:
     """Return the adapter that the run trains."""
     return TrialSpec(
+        kind=adapter_kind(request),
+        factor=request.lokr_factor or -1,
         rank=request.value("rank") or 1,
         conv_rank=request.conv_rank or None,
         parts=trained_parts(request),
@@ -217,6 +225,8 @@ def memory_request(
         rank=request.value("rank") or 1,
         conv_rank=request.conv_rank,
         parts=parts,
+        kind=adapter_kind(request),
+        factor=request.lokr_factor or -1,
         choice=layer_choice(request, info.family),
         modules=_sizes_of_file(request, info),
         text_tokens=_text_tokens(request, info),

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from maquette.errors import LoraError, Problem
 from maquette.families.protocol import BaseModel, LoraPart, LoraTarget
 from maquette.lora.config import PARTS, TrialSpec
-from maquette.lora.kinds import ALPHA, DEFAULT_KIND
-from maquette.lora.layer import LayerTrial, LoraLayer
+from maquette.lora.kinds import ALPHA, DEFAULT_KIND, KINDS
+from maquette.lora.layer import LayerTrial, LoraLayer, sizes_of
 from maquette.lora.state import ModuleWeights, State, match_problems, modules_of
 
 Trial = TrialSpec | State | None
@@ -322,9 +322,13 @@ def _layer_trial(trial: Trial, content: Mapping[str, ModuleWeights], target: Lor
         size = trial.size_of(target)
         if size is None:
             return None
+        sizes = sizes_of(target.module)
+        form = KINDS[trial.kind].on(sizes, size.rank, trial.factor)
+        rank = form.rank_on(sizes, size.rank)
         return LayerTrial(
-            rank=size.rank,
-            alpha=size.alpha,
+            rank=rank,
+            alpha=form.alpha_on(size.alpha, rank),
+            form=form,
             lr_factor=size.lr_factor,
             dropout=trial.dropout,
             rank_dropout=trial.rank_dropout,
@@ -332,13 +336,13 @@ def _layer_trial(trial: Trial, content: Mapping[str, ModuleWeights], target: Lor
             seed=trial.seed,
         )
     weights = content.get(target.key)
-    return LayerTrial(rank=weights.rank, alpha=weights.alpha) if weights else None
+    return LayerTrial(rank=weights.rank, alpha=weights.alpha, form=weights.kind) if weights else None
 
 
 def _common_kind(trials: Sequence[Trial], contents: Sequence[Mapping[str, ModuleWeights]]) -> str:
     """Return the kind of all trials: a pass over the base serves adapters of one kind."""
     found = {trial.kind for trial in trials if isinstance(trial, TrialSpec)}
-    found |= {weights.kind.name for content in contents for weights in content.values()}
+    found |= {weights.kind.row for content in contents for weights in content.values()}
     if len(found) > 1:
         given = f"trials of the kinds {', '.join(sorted(found))}"
         raise LoraError(
@@ -353,7 +357,7 @@ def _load_problems(
     assert spec is not None
     if weights is None:
         return [Problem(where, "is missing", "every module of the trial", "Use a file of the same settings.")]
-    if weights.kind is not layer.kind:
+    if weights.kind.name != layer.kind.name:
         given, required = f"an adapter of the kind {weights.kind.name}", f"the kind {layer.kind.name}"
         return [Problem(where, given, required, "Attach this one anew.")]
     if weights.rank != spec.rank:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from maquette.errors import ConfigError, Problem, did_you_mean
 from maquette.families.protocol import LoraPart
 from maquette.lora.choosing import ALL_LAYERS, Layer, LayerChoice, LayerSize
-from maquette.lora.kinds import DEFAULT_KIND, KINDS
+from maquette.lora.kinds import DEFAULT_KIND, KINDS, rows
 
 PARTS: tuple[LoraPart, ...] = ("text_encoder", "denoiser")
 """The parts of a model that can carry a LoRA, in the order of parameter groups and of keys in a file."""
@@ -40,6 +40,8 @@ class TrialSpec:
     """Seed of the first weights and of dropout."""
     kind: str = DEFAULT_KIND
     """What is trained: a name of `kinds/`."""
+    factor: int = -1
+    """LoKr's: how large the small matrix is; -1 makes both as alike as they can be."""
     parts: tuple[LoraPart, ...] = PARTS
     """Parts of the model that carry this LoRA."""
     choice: LayerChoice = ALL_LAYERS
@@ -113,12 +115,12 @@ def _other_problems(spec: TrialSpec) -> list[Problem]:
         value = getattr(spec, name)
         if not 0.0 <= value < 1.0:
             problems.append(Problem(name, repr(value), "at least 0, below 1", "0.1 is usual."))
-        elif value and spec.kind in KINDS and name not in KINDS[spec.kind].dropouts:
+        elif value and spec.kind in rows() and name not in KINDS[spec.kind].dropouts:
             required = " or ".join(KINDS[spec.kind].dropouts) or "none"
             remedy = f"Leave {name} at 0 for {KINDS[spec.kind].title}."
             problems.append(Problem(name, repr(value), required, remedy))
-    if spec.kind not in KINDS:
-        remedy = did_you_mean(spec.kind, KINDS)
+    if spec.kind not in rows():
+        remedy = did_you_mean(spec.kind, rows())
         problems.append(Problem("kind", repr(spec.kind), "a kind of adapter", remedy))
     strangers = [part for part in spec.parts if part not in PARTS]
     if strangers or not spec.parts:

@@ -18,7 +18,7 @@ from maquette.files import replacing
 from maquette.lora.facts import LoraFacts
 from maquette.lora.files import Precision, read_tensors, require_lora, save_lora
 from maquette.lora.formats import to_diffusers, to_kohya
-from maquette.lora.kinds import ALPHA
+from maquette.lora.kinds import ALPHA, KINDS
 from maquette.lora.kinds.foreign import titles_of
 from maquette.lora.names import ADAPTER_METADATA, BUNDLED
 from maquette.lora.reading import read_lora_facts
@@ -132,7 +132,9 @@ def _metadata(facts: LoraFacts) -> dict[str, str]:
         "modelspec.architecture": spec.modelspec_architecture,
         "modelspec.sai_model_spec": "1.0.1",
         "modelspec.title": facts.path.stem,
-        "ss_network_module": "networks.lora",
+        "ss_network_module": KINDS[
+            next(module.kind for module in facts.modules if module.kind)
+        ].network_module,
         "ss_network_dim": str(facts.rank),
         "ss_network_alpha": f"{facts.alpha:g}",
     }

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from maquette.errors import Problem
-from maquette.lora.kinds import KINDS
+from maquette.lora.kinds import DEFAULT_KIND, KINDS
 from maquette.lora.kinds.protocol import AdapterKind, Shape
 from maquette.lora.names import BUNDLED
 from maquette.lora.programs import comfyui_finds
@@ -76,6 +76,21 @@ class ModuleFact:
     def is_whole(self) -> bool:
         """Whether all tensors of its kind are there."""
         return self._kind is not None and not self.missing
+
+    @property
+    def has_strength(self) -> bool:
+        """Whether alpha over rank is its strength."""
+        return self._kind is None or self._kind.has_strength
+
+    @property
+    def row(self) -> str | None:
+        """Its kind as settings name it."""
+        return self._kind.row if self._kind else None
+
+    @property
+    def differs(self) -> bool:
+        """Whether ComfyUI draws it otherwise than it was trained."""
+        return self._kind is not None and self._kind.differs
 
     @property
     def is_conv3x3(self) -> bool:
@@ -199,6 +214,17 @@ class LoraFacts:
     def adapters(self) -> tuple[str, ...]:
         """Marks of other kinds of adapters in it, sorted."""
         return tuple(sorted({mark for module in self.modules for mark in module.others}))
+
+    @property
+    def titles(self) -> str:
+        """What the kinds of its modules are called: `plain LoRA`, `DoRA`, `LoHa and LoKr`."""
+        found = dict.fromkeys(KINDS[module.kind].title for module in self.modules if module.kind)
+        return " and ".join(found)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether every module is plain LoRA."""
+        return all(module.row == DEFAULT_KIND for module in self.modules)
 
     @property
     def ranks(self) -> tuple[int, ...]:

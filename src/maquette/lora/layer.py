@@ -25,8 +25,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from maquette.errors import LoraError, Problem
 from maquette.lora.kinds import DEFAULT_KIND, KINDS
-from maquette.lora.kinds.protocol import Sizes
+from maquette.lora.kinds.protocol import AdapterKind, Sizes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,8 @@ class LayerTrial:
     rank_dropout: float = 0.0
     module_dropout: float = 0.0
     seed: int = 0
+    form: AdapterKind | None = None
+    """The kind's form on this layer; None: as a new adapter has it."""
     lr_factor: float = 1.0
     """What the learning rate is multiplied with on this layer."""
 
@@ -64,17 +67,17 @@ class LoraLayer(nn.Module):
     ) -> None:
         super().__init__()
         self.key = key
-        self.kind = KINDS[kind]
         self.trials = tuple(trials)
         self.slots = tuple(index for index, trial in enumerate(self.trials) if trial is not None)
         self.sizes, self.placing = sizes_of(module), _placing(module)
+        self.kind = _form(key, self.sizes, self.trials, kind)
         self.base_forward: Callable[[Tensor], Tensor] = module.forward
         # In a tuple: as an attribute the base would become part of this module's tree.
         self._base = (module,)
         self._work = self.kind.work()
         weight = module.weight
         assert isinstance(weight, Tensor)
-        firsts = [self._first_weights(index) for index in self.slots]
+        firsts = [self._first_weights(index, weight) for index in self.slots]
         self.leaves = nn.ModuleList(
             nn.ParameterList(nn.Parameter(first.to(weight.device)) for first in of_trials)
             for of_trials in zip(*firsts, strict=True)
@@ -87,7 +90,7 @@ class LoraLayer(nn.Module):
         self._drops = tuple(bool(trial and trial.drops_values) for trial in self.trials)
         self._skips = tuple(index for index in self.slots if self._module_dropout(index))
         """Trials that leave this module out of some training passes."""
-        self._skipped: frozenset[int] = frozenset()
+        self.skipped: frozenset[int] = frozenset()
         """Trials that leave it out of the pass at hand."""
         self._factors: Tensor | None = None
         self._stacks: tuple[Tensor, ...] | None = None
@@ -101,11 +104,11 @@ class LoraLayer(nn.Module):
 
     # --- weights -----------------------------------------------------------------------------------------
 
-    def _first_weights(self, index: int) -> tuple[Tensor, ...]:
+    def _first_weights(self, index: int, base: Tensor) -> tuple[Tensor, ...]:
         trial = self.trials[index]
         assert trial is not None
         generator = torch.Generator().manual_seed(stable_seed(trial.seed, self.key))
-        return self._work.first(self.sizes, trial.rank, generator)
+        return self._work.first(self.sizes, trial.rank, generator, base)
 
     def weights(self, trial: int) -> tuple[nn.Parameter, ...] | None:
         """Return the leaf parameters of `trial` in the order of its kind's tensors, or None where it has none here."""
@@ -113,6 +116,12 @@ class LoraLayer(nn.Module):
             return None
         slot = self.slots.index(trial)
         return tuple(_leaf(leaves, slot) for leaves in self.leaves)
+
+    def leaves_of(self, trial: int) -> tuple[nn.Parameter, ...]:
+        """Return the leaf parameters of a trial that has some here."""
+        weights = self.weights(trial)
+        assert weights is not None
+        return weights
 
     def scale(self, trial: int) -> float:
         """Return what alpha and rank of `trial` mean; 0 where it has no weights here."""
@@ -122,10 +131,9 @@ class LoraLayer(nn.Module):
     @torch.no_grad()
     def delta(self, trial: int) -> Tensor:
         """Return what `trial` adds to the base weight, with its multiplier and scale: float32, in the weight's shape."""
-        weights = self.weights(trial)
-        if weights is None:
+        if trial not in self.slots:
             return torch.zeros(self.sizes.weight)
-        change = self._work.delta(self, weights)
+        change = self._work.delta(self, trial)
         return (self.multipliers[trial] * change * self.scale(trial)).reshape(self.sizes.weight)
 
     @torch.no_grad()
@@ -160,7 +168,7 @@ class LoraLayer(nn.Module):
         if self._stacks and not self._still_shared():
             self._share_stacks()
         stacks = self._stacks or (None,) * len(self.leaves)
-        places = _Places(self.slots, len(self.trials), self._skipped)
+        places = _Places(self.slots, len(self.trials), self.skipped)
         return tuple(
             _Stack.apply(shared, places, axis or 0, *leaves.parameters())
             for shared, axis, leaves in zip(stacks, self.kind.rank_axes, self.leaves, strict=True)
@@ -207,9 +215,9 @@ class LoraLayer(nn.Module):
         if not self.enabled:
             return out
         if self._skips:
-            self._skipped = self._now_skipped()
+            self.skipped = self._now_skipped()
         if len(self.trials) == 1:
-            return out if self._skipped else self._work.alone(self, x, out)
+            return out if self.skipped else self._work.alone(self, x, out)
         if x.shape[0] % len(self.trials):
             raise ValueError(
                 f"{self.key}: a batch of {x.shape[0]} rows cannot be shared out among {len(self.trials)} trials"
@@ -237,8 +245,8 @@ class LoraLayer(nn.Module):
         """
         if self.training and any(self._drops):
             values = torch.stack([self.drop(index, part, rows) for index, part in enumerate(values)])
-        if self._skipped:
-            kept = [float(index not in self._skipped) for index in range(len(self.trials))]
+        if self.skipped:
+            kept = [float(index not in self.skipped) for index in range(len(self.trials))]
             values = values * values.new_tensor(kept).view(-1, *(1 for _ in values.shape[1:]))
         factors = [self.multipliers[index] * self.scale(index) for index in range(len(self.trials))]
         if all(factors[index] == 1.0 for index in self.slots):
@@ -278,6 +286,14 @@ class LoraLayer(nn.Module):
             values = values * mask.reshape(like)
         return values
 
+    def drop_outputs(self, index: int, change: Tensor) -> Tensor:
+        """Return a change of the weight [O, …] without some outputs, at the rate of ranks; the rest stays as it is."""
+        trial = self.trials[index]
+        if trial is None or not trial.rank_dropout or not self.training:
+            return change
+        mask = self._mask(index, "rank", trial.rank_dropout, change.shape[:1], change)
+        return change * (mask > 0).to(change.dtype).view(-1, *(1 for _ in change.shape[1:]))
+
     def _seed(self, index: int, of: str) -> int:
         trial = self.trials[index]
         assert trial is not None
@@ -295,6 +311,16 @@ class LoraLayer(nn.Module):
         if self.sizes.is_conv:
             return (values.shape[0], width, math.prod(values.shape[2:])), 1
         return (math.prod(values.shape[:-1]), width), -1
+
+
+def _form(key: str, sizes: Sizes, trials: Sequence[LayerTrial | None], kind: str) -> AdapterKind:
+    """Return the form that all trials have on a layer. Raises LoraError where they differ in it."""
+    found = [trial.form or KINDS[kind].on(sizes, trial.rank, -1) for trial in trials if trial is not None]
+    names = sorted({form.name for form in found})
+    if len(names) > 1:
+        given = f"trials whose ranks give {found[0].title} the forms {' and '.join(names)}"
+        raise LoraError(Problem(key, given, "one form for all", "Train trials of these ranks apart."))
+    return found[0] if found else KINDS[kind]
 
 
 def _widened(mask: Tensor, width: int, axis: int) -> Tensor:

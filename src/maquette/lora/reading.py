@@ -234,7 +234,7 @@ def _number(entry: TensorEntry) -> float | None:
 
 
 def _module(name: str, tensors: Mapping[str, TensorEntry], known: LoraModule | None) -> ModuleFact:
-    kind = kind_of(tensors)
+    kind = kind_of(tensors, {part: entry.shape for part, entry in tensors.items()})
     own = kind.tensors if kind else ()
     alpha = _number(tensors[ALPHA]) if ALPHA in tensors else None
     return ModuleFact(

@@ -11,7 +11,7 @@ from maquette.families.protocol import LayerKind, ModelInfo
 from maquette.lora.choosing import LayerSize
 from maquette.lora.config import TrialSpec
 from maquette.lora.kinds import KINDS
-from maquette.lora.kinds.protocol import Sizes
+from maquette.lora.kinds.protocol import AdapterKind, Sizes
 
 Precision = Literal["fp32", "fp16", "bf16"]
 VALUE_BYTES: dict[Precision, int] = {"fp32": 4, "fp16": 2, "bf16": 2}
@@ -27,7 +27,7 @@ def lora_parameters(info: ModelInfo, spec: TrialSpec) -> int:
 
 def adapter_values(modules: Iterable[LoraModule], spec: TrialSpec) -> int:
     """Return how many values the adapter `spec` has on a model with these adaptable layers."""
-    return sum(_values(layer, size.rank, spec.kind) for layer, size in adapted(modules, spec))
+    return sum(_values(layer, size.rank, spec) for layer, size in adapted(modules, spec))
 
 
 def lora_file_bytes(info: ModelInfo, spec: TrialSpec, *, precision: Precision = "fp16") -> int:
@@ -38,8 +38,8 @@ def lora_file_bytes(info: ModelInfo, spec: TrialSpec, *, precision: Precision = 
     values = 0
     tensors = 0
     for layer, size in adapted(parts_of(layout_of(info)).modules, spec):
-        values += _values(layer, size.rank, spec.kind) + 1  # and alpha, which is one number
-        tensors += len(KINDS[spec.kind].tensors) + 1
+        values += _values(layer, size.rank, spec) + 1  # and alpha, which is one number
+        tensors += len(_form(layer, size.rank, spec).tensors) + 1
     return values * VALUE_BYTES[precision] + tensors * HEADER_BYTES_PER_TENSOR
 
 
@@ -63,10 +63,22 @@ def mean_ranks(modules: Iterable[LoraModule], spec: TrialSpec) -> tuple[float, f
     return sum(plain) / max(len(plain), 1), sum(convolutions) / max(len(convolutions), 1)
 
 
+def change_values(modules: Iterable[LoraModule], spec: TrialSpec) -> float:
+    """Return how many values a training pass keeps of whole changes of weights; 0 for a kind that makes none."""
+    copies = KINDS[spec.kind].weight_copies
+    if not copies:
+        return 0.0
+    return copies * sum(math.prod(sizes_of_layer(layer).weight) for layer, _ in adapted(modules, spec))
+
+
 def sizes_of_layer(layer: LoraModule) -> Sizes:
     """Return a layer's sizes as kinds of adapters ask for them."""
     return Sizes(layer.inputs, layer.outputs, WINDOWS[layer.kind])
 
 
-def _values(layer: LoraModule, rank: int, kind: str) -> int:
-    return sum(math.prod(shape) for shape in KINDS[kind].shapes(sizes_of_layer(layer), rank))
+def _values(layer: LoraModule, rank: int, spec: TrialSpec) -> int:
+    return sum(math.prod(shape) for shape in _form(layer, rank, spec).shapes(sizes_of_layer(layer), rank))
+
+
+def _form(layer: LoraModule, rank: int, spec: TrialSpec) -> AdapterKind:
+    return KINDS[spec.kind].on(sizes_of_layer(layer), rank, spec.factor)

@@ -59,18 +59,19 @@ def modules_of(state: State, where: str = "LoRA") -> dict[str, ModuleWeights]:
 
 
 def _module(tensors: dict[str, Tensor]) -> ModuleWeights:
-    kind = kind_of(tensors)
+    kind = kind_of(tensors, {name: tuple(value.shape) for name, value in tensors.items()})
     assert kind is not None
     own = tuple(tensors[name] for name in kind.tensors)
     if ALPHA in tensors:
         return ModuleWeights(kind, own, float(tensors[ALPHA]))
-    return ModuleWeights(kind, own, float(ModuleWeights(kind, own, 0.0).rank))
+    return ModuleWeights(kind, own, float(ModuleWeights(kind, own, 0.0).rank) if kind.has_strength else 0.0)
 
 
 def _module_problems(where: str, key: str, tensors: dict[str, Tensor]) -> list[Problem]:
     remedy = "The file is damaged or of another kind of adapter; make or download it again."
     place = f"{where}: {key}"
-    kind = kind_of(tensors) or KINDS[DEFAULT_KIND]
+    all_shapes = {name: tuple(value.shape) for name, value in tensors.items()}
+    kind = kind_of(tensors, all_shapes) or KINDS[DEFAULT_KIND]
     strangers = sorted(set(tensors) - {ALPHA, *kind.tensors})
     missing = [name for name in kind.tensors if name not in tensors]
     if strangers:

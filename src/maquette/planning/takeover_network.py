@@ -10,6 +10,7 @@ from maquette.kohya.block_weights import ARGUMENTS, Block, Common, blocks_of
 from maquette.kohya.names import LYCORIS, idle_network_arguments, network_arguments
 from maquette.kohya.values import NETWORK_FIELDS
 from maquette.planning.presets import Reasoned
+from maquette.project.adapter_kinds import ADAPTER_KINDS
 from maquette.project.layer_blocks import written
 from maquette.project.places import found_path
 
@@ -17,6 +18,25 @@ if TYPE_CHECKING:
     from maquette.planning.takeover import Taken
 
 PLAIN_MODULES = (None, "networks.lora", "networks.lora_fa")
+KIND_OF_MODULE: Mapping[str | None, str] = {
+    **dict.fromkeys(PLAIN_MODULES, "lora"),
+    "networks.loha": "loha",
+    "networks.lokr": "lokr",
+}
+KIND_OF_ALGORITHM: Mapping[str, str] = {
+    "lora": "lora", "locon": "lora", "loha": "loha", "lokr": "lokr", "diag-oft": "oft",
+}  # fmt: skip
+OF_KIND = ("algo", "preset", "dora_wd", "wd_on_output", "factor")
+PRESETS: Mapping[str, tuple[bool, bool, tuple[str, ...]]] = {
+    "full": (True, True, ()),
+    "full-lin": (False, True, ()),
+    "attn-mlp": (False, True, ()),
+    "attn-only": (False, True, ("attention",)),
+    "unet-only": (True, False, ()),
+    "unet-transformer-only": (False, False, ()),
+    "unet-convblock-only": (True, False, ("convolutions",)),
+}
+"""LyCORIS' presets: (3×3 convolutions too, text encoders too, these layers alone)."""
 STOPS = "sd-scripts stops with it"
 
 
@@ -24,14 +44,7 @@ def take_network(taken: Taken, spec: FamilySpec | None) -> None:
     """Take over what the network's module and arguments say; what has no counterpart is left with its reason."""
     request = taken.request
     arguments = network_arguments(request.other)
-    algorithm = arguments.get("algo", "lora").strip('"').lower()
-    is_plain = request.network_module == LYCORIS and algorithm in ("lora", "locon")
-    if request.network_module not in PLAIN_MODULES and not is_plain:
-        given = ", ".join(str(each) for each in request.other.get("network_args") or ())
-        what = f"{request.network_module} ({given})" if given else str(request.network_module)
-        taken.left[request.said("network_module")] = (
-            f"{what}: a LoRA is trained, with convolutions where conv_rank is set"
-        )
+    _take_kind(taken, arguments)
     if request.network_module in PLAIN_MODULES:
         _take_blocks(taken, arguments, spec)
     _name_the_rest(taken, arguments)
@@ -54,9 +67,76 @@ def _take_weights(taken: Taken) -> None:
             taken.values.pop(name, None)
 
 
+def _take_kind(taken: Taken, arguments: Mapping[str, str]) -> None:
+    """Take over what is trained: by the module's name, or by the algorithm that LyCORIS is told."""
+    request = taken.request
+    module = request.network_module
+    algorithm = arguments.get("algo", "lora").strip('"').lower()
+    is_lycoris = module == LYCORIS
+    kind = KIND_OF_ALGORITHM.get(algorithm) if is_lycoris else KIND_OF_MODULE.get(module)
+    if kind is None:
+        given = ", ".join(str(each) for each in request.other.get("network_args") or ())
+        what = f"{module} ({given})" if given else str(module)
+        taken.left[request.said("network_module")] = (
+            f"{what}: a LoRA is trained, with convolutions where conv_rank is set"
+        )
+        return
+    if is_lycoris and _is_on(arguments.get("dora_wd")):
+        if kind == "lora":
+            kind = "dora"
+            if _is_on(arguments.get("wd_on_output", "True")):
+                why = "lengths go by inputs (wd_on_output=False): by outputs ComfyUI draws it differently from training"
+                taken.left["network_args wd_on_output=True"] = why
+        else:
+            taken.left["network_args dora_wd"] = f"{ADAPTER_KINDS[kind]} is trained without lengths"
+    if kind != "lora":
+        taken.put("adapter", kind, "network_module")
+    if kind == "lokr" and arguments.get("factor", "-1") != "-1":
+        taken.values["lokr_factor"] = Reasoned(_whole(arguments["factor"]), "network_args factor")
+    if is_lycoris:
+        _take_preset(taken, arguments.get("preset", "full").strip('"'))
+        if kind in ("lora", "dora") and "rank_dropout" in taken.values:
+            del taken.values["rank_dropout"]
+            why = "LyCORIS drops outputs by it; ranks are dropped here, as networks.lora does"
+            taken.left["network_args rank_dropout"] = why
+
+
+def _take_preset(taken: Taken, preset: str) -> None:
+    """Take over which layers LyCORIS adapts; its convolutions carry the ordinary rank and alpha unless said otherwise."""
+    request = taken.request
+    if preset not in PRESETS:
+        taken.left[f"network_args preset={preset}"] = (
+            "a file of its own: every layer that Maquette knows is adapted"
+        )
+    convolutions, text, layers = PRESETS.get(preset, (True, True, ()))
+    if convolutions and request.conv_rank is None:
+        taken.values["conv_rank"] = Reasoned(
+            request.value("rank"), "LyCORIS adapts convolutions at network_dim"
+        )
+        taken.values["conv_alpha"] = Reasoned(request.value("alpha"), "LyCORIS' default: network_alpha")
+    elif not convolutions:
+        for name in ("conv_rank", "conv_alpha"):
+            taken.values.pop(name, None)
+    if not text:
+        taken.values["text_encoder_lr"] = Reasoned(0.0, f"network_args preset={preset}")
+    if layers:
+        taken.values["include_layers"] = Reasoned(layers, f"network_args preset={preset}")
+
+
+def _is_on(text: str | None) -> bool:
+    return (text or "").strip('"').lower() in ("true", "1", "yes", "y")
+
+
+def _whole(text: str) -> int | str:
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
 def _name_the_rest(taken: Taken, arguments: Mapping[str, str]) -> None:
     idle = idle_network_arguments(taken.request.network_module, arguments)
-    done = {*NETWORK_FIELDS, *ARGUMENTS, "algo"}
+    done = {*NETWORK_FIELDS, *ARGUMENTS, *OF_KIND}
     for name in arguments:
         if name in idle:
             taken.left[f"network_args {name}={arguments[name]}"] = "its own module never looks at it"

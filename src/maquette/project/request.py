@@ -201,6 +201,9 @@ class TrainingRequest:
 
     # --- adapter ---
     network_module: str | None = None
+    adapter: str | None = None
+    """What is trained: a name of `project/adapter_kinds.py`."""
+    lokr_factor: int | None = None
     rank: int | None = None
     alpha: float | None = None
     conv_rank: int | None = None

@@ -59,6 +59,8 @@ SETTING_OF = {
     "unmasked_probability": "unmasked_probability",
     "normalize_masked_area_loss": "normalize_masked_area_loss",
     "masked_prior_preservation_weight": "masked_prior_preservation_weight",
+    "adapter": "adapter",
+    "lokr_factor": "lokr_factor",
     "rank": "rank",
     "alpha": "alpha",
     "conv_rank": "conv_rank",

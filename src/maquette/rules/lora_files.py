@@ -215,29 +215,34 @@ def _is_sd2(misfits: Sequence[ModuleFact]) -> bool:
 def another_kind(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     """The file is not plain LoRA: DoRA, LoHa, LoKr, OFT, (IA)³, GLoRA.
 
-    Why: DoRA scales each output row of the changed weight. ComfyUI divides by the norm of the base's weight alone, where
-    training divided by that of the changed weight, so DoRA draws differently there than in training (a warning); PEFT's
-    one-dimensional magnitudes fail, or are silently wrong on square layers. The others draw as trained in ComfyUI, and not in
-    every other program. Maquette's merging and comparing take plain LoRA only.
+    Why: DoRA scales the changed weight to trained lengths. Where they go by outputs (dora_scale [out, 1]), ComfyUI divides by the
+    norm of the base's weight alone, where training divided by that of the changed weight, so it draws differently there than in
+    training (a warning); PEFT's one-dimensional magnitudes fail, or are silently wrong on square layers. By inputs (dora_scale
+    [1, in], what Maquette trains) and as LoHa, LoKr or OFT they are drawn as trained in ComfyUI, and not in every other program.
     Found by: tensors named dora_scale or lora_magnitude_vector; hada_w…, lokr_w…, oft_…, lora_mid, diff, on_input, a1 and b1.
     Do: compare a picture of the trainer with one of the drawing program before you publish it; train plain LoRA if in doubt.
-    Fault: `….dora_scale`
-    Instead: plain LoRA, or a picture of each program compared
+    Fault: `….dora_scale` [320, 1]
+    Instead: plain LoRA, dora_scale [1, 320], or a picture of each program compared
     Source: ComfyUI 0.3.64, read and measured.
     """
-    if not lora.adapters:
-        return
-    dora = [mark for mark in lora.adapters if mark.startswith(("dora", "lora_magnitude"))]
+    differs = [module for module in lora.modules if module.differs]
     count = sum(bool(module.others) for module in lora.modules)
-    if dora:
+    if differs:
         yield report(
             lora.path,
-            dora[0],
-            f"{modules(lora, count, 'is', 'are')} DoRA ({dora[0]}): ComfyUI draws it differently from training.",
+            differs[0].name,
+            f"{modules(lora, len(differs), 'is', 'are')} DoRA by outputs: ComfyUI draws it differently from training.",
             "Compare pictures of trainer and drawing program before relying on it, or train plain LoRA.",
             severity="warning",
         )
-    else:
+    elif lora.is_lora and not lora.adapters and not lora.is_plain:
+        yield report(
+            lora.path,
+            lora.titles,
+            f"It is {lora.titles}: ComfyUI draws it as it was trained, other programs may not.",
+            "Make sure that the programs of those who get it can draw with it.",
+        )
+    elif lora.adapters:
         yield report(
             lora.path,
             lora.adapters[0],

@@ -91,7 +91,9 @@ def alpha_odd(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     Instead: alpha 16 at rank 32
     Source: sd-scripts 48d368fa (scale = alpha / rank); field notes (16 at rank 32; 32 at rank 64).
     """
-    told = [(module, module.alpha) for module in lora.modules if module.alpha is not None]
+    told = [
+        (module, module.alpha) for module in lora.modules if module.alpha is not None and module.has_strength
+    ]
     bad = [(module, alpha) for module, alpha in told if not (math.isfinite(alpha) and alpha > 0)]
     high = [
         (module, alpha)
@@ -126,7 +128,9 @@ def ranks_mixed(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     Source: sd-scripts 48d368fa, read (dim_from_weights, resize_lora.py).
     """
     ranks = Counter(
-        module.rank for module in lora.modules if module.rank and not module.is_conv3x3 and not module.others
+        module.rank
+        for module in lora.modules
+        if module.rank and module.has_strength and not module.is_conv3x3 and not module.others
     )
     if len(ranks) > 1:
         shown = ", ".join(f"{rank} ({count})" for rank, count in sorted(ranks.items())[:6])
@@ -280,7 +284,11 @@ def metadata_contradict(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     Instead: `ss_network_dim` 4
     Source: sd-scripts 48d368fa, read (ss_network_dim, resize_lora.py).
     """
-    plain = [module for module in lora.modules if module.rank and not module.is_conv3x3 and not module.others]
+    plain = [
+        module
+        for module in lora.modules
+        if module.rank and module.has_strength and not module.is_conv3x3 and not module.others
+    ]
     ranks = {module.rank for module in plain}
     dim, told_alpha = lora.number("ss_network_dim"), lora.number("ss_network_alpha")
     if len(ranks) != 1:

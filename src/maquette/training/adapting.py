@@ -60,6 +60,15 @@ def _rates(trial: TrialSettings, layers: Sequence[LoraModule], info: ModelInfo) 
 
 def _of_kind(trial: TrialSettings) -> Iterator[Problem]:
     kind = KINDS[trial.kind]
+    ratios = (trial.loraplus_unet_lr_ratio, trial.loraplus_text_encoder_lr_ratio)
+    if any(ratios) and not kind.plus:
+        required = "a kind of adapter with an up half: lora or dora"
+        yield Problem(
+            "--loraplus-lr-ratio", f"with {kind.title}", required, "Leave it out, or train another kind."
+        )
+    if trial.factor != -1 and kind.row != "lokr":
+        given = f"{trial.factor} with {kind.title}"
+        yield Problem("--lokr-factor", given, "the kind lokr", "Leave it out, or give --adapter lokr.")
     if trial.scale_weight_norms is not None and not kind.factors:
         given = f"{trial.scale_weight_norms:g} with {kind.title}"
         required = "a kind of adapter whose change is a product"

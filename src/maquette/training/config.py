@@ -22,6 +22,8 @@ class TrialSettings:
 
     kind: str = DEFAULT_KIND
     """What is trained: a name of `lora/kinds/`."""
+    factor: int = -1
+    """LoKr's."""
     rank: int = 16
     alpha: float = 8.0
     conv_rank: int | None = None
@@ -72,6 +74,8 @@ def trial_of(settings: Settings) -> TrialSettings:
     """Return the one trial that ordinary training runs."""
     lora, training = settings.lora, settings.training
     return TrialSettings(
+        kind=lora.adapter,
+        factor=lora.lokr_factor,
         rank=lora.rank,
         alpha=lora.alpha_in_force,
         conv_rank=lora.conv_rank,

@@ -77,10 +77,10 @@ def _misfits(
 
 
 def _kinds(where: str, modules: Mapping[str, ModuleFact], spec: TrialSpec) -> Iterator[Problem]:
-    found = {module.kind for module in modules.values() if module.kind} - {spec.kind}
+    found = {module.row for module in modules.values() if module.row} - {spec.kind}
     if found:
         titles = " and ".join(sorted(KINDS[kind].title for kind in found))
-        remedy = f"Train with --kind {min(found)}, or give another file."
+        remedy = f"Train with --adapter {min(found)}, or give another file."
         yield Problem(where, f"it holds {titles}", KINDS[spec.kind].title, remedy)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -153,9 +154,20 @@ def _timestep_range(wanted: ObjectiveSettings, spec: FamilySpec) -> str | None:
     return f"{wanted.min_timestep or 0:g},{most:g}"
 
 
+LYCORIS_ARGUMENTS: Mapping[str, Mapping[str, str]] = {
+    "dora": {"algo": "lora", "dora_wd": "True", "wd_on_output": "False"},
+    "loha": {"algo": "loha"},
+    "lokr": {"algo": "lokr"},
+    "oft": {"algo": "diag-oft"},
+}
+"""What LyCORIS' module is told to make a kind of adapter."""
+
+
 def network_arguments(trial: TrialSettings) -> dict[str, str]:
     """Return what sd-scripts would be told of the adapter as `network_args`, beside rank, alpha and dropout."""
     told: dict[str, Any] = {
+        **LYCORIS_ARGUMENTS.get(trial.kind, {}),
+        "factor": trial.factor if trial.kind == "lokr" else None,
         "conv_dim": trial.conv_rank,
         "conv_alpha": trial.conv_alpha if trial.conv_rank else None,
         "rank_dropout": trial.rank_dropout or None,

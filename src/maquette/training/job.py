@@ -150,6 +150,7 @@ def adapter_spec(trial: TrialSettings, family: FamilySpec) -> TrialSpec:
     exclude = (*trial.exclude_layers, *untrained)
     return TrialSpec(
         kind=trial.kind,
+        factor=trial.factor,
         rank=trial.rank,
         alpha=trial.alpha,
         conv_rank=trial.conv_rank,

@@ -26,7 +26,7 @@ def _begins(*starts: str) -> Test:
 
 LORA_PARTS = (
     ".lora_down.", ".lora_up.", ".lora_A.", ".lora_B.", ".lora.down.",
-    ".lora_linear_layer.", ".hada_w1", ".lokr_w", ".oft_blocks",
+    ".lora_linear_layer.", ".hada_w1", ".lokr_w", ".oft_",
 )  # fmt: skip
 ELSEWHERE: tuple[tuple[Test, str, str], ...] = (
     (_has(*LORA_PARTS), "it is a LoRA, not a base model", "Give the base model that it was trained on."),

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 TITLES: dict[str, str] = {
+    "hada_t": "LoHa with a Tucker core",
     "hada_": "LoHa",
+    "lokr_t": "LoKr with a Tucker core",
     "lokr_": "LoKr",
     "oft_": "OFT",
+    "rescale": "OFT with a rescale",
     "boft_": "BOFT",
     "dora_scale": "DoRA",
     "lora_magnitude_vector": "DoRA",
@@ -39,7 +42,17 @@ _STARTS = (
     "ia3_l",
     "vera_lambda",
 )
-_LAST = ("diff", "diff_b", "w_norm", "b_norm", "set_weight", "reshape_weight", "on_input", "lora_E")
+_LAST = (
+    "diff",
+    "diff_b",
+    "w_norm",
+    "b_norm",
+    "set_weight",
+    "reshape_weight",
+    "on_input",
+    "lora_E",
+    "rescale",
+)
 _GLORA = ("a1", "a2", "b1", "b2")
 
 

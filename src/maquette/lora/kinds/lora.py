@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from maquette.lora.kinds.forms import OneForm
 from maquette.lora.kinds.protocol import AdapterWork, Shape, Sizes
 
 DOWN, UP = "lora_down.weight", "lora_up.weight"
 
 
-class Lora:
+class Lora(OneForm):
     """down [r, I(, k, k)] and up [O, r(, 1, 1)]."""
 
     name = "lora"
@@ -39,14 +40,8 @@ class Lora:
         ones = tuple(1 for _ in sizes.kernel)
         return (rank, sizes.inputs, *sizes.kernel), (sizes.outputs, rank, *ones)
 
-    def scale(self, alpha: float, rank: int) -> float:
-        return alpha / rank
-
     def rank(self, shapes: Mapping[str, Shape]) -> int | None:
         return shapes[DOWN][0] if shapes.get(DOWN) else None
-
-    def dropped_width(self, sizes: Sizes, rank: int) -> int:
-        return rank
 
     def ends(self, shapes: Mapping[str, Shape]) -> tuple[int, int] | None:
         down, up = shapes.get(DOWN, ()), shapes.get(UP, ())

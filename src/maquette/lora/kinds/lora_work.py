@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from maquette.lora.kinds.change_work import convolved_apart
 from maquette.lora.kinds.protocol import Hands, Sizes
 from maquette.lora.kinds.tensors import as_dtype_of
 
@@ -20,7 +21,9 @@ from maquette.lora.kinds.tensors import as_dtype_of
 class LoraWork:
     """Linear layers and convolutions, one trial or many."""
 
-    def first(self, sizes: Sizes, rank: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def first(
+        self, sizes: Sizes, rank: int, generator: torch.Generator, base: Tensor
+    ) -> tuple[Tensor, Tensor]:
         down = torch.empty(rank, sizes.inputs, *sizes.kernel)
         nn.init.kaiming_uniform_(down, a=math.sqrt(5), generator=generator)
         return down, torch.zeros(sizes.outputs, rank, *(1 for _ in sizes.kernel))
@@ -53,8 +56,8 @@ class LoraWork:
         out_PnO = out.reshape(num_trials, -1, out.shape[-1])
         return torch.baddbmm(out_PnO, lx_Pnr, up.mT).reshape(out.shape)
 
-    def delta(self, hands: Hands, leaves: Sequence[Tensor]) -> Tensor:
-        down, up = (leaf.float().flatten(1) for leaf in leaves)
+    def delta(self, hands: Hands, index: int) -> Tensor:
+        down, up = (leaf.float().flatten(1) for leaf in hands.leaves_of(index))
         return up @ down
 
     def is_idle(self, tensors: Sequence[Tensor]) -> bool:
@@ -74,13 +77,9 @@ class LoraWork:
 
 def _convolve(hands: Hands, x: Tensor, down: Tensor) -> Tensor:
     """Return each trial's down convolution of its own rows: [P, b, r, N]."""
-    num_trials, rank = down.shape[:2]
+    num_trials = len(down)
     rows = x.shape[0] // num_trials
     if hands.sizes.kernel == (1, 1) and hands.placing == ((1, 1), (0, 0), (1, 1)):
         x_PbIN = x.reshape(num_trials, rows, x.shape[1], -1)
         return torch.matmul(down.flatten(2).unsqueeze(1), x_PbIN)
-    # Trials become channel groups of one convolution.
-    grouped = x.reshape(num_trials, rows, *x.shape[1:]).transpose(0, 1).reshape(rows, -1, *x.shape[2:])
-    stride, padding, dilation = hands.placing
-    lx = F.conv2d(grouped, down.flatten(0, 1), None, stride, padding, dilation, num_trials)
-    return lx.reshape(rows, num_trials, rank, -1).transpose(0, 1)
+    return convolved_apart(hands, x, down)

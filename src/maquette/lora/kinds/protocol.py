@@ -6,6 +6,7 @@ they are stacked), I inputs, O outputs, N picture positions (height · width), k
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -31,6 +32,11 @@ class Sizes:
         return bool(self.kernel)
 
     @property
+    def window(self) -> int:
+        """How many values of one input an output sees."""
+        return math.prod(self.kernel)
+
+    @property
     def weight(self) -> Shape:
         """Shape of the layer's own weight."""
         return (self.outputs, self.inputs, *self.kernel)
@@ -45,12 +51,21 @@ class Hands(Protocol):
     first_leaves: tuple[nn.Parameter, ...]
     """The leaves of a layer of one trial."""
     multipliers: list[float]
+    alphas: list[float]
+    skipped: frozenset[int]
+    """Trials that leave the layer out of the pass at hand."""
 
     @property
     def base(self) -> nn.Module: ...
 
     @property
-    def trials(self) -> Sequence[object | None]: ...
+    def trials(self) -> Sequence[Any]:
+        """The trials (`LayerTrial`); None for one without weights here."""
+        ...
+
+    def leaves_of(self, trial: int) -> tuple[nn.Parameter, ...]:
+        """Return a trial's leaves, in the order of its kind's tensors."""
+        ...
 
     def scale(self, trial: int) -> float:
         """Return what a trial's change is multiplied with beside its multiplier."""
@@ -67,6 +82,10 @@ class Hands(Protocol):
         """
         ...
 
+    def drop_outputs(self, index: int, change: Tensor) -> Tensor:
+        """Return a change of the weight [O, …] with outputs dropped at the trial's rate of ranks, as LyCORIS drops them."""
+        ...
+
     def weigh(self, values: Tensor, rows: int | None = None) -> Tensor:
         """Return `values` [P, …] after dropout, times each trial's multiplier and scale."""
         ...
@@ -75,8 +94,8 @@ class Hands(Protocol):
 class AdapterWork(Protocol):
     """How a kind of adapter computes. One for all layers; it keeps nothing."""
 
-    def first(self, sizes: Sizes, rank: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Return a trial's first weights, float32, in the order of the kind's tensors; they change nothing."""
+    def first(self, sizes: Sizes, rank: int, generator: torch.Generator, base: Tensor) -> tuple[Tensor, ...]:
+        """Return a trial's first weights, float32, in the order of the kind's tensors; they change nothing in `base`."""
         ...
 
     def alone(self, hands: Hands, x: Tensor, out: Tensor) -> Tensor:
@@ -87,7 +106,7 @@ class AdapterWork(Protocol):
         """Return the output of a layer of P trials, whose rows are P equal contiguous groups."""
         ...
 
-    def delta(self, hands: Hands, leaves: Sequence[Tensor]) -> Tensor:
+    def delta(self, hands: Hands, index: int) -> Tensor:
         """Return what a trial adds to the base weight at a strength of one, float32, before its scale."""
         ...
 
@@ -103,26 +122,90 @@ class AdapterWork(Protocol):
 class AdapterKind(Protocol):
     """One kind of adapter."""
 
-    name: str
-    title: str
-    network_module: str
-    """What `ss_network_module` says of it."""
-    tensors: tuple[str, ...]
-    """Its tensors in a kohya file, after the module's key and a dot; `alpha` stands before them."""
-    leaves: tuple[str, ...]
-    """Short names of the same tensors, in states for resuming."""
-    rank_axes: tuple[int | None, ...]
-    """Which axis of each tensor grows with the rank."""
-    spellings: tuple[tuple[str, str], ...]
-    """How other programs end a tensor's name (with the dot or underline before it), and which tensor that means."""
-    diffusers_endings: tuple[str, ...] | None
-    """How diffusers ends each tensor's name; None where diffusers knows no such adapter."""
-    dropouts: tuple[str, ...]
-    """Which settings of dropout mean something to it: `dropout`, `rank_dropout`, `module_dropout`."""
-    plus: tuple[str, ...]
-    """Leaves that begin at zero and take LoRA+'s higher rate; () where LoRA+ says nothing of it."""
-    factors: tuple[str, ...]
-    """Leaves whose product the change is, so that shrinking each shrinks it; () where the change is no such product."""
+    @property
+    def name(self) -> str: ...
+    @property
+    def row(self) -> str:
+        """The kind as settings name it; its other forms have names of their own."""
+        ...
+
+    @property
+    def title(self) -> str: ...
+    @property
+    def network_module(self) -> str:
+        """What `ss_network_module` says of it."""
+        ...
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """Its tensors in a kohya file, after the module's key and a dot; `alpha` stands before them."""
+        ...
+
+    @property
+    def leaves(self) -> tuple[str, ...]:
+        """Short names of the same tensors, in states for resuming."""
+        ...
+
+    @property
+    def rank_axes(self) -> tuple[int | None, ...]:
+        """Which axis of each tensor grows with the rank."""
+        ...
+
+    @property
+    def spellings(self) -> tuple[tuple[str, str], ...]:
+        """How other programs end a tensor's name (with the dot or underline before it), and which tensor that means."""
+        ...
+
+    @property
+    def diffusers_endings(self) -> tuple[str, ...] | None:
+        """How diffusers ends each tensor's name; None where diffusers knows no such adapter."""
+        ...
+
+    @property
+    def dropouts(self) -> tuple[str, ...]:
+        """Which settings of dropout mean something to it: `dropout`, `rank_dropout`, `module_dropout`."""
+        ...
+
+    @property
+    def plus(self) -> tuple[str, ...]:
+        """Leaves that begin at zero and take LoRA+'s higher rate; () where LoRA+ says nothing of it."""
+        ...
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """Leaves whose product the change is, so that shrinking each shrinks it; () where the change is no such product."""
+        ...
+
+    @property
+    def has_strength(self) -> bool:
+        """Whether alpha over rank is its strength; else the number beside its tensors means something else, or nothing."""
+        ...
+
+    @property
+    def weight_copies(self) -> float:
+        """How many values a training pass keeps for each value of a layer's weight."""
+        ...
+
+    @property
+    def differs(self) -> bool:
+        """Whether ComfyUI draws it otherwise than it was trained."""
+        ...
+
+    def alpha_on(self, alpha: float, rank: int) -> float:
+        """Return the number that stands beside the tensors of a new adapter for which `alpha` was asked."""
+        ...
+
+    def on(self, sizes: Sizes, rank: int, factor: int) -> AdapterKind:
+        """Return the form that a new adapter of this rank has on a layer; `factor` is LoKr's."""
+        ...
+
+    def form_of(self, shapes: Mapping[str, Shape]) -> AdapterKind:
+        """Return the form that a module with these shapes is of."""
+        ...
+
+    def rank_on(self, sizes: Sizes, rank: int) -> int:
+        """Return the rank that a layer comes to where this one is asked for."""
+        ...
 
     def shapes(self, sizes: Sizes, rank: int) -> tuple[Shape, ...]:
         """Return the shape of each tensor on a layer."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator
 
+from maquette.project.adapter_kinds import ADAPTER_KINDS, DEFAULT_ADAPTER_KIND
 from maquette.project.fields import Section
 from maquette.project.layer_blocks import parse_blocks
 
@@ -15,9 +17,19 @@ def half_the_rank(rank: int) -> float:
     return rank / 2
 
 
+if TYPE_CHECKING:
+    AdapterKindName = str
+else:
+    AdapterKindName = Literal[tuple(ADAPTER_KINDS)]  # so that flags, help and docs list the table's names
+
+
 class LoraSettings(Section):
     """`[lora]`: the adapter's size."""
 
+    adapter: AdapterKindName = Field(
+        DEFAULT_ADAPTER_KIND,
+        description="What is trained. lora is drawn by every program; dora, loha, lokr and oft by ComfyUI and Forge.",
+    )
     rank: int = Field(
         16, ge=1, le=1024, description="Rank of every adapter layer: its capacity and file size."
     )
@@ -29,6 +41,11 @@ class LoraSettings(Section):
     )
     conv_alpha: float | None = Field(
         None, gt=0, description="Alpha of the convolutions. Default: half of conv_rank."
+    )
+    lokr_factor: int = Field(
+        -1,
+        ge=-1,
+        description="LoKr: size of its small matrix; -1 makes both as alike as they can be. 8 or 16 is usual.",
     )
     dropout: float = Field(
         0.0, ge=0, lt=1, description="Share of the adapter's inner values dropped at each step."
