@@ -155,7 +155,7 @@ def _beta(a: float, b: float):
         ({"timestep_sampling": "beta", "timestep_beta": (2.5, 1.2)}, _beta(2.5, 1.2)),
         ({"timestep_sampling": "beta", "timestep_beta": (0.6, 0.6)}, _beta(0.6, 0.6)),
     ],
-    ids=str,
+    ids=["uniform", "sigmoid", "shift", "beta", "beta of two ends"],
 )
 def test_a_density_draws_each_part_of_the_way_as_often_as_its_formula_says(wanted, density) -> None:
     """The share of draws between the 20 % and 90 % quantiles is what the formula's integral over that part is."""
