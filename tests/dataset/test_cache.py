@@ -88,6 +88,15 @@ def test_another_encoder_or_seed_is_another_entry(tmp_path: Path, items: list[It
     assert not torch.equal(first.latent(items[0]), second.latent(items[0]))
 
 
+def test_another_background_is_another_entry(tmp_path: Path) -> None:
+    captioned(tmp_path / "d", 1)
+    encoder = Encoder()
+    for background in (None, "white", "black", "white"):
+        pictures = dataset_at(tmp_path / "d", options=SubsetOptions(background=background)).pictures
+        filled(tmp_path / "cache", list(assign_buckets(plan_items(pictures), SETTINGS)), encoder)
+    assert encoder.calls == 3
+
+
 def test_another_bucket_or_another_picture_is_another_entry_and_a_renamed_one_is_not(tmp_path: Path) -> None:
     encoder = Encoder()
 

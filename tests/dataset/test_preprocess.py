@@ -107,3 +107,31 @@ def test_real_photographs_and_portraits_fill_their_buckets() -> None:
         )
         for item in items[::10]:
             assert prepare_item(item).size_info.target_hw == (item.bucket.height_px, item.bucket.width_px)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "RGB with a key"])
+def test_transparent_parts_lie_on_the_background_and_by_default_show_what_is_behind_them(
+    tmp_path: Path, mode: str
+) -> None:
+    """A half that is opaque, one that is not: of the second only the background may be seen."""
+    grey = mode == "LA"
+    opaque, hidden = ((50, 50, 50), (200, 200, 200)) if grey else ((10, 60, 200), (0, 255, 0))
+    pixels = np.zeros((8, 8, 4), np.uint8)
+    pixels[:, :4], pixels[:, 4:] = (*opaque, 255), (*hidden, 0)
+    image, path = Image.fromarray(pixels), tmp_path / "p.png"
+    if mode in ("RGBA", "LA"):
+        image.convert(mode).save(path)
+    elif mode == "P":
+        flat = image.convert("RGB").quantize(2)
+        flat.save(path, transparency=flat.getpixel((7, 0)))
+    else:
+        image.convert("RGB").save(path, transparency=hidden)
+    behind = np.asarray(Image.new("RGB", (1, 1), "#ff8000"))[0, 0]
+    stored, laid = load_pixels(path), load_pixels(path, "#ff8000")
+    assert tuple(stored[0, 0]) == tuple(laid[0, 0]) == opaque
+    assert tuple(stored[0, 7]) == hidden and tuple(laid[0, 7]) == tuple(behind)
+
+
+def test_half_transparent_edges_mix_with_the_background(tmp_path: Path) -> None:
+    Image.new("RGBA", (4, 4), (0, 0, 0, 128)).save(tmp_path / "p.png")
+    assert abs(int(load_pixels(tmp_path / "p.png", "white")[0, 0, 0]) - 127) <= 1

@@ -138,7 +138,7 @@ class LatentCache:
     def _key(self, item: Item, flipped: bool) -> str:
         assert item.fit is not None, "assign_buckets comes before the cache"
         options = item.picture.subset.options
-        known = (item.picture.sha256, item.fit, flipped, options.resize_interpolation)
+        known = (item.picture.sha256, item.fit, flipped, options.resize_interpolation, options.background)
         if known not in self._keys:
             parts = {
                 "schema": SCHEMA,
@@ -149,6 +149,7 @@ class LatentCache:
                 "flipped": flipped,
                 "encoder": self.encoder,
                 "seed": self.seed,
+                **({} if options.background is None else {"background": options.background}),
             }
             self._keys[known] = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
         return self._keys[known]

@@ -86,6 +86,8 @@ class SubsetOptions:
     face_crop_aug_range: tuple[float, float] | None = None
     """Least and most share of the shorter side that a face fills is 1 over these. Only without buckets, and for
     pictures named name_x_y_w_h by the face's centre and size in pixels."""
+    background: str | None = None
+    """Colour that transparent parts are laid on; None: whatever is stored behind them, as in sd-scripts."""
     resize_interpolation: str | None = None
     """lanczos, nearest, bilinear, bicubic, area or box. None: area when shrinking, Lanczos when enlarging."""
     alpha_mask: bool = False

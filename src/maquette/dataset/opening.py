@@ -107,10 +107,15 @@ def picture_rgb(path: Path, *, least_px: int | None = None) -> Image.Image:
         return on_white(upright(image))
 
 
-def stored_rgb(path: Path) -> Image.Image:
-    """Return a picture as it is trained: RGB, as stored whatever EXIF says, without its transparency. Raises DatasetError."""
+def stored_rgb(path: Path, background: str | None = None) -> Image.Image:
+    """Return a picture as it is trained: RGB, as stored whatever EXIF says. Raises DatasetError.
+
+    background: the colour that its transparent parts are laid on. None: whatever colour is stored behind them.
+    """
     with opened(path) as image:
         image.load()
+        if background is not None:
+            return on_colour(image, background)
         return image if image.mode == "RGB" else image.convert("RGB")
 
 
@@ -144,15 +149,20 @@ def has_alpha(image: Image.Image) -> bool:
 
 
 def on_white(image: Image.Image) -> Image.Image:
-    """Return a picture as RGB, transparent parts on white; strip by strip, so that a large one takes no third of its size."""
+    """Return a picture as RGB, transparent parts on white."""
+    return on_colour(image, "white")
+
+
+def on_colour(image: Image.Image, colour: str) -> Image.Image:
+    """Return a picture as RGB, transparent parts on `colour`; strip by strip, so that a large one takes no third of its size."""
     if not has_alpha(image):
         return image if image.mode == "RGB" else image.convert("RGB")
-    flat = Image.new("RGB", image.size, "white")
+    flat = Image.new("RGB", image.size, colour)
     step = max(1, STRIP_PIXELS // image.width)
     for top in range(0, image.height, step):
         strip = image.crop((0, top, image.width, min(top + step, image.height))).convert("RGBA")
-        white = Image.new("RGBA", strip.size, "white")
-        flat.paste(Image.alpha_composite(white, strip).convert("RGB"), (0, top))
+        plain = Image.new("RGBA", strip.size, colour)
+        flat.paste(Image.alpha_composite(plain, strip).convert("RGB"), (0, top))
     return flat
 
 

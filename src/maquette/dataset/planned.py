@@ -51,6 +51,7 @@ def options_of(request: TrainingRequest) -> SubsetOptions:
         random_crop=bool(request.random_crop),
         face_crop_aug_range=request.face_crop_aug_range,
         resize_interpolation=request.resize_interpolation,
+        background=request.background,
         alpha_mask=bool(request.alpha_mask),
         mask_folder=_mask_folder(request),
         masks_beside=request.mask_source == "beside",

@@ -89,7 +89,7 @@ def prepare_item(item: Item, *, flipped: bool = False) -> Prepared:
 def read_item(item: Item) -> Pixels:
     """Return an item's pixels as they lie on the disk. Raises DatasetError when the file changed."""
     picture = item.picture
-    pixels_HWC = load_pixels(picture.path)
+    pixels_HWC = load_pixels(picture.path, picture.subset.options.background)
     if pixels_HWC.shape[:2] != (picture.height_px, picture.width_px):
         raise DatasetError(
             Problem(
@@ -102,13 +102,13 @@ def read_item(item: Item) -> Pixels:
     return pixels_HWC
 
 
-def load_pixels(path: Path) -> Pixels:
-    """Return a picture's pixels (H, W, 3): as stored, whatever EXIF says, and without its transparency.
+def load_pixels(path: Path, background: str | None = None) -> Pixels:
+    """Return a picture's pixels (H, W, 3): as stored, whatever EXIF says, transparent parts on `background`, if any.
 
     Raises DatasetError when it cannot be decoded.
     """
     try:
-        return np.array(stored_rgb(path), np.uint8)
+        return np.array(stored_rgb(path, background), np.uint8)
     except DatasetError as error:
         given = f"can no longer be read ({error.problems[0].given})"
         problem = Problem(str(path), given, "a sound picture", "Restore it and start again.")

@@ -181,6 +181,8 @@ class TrainingRequest:
     random_crop: bool | None = None
     face_crop_aug_range: tuple[float, float] | None = None
     resize_interpolation: str | None = None
+    background: str | None = None
+    """Colour behind transparent parts; sd-scripts has none."""
     cache_latents: bool | None = None
     cache_latents_to_disk: bool | None = None
     cache_text_encoder_outputs: bool | None = None

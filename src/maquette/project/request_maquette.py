@@ -49,6 +49,7 @@ SETTING_OF = {
     "random_crop": "random_crop",
     "face_crop_aug_range": "face_crop_aug_range",
     "resize_interpolation": "resize_interpolation",
+    "background": "background",
     "max_token_length": "max_token_length",
     "cache_latents": "cache_latents",
     "cache_text_encoder_outputs": "cache_text_encoder_outputs",

@@ -203,24 +203,29 @@ def _is_blank(measures: Measures) -> bool:
 
 
 @rule("PIC006", "transparent-picture", "warning", since="0.2", repair="decides")
-def transparent_picture(facts: DatasetFacts, report: Report) -> Iterator[Finding]:
+def transparent_picture(
+    facts: DatasetFacts, request: TrainingRequest | None, report: Report
+) -> Iterator[Finding]:
     """Parts of a picture are transparent, and training sees the colour stored behind them.
 
     Why: drawing programs store black, or left-over brush strokes, behind transparent pixels. Trainers drop the alpha
         channel, so a cut-out character is trained on black, with hard fringes that no viewer shows.
     Found by: any pixel that is not fully opaque. An alpha channel that is opaque everywhere is no finding.
-    Do: lay the picture on the background you want to train on; `--fix` uses white.
+    Do: lay the picture on the background you want to train on: `--fix` writes it anew on white; Maquette's setting
+        `background` lays every picture on its colour while it is read and leaves the files alone.
     Fault: a cut-out with black behind its transparent parts
     Instead: the cut-out laid on white
     Source: sd-scripts 48d368fa converts with Pillow's convert("RGB"), which drops alpha (measured).
     """
+    if request is not None and request.background is not None:
+        return
     found = [path for path, look in decoded(facts) if look.is_transparent]
     yield from many(
         report,
         facts,
         found,
         f"{'has' if len(found) == 1 else 'have'} transparent parts, which are trained in the colour stored behind them.",
-        "Lay them on a plain background.",
+        "Lay them on a plain background" + (" (or set background)." if facts.trainer == "maquette" else "."),
         fix=repairs("lay transparent parts on white", found, on_white),
     )
 

@@ -126,6 +126,13 @@ class DatasetSettings(Section):
         description='Without buckets, crop pictures named name_x_y_w_h around that face: "2.0,4.0" crops to sides 2 to 4 times '
         "the face's.",
     )
+    background: str | None = Field(
+        None,
+        pattern=r"^(white|black|gray|#[0-9a-fA-F]{6})$",
+        json_schema_extra={"form": "white, black, gray or #rrggbb"},
+        description="Colour that transparent parts of pictures are laid on. Default: the colour stored behind them, as in "
+        "sd-scripts.",
+    )
     resize_interpolation: Interpolation | None = Field(
         None,
         description="How pictures are resized. Default: area where they shrink, Lanczos where they grow; nearest: pixel art.",
