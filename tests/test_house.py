@@ -33,6 +33,7 @@ ROOMS = (
     "deploying",
     "evaluating",
     "training",
+    "masking",
     "curating",
     "captioning",
     "regularizing",

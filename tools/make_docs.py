@@ -26,6 +26,7 @@ from maquette.cli.app import maquette as cli
 from maquette.curating.options import CurateOptions
 from maquette.deploying.options import DeployOptions
 from maquette.evaluating.options import EvaluateOptions
+from maquette.masking.options import MasksOptions
 from maquette.planning.init_options import InitOptions
 from maquette.planning.options import PlanOptions
 from maquette.project.fields import Options, flag_of
@@ -53,6 +54,7 @@ STAGES: dict[str, type[Options]] = {
     "init": InitOptions,
     "curate": CurateOptions,
     "caption": CaptionOptions,
+    "masks": MasksOptions,
     "regularize": RegularizeOptions,
     "check": CheckOptions,
     "plan": PlanOptions,

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from maquette.deploying.program import Installed
     from maquette.evaluating.options import EvaluateOptions
     from maquette.evaluating.run import Evaluation
+    from maquette.masking.options import MasksOptions
+    from maquette.masking.run import MasksResult
     from maquette.planning.init_options import InitOptions, NewProjectResult
     from maquette.planning.options import PlanOptions
     from maquette.planning.run import PlanResult
@@ -194,6 +196,22 @@ def caption(
 
     wanted = CaptionOptions.made_from(options, given)
     return run_stage(stoppable(caption_events(Path(directory), wanted, confirm=confirm), stop), on_event)
+
+
+def masks(
+    directory: str | Path,
+    *,
+    options: MasksOptions | None = None,
+    on_event: OnEvent = None,
+    stop: Stop | None = None,
+    **given: Any,
+) -> MasksResult:
+    """Make masks for the pictures of `directory`, into `masks` beside them (`masking.options`: source=, segmenter=)."""
+    from maquette.masking.options import MasksOptions
+    from maquette.masking.run import masks_events
+
+    stage = masks_events(Path(directory), MasksOptions.made_from(options, given))
+    return run_stage(stoppable(stage, stop), on_event)
 
 
 def regularize(

@@ -88,6 +88,14 @@ class FaceFinder:
         ]
         return Faces(len(faces), np.stack(rows).astype(np.float16))
 
+    def boxes(self, pixels_HWC: NDArray[np.uint8]) -> list[tuple[float, float, float, float]]:
+        """Return (left, top, width, height) of each face on an RGB picture, the largest first."""
+        bgr = np.ascontiguousarray(pixels_HWC[:, :, ::-1])
+        self._detector.setInputSize((bgr.shape[1], bgr.shape[0]))
+        _, found = self._detector.detect(bgr)
+        faces = [] if found is None else sorted(found, key=lambda face: -float(face[2] * face[3]))
+        return [(float(face[0]), float(face[1]), float(face[2]), float(face[3])) for face in faces]
+
 
 class FaceStore:
     """Faces by content hash in DIR/.curation/faces/NAME.jsonl, one line a picture, appended."""

@@ -1,0 +1,1 @@
+"""Masks made for pictures: of the subject, of faces, of what is opaque; and shown over them."""
