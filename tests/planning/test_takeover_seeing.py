@@ -41,3 +41,18 @@ def test_a_kohya_run_counts_its_steps_without_held_out_pictures(tmp_path: Path) 
     facts = read_dataset(input_of(request, tmp_path / "img"), "headers")
     schedule = schedule_of(facts, request)
     assert schedule is not None and schedule.train_items == 50, "ceil(7 × 0.7) pictures, ten times"
+
+
+def test_trackers_are_taken_over(tmp_path: Path) -> None:
+    options = "--log_with=all --logging_dir=logs --log_tracker_name=foxes --wandb_run_name=first"
+    taken = taken_from(tmp_path, "train.sh", HELD.format(options))
+    settings = taken.settings()
+    assert (settings["tensorboard"], settings["trackers"]) == (True, ("wandb",))
+    assert (settings["tracker_project"], settings["tracker_run"]) == ("foxes", "first")
+    assert any(name.startswith("logging_dir") for name in taken.left)
+
+
+def test_a_folder_of_logs_alone_means_tensorboard(tmp_path: Path) -> None:
+    taken = taken_from(tmp_path, "train.sh", HELD.format("--logging_dir=logs --wandb_run_name=first"))
+    assert taken.settings()["tensorboard"] is True and "trackers" not in taken.settings()
+    assert taken.left["wandb_run_name = first"] == "only wandb would show it"

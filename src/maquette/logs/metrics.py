@@ -15,6 +15,7 @@ from typing import Any
 from maquette.errors import MissingExtra
 from maquette.files import LineLog, cannot_write, write_atomic
 from maquette.logs.lines import LogLines
+from maquette.logs.trackers import Trackers
 from maquette.reading import parse_json
 
 MOST_STEPS = 1_000_000_000
@@ -26,7 +27,9 @@ STEP, VALIDATION = "step", "validation"
 class MetricsLog:
     """Appends one JSON line a step, at once on disk; with `events` the same values as TensorBoard scalars."""
 
-    def __init__(self, path: Path, events: Path | None, *, resume_step: int = 0) -> None:
+    def __init__(
+        self, path: Path, events: Path | None, *, resume_step: int = 0, trackers: Trackers | None = None
+    ) -> None:
         """Open `path`; lines after `resume_step` are dropped, since those steps are about to be made again.
 
         `events` is the folder of TensorBoard's files; None writes none.
@@ -37,6 +40,7 @@ class MetricsLog:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = LineLog(path)
         self._events = _EventFile(events, resume_step) if events is not None else None
+        self.trackers = trackers
 
     def write(self, step: int, values: Mapping[str, Any], kind: str = STEP) -> None:
         """Append the values of optimizer step `step` (1-based: the number of steps done). Raises OutputError.
@@ -45,15 +49,23 @@ class MetricsLog:
         """
         row = {"step": step, **({} if kind == STEP else {"kind": kind}), **values}
         self._file.write(json.dumps(row).encode())
+        numbers = {key: value for key, value in values.items() if isinstance(value, int | float)}
         if self._events is not None:
-            numbers = {key: value for key, value in values.items() if isinstance(value, int | float)}
             self._events.scalars(step, numbers)
+        if self.trackers is not None:
+            self.trackers.log(step, numbers)
 
     def close(self) -> None:
         """Flush everything to the disk."""
         self._file.close()
         if self._events is not None:
             self._events.close()
+        if self.trackers is not None:
+            self.trackers.close()
+
+    def troubles(self) -> list[str]:
+        """Return what went wrong with trackers since this was asked last."""
+        return self.trackers.troubles() if self.trackers is not None else []
 
     def __enter__(self) -> MetricsLog:
         return self

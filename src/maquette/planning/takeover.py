@@ -19,7 +19,7 @@ from maquette.planning.settings_text import idle_settings
 from maquette.planning.takeover_caches import caches
 from maquette.planning.takeover_network import take_network
 from maquette.planning.takeover_optimizing import optimizer, schedule
-from maquette.planning.takeover_seeing import validation
+from maquette.planning.takeover_seeing import TRACKING, trackers, validation
 from maquette.project.config_file import load_settings
 from maquette.project.places import found_path
 from maquette.project.request import TrainingRequest
@@ -145,6 +145,7 @@ def take_over(request: TrainingRequest, spec: FamilySpec | None = None) -> Taken
         _samples,
         validation,
         caches,
+        trackers,
     ):
         step(taken)
     take_network(taken, spec)
@@ -296,6 +297,7 @@ def _others(taken: Taken) -> None:
         "network_train_unet_only",
         "network_train_text_encoder_only",
         "cache_text_encoder_outputs_to_disk",
+        *TRACKING,
     }
     done |= {"xformers", "sdpa", "mem_eff_attn", "full_fp16", "full_bf16", "use_8bit_adam", "config_file"}
     done |= {"sample_sampler"} if "sampler" in taken.values else set()

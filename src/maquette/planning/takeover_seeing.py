@@ -1,4 +1,4 @@
-"""How another trainer's run was watched, as settings of Maquette: its held-out pictures."""
+"""How another trainer's run was watched, as settings of Maquette: its held-out pictures, its trackers."""
 
 from __future__ import annotations
 
@@ -42,3 +42,28 @@ def _by_toml(taken: Taken) -> bool:
     request = taken.request
     place = found_path(request.dataset_config, request.file) if request.dataset_config else None
     return place is not None and any(source.validation_split for source in plan_of_toml(place).datasets)
+
+
+TRACKING = ("log_with", "logging_dir", "log_tracker_name", "wandb_run_name")
+"""sd-scripts' options that `trackers` takes over or leaves by name."""
+
+
+def trackers(taken: Taken) -> None:
+    """Take over where curves are shown; as in sd-scripts a folder alone means TensorBoard."""
+    other = taken.request.other
+    asked, folder = other.get("log_with"), other.get("logging_dir")
+    shown = asked or ("tensorboard" if folder else None)
+    if shown in ("tensorboard", "all"):
+        taken.put_as("tensorboard", True, "log_with" if asked else "logging_dir")
+    if folder:
+        taken.left[f"logging_dir = {folder}"] = (
+            "events lie in each run's own folder; logging_dir in [saving] names another"
+        )
+    if shown in ("wandb", "all"):
+        taken.put_as("trackers", ("wandb",), "log_with")
+    named = {"log_tracker_name": "tracker_project", "wandb_run_name": "tracker_run"}
+    for option, setting in named.items():
+        if other.get(option) and shown in ("wandb", "all"):
+            taken.put_as(setting, other[option], option)
+        elif other.get(option):
+            taken.left[f"{option} = {other[option]}"] = "only wandb would show it"

@@ -324,7 +324,9 @@ class _Run:
                 job.claim.require_there()
                 self._log(logs, step + 1, result)
                 yield Progress("train", step + 1, total, "step", self._shown(result))
+                yield from _troubles(logs)
                 yield from self._after_step(engine, step + 1, logs)
+        yield from _troubles(logs)
 
     def _step(self, engine: Engine, data: Any, step: int) -> Stage[StepResult]:
         """Take one step; where the device is full, recompute more blocks and take it again. Raises TrainingError."""
@@ -487,6 +489,11 @@ class _Run:
             # The first step carries warm-up; it is told apart as start_to_first_step_s.
             self.timings["seconds_per_step"] = median(self.step_seconds[1:] or self.step_seconds)
         output.note(timings={name: round(value, 4) for name, value in self.timings.items()}, **changes)
+
+
+def _troubles(logs: Sequence[MetricsLog]) -> Iterator[Event]:
+    """Say which trackers failed: they never stop a run."""
+    yield from (Message(text, "warning") for log in logs for text in log.troubles())
 
 
 def _computed_on(record: RunRecord, forward_device: str) -> DeviceRecord | None:

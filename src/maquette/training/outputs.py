@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from maquette.events import Artifact, Event, Message, Stage
 from maquette.files import sha256_file
 from maquette.logs.metrics import VALIDATION, MetricsLog, read_metrics, writes_tensorboard
+from maquette.logs.trackers import Tracked, Trackers
 from maquette.project.checkpoints import PlannedCheckpoint, step_file_name
+from maquette.project.config_file import dump_settings
 from maquette.project.settings import Settings
 from maquette.runs.picture_losses import apart_in_words
 from maquette.runs.record import Checkpoint, RunRecord, Sample
@@ -57,9 +60,35 @@ class TrialOutput:
 
     def open_metrics(self, first_step: int) -> MetricsLog:
         """Return the trial's log of steps; lines after `first_step` are dropped."""
-        folder = self.run.folder
-        events = folder.events if writes_tensorboard(self.run.settings.saving.tensorboard) else None
-        return MetricsLog(folder.metrics, events, resume_step=first_step)
+        folder, saving = self.run.folder, self.run.settings.saving
+        events = folder.events if saving.logging_dir is None else saving.logging_dir / self.run.name
+        return MetricsLog(
+            folder.metrics,
+            events if writes_tensorboard(saving.tensorboard) else None,
+            resume_step=first_step,
+            trackers=self._trackers() if saving.trackers and self.job.smoke_steps is None else None,
+        )
+
+    def _trackers(self) -> Trackers:
+        saving = self.run.settings.saving
+        tables = dump_settings(self.run.settings)
+        number = f"-{self.index + 1:02d}" if len(self.job.trials) > 1 else ""
+        began = re.sub(r"\W", "", self.record.created_at)
+        return Trackers(
+            saving.trackers,
+            Tracked(
+                project=saving.tracker_project,
+                name=saving.tracker_run + number if saving.tracker_run else self.run.name,
+                identity=re.sub(r"\W", "_", f"{self.run.name}-{began}"),
+                settings={
+                    f"{section}.{name}": value
+                    for section, table in tables.items()
+                    for name, value in table.items()
+                },
+                folder=saving.logging_dir or saving.output,
+                is_asked=saving.logging_dir is not None,
+            ),
+        )
 
     def log(self, metrics: MetricsLog, step: int, result: StepResult, more: Mapping[str, Any]) -> None:
         """Append what step `step` (1-based) measured for this trial, and `more`, which is the machine's."""

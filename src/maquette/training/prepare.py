@@ -25,6 +25,7 @@ from maquette.events import Message
 from maquette.families.options import family_options
 from maquette.files import require_name_fits, require_writable_folder
 from maquette.logs.metrics import writes_tensorboard
+from maquette.logs.trackers import require_trackers
 from maquette.project.request_maquette import UNSAVED, request_of
 from maquette.project.settings import DatasetSettings, Settings
 from maquette.training.adapting import require_layers
@@ -224,6 +225,7 @@ def bucketed_items(
 
 
 def _require_output(settings: Settings, *, new: bool, next_name: bool) -> None:
+    require_trackers(settings.saving.trackers)
     if not new:
         return
     writes_tensorboard(settings.saving.tensorboard)

@@ -147,6 +147,7 @@ PATHS = frozenset(
         "cache_folder",
         "output",
         "validation_images",
+        "logging_dir",
         "network_weights",
     }
 )

@@ -9,6 +9,8 @@ from pydantic import Field
 
 from maquette.project.fields import Section
 
+TrackerName = Literal["trackio", "wandb", "mlflow"]
+
 
 class SavingSettings(Section):
     """`[saving]`: where the run lies and what it keeps."""
@@ -30,6 +32,19 @@ class SavingSettings(Section):
     tensorboard: bool | None = Field(
         None,
         description="Write TensorBoard events into the run's folder. Default: where the extra `tensorboard` is installed.",
+    )
+    trackers: tuple[TrackerName, ...] = Field(
+        (),
+        description="Show the run's curves there too: trackio (SQLite on this machine), wandb (files; WANDB_MODE=online sends "
+        "them), mlflow (files, or MLFLOW_TRACKING_URI).",
+    )
+    tracker_project: str = Field(
+        "maquette", min_length=1, description="Project under which trackers show the run."
+    )
+    tracker_run: str = Field("", description="Name by which trackers show the run. Default: the run's.")
+    logging_dir: Path | None = Field(
+        None,
+        description="Folder of TensorBoard's events and of trackers' files. Default: the run's folder, and output for trackers.",
     )
     state_every_steps: int = Field(
         100,
