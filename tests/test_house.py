@@ -69,6 +69,7 @@ ONLY_LEANS_ON = {"world": ("families",), "lora": ("families",)}
 
 HEAVY = ("torch", "diffusers", "transformers", "accelerate", "numpy", "PIL", "cv2", "tensorboard")
 DISTRIBUTIONS = {
+    "mlflow-skinny": "mlflow",
     "opencv-python-headless": "cv2",
     "pillow": "PIL",
     "pyyaml": "yaml",
