@@ -22,6 +22,7 @@ CHANCE = {
     "caption_dropout_rate": 0.3,
     "caption_tag_dropout_rate": 0.3,
     "token_warmup_step": 0.5,
+    "weighted_captions": True,
     "steps": 4,
     "caption_prefix": "photo of",
     "resolution": "64,48",
@@ -53,7 +54,7 @@ def test_the_record_and_the_file_say_what_was_left_to_chance(short_run: ShortRun
     assert all(
         getattr(options, name) == value
         for name, value in CHANCE.items()
-        if name not in ("resolution", "steps")
+        if name not in ("resolution", "steps", "weighted_captions")
     )
     with safe_open(result.lora, framework="pt") as file:
         said = file.metadata()

@@ -123,6 +123,8 @@ class Tokens:
     """int64 [B, T] each, as the family's text encoders take them."""
     dropped: tuple[int, ...]
     """Per caption, how many tokens did not fit and were cut off."""
+    weights: tuple[Tensor, ...] | None = None
+    """float32 [B, T] each, where captions have emphasis: what the hidden state of each token is multiplied with."""
 
 
 class Conditioning(Protocol):
@@ -280,8 +282,13 @@ class BaseModel(Protocol):
     def text_unit(self) -> int:
         """How many tokens of a caption fill one unit of text: reading more takes another unit."""
 
-    def tokenize(self, captions: Sequence[str], *, max_tokens: int | None = None) -> Tokens:
-        """Return token ids of at most `max_tokens` a caption (None: the family's default); the rest is counted and cut."""
+    def tokenize(
+        self, captions: Sequence[str], *, max_tokens: int | None = None, weighted: bool = False
+    ) -> Tokens:
+        """Return token ids of at most `max_tokens` a caption (None: the family's default); the rest is counted and cut.
+
+        `weighted` reads `(word:1.2)` and the like as emphasis; asked for only where the family has `weighted_captions`.
+        """
 
     def encode_text(self, tokens: Tokens, **options: Any) -> Conditioning:
         """Return what the denoiser is told, differentiable in the text encoders.

@@ -57,6 +57,7 @@ FIELD_OPTIONS: Mapping[str, Option] = {
     "enable_wildcard": Option("switch", "enable_wildcard"),
     "caption_prefix": Option("text", "caption_prefix"),
     "caption_suffix": Option("text", "caption_suffix"),
+    "weighted_captions": Option("switch", "weighted_captions"),
     "caption_dropout_rate": Option("number", "caption_dropout_rate"),
     "caption_dropout_every_n_epochs": Option("int", "caption_dropout_every_n_epochs"),
     "caption_tag_dropout_rate": Option("number", "caption_tag_dropout_rate"),
@@ -150,7 +151,7 @@ OTHER_OPTIONS: Mapping[str, Option] = {
         network_train_text_encoder_only network_train_unet_only no_metadata noise_offset_random_strength output_config
         persistent_data_loader_workers resume_from_huggingface sample_at_first save_state_on_train_end
         save_state_to_huggingface scale_v_pred_loss_like_noise_pred sdpa skip_cache_check skip_until_initial_step
-        torch_compile use_8bit_adam use_lion_optimizer v2 weighted_captions xformers zero3_init_flag
+        torch_compile use_8bit_adam use_lion_optimizer v2 xformers zero3_init_flag
         zero3_save_16bit_model""",
     ),
     **_options(

@@ -60,7 +60,7 @@ COPIED: Mapping[str, str] = {
         "caption_separator", "keep_tokens_separator", "secondary_separator", "enable_wildcard", "caption_prefix",
         "caption_suffix", "caption_dropout_rate", "caption_dropout_every_n_epochs", "caption_tag_dropout_rate",
         "token_warmup_step", "token_warmup_min", "flip_aug", "color_aug", "random_crop", "face_crop_aug_range",
-        "resize_interpolation",
+        "resize_interpolation", "weighted_captions",
     )},
     "mask_source": "mask_source", "mask_folder": "mask_folder", "unmasked_weight": "unmasked_weight",
     "unmasked_probability": "unmasked_probability", "normalize_masked_area_loss": "normalize_masked_area_loss",
@@ -78,7 +78,7 @@ NEUTRAL: Mapping[str, Any] = {
     "cache_text_encoder_outputs": False,
     "caption_separator": ",", "enable_wildcard": False, "caption_dropout_rate": 0, "caption_dropout_every_n_epochs": 0,
     "caption_tag_dropout_rate": 0, "token_warmup_step": 0, "token_warmup_min": 1, "flip_aug": False, "color_aug": False,
-    "random_crop": False,
+    "random_crop": False, "weighted_captions": False,
     "unmasked_weight": 0, "unmasked_probability": 0, "normalize_masked_area_loss": False,
     "masked_prior_preservation_weight": 0,
 }  # fmt: skip

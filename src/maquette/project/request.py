@@ -32,6 +32,7 @@ SD_SCRIPTS_DEFAULTS: Mapping[str, Any] = {
     "shuffle_caption": False,
     "keep_tokens": 0,
     "max_token_length": 75,
+    "weighted_captions": False,
     "caption_separator": ",",
     "enable_wildcard": False,
     "caption_dropout_rate": 0.0,
@@ -164,6 +165,7 @@ class TrainingRequest:
     shuffle_caption: bool | None = None
     keep_tokens: int | None = None
     max_token_length: int | None = None
+    weighted_captions: bool | None = None
     caption_separator: str | None = None
     keep_tokens_separator: str | None = None
     secondary_separator: str | None = None

@@ -51,6 +51,7 @@ SETTING_OF = {
     "resize_interpolation": "resize_interpolation",
     "background": "background",
     "max_token_length": "max_token_length",
+    "weighted_captions": "weighted_captions",
     "cache_latents": "cache_latents",
     "cache_text_encoder_outputs": "cache_text_encoder_outputs",
     "cache_folder": "cache_folder",

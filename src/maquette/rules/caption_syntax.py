@@ -43,14 +43,14 @@ def prompt_syntax(facts: DatasetFacts, request: TrainingRequest | None, report: 
     Trainers do none of it: the signs are trained as letters and cost tokens, and a prompt, from which they are taken out,
     never says what the caption said.
     Found by: A backslash before a bracket; a bracket with a number after a colon; doubled brackets around words; `<lora:…>`,
-    `<hypernet:…>`, `embedding:…`; BREAK as a word. Escapes and weights are let pass with sd-scripts' --weighted_captions,
-    which reads them. Emoticons such as `:d` and `>_<` are none.
+    `<hypernet:…>`, `embedding:…`; BREAK as a word. Escapes and weights are let pass with weighted_captions, which
+    reads them. Emoticons such as `:d` and `>_<` are none.
     Do: Write plain words and brackets in captions; escape and weigh in prompts only. --fix does.
     Fault: `zkw_fox, saber \\(fate\\), (masterpiece:1.2), <lora:foo:1>`
     Instead: `zkw_fox, saber (fate), masterpiece`
     Source: stable-diffusion-webui#1241 and booru2prompt#3 (escapes); sd-scripts 48d368fa (weighted_captions).
     """
-    reads_weights = request is not None and bool(request.other.get("weighted_captions"))
+    reads_weights = request is not None and bool(request.value("weighted_captions"))
     kinds: list[tuple[Sequence[re.Pattern[str]], str, str, Callable[[str], str], str]] = [
         (
             (LOADING, BREAK),

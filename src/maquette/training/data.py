@@ -6,9 +6,9 @@ run can be fed without having fed those before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -25,6 +25,7 @@ from maquette.spoken import counted
 from maquette.training.ahead import Ahead
 from maquette.training.batches import MicroBatch
 from maquette.training.randomness import generator_at
+from maquette.training.texts import reading_of
 
 if TYPE_CHECKING:
     from maquette.families.protocol import BaseModel, Randomness
@@ -58,11 +59,12 @@ class TrainingPictures:
             partial(epoch_batches, dataset.items, dataset.batch_size, dataset.seed)
         )
 
-    def cut_captions(self, max_token_length: int | None) -> Iterator[Event]:
+    def cut_captions(self, options: Mapping[str, Any]) -> Iterator[Event]:
         """Say which captions are longer than the text encoders read, since their ends teach nothing."""
         pictures = self.dataset.dataset.pictures
+        max_token_length = options.get("max_token_length")
         dropped = self.model.tokenize(
-            [picture.caption for picture in pictures], max_tokens=max_token_length
+            [picture.caption for picture in pictures], **reading_of(options)
         ).dropped
         cut = [
             (picture.path.name, tokens) for picture, tokens in zip(pictures, dropped, strict=True) if tokens

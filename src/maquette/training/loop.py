@@ -176,7 +176,7 @@ class _Run:
         draws = self.draw is not None and bool(job.settings.samples.sample_prompts)
         data = self.data = TrainingPictures(job.dataset, model, keep_vae=draws)
         texts = texts_of(job, model, placement)
-        yield from data.cut_captions(job.options.get("max_token_length"))
+        yield from data.cut_captions(job.options)
         began = time.perf_counter()
         if self.validation is not None:
             yield from self.validation.encode(model, placement, texts, job.dataset.cache_folder)

@@ -29,6 +29,12 @@ MEMORY_LIMIT_BYTES = 1 << 30
 """Captions beyond this are encoded again when they come again."""
 
 
+def reading_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how a run's captions are tokenized, by the family's own settings."""
+    weighted = {"weighted": True} if options.get("weighted_captions") else {}
+    return {"max_tokens": options.get("max_token_length"), **weighted}
+
+
 class CaptionEncoder:
     """What the denoiser is told of captions, by the model's text encoders or from what is kept of them."""
 
@@ -46,7 +52,7 @@ class CaptionEncoder:
         self.placement = placement
         self.trains = trains
         """Whether text encoders train, so that what they say changes from step to step."""
-        self._max_tokens = options.get("max_token_length")
+        self._reading = reading_of(options)
         self._options = model.spec.of_stage("text", options)
         self._folder = None if trains else folder
         self._memory_limit_bytes = memory_limit_bytes
@@ -58,7 +64,7 @@ class CaptionEncoder:
 
     def encode(self, captions: Sequence[str]) -> Conditioning:
         """Return what the text encoders say of `captions` as they stand now."""
-        tokens = self.model.tokenize(captions, max_tokens=self._max_tokens)
+        tokens = self.model.tokenize(captions, **self._reading)
         with self.placement.autocast():
             return self.model.encode_text(tokens, **self._options)
 
@@ -137,10 +143,11 @@ class CaptionEncoder:
 
     def _key(self, caption: str) -> str:
         self._weights = self._weights or weights_fingerprint(self.model.text_encoders)
-        tokens = self.model.tokenize([caption], max_tokens=self._max_tokens)
+        tokens = self.model.tokenize([caption], **self._reading)
         parts = {
             "schema": SCHEMA,
             "tokens": [ids.tolist() for ids in tokens.ids],
+            **({"weights": [each.tolist() for each in tokens.weights]} if tokens.weights else {}),
             "options": self._options,
             "precision": self.placement.precision,
             "encoders": self._weights,

@@ -29,6 +29,13 @@ def clip_options(*, clip_skip: int, fixed: bool = False) -> tuple[FamilyOption, 
             help="Tokens of a caption that are read.",
         ),
         FamilyOption(
+            name="weighted_captions",
+            default=False,
+            stage="tokens",
+            choices=(False, True),
+            help="Reads (word:1.2) and [word] in captions as emphasis.",
+        ),
+        FamilyOption(
             name="min_snr_gamma",
             default=None,
             stage="loss",

@@ -114,15 +114,31 @@ class LatentDiffusionModel:
         self.vae.to(device=device, dtype=None if dtype is None else vae_dtype_for(self.spec, dtype))
         return self
 
-    def tokenize(self, captions: Sequence[str], *, max_tokens: int | None = None) -> Tokens:
+    def tokenize(
+        self, captions: Sequence[str], *, max_tokens: int | None = None, weighted: bool = False
+    ) -> Tokens:
         """Return token ids of up to `max_tokens` (multiple of 75; None: 75); the rest is counted and cut."""
         chunk = self.text_unit
+        if weighted:
+            return self._with_weights(captions, max_tokens or chunk)
         ids, dropped = [], [0] * len(captions)
         for tokenizer in self.tokenizers:
             rows = [tokenizer.padded(text, max_tokens=max_tokens or chunk, chunk=chunk) for text in captions]
             ids.append(torch.tensor([row for row, _ in rows], dtype=torch.int64))
             dropped = [max(old, new) for old, (_, new) in zip(dropped, rows, strict=True)]
         return Tokens(tuple(ids), tuple(dropped))
+
+    def _with_weights(self, captions: Sequence[str], max_tokens: int) -> Tokens:
+        """Return token ids and weights of captions with emphasis."""
+        ids, weights, dropped = [], [], [0] * len(captions)
+        for tokenizer in self.tokenizers:
+            rows = [
+                tokenizer.weighted(text, max_tokens=max_tokens, chunk=self.text_unit) for text in captions
+            ]
+            ids.append(torch.tensor([row for row, _, _ in rows], dtype=torch.int64))
+            weights.append(torch.tensor([row for _, _, row in rows], dtype=torch.float32))
+            dropped = [max(old, new) for old, (_, new, _) in zip(dropped, rows, strict=True)]
+        return Tokens(tuple(ids), tuple(dropped), tuple(weights))
 
     def encode_text(self, tokens: Tokens, *, clip_skip: int | None = None, **others: Any) -> ClipText:
         """Return what the denoiser is told, differentiable; `clip_skip` None: the family's."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from maquette.errors import ConfigError, Problem
 from maquette.families.common.modules import text_root
+from maquette.families.protocol import Tokens
 
 
 def run_text_encoder(encoder: nn.Module, ids_BT: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
@@ -30,6 +31,18 @@ def join_chunks(hidden_BTD: Tensor, captions: int) -> Tensor:
     hidden_BNTD = hidden_BTD.reshape(captions, -1, *hidden_BTD.shape[1:])
     words_BTD = hidden_BNTD[:, :, 1:-1].flatten(1, 2)
     return torch.cat([hidden_BNTD[:, 0, :1], words_BTD, hidden_BNTD[:, -1, -1:]], dim=1)
+
+
+def weighed(text_BTD: Tensor, tokens: Tokens, encoder: int, chunk_length: int) -> Tensor:
+    """Return joined hidden states, those of words with emphasis multiplied by its weight, as sd-scripts does.
+
+    The mean is not restored, as some drawing programs do: a caption of weights above 1 is louder as a whole.
+    """
+    if tokens.weights is None:
+        return text_BTD
+    weights_BT = tokens.weights[encoder].to(text_BTD.device)
+    rows_BT1 = split_chunks(weights_BT, chunk_length).unsqueeze(-1)
+    return (text_BTD * join_chunks(rows_BT1, captions=len(weights_BT))).to(text_BTD.dtype)
 
 
 def end_positions(ids_BT: Tensor, end_id: int) -> Tensor:

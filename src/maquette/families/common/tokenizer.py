@@ -17,6 +17,7 @@ from typing import Any
 
 from maquette.errors import ConfigError, ModelError, Problem
 from maquette.reading import parse_json
+from maquette.words.emphasis import emphasised
 
 BEGIN, END = "<|startoftext|>", "<|endoftext|>"
 CLIP_VOCABULARY = 49408
@@ -61,6 +62,24 @@ class ClipTokenizer:
         `max_tokens` must be a multiple of `chunk`. A longer text becomes chunks, each with a begin and
         an end token, as the reference trainer makes them with max_token_length 150 or 225.
         """
+        return self._laid_out(self.encode(text), max_tokens, chunk)
+
+    def weighted(
+        self, text: str, *, max_tokens: int = CHUNK, chunk: int = CHUNK
+    ) -> tuple[list[int], int, list[float]]:
+        """Return the same of a text with emphasis, each piece of one weight tokenized by itself, and a weight for each id.
+
+        Begin, end and padding weigh 1.
+        """
+        pieces = [(self.encode(words), weight) for words, weight in emphasised(text)]
+        ids, dropped = self._laid_out([number for words, _ in pieces for number in words], max_tokens, chunk)
+        weights = [weight for words, weight in pieces for _ in words][:max_tokens]
+        weights += [1.0] * (max_tokens - len(weights))
+        rows = (weights[start : start + chunk] for start in range(0, max_tokens, chunk))
+        return ids, dropped, [weight for row in rows for weight in (1.0, *row, 1.0)]
+
+    def _laid_out(self, words: list[int], max_tokens: int, chunk: int) -> tuple[list[int], int]:
+        """Return ids in chunks with begin, end and padding, and how many did not fit."""
         if max_tokens < chunk or max_tokens % chunk:
             raise ConfigError(
                 Problem(
@@ -70,7 +89,6 @@ class ClipTokenizer:
                     f"Use {chunk}, {2 * chunk} or {3 * chunk}.",
                 )
             )
-        words = self.encode(text)
         dropped = max(0, len(words) - max_tokens)
         body = [*words[:max_tokens], self.end_id]
         body += [self.pad_id] * (max_tokens + 1 - len(body))

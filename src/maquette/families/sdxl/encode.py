@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from maquette.errors import ConfigError, Problem
 from maquette.families.common.conditioning import ClipText
 from maquette.families.common.model import LatentDiffusionModel
-from maquette.families.common.text import end_positions, join_chunks, run_text_encoder, split_chunks
+from maquette.families.common.text import end_positions, join_chunks, run_text_encoder, split_chunks, weighed
 from maquette.families.protocol import Tokens
 from maquette.families.sdxl.spec import SPEC
 
@@ -32,7 +32,10 @@ def encode_text(model: LatentDiffusionModel, tokens: Tokens, clip_skip: int) -> 
     ids_1, ids_2 = (split_chunks(ids.to(model.device), model.chunk_length) for ids in tokens.ids)
     hidden_1, _ = run_text_encoder(first, ids_1)
     hidden_2, last_2 = run_text_encoder(second, ids_2)
-    text = torch.cat([join_chunks(hidden_1[-2], captions), join_chunks(hidden_2[-2], captions)], dim=-1)
+    texts = [join_chunks(hidden[-2], captions) for hidden in (hidden_1, hidden_2)]
+    text = torch.cat(
+        [weighed(each, tokens, index, model.chunk_length) for index, each in enumerate(texts)], dim=-1
+    )
     pooled = pooled_text(second, last_2, ids_2, model.tokenizers[1].end_id)
     return ClipText(text, pooled[:: ids_2.shape[0] // captions])
 

@@ -114,6 +114,7 @@ class Settings(Section):
 FAMILY_OWNED = (
     ("model", "clip_skip"),
     ("dataset", "max_token_length"),
+    ("dataset", "weighted_captions"),
     ("objective", "min_snr_gamma"),
     ("objective", "scale_v_pred_loss_like_noise_pred"),
     ("objective", "v_pred_like_loss"),

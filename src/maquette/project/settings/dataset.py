@@ -140,6 +140,10 @@ class DatasetSettings(Section):
     max_token_length: Literal[75, 150, 225] = Field(
         75, description="Caption tokens that are read; the rest is cut off."
     )
+    weighted_captions: bool = Field(
+        False,
+        description="Read (word:1.2), (word) and [word] in captions as emphasis, \\( as a bracket; brackets are letters else.",
+    )
     cache_latents: bool = Field(
         True, description="Encode each picture once before training instead of at every step."
     )
