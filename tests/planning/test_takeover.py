@@ -333,3 +333,11 @@ def test_what_the_base_predicts_is_taken_where_it_is_said(tmp_path: Path) -> Non
     objective = load_settings(None, {"base": "", **silent.settings()}).objective
     assert (objective.prediction, objective.zero_terminal_snr) == ("auto", None), "the file may know better"
     assert objective.v_pred_like_loss == 0.5 and not silent.left
+
+
+def test_a_vae_of_its_own_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "fix.safetensors").write_bytes(b"")
+    start = "accelerate launch sdxl_train_network.py --network_dim=8 --learning_rate=1e-4"
+    taken = taken_from(tmp_path, "v.sh", f"{start} --vae=fix.safetensors --no_half_vae\n")
+    model = load_settings(None, {"base": "", **taken.settings()}).model
+    assert (model.vae, model.no_half_vae) == (str(tmp_path / "fix.safetensors"), True) and not taken.left

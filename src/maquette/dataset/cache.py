@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ from torch import Tensor
 from maquette.dataset.cache_folder import CacheFolder
 from maquette.dataset.preprocess import Prepared, prepare_item, to_float_CHW
 from maquette.dataset.records import LATENTS_IN_MEMORY_BYTES, Item
-from maquette.errors import DatasetError, Problem
+from maquette.errors import DatasetError, ModelError, Problem
 from maquette.events import Event, Finished, Message, Progress, Stage, Started
 from maquette.spoken import counted, disk_size
 
@@ -166,7 +167,10 @@ class LatentCache:
             [torch.from_numpy(to_float_CHW(prepared.pixels_HWC)) for _, prepared in group]
         )
         generators = [torch.Generator().manual_seed(int(entry.key[:15], 16)) for entry, _ in group]
-        latent_BCHW = encode(pixels_BCHW, generators).detach().to("cpu", torch.float32)
+        try:
+            latent_BCHW = encode(pixels_BCHW, generators).detach().to("cpu", torch.float32)
+        except ModelError as error:
+            raise of_pictures(error, [entry.item.picture.path for entry, _ in group]) from error
         for (entry, _), latent_CHW in zip(group, latent_BCHW, strict=True):
             if not torch.isfinite(latent_CHW).all():
                 raise DatasetError(
@@ -187,6 +191,13 @@ class LatentCache:
         if "latent" not in found:
             return "belong to something else"
         return _mismatch(found["latent"], entry) or found["latent"]
+
+
+def of_pictures(error: ModelError, paths: Sequence[Path]) -> DatasetError:
+    """Return what a VAE says of pictures that it cannot encode, at their names."""
+    first, *others = map(str, paths)
+    where = f"{first} and {len(others)} encoded with it" if others else first
+    return DatasetError([Problem(where, each.given, each.required, each.remedy) for each in error.problems])
 
 
 def _groups(entries: Sequence[Entry], size: int) -> list[list[Entry]]:

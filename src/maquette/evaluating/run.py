@@ -88,7 +88,7 @@ def load_base(settings: Settings) -> Any:
         settings.model.base,
         dtype=place.weight_dtype,
         device=str(place.device),
-        stated=families.stated_by(settings.objective),
+        stated=families.stated_by(settings.objective, settings.model),
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from maquette.errors import ModelError
 from maquette.families.common.describe import layout_info
 from maquette.families.common.layers import LoraModule, ModelParts, model_parts
+from maquette.families.common.own_vae import require_vae
 from maquette.families.common.refuse import refusal, refuse_early
 from maquette.families.common.source import Source, open_source
 from maquette.families.protocol import (
@@ -31,6 +32,7 @@ from maquette.families.sdxl import StableDiffusionXL
 if TYPE_CHECKING:
     import torch
 
+    from maquette.project.settings import ModelSettings as OwnVaeSettings
 
 FAMILIES: dict[str, Family] = {family.name: family for family in (StableDiffusion1(), StableDiffusionXL())}
 """Every family, in the order in which they are asked whether a model is theirs."""
@@ -58,6 +60,7 @@ __all__ = [
     "parts_of",
     "published_info",
     "register",
+    "require_vae",
     "stated_by",
 ]
 
@@ -86,13 +89,32 @@ def load(
 
     source = open_source(name)
     family, info = _identify(source)
-    return family.load(stated.of(info), source, dtype=dtype or torch.float32, device=device)
+    model = family.load(stated.of(info), source, dtype=dtype or torch.float32, device=device)
+    if stated.vae:
+        _give_vae(model, stated.vae, device)
+    if stated.no_half_vae:
+        model.vae.to(dtype=torch.float32)
+    return model
 
 
-def stated_by(said: SaysPrediction) -> Stated:
-    """Return what settings or options say of their base."""
+def _give_vae(model: BaseModel, name: str, device: torch.device | str) -> None:
+    """Put the VAE called `name` in the place of the model's own, in half precision only where it takes it."""
+    from maquette.families.common.own_vae import load_vae, open_vae
+
+    require_vae(name, model.info)
+    halves = open_vae(name).is_repaired or model.spec.half_precision_vae
+    model.vae = load_vae(name, dtype=model.dtype if halves else model.vae_dtype, device=device)
+
+
+def stated_by(said: SaysPrediction, own: OwnVaeSettings | None = None) -> Stated:
+    """Return what settings or options say of their base; `own`: of its VAE."""
     prediction = None if said.prediction == "auto" else said.prediction
-    return Stated(prediction=prediction, zero_terminal_snr=said.zero_terminal_snr)
+    return Stated(
+        prediction=prediction,
+        zero_terminal_snr=said.zero_terminal_snr,
+        vae=own.vae if own else "",
+        no_half_vae=own.no_half_vae if own else False,
+    )
 
 
 def layout_of(info: ModelInfo) -> Layout:

@@ -83,13 +83,21 @@ class Stated:
 
     prediction: Prediction | None = None
     zero_terminal_snr: bool | None = None
+    vae: str = ""
+    """A VAE (file, folder, hub name) in the place of the base's; empty for its own."""
+    no_half_vae: bool = False
+    """The VAE computes in float32 whatever the rest does."""
 
     def of(self, info: ModelInfo) -> ModelInfo:
         """Return `info` with what was said in place of what its file says. Raises ConfigError where its family knows no such."""
         if self.prediction is None and self.zero_terminal_snr is None:
             return info
         if info.prediction not in NOISE_PREDICTIONS:
-            given = [f"{name} {value}" for name, value in vars(self).items() if value is not None]
+            given = [
+                f"{name} {getattr(self, name)}"
+                for name in ("prediction", "zero_terminal_snr")
+                if getattr(self, name) is not None
+            ]
             raise ConfigError(
                 Problem(
                     "objective",

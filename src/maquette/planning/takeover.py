@@ -32,8 +32,6 @@ SAMPLERS = {
 }  # fmt: skip
 SECRET = re.compile(r"key|token|secret|password", re.IGNORECASE)
 NOT_TAKEN: Mapping[str, str] = {
-    "vae": "the base's own VAE encodes",
-    "no_half_vae": "the VAE is never run in a precision that overflows",
     "full_precision": "the adapter trains in float32",
     "attention": "PyTorch's own attention is used",
     "lowram": "models are loaded once",
@@ -195,11 +193,17 @@ def _rates(taken: Taken) -> None:
 
 
 def _prediction(taken: Taken) -> None:
-    """Take what the base predicts where it was said; what was not is left to the base's file, which may know better."""
+    """Take what the base predicts and its VAE where they were said; what was not is left to the base's file, which may know
+    better."""
     if taken.request.v_parameterization:
         taken.put("prediction", "v", "v_parameterization")
     if taken.request.zero_terminal_snr:
         taken.put("zero_terminal_snr", True, "zero_terminal_snr")
+    if taken.request.vae:
+        path = found_path(Path(taken.request.vae), taken.request.file)
+        taken.put("vae", str(path) if path is not None else taken.request.vae, "vae")
+    if taken.request.no_half_vae:
+        taken.put("no_half_vae", True, "no_half_vae")
 
 
 def _options(taken: Taken) -> None:

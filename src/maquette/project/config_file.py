@@ -188,9 +188,10 @@ def _resolve_paths(tables: dict[str, dict[str, Any]], folder: Path) -> None:
                     str(folder / Path(each).expanduser()) if isinstance(each, str) else each
                     for each in table[name]
                 ]
-    base = tables.get("model", {}).get("base")
-    if isinstance(base, str) and (folder / Path(base).expanduser()).exists():
-        tables["model"]["base"] = str(folder / Path(base).expanduser())
+    for name in ("base", "vae"):
+        given = tables.get("model", {}).get(name)
+        if isinstance(given, str) and given and (folder / Path(given).expanduser()).exists():
+            tables["model"][name] = str(folder / Path(given).expanduser())
     tables.setdefault("dataset", {}).setdefault("images", str(folder / "images"))
     tables.setdefault("saving", {}).setdefault("output", str(folder / "runs"))
 

@@ -17,6 +17,8 @@ SETTING_OF = {
     "base": "base",
     "v_parameterization": "prediction",
     "zero_terminal_snr": "zero_terminal_snr",
+    "vae": "vae",
+    "no_half_vae": "no_half_vae",
     "clip_skip": "clip_skip",
     "images": "images",
     "regularization": "regularization",

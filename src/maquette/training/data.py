@@ -14,11 +14,12 @@ import torch
 
 from maquette.dataset.augment import shown_item
 from maquette.dataset.buckets import epoch_batches
-from maquette.dataset.cache import LatentCache
+from maquette.dataset.cache import LatentCache, of_pictures
 from maquette.dataset.captions import item_caption
 from maquette.dataset.mask_grids import MaskGrids
 from maquette.dataset.preprocess import Prepared, item_size_info, to_float_CHW
 from maquette.dataset.records import Batch, Item
+from maquette.errors import ModelError
 from maquette.events import Event, Message
 from maquette.families.protocol import PictureSize
 from maquette.spoken import counted
@@ -186,7 +187,10 @@ class TrainingPictures:
         if isinstance(read, torch.Tensor):
             return read
         pixels_BCHW = torch.from_numpy(to_float_CHW(read.pixels_HWC)).unsqueeze(0)
-        return self._encode(pixels_BCHW, generator_at(self.dataset.seed, "latent", index, row))[0]
+        try:
+            return self._encode(pixels_BCHW, generator_at(self.dataset.seed, "latent", index, row))[0]
+        except ModelError as error:
+            raise of_pictures(error, [item.picture.path]) from error
 
     def _encode(self, pixels_BCHW: torch.Tensor, generator: Randomness) -> torch.Tensor:
         return self.model.encode_pictures(pixels_BCHW, generator=generator).float().cpu()

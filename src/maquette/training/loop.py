@@ -277,7 +277,7 @@ class _Run:
             self.job.settings.model.base,
             dtype=DTYPES[self.job.precision],
             device=self.job.device,
-            stated=families.stated_by(self.job.settings.objective),
+            stated=families.stated_by(self.job.settings.objective, self.job.settings.model),
         )
 
     def _engine(self, model: BaseModel, placement: Any, texts: CaptionEncoder) -> Engine:

@@ -191,7 +191,9 @@ class _Gathered:
 def _inspect(settings: Settings) -> tuple[ModelInfo, FamilySpec]:
     from maquette import families
 
-    info = families.inspect(settings.model.base, families.stated_by(settings.objective))
+    info = families.inspect(settings.model.base, families.stated_by(settings.objective, settings.model))
+    if settings.model.vae:
+        families.require_vae(settings.model.vae, info)
     return info, families.FAMILIES[info.family].spec
 
 

@@ -46,6 +46,30 @@ def fetch(name: str, *, weights: bool) -> Path:
         ) from None
 
 
+def fetch_vae(name: str) -> Path:
+    """Return the local folder of the hub model `name`, its VAE downloaded: one that stands alone, or its part `vae`.
+
+    Raises ModelError when neither cache nor network has it.
+    """
+    from huggingface_hub import snapshot_download
+
+    patterns = ["config.json", "diffusion_pytorch_model.safetensors", "vae/config.json", "vae/*.safetensors"]
+    try:
+        try:
+            return Path(snapshot_download(name, local_files_only=True))
+        except Exception:  # not in the cache: every version of the library has its own exceptions for it
+            return Path(snapshot_download(name, allow_patterns=patterns))
+    except Exception as error:
+        raise ModelError(
+            Problem(
+                name,
+                f"no such file or folder, not in the local hub cache, no download ({_first_line(error)})",
+                "a VAE as a .safetensors file, a folder, or the hub name of a reachable model",
+                "Check the path; or download the VAE once while online.",
+            )
+        ) from None
+
+
 def _complete(folder: Path) -> bool:
     """Whether every part that has a configuration also has weights."""
     parts = [path.parent for path in folder.glob("*/config.json") if path.parent.name in WEIGHT_PARTS]

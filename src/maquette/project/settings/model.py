@@ -13,6 +13,15 @@ class ModelSettings(Section):
     base: str = Field(
         description="The base model: a .safetensors checkpoint, a diffusers folder, or a hub name. The file tells its family."
     )
+    vae: str = Field(
+        "",
+        description="VAE that encodes and draws in the base's place: a .safetensors file, a folder, or a hub name. Default: its "
+        "own.",
+    )
+    no_half_vae: bool = Field(
+        False,
+        description="Compute the VAE in float32 whatever the precision. One that overflows in fp16 does so anyhow.",
+    )
     clip_skip: int | None = Field(
         None,
         ge=1,
