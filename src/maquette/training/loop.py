@@ -32,6 +32,7 @@ from maquette.training.job import Job
 from maquette.training.out_of_memory import out_of_memory
 from maquette.training.outputs import SampleDrawer, TrialOutput, TrialResult
 from maquette.training.validating import RunValidation
+from maquette.training.watching import watch_of
 
 if TYPE_CHECKING:
     from maquette.families.protocol import BaseModel
@@ -145,6 +146,7 @@ class _Run:
         self.reserve = Reserve(job.folder.reserve, self.outputs[0].run.folder.record)
         self.told = EventLog(job.folder.event_log)
         self.blocks = FittedBlocks(job)
+        self.watch = watch_of(job)
         self.engine: Engine | None = None
         self.proving: Proving | None = None
         self.data: TrainingPictures | None = None
@@ -324,7 +326,7 @@ class _Run:
                 job.claim.require_there()
                 self._log(logs, step + 1, result)
                 yield Progress("train", step + 1, total, "step", self._shown(result))
-                yield from _troubles(logs)
+                yield from (*_troubles(logs), *self.watch.after_step(step + 1, self.step_seconds[-1]))
                 yield from self._after_step(engine, step + 1, logs)
         yield from _troubles(logs)
 

@@ -30,12 +30,12 @@ def out_of_memory(job: Job, step: int) -> TrainingError:
             f"{job.device} has no memory left (up to {memory_size(peak_bytes)} were used, about "
             f"{memory_size(room_bytes)} can be had)",
             "room for one step",
-            _remedies(job, room_bytes),
+            remedies(job, room_bytes),
         )
     )
 
 
-def _remedies(job: Job, room_bytes: int) -> str:
+def remedies(job: Job, room_bytes: int) -> str:
     """Return what to do, in the order of its cost: going on in less memory, then the changes of a new run."""
     training = job.settings.training
     said = []
