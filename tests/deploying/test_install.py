@@ -17,11 +17,14 @@ from safetensors.torch import save_file
 
 from maquette.deploying import comfyui, release, webui
 from maquette.deploying.nodes import check_workflow
+from maquette.deploying.options import DeployOptions
 from maquette.deploying.recipe import Recipe
+from maquette.deploying.run import deploy_events
 from maquette.deploying.sidecars import Preview
 from maquette.errors import ConfigError, LoraError, OutputError
+from maquette.events import Event, Message, run_stage
 from maquette.files import sha256_file
-from maquette.lora.files import inspect_lora
+from maquette.lora.files import inspect_lora, save_lora
 
 from .conftest import with_scene, write_lora
 
@@ -445,3 +448,21 @@ def test_web_uis_read_the_folder_they_are_started_with(
     installed = webui.install(lora, root, name="zkw", recipe=recipe)
     assert installed.lora == there / folder / "zkw.safetensors"
     assert installed.prompts.parent == installed.sidecar.parent == there / folder
+
+
+@pytest.mark.parametrize(("lengths", "warned"), [((8, 1, 1, 1), True), ((1, 8, 1, 1), False)])
+def test_dora_that_comfyui_draws_otherwise_is_told_from_one_that_it_draws_as_trained(
+    comfy: Path, tmp_path: Path, lengths: tuple[int, ...], warned: bool
+) -> None:
+    key = "lora_unet_down_blocks_0_attentions_0_proj_in"
+    state = {
+        f"{key}.alpha": torch.tensor(2.0),
+        f"{key}.lora_down.weight": torch.ones(2, 8, 1, 1),
+        f"{key}.lora_up.weight": torch.ones(8, 2, 1, 1),
+        f"{key}.dora_scale": torch.ones(*lengths),
+    }
+    path = save_lora(tmp_path / "dora.safetensors", state, {"ss_base_model_version": "sd_v1"}).path
+    events: list[Event] = []
+    run_stage(deploy_events(path, DeployOptions(comfyui=comfy, base_name="base.safetensors")), events.append)
+    said = [event.text for event in events if isinstance(event, Message)]
+    assert any("ComfyUI draws it differently" in text for text in said) == warned

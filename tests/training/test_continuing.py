@@ -136,3 +136,26 @@ def test_a_resumed_run_stands_on_the_same_file(short_run: ShortRun, earlier: Pat
     save_file(damaged, earlier)
     with pytest.raises(OutputError, match="the LoRA that it goes on from changed"):
         maquette.train(resume=first.run, steps=6)
+
+
+def test_loras_that_are_merged_into_the_base_change_what_is_trained_on(
+    short_run: ShortRun, earlier: Path, tiny_base: Path
+) -> None:
+    from maquette.evaluating.run import load_base
+
+    given = short_run(base_weights=(earlier,), base_weights_multiplier=(0.5,), steps=1)
+    events: list[Event] = []
+    result = maquette.train(on_event=events.append, **given)
+    said = [event.text for event in events if isinstance(event, Message)]
+    assert any("at strength 0.5 is part of the base" in text for text in said)
+    record = read_record(result.run)
+    assert list(record.lora_files) == [str(earlier)]
+    base, plain = load_base(record.settings), load(tiny_base)
+    adapter = LoraAdapter.attach(plain, [load_file(earlier)])
+    adapter.set_multiplier(0.5)
+    with adapter.merged():
+        for key, target in ((each.key, each) for each in base.lora_targets()):
+            merged = next(each for each in plain.lora_targets() if each.key == key)
+            assert torch.equal(target.module.weight, merged.module.weight)
+    with pytest.raises(ConfigError, match="one for each file"):
+        trained(short_run(base_weights=(earlier,), base_weights_multiplier=(0.5, 1.0)))

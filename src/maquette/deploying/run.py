@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from maquette.deploying.program import Installed
 from maquette.deploying.recipe import Recipe
 from maquette.deploying.sidecars import Preview
 from maquette.errors import ConfigError, MaquetteError, OutputError, Problem, did_you_mean
-from maquette.events import Artifact, Stage
+from maquette.events import Artifact, Message, Stage
 from maquette.project.profile import Profile
 from maquette.project.settings import Settings
 from maquette.runs.deliveries import Delivered, note_delivery
@@ -65,6 +66,7 @@ def deploy_events(source: Path, options: DeployOptions) -> Stage[list[Installed]
             )
         )
     delivery = delivery_of(source, options)
+    yield from (Message(text, "warning") for text in _drawn_otherwise(delivery))
     installed: list[Installed] = []
     errors: list[MaquetteError] = []
     with tempfile.TemporaryDirectory(prefix="maquette-") as folder:
@@ -96,6 +98,21 @@ def deploy_events(source: Path, options: DeployOptions) -> Stage[list[Installed]
     if errors:
         raise type(errors[0])(_problems(errors))
     return installed
+
+
+def _drawn_otherwise(delivery: Delivery) -> Iterator[str]:
+    """Yield why the program that takes it will draw it otherwise than Maquette does."""
+    from maquette.lora.reading import read_lora_facts
+    from maquette.training.continuing import told_of_base_weights
+
+    if delivery.settings is not None:
+        yield from told_of_base_weights(delivery.settings.model)
+    facts = read_lora_facts(delivery.lora, depth="header")
+    if any(module.differs for module in facts.modules):
+        yield (
+            f"{delivery.lora.name} is {facts.titles} by outputs: ComfyUI draws it differently from training. Compare pictures, "
+            "or train with --adapter dora, which goes by inputs, or plain LoRA."
+        )
 
 
 def _delivered(entry: Installed) -> Delivered:

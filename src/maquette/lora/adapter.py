@@ -222,6 +222,15 @@ class LoraAdapter:
                 for index in range(self.num_trials) if trial is None else (trial,):
                     layer.set_multiplier(index, multiplier)
 
+    @torch.no_grad()
+    def bake(self, trial: int = 0) -> None:
+        """Make one trial's delta part of the base for good, at the base's precision, and take the layers out."""
+        for key, layer in self.layers.items():
+            weight = self._targets[key].module.weight
+            assert isinstance(weight, Tensor)
+            weight.copy_((weight.float() + layer.delta(trial).to(weight.device)).to(weight.dtype))
+        self.detach()
+
     # --- merging -----------------------------------------------------------------------------------------
 
     @torch.no_grad()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from maquette.errors import ConfigError, Problem, did_you_mean
 from maquette.families.protocol import LoraPart
@@ -12,6 +13,15 @@ from maquette.lora.kinds import DEFAULT_KIND, KINDS, rows
 
 PARTS: tuple[LoraPart, ...] = ("text_encoder", "denoiser")
 """The parts of a model that can carry a LoRA, in the order of parameter groups and of keys in a file."""
+Baked = tuple[Path, float]
+"""A LoRA file and its strength."""
+
+
+def with_strengths(paths: Sequence[Path], strengths: Sequence[float]) -> tuple[Baked, ...]:
+    """Return each file with its strength; 1 where none is said."""
+    return tuple(zip(paths, (*strengths, *([1.0] * (len(paths) - len(strengths)))), strict=False))
+
+
 DROPOUTS = ("dropout", "rank_dropout", "module_dropout")
 
 

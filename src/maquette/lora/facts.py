@@ -18,6 +18,7 @@ from maquette.lora.kinds import DEFAULT_KIND, KINDS
 from maquette.lora.kinds.protocol import AdapterKind, Shape
 from maquette.lora.names import BUNDLED
 from maquette.lora.programs import comfyui_finds
+from maquette.lora.size import sizes_of_layer
 
 if TYPE_CHECKING:
     from maquette.families.lora_names import LoraModule
@@ -117,7 +118,25 @@ class ModuleFact:
     @property
     def fits(self) -> bool:
         """Whether its sizes are those that the family's published model has there."""
-        return self.known is None or self.ends in (None, (self.known.inputs, self.known.outputs))
+        return self.known is None or self.stands_on(self.known)
+
+    def stands_on(self, layer: LoraModule) -> bool:
+        """Whether its sizes are those of `layer`; what is not whole is not judged."""
+        if self._kind is None or self.missing or self.misfit:
+            return True
+        if self.ends is not None:
+            return self.ends == (layer.inputs, layer.outputs)
+        form = self._kind.form_of(self.shapes)
+        wanted = form.shapes(sizes_of_layer(layer), self.rank or 1)
+        own = (self.shapes[name] for name in form.tensors)
+        return all(math.prod(one) == math.prod(other) for one, other in zip(own, wanted, strict=True))
+
+    @property
+    def told_sizes(self) -> str:
+        """Its sizes for people: `320 → 768`, else those of its tensors."""
+        if self.ends is not None:
+            return f"{self.ends[0]} → {self.ends[1]}"
+        return ", ".join("×".join(map(str, shape)) for shape in self.shapes.values())
 
     @property
     def fresh_norm(self) -> float | None:

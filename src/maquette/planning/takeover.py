@@ -297,6 +297,8 @@ def _others(taken: Taken) -> None:
     done = {
         *(SETTING_OF_OPTION if taken.request.trainer == "sd-scripts" else ()),
         "network_args",
+        "base_weights",
+        "base_weights_multiplier",
         "optimizer_args",
         "network_train_unet_only",
         "network_train_text_encoder_only",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maquette.families.protocol import FamilySpec
@@ -49,6 +50,7 @@ def take_network(taken: Taken, spec: FamilySpec | None) -> None:
         _take_blocks(taken, arguments, spec)
     _name_the_rest(taken, arguments)
     _take_weights(taken)
+    _take_base_weights(taken)
 
 
 def _take_weights(taken: Taken) -> None:
@@ -65,6 +67,20 @@ def _take_weights(taken: Taken) -> None:
         taken.put("dim_from_weights", True, "dim_from_weights")
         for name in ("rank", "alpha", "conv_rank", "conv_alpha", "blocks"):
             taken.values.pop(name, None)
+
+
+def _take_base_weights(taken: Taken) -> None:
+    """Take over the LoRAs that are merged into the base; all of them or none, for the base is another without one."""
+    request = taken.request
+    given = [Path(each) for each in request.other.get("base_weights") or ()]
+    here = [place for each in given if (place := found_path(each, request.file)) is not None]
+    if len(here) < len(given):
+        taken.left[f"base_weights = {', '.join(map(str, given))}"] = "not all of these files are here"
+    elif here:
+        taken.values["base_weights"] = Reasoned(tuple(here), "base_weights")
+        strengths = tuple(request.other.get("base_weights_multiplier") or ())[: len(here)]
+        if strengths:
+            taken.values["base_weights_multiplier"] = Reasoned(strengths, "base_weights_multiplier")
 
 
 def _take_kind(taken: Taken, arguments: Mapping[str, str]) -> None:

@@ -191,8 +191,8 @@ def sizes_of_another_model(lora: LoraFacts, report: Report) -> Iterator[Finding]
     if not misfits or (len(lora.only_in) > 1 and not lora.is_for_another_model):
         return
     first = misfits[0]
-    assert first.ends is not None and first.known is not None
-    sizes = f"{first.ends[0]} → {first.ends[1]}"
+    assert first.known is not None
+    sizes = first.told_sizes
     wanted = f"{first.known.inputs} → {first.known.outputs}"
     second = " The width 1,024 is that of Stable Diffusion 2.x." if _is_sd2(misfits) else ""
     if lora.is_for_another_model:

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from maquette.errors import ConfigError, Problem
+from maquette.errors import ConfigError, LoraError, Problem
 from maquette.events import Message
 from maquette.families import LoraModule
+from maquette.lora.config import with_strengths
 from maquette.lora.facts import LoraFacts, ModuleFact
 from maquette.lora.kinds import KINDS
 from maquette.lora.matching import layers_of, modules_on
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from maquette.families.protocol import BaseModel, ModelInfo
     from maquette.lora.adapter import LoraAdapter
     from maquette.lora.config import TrialSpec
-    from maquette.project.settings import LoraSettings
+    from maquette.project.settings import LoraSettings, ModelSettings
     from maquette.training.job import TrialRun
 
 OTHER_FILE = "Give another file, or train anew without --network-weights."
@@ -68,10 +69,9 @@ def _misfits(
     where: str, modules: Mapping[str, ModuleFact], layers: Mapping[str, LoraModule]
 ) -> Iterator[Problem]:
     for key, module in modules.items():
-        wanted = (layers[key].inputs, layers[key].outputs)
-        if module.ends not in (None, wanted):
-            given = f"{key} is for a layer of {module.ends[0]} inputs and {module.ends[1]} outputs"
-            required = f"{wanted[0]} and {wanted[1]}, as this base has"
+        if not module.stands_on(layers[key]):
+            given = f"{key} is of other sizes ({module.told_sizes})"
+            required = f"{layers[key].inputs} → {layers[key].outputs}, as this base has"
             yield Problem(where, given, required, "Choose the base that it was trained on.")
             return
 
@@ -103,6 +103,39 @@ def _sizes(
         given = f"{what} {theirs:g} in {count} of its modules"
         remedy = f"Give {flag}, or --dim-from-weights to take every size from the file."
         yield Problem(str(facts.path), given, f"{what} {ours:g}, as the run has", remedy)
+
+
+def require_base_weights(wanted: ModelSettings, info: ModelInfo) -> None:
+    """Raise an error naming everything that keeps LoRAs from being merged into the base."""
+    from maquette.lora.files import require_lora
+
+    problems: list[Problem] = []
+    surplus = len(wanted.base_weights_multiplier) - len(wanted.base_weights)
+    if surplus > 0:
+        given = f"{surplus} more than there are base_weights"
+        problems.append(Problem("--base-weights-multiplier", given, "one for each file", "Leave them out."))
+    layers = layers_of(info)
+    by_key = {layer.key: layer for layer in layers}
+    for path in wanted.base_weights:
+        facts = read_lora_facts(path, depth="header")
+        try:
+            require_lora(facts)
+        except LoraError as error:
+            problems += error.problems
+            continue
+        modules = modules_on(layers, facts)
+        problems += [*_strangers(facts, modules, info), *_misfits(str(path), modules, by_key)]
+    if problems:
+        raise ConfigError(problems)
+
+
+def told_of_base_weights(wanted: ModelSettings) -> tuple[str, ...]:
+    """Return what whoever draws with the new LoRA must know of its base."""
+    loras = with_strengths(wanted.base_weights, wanted.base_weights_multiplier)
+    return tuple(
+        f"{path} at strength {strength:g} is part of the base that was trained on: draw with it too, before this LoRA."
+        for path, strength in loras
+    )
 
 
 def told_of_weights(facts: LoraFacts, spec: TrialSpec, info: ModelInfo) -> tuple[Message, ...]:

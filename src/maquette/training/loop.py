@@ -274,13 +274,18 @@ class _Run:
     def _load(self) -> BaseModel:
         from maquette import families
         from maquette.devices import DTYPES
+        from maquette.lora.baking import bake
+        from maquette.lora.config import with_strengths
 
-        return families.load(
+        model = families.load(
             self.job.settings.model.base,
             dtype=DTYPES[self.job.precision],
             device=self.job.device,
             stated=families.stated_by(self.job.settings.objective, self.job.settings.model),
         )
+        wanted = self.job.settings.model
+        bake(model, with_strengths(wanted.base_weights, wanted.base_weights_multiplier))
+        return model
 
     def _engine(self, model: BaseModel, placement: Any, texts: CaptionEncoder) -> Engine:
         from maquette.lora.adapter import LoraAdapter

@@ -30,7 +30,7 @@ from maquette.project.request_maquette import UNSAVED, request_of
 from maquette.project.settings import DatasetSettings, Settings
 from maquette.training.adapting import require_layers
 from maquette.training.claiming import Claim, claim, require_free
-from maquette.training.continuing import told_of_weights
+from maquette.training.continuing import require_base_weights, told_of_base_weights, told_of_weights
 from maquette.training.job import Job, TrainingDataset
 from maquette.training.optimizing_checks import require_optimizers
 from maquette.training.trials import Shared, require_alike, trial_runs
@@ -97,6 +97,8 @@ def prepare(
         for own in trials or (settings,):
             with gathered.part():
                 require_layers(own, spec, info)
+        with gathered.part():
+            require_base_weights(settings.model, info)
     with gathered.part():
         _require_output(settings, new=resume is None and smoke_steps is None, next_name=next_name)
     schedule_items: tuple[tuple[Item, ...], tuple[BucketSettings, ...], list[Message]] | None = None
@@ -307,6 +309,7 @@ def _job(
                 if run.weights
                 for each in told_of_weights(run.weights, run.spec(spec, info), info)
             ),
+            *(Message(text, "warning") for text in told_of_base_weights(settings.model)),
             Message(schedule.explain()),
         ),
         smoke_steps=smoke_steps,

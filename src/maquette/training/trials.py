@@ -72,6 +72,8 @@ OWN_TRAINING = (
     "seed",
 )
 """Settings of `[training]` in which trials may differ."""
+SHARED_LORA = ("adapter",)
+"""Settings of `[lora]` in which trials must agree: a pass over the base serves adapters of one kind."""
 OWN_SECTIONS = ("lora", "objective")
 """Sections in which trials may differ in everything, but for what OF_THE_BASE names."""
 OF_THE_BASE = ("prediction", "zero_terminal_snr", "check_prediction")
@@ -119,7 +121,7 @@ def _common(settings: Settings) -> dict[str, Any]:
         f"[{section}] {name}": value
         for section, table in tables.items()
         for name, value in table.items()
-        if (section not in OWN_SECTIONS or name in OF_THE_BASE)
+        if (section not in OWN_SECTIONS or name in OF_THE_BASE or name in SHARED_LORA)
         and not (section == "training" and name in OWN_TRAINING)
     }
 
@@ -199,8 +201,11 @@ def _new_record(shared: Shared, settings: Settings, name: str, checkpoints: tupl
 
 
 def _lora_files(settings: Settings) -> dict[str, str]:
-    path = settings.lora.network_weights
-    return {} if path is None else {str(path): sha256_file(path)}
+    found = [
+        *settings.model.base_weights,
+        *([settings.lora.network_weights] if settings.lora.network_weights else []),
+    ]
+    return {str(path): sha256_file(path) for path in found}
 
 
 # --- resuming --------------------------------------------------------------------------------------------

@@ -150,5 +150,6 @@ PATHS = frozenset(
         "validation_images",
         "logging_dir",
         "network_weights",
+        "base_weights",
     }
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field
 
 from maquette.project.fields import Section
@@ -21,6 +23,13 @@ class ModelSettings(Section):
     no_half_vae: bool = Field(
         False,
         description="Compute the VAE in float32 whatever the precision. One that overflows in fp16 does so anyhow.",
+    )
+    base_weights: tuple[Path, ...] = Field(
+        (),
+        description="LoRA files that are merged into the base before training. Draw with them too afterwards.",
+    )
+    base_weights_multiplier: tuple[float, ...] = Field(
+        (), description="Strength of each of base_weights, in their order. Default: 1."
     )
     clip_skip: int | None = Field(
         None,
