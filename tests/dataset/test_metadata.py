@@ -211,6 +211,13 @@ def test_a_file_that_is_no_list_is_refused(tmp_path: Path, name: str, text: Any,
     assert any(said in each for each in problems), problems
 
 
+def test_pictures_packed_into_parquet_are_named_for_what_they_are(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train-00000.parquet").write_bytes(b"PAR1")
+    (said,) = problems_of(tmp_path)
+    assert "data/train-00000.parquet keeps pictures packed in a table, which is not read" in said
+
+
 def test_a_thousand_wrong_lines_are_counted(tmp_path: Path) -> None:
     folder = pictures(tmp_path, "a.png")
     rows(folder / "metadata.jsonl", *({"file_name": f"{n}.png", "text": "x"} for n in range(1000)))

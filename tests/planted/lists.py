@@ -1,4 +1,4 @@
-"""Faults and close calls of captions that one file lists."""
+"""Faults and close calls of captions that one file lists, and of what happens to them at each showing."""
 
 from __future__ import annotations
 
@@ -38,3 +38,23 @@ def list_and_files(case: Case) -> None:
 @close_call("CAP038", "a list of pictures without caption files", start="project")
 def list_alone(case: Case) -> None:
     listed(case, case.pictures)
+
+
+# --- showings --------------------------------------------------------------------------------------------
+
+
+@fault("SET031", "a crop around faces beside buckets", start="project")
+def face_crop_with_buckets(case: Case) -> None:
+    case.edit(case.config, "keep_tokens = 1", "keep_tokens = 1\nface_crop_aug_range = [2.0, 4.0]")
+
+
+@fault("SET031", "the beginning of a warm-up that nothing asks for, in a dataset TOML", start="toml")
+def warm_up_min_alone(case: Case) -> None:
+    case.edit(case.toml, "[general]", "[general]\ntoken_warmup_min = 3")
+
+
+@close_call("SET031", "a warm-up with its beginning", start="project")
+def warm_up(case: Case) -> None:
+    case.edit(
+        case.config, "keep_tokens = 1", "keep_tokens = 1\ntoken_warmup_min = 3\ntoken_warmup_step = 0.1"
+    )

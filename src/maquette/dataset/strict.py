@@ -141,7 +141,17 @@ def _no_pictures(facts: DatasetFacts) -> Problem:
     return Problem(str(facts.root), "no pictures", f"at least one ({kinds})", remedy)
 
 
+PARQUET = ("*.parquet", "data/*.parquet")
+"""Where datasets of the Hugging Face hub keep pictures packed into tables."""
+
+
 def _instead(facts: DatasetFacts) -> Iterator[str]:
+    packed = next((path for pattern in PARQUET for path in sorted(facts.root.glob(pattern))), None)
+    if packed is not None:
+        yield (
+            f" {packed.relative_to(facts.root)} keeps pictures packed in a table, which is not read: write them out as files, "
+            "with a metadata.jsonl of file_name and text."
+        )
     if facts.below:
         yield f" Pictures lie in {places(facts.below)}. {advice(facts.below)}"
     for folder in facts.folders:

@@ -32,6 +32,7 @@ RULE_MODULES = (
     "maquette.rules.samples",
     "maquette.rules.saving",
     "maquette.rules.settings",
+    "maquette.rules.showings",
     "maquette.rules.sizes",
     "maquette.rules.models",
     "maquette.rules.lora_files",
