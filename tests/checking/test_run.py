@@ -205,3 +205,15 @@ def test_a_repair_that_pushes_a_caption_over_75_tokens_says_so(case: Case, machi
     assert f"{caption.name} had {before} and has {after}" in said.stderr and "undo" in said.stderr
     case.caption(3, "full body, back view, blue background")
     assert "longer than" not in run("train.sh", "--machine", machine, "--fix").stderr
+
+
+def test_a_vae_that_does_not_fit_a_projects_base_is_said(
+    tmp_path: Path, material: Path, machine: str
+) -> None:
+    project = clean_case(tmp_path / "project", "project", material)
+    config = project.config.read_text(encoding="utf-8")
+    other = tmp_path / "lora.safetensors"
+    other.write_bytes((8).to_bytes(8, "little") + b"{}      ")
+    project.config.write_text(config.replace("[model]\n", f'[model]\nvae = "{other}"\n'), encoding="utf-8")
+    said = answer(str(project.folder), "--machine", machine)
+    assert any("no VAE" in finding["message"] for finding in said["findings"])

@@ -33,6 +33,16 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def test_a_web_ui_is_told_what_a_base_predicts_that_its_file_may_not_say(
+    lora: Path, tmp_path: Path, recipe: Recipe
+) -> None:
+    told = with_scene(recipe, prediction="v", zero_terminal_snr=True)
+    notes = " ".join(webui.install(lora, tmp_path / "webui", name="zkw", recipe=told, create=True).notes)
+    assert "base.yaml" in notes and 'parameterization: "v"' in notes and "Zero Terminal SNR" in notes
+    plain = webui.install(lora, tmp_path / "other", name="zkw", recipe=recipe, create=True).notes
+    assert "predicts v" not in " ".join(plain)
+
+
 def test_installs_lora_sidecar_workflow_and_prompts(lora: Path, comfy: Path, recipe: Recipe) -> None:
     installed = comfyui.install(lora, comfy, name="zkw", recipe=recipe)
     assert installed.lora == comfy / "models/loras/zkw.safetensors"

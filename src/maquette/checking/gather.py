@@ -221,8 +221,11 @@ def _add_base(scope: Scope, request: TrainingRequest, is_elsewhere: bool) -> Non
         scope.notes.append(f"{base} is a hub name: the model itself was not looked at.")
         return
     with _kept(scope, request.file):
-        scope.add(families.inspect(base, _stated(request)))
+        info = families.inspect(base, _stated(request))
+        scope.add(info)
         scope.add(_token_counter(base))
+        if request.trainer == "maquette" and request.vae and Path(request.vae).expanduser().exists():
+            families.require_vae(request.vae, info)
 
 
 def _stated(request: TrainingRequest) -> Stated:
