@@ -157,6 +157,8 @@ def test_masks_are_recorded_and_a_resumed_run_equals_an_uninterrupted_one(masked
     recorded = whole.record.dataset.subject
     assert all(each.mask_path and each.mask_path.endswith("-masklabel.png") for each in recorded)
     assert all(each.mask_sha256 for each in recorded)
+    with Image.open(whole.run / "masks.png") as sheet:
+        assert np.array(sheet.convert("RGB"))[:, :, 0].max() > 0, "shown before the first step"
 
     def stop(event: object) -> None:
         if isinstance(event, Progress) and event.stage == "train" and event.done == 3:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maquette.evaluating.facts import ReportFacts
+from maquette.runs.folder import RunFolder
 from maquette.runs.picture_losses import WORDS, PictureLoss, share_of
 from maquette.spoken import counted
 
@@ -29,6 +30,29 @@ class PicturesShown:
     told: str
     apart: Sequence[PictureRow]
     rest: Sequence[PictureRow]
+
+
+@dataclass(frozen=True)
+class MasksShown:
+    """The sheet of a run's masks, and how much of the pictures they leave."""
+
+    sheet: Path
+    told: str
+
+
+def masks(facts: ReportFacts) -> MasksShown | None:
+    """Return what was masked; None for a run without masks, or without its sheet."""
+    masked = sum(each.mask_path is not None for each in facts.record.dataset.pictures)
+    sheet = RunFolder(facts.run).masks
+    if not masked or not sheet.is_file():
+        return None
+    wanted = facts.record.settings.objective
+    held = wanted.masked_prior_preservation_weight
+    outside = f"held to the base's own prediction at weight {held:g}" if held else "not learned"
+    if wanted.unmasked_weight:
+        outside += f", but for a weight of {wanted.unmasked_weight:g}"
+    told = f"{counted(masked, 'picture')} with masks; what is red is {outside}. Right: as it was weighed, cell by cell."
+    return MasksShown(sheet, told)
 
 
 def fitted(facts: ReportFacts) -> PicturesShown | None:

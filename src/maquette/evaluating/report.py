@@ -55,6 +55,7 @@ def render_report(facts: ReportFacts, *, home: Path | None = None) -> str:
         curves=run_sections.curves(facts),
         validation=validation_section.validation(facts),
         fitted=picture_section.fitted(facts),
+        masks=picture_section.masks(facts),
         sum=run_sections.sum_of(facts),
         settings=run_sections.settings(facts),
         notes=(*facts.record.notes, *facts.notes),

@@ -73,11 +73,12 @@ def spread(count: int, most: int = MOST) -> Sequence[int]:
 
 
 def views(entry: Shown) -> list[NDArray[np.uint8]]:
-    """Return the picture, its mask over it, and the grid over it, all of the picture's size or scaled down alike."""
-    factor = min(1.0, 2 * CELL_PX / max(entry.pixels_HWC.shape[:2]))
+    """Return the picture, its mask over it, and the grid over it, all of one size; small ones are enlarged to the pixel."""
+    factor = 2 * CELL_PX / max(entry.pixels_HWC.shape[:2])
+    factor, how = (factor, cv2.INTER_AREA) if factor < 1 else (int(factor), cv2.INTER_NEAREST)
     height, width = (max(1, round(side * factor)) for side in entry.pixels_HWC.shape[:2])
-    pixels = cv2.resize(entry.pixels_HWC, (width, height), interpolation=cv2.INTER_AREA)
-    mask = cv2.resize(entry.mask_HW, (width, height), interpolation=cv2.INTER_AREA)
+    pixels = cv2.resize(entry.pixels_HWC, (width, height), interpolation=how)
+    mask = cv2.resize(entry.mask_HW, (width, height), interpolation=how)
     grid = cv2.resize(entry.grid_HW, (width, height), interpolation=cv2.INTER_NEAREST)
     over = tinted(pixels, mask.astype(np.float32) / 255)
     outlines, _ = cv2.findContours((mask > 127).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)

@@ -5,6 +5,7 @@ RUN/metrics.jsonl       one line a step
 RUN/events.jsonl        what was told while it trained, one line an event (runs/events.py)
 RUN/checkpoints/        NAME-step00000200.safetensors, NAME-000002.safetensors, NAME.safetensors
 RUN/samples/            pictures drawn while training
+RUN/masks.png           what its masks hide, over its pictures as they are trained
 RUN/deliveries.jsonl    where its LoRAs were installed, one line each (runs/deliveries.py)
 RUN/evaluation/         what was drawn and measured afterwards
 RUN/events/             TensorBoard
@@ -50,6 +51,10 @@ class RunFolder:
     @property
     def samples(self) -> Path:
         return self.path / "samples"
+
+    @property
+    def masks(self) -> Path:
+        return self.path / "masks.png"
 
     @property
     def deliveries(self) -> Path:

@@ -162,6 +162,7 @@ class _Run:
     def events(self) -> Stage[TrainResult]:
         """Yield everything that happens, in order."""
         from maquette.training.data import TrainingPictures
+        from maquette.training.mask_sheet import masks_shown
         from maquette.training.prediction import require_prediction
         from maquette.training.preservation import needed_captions
         from maquette.training.texts import encoded_ahead, texts_of
@@ -179,6 +180,7 @@ class _Run:
         data = self.data = TrainingPictures(job.dataset, model, keep_vae=draws)
         texts = texts_of(job, model, placement)
         yield from data.cut_captions(job.options)
+        yield from masks_shown(job)
         began = time.perf_counter()
         if self.validation is not None:
             yield from self.validation.encode(model, placement, texts, job.dataset.cache_folder)
