@@ -146,17 +146,23 @@ def test_advice_comes_in_the_order_of_its_cost_and_stops_when_it_fits() -> None:
                 assert applied[-1].needed_bytes <= budget
 
 
-def test_sd_scripts_may_use_the_8_bit_optimizer_and_maquette_is_not_promised_it() -> None:
-    with_it = changes_to_fit(greedy(), 16 * GIB, "sd-scripts")
-    without = changes_to_fit(greedy(), 16 * GIB, "maquette")
-    assert with_it[0].setting == "--optimizer_type AdamW8bit" and with_it[0].applies
-    assert without[0].setting.startswith("sd-scripts only") and not without[0].applies
+def test_the_8_bit_optimizer_is_advised_to_both_trainers_where_a_cuda_card_updates_with_it() -> None:
+    for trainer, setting in (
+        ("sd-scripts", "--optimizer_type AdamW8bit"),
+        ("maquette", "--optimizer adamw8bit"),
+    ):
+        first = changes_to_fit(greedy(), 16 * GIB, trainer)[0]
+        assert first.setting == setting and first.applies
+        for other in (greedy().changed(device="mps"), greedy().changed(optimizer="prodigy")):
+            assert "8-bit optimizer" not in [
+                change.name for change in changes_to_fit(other, 16 * GIB, trainer)
+            ]
 
 
 def test_batch_eight_becomes_one_with_accumulation_eight() -> None:
     changes = {change.name: change for change in changes_to_fit(greedy(), 13 * GIB)}
     assert changes["batch 1 with accumulation"].setting == "--batch-size 1 --accumulation 8"
-    assert changes["lower rank"].setting == "--rank 48"
+    assert changes["lower rank"].setting == "--rank 80"
 
 
 def test_nothing_is_advised_where_it_fits() -> None:

@@ -86,10 +86,14 @@ def test_every_preset_fits_the_machine_that_it_names_and_writes_nothing_without_
 
 
 def test_the_field_notes_recipe_for_16_gb_is_told_a_rank_that_fits(tmp_path: Path) -> None:
-    """Rank 128 with AdamW: the answer is numbered, on one footing, and taken it fits."""
+    """With AdamW 8 bits are enough. Where none are to be had the answer is numbered, on one footing, and taken it fits."""
     pictures = folder(tmp_path / "pictures", 3, (1400, 1400))
     recipe = {**preset_named("character-film-1024").values(), "rank": 128, "alpha": 96.0, "device": "cuda"}
     options = PlanOptions(memory_bytes="16GB", measure=False)
+    changes = plan(settings_for(pictures, recipe), options).changes
+    assert [change.setting for change in changes] == ["--optimizer adamw8bit"], "as the project had it"
+    assert plan(settings_for(pictures, {**recipe, "optimizer": "adamw8bit"}), options).memory_fits
+    recipe["optimizer"] = "prodigy"
     found = plan(settings_for(pictures, recipe), options)
     here = [change for change in found.changes if change.applies]
     assert [change.name for change in here] == ["lower rank"] and found.fits and not found.memory_fits

@@ -43,6 +43,11 @@ def no_rate(case: Case) -> None:
     drop(case, "--learning_rate=1e-4", "--unet_lr=1e-4", "--text_encoder_lr=5e-5")
 
 
+@fault("SET002", "an optimizer that finds its rate, with AdamW's by default", start="project")
+def rate_of_nobody(case: Case) -> None:
+    case.edit(case.config, "learning_rate = 1e-4\n", 'optimizer = "prodigy"\n')
+
+
 @close_call("SET002", "a low rate that still trains")
 def low_rate(case: Case) -> None:
     change(case, "--unet_lr=1e-4", "--unet_lr=6e-5")

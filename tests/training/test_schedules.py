@@ -11,7 +11,7 @@ import transformers.optimization
 
 from maquette.errors import ConfigError
 from maquette.project.config_file import load_settings
-from maquette.project.schedules import SCHEDULES, idle_schedule, known_schedule, schedule_arguments
+from maquette.project.schedules import SCHEDULES, idle_schedule, schedule_arguments
 from maquette.training.config import TrialSettings, trial_of
 from maquette.training.optimize import TrialOptimizer
 from maquette.training.rates import RateGroup
@@ -172,8 +172,8 @@ def test_what_is_neither_steps_nor_a_share_is_refused(given) -> None:
 
 
 def test_names_and_arguments_are_held_against_the_table() -> None:
-    with pytest.raises(ValueError, match="Did you mean 'cosine'"):
-        known_schedule("cosin")
+    with pytest.raises(ConfigError, match=r"lr-scheduler: 'cosin' — .*Did you mean 'cosine'\?$"):
+        load_settings(None, {"base": "x", "lr_scheduler": "cosin"})
     for name, text, said in (
         ("cosine", "T_max=5", "has no argument 'T_max'"),
         ("warmup_stable_decay", "decay_type=square", "one of linear, cosine, 1-sqrt"),

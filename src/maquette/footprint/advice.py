@@ -105,10 +105,14 @@ def _resolution(request: MemoryRequest) -> str:
 STEPS: tuple[_Step, ...] = (
     _Step(
         "8-bit optimizer",
-        lambda request, _: request.changed(optimizer="adamw8bit"),
-        None,
+        lambda request, _: request.changed(
+            optimizer="adamw8bit"
+            if request.device == "cuda" and "adamw" in request.optimizer
+            else request.optimizer
+        ),
+        lambda request: "--optimizer adamw8bit",
         lambda request: "--optimizer_type AdamW8bit",
-        "Little: field notes trained their best runs with it, at learning rates up to 1.2e-4. CUDA only.",
+        "Little: field notes trained their best runs with it, at learning rates up to 1.2e-4. It needs bitsandbytes.",
     ),
     _Step(
         "bf16",

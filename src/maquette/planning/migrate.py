@@ -74,7 +74,7 @@ class Migration:
 
     lines: tuple[MigrationLine, ...]
     elsewhere: Mapping[str, Reasoned]
-    """What the project changed besides and Maquette does not have."""
+    """What the project changed besides and is not set here."""
 
     def values(self) -> dict[str, Any]:
         """Return the settings after it, None left out."""
@@ -106,7 +106,11 @@ def migrate(
                 )
             )
     lines = _without_idle(lines)
-    elsewhere = {"optimizer": Reasoned("AdamW8bit", "saves memory on CUDA: AdamW → AdamW8bit")}
+    elsewhere = {
+        "optimizer": Reasoned(
+            "AdamW8bit", "saves memory on CUDA, with the package bitsandbytes: adamw → adamw8bit"
+        )
+    }
     return Migration(lines=tuple(lines), elsewhere=elsewhere)
 
 

@@ -44,7 +44,7 @@ class Preset:
     source: str
     settings: Mapping[str, Reasoned]
     elsewhere: Mapping[str, Reasoned]
-    """What the project used and Maquette does not have."""
+    """What the project used besides and the preset does not set."""
 
     def values(self) -> dict[str, Any]:
         """Return its settings as flags would give them."""

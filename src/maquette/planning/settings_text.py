@@ -31,7 +31,7 @@ def settings_toml(
         lines += ["", f"[{section}]"] if lines else [f"[{section}]"]
         lines += [_line(name, values[name]) for name in chosen]
     if elsewhere:
-        lines += ["", "# Not a setting of Maquette:"]
+        lines += ["", "# Not set here:"]
         lines += [f"# {_line(name, entry)}" for name, entry in elsewhere.items()]
     return "\n".join(lines) + "\n"
 

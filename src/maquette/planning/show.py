@@ -194,7 +194,7 @@ def migration_lines(migration: Migration) -> list[str]:
     kept = [line for line in migration.lines if not line.changed and line.reason == "kept"]
     lines.append("Kept: " + ", ".join(f"{line.setting} {_short(line.after)}" for line in kept))
     for name, entry in migration.elsewhere.items():
-        lines.append(f"Elsewhere (not a setting of Maquette): {name} {entry.value}, {entry.reason}")
+        lines.append(f"Left to you: {name} {entry.value}, {entry.reason}")
     return lines
 
 

@@ -12,12 +12,15 @@ from importlib.util import find_spec
 from typing import Any
 
 from maquette.errors import did_you_mean
+from maquette.project.validation import Unfit
 from maquette.project.values import is_class_path, literal_arguments
 
 Value = Any
 """An argument's value: a number, a truth value, a text, None, or numbers in a tuple."""
-EXTRA, EXTRA_OF_8BIT = "optimizers", "bitsandbytes"
-"""The extras that hold the packages of the table: the second that of the 8-bit and paged ones."""
+EXTRA = "optimizers"
+"""The extra that holds the packages of the table."""
+OF_NO_EXTRA = "bitsandbytes"
+"""The package of 8-bit and paged ones stands apart: where it is installed diffusers imports it at every start, for seconds."""
 
 
 @dataclass(frozen=True)
@@ -349,9 +352,10 @@ def known_optimizer(name: str) -> str:
     if small in OPTIMIZERS:
         return small
     if not is_class_path(name):
-        raise ValueError(
-            f"no optimizer is called '{name}'. {did_you_mean(name, OPTIMIZERS)} Or a class with its package, such as "
-            "torch.optim.RAdam"
+        raise Unfit(
+            "an optimizer of the table, or a class with its package (torch.optim.RAdam)",
+            did_you_mean(name, OPTIMIZERS),
+            f"'{name}'",
         )
     return name
 

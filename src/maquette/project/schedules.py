@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from maquette.errors import did_you_mean
+from maquette.project.validation import Unfit
 from maquette.project.values import is_class_path, literal_arguments
 
 
@@ -66,9 +67,10 @@ def facts_of(name: str) -> ScheduleFacts:
 def known_schedule(name: str) -> str:
     """Return `name`. Raises ValueError where it is neither a schedule nor the dotted name of a class."""
     if name not in SCHEDULES and not is_class_path(name):
-        raise ValueError(
-            f"no schedule is called '{name}'. {did_you_mean(name, SCHEDULES)} Or a class with its package, such as "
-            "torch.optim.lr_scheduler.OneCycleLR"
+        raise Unfit(
+            "a schedule of the table, or a class with its package (torch.optim.lr_scheduler.OneCycleLR)",
+            did_you_mean(name, SCHEDULES),
+            f"'{name}'",
         )
     return name
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from maquette.families import FAMILIES
@@ -14,7 +15,7 @@ from maquette.kohya.options import SCRIPTS
 from maquette.kohya.request import is_run_elsewhere
 from maquette.project.machine import Machine
 from maquette.project.request import TrainingRequest
-from maquette.rules.wording import device_words, gpu_of, is_sd_scripts
+from maquette.rules.wording import asking, device_words, gpu_of, is_sd_scripts
 
 HALF = ("fp16", "bf16")
 BLACKWELL = (12, 0)
@@ -55,23 +56,35 @@ def eight_bit_without_cuda(request: TrainingRequest, machine: Machine, report: R
     """An 8-bit or paged optimizer needs an NVIDIA card.
 
     Why: AdamW8bit and its kin are bitsandbytes' CUDA kernels. On Apple's GPU the first update falls back to the processor
-    and stops: `NotImplementedError: optimizer_update_8bit_blockwise` — after models were loaded and latents cached.
-    Found by: an optimizer whose name ends in 8bit or begins with Paged, and a device other than a CUDA or ROCm card.
+    and stops: `NotImplementedError: optimizer_update_8bit_blockwise` — after models were loaded and latents cached. From
+    0.50 on it has an update for processors.
+    Found by: an optimizer whose name ends in 8bit or begins with Paged, and a device other than a CUDA or ROCm card, unless
+    that is the processor and bitsandbytes 0.50 or newer is installed.
     Do: Use plain AdamW. A LoRA's optimizer state is small (SD 1.5 at rank 32: 151 MB in float32), so 8 bits save little.
     Fault: `--optimizer_type=AdamW8bit` on Apple's GPU
     Instead: `--optimizer_type=AdamW`
-    Source: field notes of a character LoRA on Apple silicon (AdamW8bit failed, AdamW trained all three versions).
+    Source: field notes of a character LoRA on Apple silicon (AdamW8bit failed, AdamW trained all three versions); bitsandbytes
+    0.50.2 on a processor (all of its optimizers that Maquette names trained and resumed).
     """
-    optimizer = request.value("optimizer") or ""
-    if not _is_bitsandbytes(optimizer) or device_of(request, machine) in ("cuda", "rocm"):
+    optimizer, device = request.value("optimizer") or "", device_of(request, machine)
+    if not _is_bitsandbytes(optimizer) or device in ("cuda", "rocm"):
+        return
+    packages = machine.packages_for(request.trainer) if request.trainer != "other" else None
+    if device == "cpu" and _updates_on_processors(packages):
         return
     yield report(
         request.file,
         request.said("optimizer"),
         f"{optimizer} needs CUDA, and this run would use {device_words(request, machine)}: bitsandbytes stops at the first "
         "update with NotImplementedError (optimizer_update_8bit_blockwise).",
-        "Use AdamW: --optimizer_type=AdamW.",
+        f"Use AdamW: {asking(request, optimizer='AdamW')}.",
     )
+
+
+def _updates_on_processors(packages: Mapping[str, str] | None) -> bool:
+    """Return whether bitsandbytes is there, and as new as the first release that was seen to train on a processor."""
+    version = re.match(r"(\d+)\.(\d+)", (packages or {}).get("bitsandbytes", ""))
+    return version is not None and (int(version[1]), int(version[2])) >= (0, 50)
 
 
 def _is_bitsandbytes(optimizer: str) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from maquette.dataset.repeats import Schedule
 from maquette.findings.records import Finding
 from maquette.findings.registry import Report, rule
+from maquette.project.optimizers import facts_of
 from maquette.project.request import TrainingRequest
 from maquette.project.settings import half_the_rank
 from maquette.rules.wording import (
@@ -40,14 +41,15 @@ def rate_against_optimizer(request: TrainingRequest, report: Report) -> Iterator
     Why: AdamW trains LoRAs at 5e-5 to 2e-4; from 1e-3 it usually burns them, and sd-scripts' default of 2e-6, in force when no
     rate is given, leaves them as good as untrained. Lion's steps are larger: it needs a third to a tenth of AdamW's rate.
     Prodigy and D-Adaptation find the rate themselves and take a factor: 1.0; with 1e-4 they learn nothing. They know one rate
-    only: a second one for the text encoder is ignored.
+    only: with a second one for the text encoder they stop at the first step.
     Found by: AdamW from 1e-3, or below 1e-5 (a hint where it was written); Lion from 1e-4; Prodigy and D-Adaptation at 0.1 or
-    less, above 2, or with unequal rates; no rate given at all to sd-scripts.
+    less (an error where Maquette is told no rate), above 2, or with unequal rates; no rate given at all to sd-scripts.
     Do: AdamW 1e-4 (SD 1.5) or 1e-4 to 8e-5 (SDXL), Lion 3e-5, Prodigy 1.0.
     Fault: `--optimizer_type=Prodigy --learning_rate=1e-4`
     Instead: `--optimizer_type=Prodigy --learning_rate=1.0`
     Source: field notes (every proven run between 6e-5 and 1.3e-4); sd-scripts 48d368fa (default 2e-6, its warning for
-    D-Adaptation at 0.1 or less); the Lion paper (Chen et al. 2023: a rate 3 to 10 times smaller).
+    D-Adaptation at 0.1 or less); prodigyopt 1.1.2 and dadaptation 3.2 (a RuntimeError for unequal rates); the Lion paper (Chen
+    et al. 2023: a rate 3 to 10 times smaller).
     """
     optimizer, rate = str(request.value("optimizer") or "adamw"), unet_rate(request)
     if rate is None or rate == 0 or was_refused(request, "learning_rate") or was_refused(request, "unet_lr"):
@@ -90,18 +92,22 @@ def _adaptive_findings(
     request: TrainingRequest, optimizer: str, rate: float, place: str, report: Report
 ) -> Iterator[Finding]:
     if rate <= 0.1 or rate > 2:
+        # A default of 1e-4 is nobody's choice: the run would learn nothing.
+        said = request.wrote("learning_rate") or request.wrote("unet_lr")
+        unsaid = request.trainer == "maquette" and not said
         yield report(
             request.file,
             place,
             f"{number(rate)} with {optimizer}, which finds its own rate and takes this as a factor.",
-            "Use 1.0.",
+            f"Use 1.0{': ' + asking(request, learning_rate=1.0) if unsaid else ''}.",
+            severity="error" if unsaid else None,
         )
     text = text_rates(request)
-    if text and any(each not in (0, rate) for each in text):
+    if facts_of(optimizer).one_rate and any(each not in (0, rate) for each in text or ()):
         yield report(
             request.file,
             request.said("text_encoder_lrs"),
-            f"{optimizer} knows one rate only: of {joined(number(each) for each in (*text, rate))} the first is taken.",
+            f"{optimizer} knows one rate only: with {joined(number(each) for each in (*text, rate))} it stops at once.",
             "Give the same for both, or 0 for the text encoder.",
         )
 

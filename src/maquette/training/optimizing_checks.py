@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from maquette.errors import ConfigError, Problem
-from maquette.project.optimizers import EXTRA, EXTRA_OF_8BIT, OPTIMIZERS, facts_of, missing_package
+from maquette.project.optimizers import EXTRA, OF_NO_EXTRA, OPTIMIZERS, facts_of, missing_package
 from maquette.project.schedules import SCHEDULES, missing_needs
 from maquette.project.settings import Settings
 from maquette.training.config import TrialSettings, trial_of
@@ -65,8 +65,8 @@ def _require_package(trial: TrialSettings) -> None:
     package = missing_package(trial.optimizer)
     if package is None:
         return
-    extra = EXTRA_OF_8BIT if package == EXTRA_OF_8BIT else EXTRA
-    needed = f"'maquette[{extra}]'" if trial.optimizer in OPTIMIZERS else package
+    in_extra = trial.optimizer in OPTIMIZERS and package != OF_NO_EXTRA
+    needed = f"'maquette[{EXTRA}]'" if in_extra else package
     raise ConfigError(
         Problem(
             "optimizer",

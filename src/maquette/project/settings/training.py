@@ -79,7 +79,7 @@ class TrainingSettings(Section):
     optimizer: OptimizerName = Field(
         DEFAULT_OPTIMIZER,
         description=f"What turns gradients into updates: {', '.join(OPTIMIZERS)}, or a class such as torch.optim.RAdam. Most "
-        "need the extra `optimizers`, 8-bit and paged ones `bitsandbytes`.",
+        "need the extra `optimizers`, 8-bit and paged ones the package bitsandbytes.",
     )
     optimizer_args: tuple[str, ...] = Field(
         (), description="The optimizer's own arguments, NAME=VALUE: betas=0.9,0.99 or momentum=0.95."
