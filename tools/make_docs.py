@@ -26,6 +26,7 @@ from maquette.cli.app import maquette as cli
 from maquette.curating.options import CurateOptions
 from maquette.deploying.options import DeployOptions
 from maquette.evaluating.options import EvaluateOptions
+from maquette.evaluating.validate_options import ValidateOptions
 from maquette.masking.options import MasksOptions
 from maquette.planning.init_options import InitOptions
 from maquette.planning.options import PlanOptions
@@ -59,6 +60,7 @@ STAGES: dict[str, type[Options]] = {
     "check": CheckOptions,
     "plan": PlanOptions,
     "evaluate": EvaluateOptions,
+    "validate": ValidateOptions,
     "deploy": DeployOptions,
 }
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         plan,
         regularize,
         train,
+        validate,
     )
 
 # Both are read once, when torch and its matrix library start, so they are said here; the user's own word wins.
@@ -40,6 +41,7 @@ __all__ = [
     "plan",
     "regularize",
     "train",
+    "validate",
 ]
 
 

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from maquette.deploying.program import Installed
     from maquette.evaluating.options import EvaluateOptions
     from maquette.evaluating.run import Evaluation
+    from maquette.evaluating.validate import Validated
+    from maquette.evaluating.validate_options import ValidateOptions
     from maquette.masking.options import MasksOptions
     from maquette.masking.run import MasksResult
     from maquette.planning.init_options import InitOptions, NewProjectResult
@@ -274,6 +276,25 @@ def evaluate(
     return run_stage(
         stoppable(evaluate_events(Path(run), EvaluateOptions.made_from(options, given)), stop), on_event
     )
+
+
+def validate(
+    *targets: str | Path,
+    options: ValidateOptions | None = None,
+    on_event: OnEvent = None,
+    stop: Stop | None = None,
+    **given: Any,
+) -> Validated:
+    """Measure pictures at fixed noise under LoRA files and their base (`evaluating.validate_options`: images=, base=).
+
+    targets: runs, whose checkpoints and held-out pictures are meant, or LoRA files.
+    """
+    from maquette.evaluating.validate import validate_events
+    from maquette.evaluating.validate_options import ValidateOptions
+
+    wanted = ValidateOptions.made_from(options, given)
+    stage = validate_events([Path(target) for target in targets], wanted)
+    return run_stage(stoppable(stage, stop), on_event)
 
 
 def deploy(

@@ -24,6 +24,7 @@ COMMANDS = {
     "plan": "Say what a run will take: steps, checkpoints, memory, time, disk.",
     "train": "Train a LoRA from a project or from flags alone; resume; --smoke proves the device.",
     "evaluate": "Draw with every checkpoint of a run and write its report.",
+    "validate": "Measure the loss of held-out pictures under checkpoints or any LoRA files.",
     "deploy": "Install a run's LoRA into ComfyUI with a workflow and a prompt template.",
     "models": "Look at base models.",
     "lora": "Look at LoRA files.",
