@@ -159,3 +159,20 @@ def test_loras_that_are_merged_into_the_base_change_what_is_trained_on(
             assert torch.equal(target.module.weight, merged.module.weight)
     with pytest.raises(ConfigError, match="one for each file"):
         trained(short_run(base_weights=(earlier,), base_weights_multiplier=(0.5, 1.0)))
+
+
+def test_lokr_of_another_split_is_taken_from_the_file_or_refused(
+    short_run: ShortRun, tiny_base: Path, tmp_path: Path
+) -> None:
+    model = load(tiny_base)
+    spec = TrialSpec(kind="lokr", rank=2, alpha=1.0, factor=4, parts=("denoiser",))
+    adapter = LoraAdapter.attach(model, [spec])
+    path = save_lora(tmp_path / "lokr.safetensors", adapter.state_dict(0), {}, dtype="fp32").path
+    adapter.detach()
+    given = short_run(adapter="lokr", network_weights=path, text_encoder_lr=0.0, dropout=0.0, steps=1)
+    after, _ = trained({**given, "dim_from_weights": True})
+    assert {name: value.shape for name, value in after.items()} == {
+        name: value.shape for name, value in load_file(path).items()
+    }
+    with pytest.raises(ConfigError, match=r"split in other sizes|rank \d+ in"):
+        trained({**given, "alpha": 1.0})

@@ -20,7 +20,7 @@ from typing import Literal
 from maquette.families import Layout, ModelParts, parts_of
 from maquette.families.protocol import LoraPart
 from maquette.footprint.workload import AttentionKind, Workload, decoding, encoding, workload
-from maquette.lora.choosing import ALL_LAYERS, LayerChoice
+from maquette.lora.choosing import ALL_LAYERS, LayerChoice, LayerSize
 from maquette.lora.config import TrialSpec
 from maquette.lora.kinds import DEFAULT_KIND
 from maquette.lora.size import change_values
@@ -74,8 +74,8 @@ class MemoryRequest:
     """LoKr's."""
     choice: LayerChoice = ALL_LAYERS
     """Which layers carry it, and what holds for some of them."""
-    modules: Mapping[str, tuple[int, float]] | None = None
-    """Rank and alpha by kohya key, where a file decides both."""
+    modules: Mapping[str, LayerSize] | None = None
+    """Sizes by kohya key, where a file decides them."""
     text_tokens: int = 75
     checkpointing: bool | frozenset[str] = False
     """Whether blocks are computed again in the backward pass: all, none, or those of these names."""

@@ -25,7 +25,7 @@ from maquette.footprint.disk import (
 )
 from maquette.footprint.memory import WEIGHT_BYTES, DeviceKind, MemoryPlan, MemoryRequest, estimate_memory
 from maquette.footprint.recomputing import blocks_to_fit
-from maquette.lora.choosing import LayerChoice, choice_of
+from maquette.lora.choosing import LayerChoice, LayerSize, choice_of
 from maquette.lora.config import TrialSpec
 from maquette.lora.matching import layers_of, sizes_on
 from maquette.lora.reading import read_lora_facts
@@ -79,7 +79,7 @@ def adapter_of(request: TrainingRequest, info: ModelInfo) -> TrialSpec:
     )
 
 
-def _sizes_of_file(request: TrainingRequest, info: ModelInfo) -> Mapping[str, tuple[int, float]] | None:
+def _sizes_of_file(request: TrainingRequest, info: ModelInfo) -> Mapping[str, LayerSize] | None:
     """Return the sizes that a LoRA file decides, by kohya key; None where the settings do, or nothing is known of it."""
     if not request.dim_from_weights or request.network_weights is None:
         return None

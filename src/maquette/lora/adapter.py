@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from maquette.errors import LoraError, Problem
 from maquette.families.protocol import BaseModel, LoraPart, LoraTarget
 from maquette.lora.config import PARTS, TrialSpec
-from maquette.lora.kinds import ALPHA, DEFAULT_KIND, KINDS
+from maquette.lora.kinds import ALPHA, DEFAULT_KIND
 from maquette.lora.layer import LayerTrial, LoraLayer, sizes_of
 from maquette.lora.state import ModuleWeights, State, match_problems, modules_of
 
@@ -332,7 +332,7 @@ def _layer_trial(trial: Trial, content: Mapping[str, ModuleWeights], target: Lor
         if size is None:
             return None
         sizes = sizes_of(target.module)
-        form = KINDS[trial.kind].on(sizes, size.rank, trial.factor)
+        form = trial.form_on(size, sizes)
         rank = form.rank_on(sizes, size.rank)
         return LayerTrial(
             rank=rank,

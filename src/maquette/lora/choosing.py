@@ -14,9 +14,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase, translate
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from maquette.families.protocol import LayerKind, LoraPart
+
+if TYPE_CHECKING:
+    from maquette.lora.kinds.protocol import AdapterKind
 
 LayerSets = Mapping[str, Sequence[str]]
 
@@ -43,6 +46,8 @@ class LayerSize:
     rank: int
     alpha: float
     lr_factor: float = 1.0
+    form: AdapterKind | None = None
+    """The kind's form there, where a file decides it; None: as a new adapter has it."""
 
 
 @dataclass(frozen=True, kw_only=True)

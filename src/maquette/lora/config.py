@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from maquette.errors import ConfigError, Problem, did_you_mean
 from maquette.families.protocol import LoraPart
 from maquette.lora.choosing import ALL_LAYERS, Layer, LayerChoice, LayerSize
 from maquette.lora.kinds import DEFAULT_KIND, KINDS, rows
+from maquette.lora.kinds.protocol import AdapterKind, Sizes
 
 PARTS: tuple[LoraPart, ...] = ("text_encoder", "denoiser")
 """The parts of a model that can carry a LoRA, in the order of parameter groups and of keys in a file."""
@@ -56,8 +57,8 @@ class TrialSpec:
     """Parts of the model that carry this LoRA."""
     choice: LayerChoice = ALL_LAYERS
     """Which layers carry it, and what holds for some of them instead of the above."""
-    modules: Mapping[str, tuple[int, float]] | None = None
-    """Rank and alpha by kohya key, where a file decides both and no other layer carries it."""
+    modules: Mapping[str, LayerSize] | None = None
+    """Sizes by kohya key, where a file decides them and no other layer carries it."""
 
     def __post_init__(self) -> None:
         problems = [*_rank_problems(self), *_other_problems(self)]
@@ -68,6 +69,10 @@ class TrialSpec:
     def adds_convolutions(self) -> bool:
         """Whether layers of the residual and resampling blocks carry it too."""
         return self.conv_rank is not None or self.choice.adds_convolutions or self.modules is not None
+
+    def form_on(self, size: LayerSize, sizes: Sizes) -> AdapterKind:
+        """Return the kind's form on a layer of these sizes."""
+        return size.form or KINDS[self.kind].on(sizes, size.rank, self.factor)
 
     def size_of(self, layer: Layer) -> LayerSize | None:
         """Return the adapter's size on `layer`, or None when this trial leaves it alone.
@@ -81,7 +86,7 @@ class TrialSpec:
         lr = 1.0 if rule.lr is None else rule.lr
         if self.modules is not None:
             found = self.modules.get(layer.key)
-            return LayerSize(*found, lr) if found and lr else None
+            return replace(found, lr_factor=lr) if found and lr else None
         if not lr or (not layer.default and not self.adds_convolutions):
             return None
         if layer.kind == "conv3x3":

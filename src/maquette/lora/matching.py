@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from maquette.families import LoraModule, layout_of, parts_of
 from maquette.families.protocol import ModelInfo
+from maquette.lora.choosing import LayerSize
 from maquette.lora.facts import LoraFacts, ModuleFact
+from maquette.lora.kinds import KINDS
 from maquette.lora.names import aliases, look_up
 
 
@@ -22,7 +24,10 @@ def modules_on(layers: Sequence[LoraModule], facts: LoraFacts) -> dict[str, Modu
     return {key: module for key, module in found if key is not None}
 
 
-def sizes_on(layers: Sequence[LoraModule], facts: LoraFacts) -> Mapping[str, tuple[int, float]]:
-    """Return rank and alpha of the file's modules on `layers`, by kohya key."""
-    modules = modules_on(layers, facts)
-    return {key: (module.rank, facts.alpha_of(module)) for key, module in modules.items() if module.rank}
+def sizes_on(layers: Sequence[LoraModule], facts: LoraFacts) -> Mapping[str, LayerSize]:
+    """Return the sizes of the file's modules on `layers`, by kohya key."""
+    return {
+        key: LayerSize(module.rank, facts.alpha_of(module), form=KINDS[module.kind].form_of(module.shapes))
+        for key, module in modules_on(layers, facts).items()
+        if module.rank and module.kind
+    }

@@ -27,7 +27,7 @@ def lora_parameters(info: ModelInfo, spec: TrialSpec) -> int:
 
 def adapter_values(modules: Iterable[LoraModule], spec: TrialSpec) -> int:
     """Return how many values the adapter `spec` has on a model with these adaptable layers."""
-    return sum(_values(layer, size.rank, spec) for layer, size in adapted(modules, spec))
+    return sum(_values(layer, size, spec) for layer, size in adapted(modules, spec))
 
 
 def lora_file_bytes(info: ModelInfo, spec: TrialSpec, *, precision: Precision = "fp16") -> int:
@@ -38,8 +38,8 @@ def lora_file_bytes(info: ModelInfo, spec: TrialSpec, *, precision: Precision = 
     values = 0
     tensors = 0
     for layer, size in adapted(parts_of(layout_of(info)).modules, spec):
-        values += _values(layer, size.rank, spec) + 1  # and alpha, which is one number
-        tensors += len(_form(layer, size.rank, spec).tensors) + 1
+        values += _values(layer, size, spec) + 1  # and alpha, which is one number
+        tensors += len(_form(layer, size, spec).tensors) + 1
     return values * VALUE_BYTES[precision] + tensors * HEADER_BYTES_PER_TENSOR
 
 
@@ -76,9 +76,10 @@ def sizes_of_layer(layer: LoraModule) -> Sizes:
     return Sizes(layer.inputs, layer.outputs, WINDOWS[layer.kind])
 
 
-def _values(layer: LoraModule, rank: int, spec: TrialSpec) -> int:
-    return sum(math.prod(shape) for shape in _form(layer, rank, spec).shapes(sizes_of_layer(layer), rank))
+def _values(layer: LoraModule, size: LayerSize, spec: TrialSpec) -> int:
+    sizes = sizes_of_layer(layer)
+    return sum(math.prod(shape) for shape in spec.form_on(size, sizes).shapes(sizes, size.rank))
 
 
-def _form(layer: LoraModule, rank: int, spec: TrialSpec) -> AdapterKind:
-    return KINDS[spec.kind].on(sizes_of_layer(layer), rank, spec.factor)
+def _form(layer: LoraModule, size: LayerSize, spec: TrialSpec) -> AdapterKind:
+    return spec.form_on(size, sizes_of_layer(layer))

@@ -123,7 +123,9 @@ def _values(settings: Settings, project: Path, folder: Path) -> dict[str, Reason
         if name in OWN or value is None:
             continue
         if name in PATHS or (name == "base" and Path(value).expanduser().exists()):
-            value = relative_to(Path(value), folder)
+            paths = value if isinstance(value, tuple | list) else (value,)
+            moved = tuple(relative_to(Path(each), folder) for each in paths)
+            value = moved if isinstance(value, tuple | list) else moved[0]
         values[name] = Reasoned(
             value, f"kept from {project.name}" if name in ("base", "rank", "learning_rate") else ""
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from maquette.lora.facts import LoraFacts, ModuleFact
 from maquette.lora.kinds import KINDS
 from maquette.lora.matching import layers_of, modules_on
 from maquette.lora.reading import read_lora_facts
+from maquette.lora.size import sizes_of_layer
 
 if TYPE_CHECKING:
     from maquette.families.protocol import BaseModel, ModelInfo
@@ -89,15 +91,26 @@ def _sizes(
 ) -> Iterator[Problem]:
     """Yield each way in which ranks or alphas differ, once, with how many modules it concerns."""
     differing: Counter[tuple[str, float, float]] = Counter()
+    other: list[str] = []
     for key, module in modules.items():
-        size = spec.size_of(layers[key])
+        size, sizes = spec.size_of(layers[key]), sizes_of_layer(layers[key])
         if size is None or module.rank is None:
             continue
+        form = spec.form_on(size, sizes)
+        rank = form.rank_on(sizes, size.rank)
         prefix = "conv_" if layers[key].kind == "conv3x3" else ""
-        if module.rank != size.rank:
-            differing[f"{prefix}rank", module.rank, size.rank] += 1
-        elif facts.alpha_of(module) != size.alpha:
-            differing[f"{prefix}alpha", facts.alpha_of(module), size.alpha] += 1
+        alpha = form.alpha_on(size.alpha, rank)
+        own = [math.prod(module.shapes[name]) for name in form.tensors if name in module.shapes]
+        if module.rank != rank:
+            differing[f"{prefix}rank", module.rank, rank] += 1
+        elif facts.alpha_of(module) != alpha:
+            differing[f"{prefix}alpha", facts.alpha_of(module), alpha] += 1
+        elif own != [math.prod(shape) for shape in form.shapes(sizes, rank)]:
+            other.append(key)
+    if other:
+        given = f"{len(other)} of its modules are split in other sizes (first: {other[0]})"
+        remedy = "Give its --lokr-factor, or --dim-from-weights to take every size from the file."
+        yield Problem(str(facts.path), given, "those that the run has", remedy)
     for (what, theirs, ours), count in differing.items():
         flag = f"--{what.replace('_', '-')} {theirs:g}"
         given = f"{what} {theirs:g} in {count} of its modules"
