@@ -11,7 +11,7 @@ from maquette.findings.records import Finding
 from maquette.findings.registry import Report, rule
 from maquette.project.request import TrainingRequest
 from maquette.rules.caption_sets import counted, place_of, quoted, rewriting, separator_of, trained
-from maquette.rules.wording import asking_in_dataset
+from maquette.rules.wording import asking, asking_in_dataset
 from maquette.words.text import parts_of
 
 ESCAPE = re.compile(r"\\([()\[\]{}<>:])")
@@ -72,7 +72,7 @@ def prompt_syntax(facts: DatasetFacts, request: TrainingRequest | None, report: 
             (
                 (WEIGHT, EMPHASIS),
                 "weights, which are trained as letters",
-                "Write the words alone, and weigh them in prompts.",
+                f"Write the words alone, and weigh them in prompts{_or_weighted(request)}.",
                 _without_weights,
                 "write the words without weights",
             ),
@@ -146,6 +146,15 @@ def choice_not_read(
             if not all(words.startswith("__") for _, words in found)
             else "."
         ),
+    )
+
+
+def _or_weighted(request: TrainingRequest | None) -> str:
+    """Return how weights are read instead, where a run is at hand that could."""
+    return (
+        ""
+        if request is None
+        else f"; or add {asking(request, weighted_captions=True)} to train them as emphasis"
     )
 
 
