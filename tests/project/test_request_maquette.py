@@ -11,6 +11,10 @@ from maquette.project.settings import SECTION_OF, Settings
 from maquette.training.config import trial_of
 
 NOT_A_REQUEST = {
+    "cache_limit_gb",
+    "base_weights",
+    "base_weights_multiplier",
+    "text_encoder_2_lr",
     "weight_decay",
     "state_every_steps",
     "tensorboard",

@@ -307,6 +307,7 @@ def _others(taken: Taken) -> None:
     }
     done |= {"xformers", "sdpa", "mem_eff_attn", "full_fp16", "full_bf16", "use_8bit_adam", "config_file"}
     done |= {"sample_sampler"} if "sampler" in taken.values else set()
+    done |= {"lr_scheduler_type"} if "lr_scheduler" in taken.values else set()
     for name, value in taken.request.other.items():
         if name not in done and name not in taken.left and value not in (None, "", False, [], 0):
             shown = "…" if SECRET.search(name) else str(value)[:60]
