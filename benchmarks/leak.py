@@ -6,7 +6,7 @@ Trains the demo's character (15 pictures, captions that name view, pose and back
 pass, draws with fixed seeds, and lets the small world's judge read the drawings:
 
     plain           nothing against leak
-    trigger alone   a share of showings has the trigger for its caption, nothing else
+    shortened       a share of showings has a shortened caption, the trigger with few other parts or none
     preservation    that, and the class held to the base's prediction on every Nth forward pass
     regularized     pictures of the class drawn by the base; twice the steps, since half of every epoch is theirs
     both            preservation and regularization pictures
@@ -59,12 +59,12 @@ STEPS, RANK, BATCH, RATE, WARMUP = 320, 8, 4, 1.5e-3, 20
 """The demo's."""
 REPEATS = 4
 """So that an epoch has room for as many pictures of the class."""
-PRESERVATION = {"preservation": 4.0, "preservation_every": 3}
+PRESERVATION = {"preservation": 8.0, "preservation_every": 3}
 ARMS: dict[str, dict[str, Any]] = {
     "plain": {},
     "preservation": PRESERVATION,
     "regularized": {"regularization": True},
-    "trigger alone": {"trigger_alone": 0.3},
+    "shortened": {"shortened_captions": 0.3},
     "both": {**PRESERVATION, "regularization": True},
 }
 NO_LORA = "no LoRA"
@@ -72,7 +72,7 @@ CLASS_TEMPLATE = (
     "{class}, {standing|arms up|arms wide|jumping}, {front view|back view|facing left|facing right}, "
     "{gray|blue|green|yellow|pink|purple} background"
 )
-DRAWINGS, DRAW_STEPS = 24, 15
+DRAWINGS, DRAW_STEPS = 24, 12
 COST_ROUNDS, COST_STEPS = 8, 6
 
 SCENES = tuple(

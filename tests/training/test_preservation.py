@@ -19,7 +19,8 @@ from maquette.project.settings import ObjectiveSettings, SubjectSettings
 from maquette.training.batches import MicroBatch
 from maquette.training.config import TrialSettings
 from maquette.training.engine import Engine
-from maquette.training.preservation import shown_captions
+from maquette.training.preservation import needed_captions, shown_captions
+from maquette.words.class_words import class_caption
 
 SUBJECT = SubjectSettings(trigger="zkw", class_word="person")
 PLAIN = TrialSettings(rank=2, alpha=2, denoiser_lr=1e-2, text_encoder_lr=1e-2, seed=1, subject=SUBJECT)
@@ -85,7 +86,7 @@ def _moved(engine: Engine, caption: str) -> float:
 def test_the_class_stays_nearer_to_the_base(tiny_base: Path, text_encoder_lr: float) -> None:
     plain = replace(PLAIN, text_encoder_lr=text_encoder_lr)
     moved = []
-    for trial in (plain, _with(plain, preservation=10.0, preservation_every=1, trigger_alone=0.0)):
+    for trial in (plain, _with(plain, preservation=10.0, preservation_every=1, shortened_captions=0.0)):
         engine = _engine(tiny_base, [trial])
         _train(engine, range(4))
         moved.append(_moved(engine, "a person, standing"))
@@ -102,7 +103,7 @@ def test_it_is_taken_every_nth_time_and_begins_at_zero(tiny_base: Path) -> None:
 
 def test_what_has_no_trigger_is_left_to_itself(tiny_base: Path) -> None:
     """Regularization pictures speak for the class themselves, and a caption without the trigger names nothing to replace."""
-    trial = _with(PLAIN, preservation=2.0, preservation_every=1, trigger_alone=1.0)
+    trial = _with(PLAIN, preservation=2.0, preservation_every=1, shortened_captions=1.0)
     regularized = _batch(0, regularization=(True, True))
     assert shown_captions([trial], 0, regularized) == list(CAPTIONS)
     captions = ("a person, standing", "sitting")
@@ -118,7 +119,7 @@ def test_trials_that_preserve_differently_equal_their_own_runs(tiny_base: Path) 
     trials = [
         PLAIN,
         _with(PLAIN, preservation=3.0, preservation_every=1, min_snr_gamma=5.0),
-        _with(replace(PLAIN, seed=2), preservation=1.0, preservation_every=2, trigger_alone=0.8),
+        _with(replace(PLAIN, seed=2), preservation=1.0, preservation_every=2, shortened_captions=0.8),
     ]
     packed = _engine(tiny_base, trials, torch.float64)
     _train(packed, range(2))
@@ -132,16 +133,35 @@ def test_trials_that_preserve_differently_equal_their_own_runs(tiny_base: Path) 
             torch.testing.assert_close(found[key], value, rtol=0, atol=1e-6)
 
 
-def test_a_share_of_showings_has_the_trigger_alone() -> None:
+def test_a_share_of_showings_has_a_shortened_caption() -> None:
     trial = _with(PLAIN, preservation=1.0)
-    shown = [caption for index in range(400) for caption in shown_captions([trial], index, _batch(index))]
-    alone = [caption for caption in shown if caption in ("zkw", "zkw person")]
-    assert set(shown) == {*CAPTIONS, "zkw", "zkw person"}
-    assert 0.25 < len(alone) / len(shown) < 0.35
-    assert shown_captions([trial], 7, _batch(7)) == shown_captions([PLAIN, trial], 7, _batch(7))[2:]
-    assert shown_captions([PLAIN], 7, _batch(7)) == list(CAPTIONS)
+    captions = ("zkw person, standing, smiling", "zkw, sitting")
+
+    def shown(index: int, trials: Sequence[TrialSettings] = (trial,)) -> list[str]:
+        return shown_captions(trials, index, _batch(index, captions))
+
+    firsts = [shown(index)[0] for index in range(400)]
+    cut = [caption for caption in firsts if caption != captions[0]]
+    assert 0.25 < len(cut) / len(firsts) < 0.35
+    parts = [caption.split(", ") for caption in cut]
+    assert all(first in ("zkw", "zkw person") and len(rest) < 2 for first, *rest in parts)
+    assert {part for _, *rest in parts for part in rest} == {"standing", "smiling"}
+    assert 0.4 < sum(len(each) == 1 for each in parts) / len(parts) < 0.6
+    assert shown(7) == shown(7, [PLAIN, trial])[2:]
+    assert shown(7, [PLAIN]) == list(captions)
+
+
+def test_every_caption_that_can_be_shown_is_known_ahead() -> None:
+    """Where text encoders do not train, what they make of them is kept and they may go."""
+    trial = _with(PLAIN, preservation=1.0)
+    captions = ("zkw person, standing, smiling, on grass", "sitting")
+    needed = set(needed_captions([PLAIN, trial], captions))
+    shown = {each for index in range(300) for each in shown_captions([trial], index, _batch(index, captions))}
+    assert len(shown) > 8
+    assert shown <= needed
+    assert {class_caption(each, "zkw", "person") for each in shown} - {None} <= needed
 
 
 def test_by_default_it_is_off() -> None:
     settings = ObjectiveSettings()
-    assert settings.preservation == settings.trigger_alone_in_force == 0
+    assert settings.preservation == settings.shortened_captions_in_force == 0

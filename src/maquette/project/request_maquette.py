@@ -154,7 +154,7 @@ SETTING_OF_OTHER = SETTING_OF_OPTION | {
         "timestep_beta",
         "preservation",
         "preservation_every",
-        "trigger_alone",
+        "shortened_captions",
         "weight_decay",
         "ema_decay",
     )

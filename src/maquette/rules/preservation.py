@@ -12,21 +12,21 @@ from maquette.words.text import has_word
 
 @rule("SET034", "preservation-without-words", "error", since="0.2")
 def preservation_without_words(request: TrainingRequest, report: Report) -> Iterator[Finding]:
-    """`preservation` or `trigger_alone` is on, and the trigger or the class word that it works with is missing or unfit.
+    """`preservation` or `shortened_captions` is on, and the trigger or the class word that it works with is missing or unfit.
 
     Why: Preservation shows each picture a second time with the class word in the trigger's place and holds the LoRA to what the
     base draws then. Without a trigger nothing says what to replace, without a class word nothing says by what; and a class
     word that holds the trigger would teach the trigger to mean what the base draws: the subject would be untaught.
-    Found by: preservation or trigger_alone above 0 without trigger; preservation without class_word, or with one in which the
-    trigger stands as a word of its own. Both words may come from the profile.
+    Found by: preservation or shortened_captions above 0 without trigger; preservation without class_word, or with one in
+    which the trigger stands as a word of its own. Both words may come from the profile.
     Do: Name both words, or leave preservation off.
     Fault: `preservation = 4` with a trigger and no class_word
     Instead: `class_word = "anime character"`
     Source: training/preservation.py.
     """
-    weight, alone = request.other.get("preservation"), request.other.get("trigger_alone")
+    weight, alone = request.other.get("preservation"), request.other.get("shortened_captions")
     trigger, class_word = (request.trigger or "").strip(), (request.class_word or "").strip()
-    place = "preservation" if weight else "trigger_alone"
+    place = "preservation" if weight else "shortened_captions"
     if (weight or alone) and not trigger:
         yield report(
             request.file,

@@ -4,8 +4,8 @@
     preserved   "a character, standing"       ─► adapter ─► what the base predicts for the same noisy picture
 
 Both passes share picture, noise, timestep and all words but one, so that what they teach apart is that one. A share of the
-showings has the trigger for its whole caption: else the subject is learned as the trigger *together with* the words of a
-scene, and the trigger alone no longer draws it.
+showings has a shortened caption, the trigger with few other words or none: else the subject is learned as the trigger *together
+with* the words of a scene, and neither does the trigger alone draw it nor do other words free the class from it.
 
 Trials are held to their own settings in one pass; R = P * B rows, trial by trial.
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -28,9 +29,12 @@ if TYPE_CHECKING:
     from maquette.training.batches import MicroBatch
     from maquette.training.config import TrialSettings
 
+FORMS = 6
+"""Shortened forms of a caption that keep some of its parts."""
+
 
 def shown_captions(trials: Sequence[TrialSettings], index: int, batch: MicroBatch) -> list[str]:
-    """Return the captions of R rows: the batch's for every trial, some cut to the trigger where the trial asks for it."""
+    """Return the captions of R rows: the batch's for every trial, some shortened where the trial asks for it."""
     regularization = batch.regularization_B.tolist()
     return [
         caption if is_regularization else _cut(trial, index, row, caption)
@@ -40,29 +44,47 @@ def shown_captions(trials: Sequence[TrialSettings], index: int, batch: MicroBatc
 
 
 def _cut(trial: TrialSettings, index: int, row: int, caption: str) -> str:
-    """Return `caption`, or now and then the trigger alone, with the class word or without it."""
-    share = trial.objective.trigger_alone_in_force
-    trigger, class_word = trial.subject.trigger, trial.subject.class_word
-    if not share or not has_word(caption, trigger):
+    """Return `caption`, or now and then a shortened one."""
+    share = trial.objective.shortened_captions_in_force
+    forms = _shortened(caption, trial.subject.trigger, trial.subject.class_word) if share else ()
+    if not forms:
         return caption
-    chance = random.Random(f"maquette trigger alone {trial.seed} {index} {row}")
-    if chance.random() >= share:
-        return caption
-    return chance.choice([trigger, f"{trigger} {class_word}".strip()])
+    chance = random.Random(f"maquette shortened caption {trial.seed} {index} {row}")
+    return chance.choice(forms) if chance.random() < share else caption
+
+
+@lru_cache(maxsize=1 << 15)
+def _shortened(caption: str, trigger: str, class_word: str) -> tuple[str, ...]:
+    """Return the shortened forms of a caption: the trigger (with the class word or without), half of them with nothing else.
+
+    The others hold some of the other parts, in an order of their own. They are few and the same for every showing, so that what
+    text encoders make of them can be kept. None where the trigger does not stand in it.
+    """
+    if not has_word(caption, trigger):
+        return ()
+    heads = [trigger, f"{trigger} {class_word}".strip()]
+    parts = [part.strip() for part in caption.split(",")]
+    others = [part for part in parts if part and not has_word(part, trigger)]
+    chance = random.Random(f"maquette shortened forms {caption}")
+    if len(others) < 2:
+        return tuple(heads)
+    rests = [chance.sample(others, chance.randrange(1, len(others))) for _ in range(FORMS)]
+    alone = heads * (FORMS // len(heads))
+    return (*alone, *(", ".join([heads[number % 2], *rest]) for number, rest in enumerate(rests)))
 
 
 def needed_captions(trials: Sequence[TrialSettings], captions: Iterable[str]) -> Iterator[str]:
-    """Yield `captions`, and after each what any trial may make of it: the trigger alone, the class in its place."""
+    """Yield `captions`, and after each what any trial may make of it: shortened forms, the class in the trigger's place."""
     for caption in captions:
         yield caption
         for trial in trials:
             trigger, class_word = trial.subject.trigger, trial.subject.class_word
             shown = [caption]
-            if trial.objective.trigger_alone_in_force and has_word(caption, trigger):
-                shown += [trigger, f"{trigger} {class_word}".strip()]
-            yield from shown[1:]
+            if trial.objective.shortened_captions_in_force:
+                shown += _shortened(caption, trigger, class_word)
+            yield from dict.fromkeys(shown[1:])
             if trial.objective.preservation:
-                preserved = (class_caption(each, trigger, class_word) for each in shown)
+                preserved = (class_caption(each, trigger, class_word) for each in dict.fromkeys(shown))
                 yield from (each for each in preserved if each is not None)
 
 

@@ -13,8 +13,8 @@ LossType = Literal["l2", "l1", "huber", "smooth_l1"]
 HuberSchedule = Literal["snr", "constant", "exponential"]
 TimestepSampling = Literal["family", "uniform", "sigmoid", "shift", "beta"]
 
-TRIGGER_ALONE = 0.3
-"""Share of showings with the trigger alone where the class is held to the base."""
+SHORTENED_CAPTIONS = 0.3
+"""Share of showings with a shortened caption where the class is held to the base."""
 
 
 class ObjectiveSettings(Section):
@@ -140,27 +140,27 @@ class ObjectiveSettings(Section):
         0.0,
         ge=0,
         description="Against leak: weight of a second pass that holds the class word, in the trigger's place, to what the base "
-        "draws. 4 is usual, 0 is off. Needs trigger and class_word.",
+        "draws. 8 is what was tried, 0 is off. Needs trigger and class_word.",
     )
     preservation_every: int = Field(
-        2,
+        3,
         ge=1,
         description="Take that second pass on every Nth forward pass: 1 protects most and costs most.",
     )
-    trigger_alone: float | None = Field(
+    shortened_captions: float | None = Field(
         None,
         ge=0,
         le=1,
-        description="Share of showings whose caption is the trigger alone, so that it draws the subject without other words. "
-        "Default: 0.3 with preservation, else 0.",
+        description="Share of showings whose caption is the trigger with some of its other parts, half of the time with none, so "
+        "that no other words are needed to draw the subject. Default: 0.3 with preservation, else 0.",
     )
 
     @property
-    def trigger_alone_in_force(self) -> float:
+    def shortened_captions_in_force(self) -> float:
         """The share as given; else what preservation needs."""
-        if self.trigger_alone is None:
-            return TRIGGER_ALONE if self.preservation else 0.0
-        return self.trigger_alone
+        if self.shortened_captions is None:
+            return SHORTENED_CAPTIONS if self.preservation else 0.0
+        return self.shortened_captions
 
     @field_validator("max_timestep")
     @classmethod
