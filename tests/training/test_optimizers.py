@@ -27,6 +27,7 @@ from maquette.project.optimizers import (
     optimizer_arguments,
     state_bytes,
 )
+from maquette.training.averaging import WeightAverage
 from maquette.training.classes import load_class
 from maquette.training.config import TrialSettings, trial_of
 from maquette.training.optimize import OPTIMIZERS, Optimizer, TrialOptimizer
@@ -338,7 +339,7 @@ def test_any_class_of_a_package_trains_and_resumes(short_run: ShortRun) -> None:
         ({"optimizer": "torch.nn.Linear"}, "is no Optimizer"),
         ({"optimizer": "torch.optim.RAdam", "optimizer_args": ("beta=1",)}, "refuses beta=1"),
         ({"optimizer": "prodigy", "unet_lr": 1.0, "text_encoder_lr": 0.5}, "knows one rate"),
-        ({"optimizer": "dadaptsgd", "warmup_steps": 2, "text_encoder_lr": 0.0}, "divides by its first rate"),
+        ({"optimizer": "dadaptsgd", "warmup_steps": 2, "learning_rate": 1.0}, "divides by its first rate"),
         ({"lr_scheduler": "warmup_stable_decay"}, "lr_decay_steps beside it"),
         ({"lr_scheduler": "cosine_with_min_lr"}, "lr_min_ratio or min_lr in lr_scheduler_args"),
         ({"lr_scheduler": "torch.optim.lr_scheduler.StepLR"}, "refuses no arguments"),
@@ -430,3 +431,28 @@ def test_a_schedule_free_optimizer_follows_no_schedule() -> None:
     trial = TrialSettings(optimizer="adamwschedulefree", lr_scheduler="linear", warmup_steps=5)
     optimizer = TrialOptimizer(trial, _group(trial, torch.nn.Parameter(torch.ones(2, 2))), total_steps=10)
     assert optimizer.learning_rates(9) == [1e-4] and optimizer.learning_rates(0) == [1e-4]
+
+
+def test_what_is_saved_is_the_average_of_the_weights(short_run: ShortRun) -> None:
+    result = maquette.train(**short_run(ema_decay=0.9, steps=4))
+    saved, state = load_file(result.lora), load_file(result.run / "state" / "state-00000004.safetensors")
+    key = next(key for key in saved if key.startswith("lora_unet") and key.endswith("lora_up.weight"))
+    averages = [value for name, value in state.items() if name.startswith("0.average.")]
+    assert not torch.equal(saved[key], state[f"0.lora.{key.removesuffix('.lora_up.weight')}.up"])
+    assert any(value.shape == saved[key].shape and torch.equal(value, saved[key]) for value in averages)
+
+
+def test_an_average_forgets_its_first_steps_soonest() -> None:
+    weight = torch.nn.Parameter(torch.zeros(1))
+    average = WeightAverage([weight], decay=0.6)
+    expected = 0.0
+    for step, value in enumerate((4.0, 8.0, 2.0, 6.0, 1.0, 3.0, 9.0, 5.0, 7.0, 2.0)):
+        weight.data.fill_(value)
+        average.update(step)
+        kept = 0.0 if step == 0 else min(0.6, (1 + step) / (10 + step))
+        expected = kept * expected + (1 - kept) * value
+    assert float(average.averages[0]) == pytest.approx(expected, rel=1e-6)
+    average.show(True), average.show(True)
+    assert float(weight) == pytest.approx(expected, rel=1e-6)
+    average.show(False), average.show(False)
+    assert float(weight) == 2.0
