@@ -14,6 +14,7 @@ import maquette
 from maquette.dataset.config import SubsetOptions
 from maquette.errors import OutputError
 from maquette.events import Progress
+from maquette.files import json_text
 from maquette.runs.folder import RunFolder
 from maquette.runs.migrations import MIGRATIONS, RECORD_VERSION
 from maquette.runs.record import Checkpoint, DeviceRecord, Sample, dataset_record, read_record
@@ -221,3 +222,14 @@ def test_what_is_trained_on_changes_with_any_picture_caption_or_option(tmp_path:
         assert [one.shows_the_same_as(other) for other in records] == [other is one for other in records], (
             index
         )
+
+
+def test_a_record_is_written_as_the_json_of_all_its_values(tmp_path: Path) -> None:
+    """The dataset's part is made once and put in its place."""
+    captioned(tmp_path / "d", 3)
+    record = run_record().with_(dataset=dataset_record(dataset_at(tmp_path / "d")))
+    folder = RunFolder(tmp_path)
+    for state in ("running", "failed"):
+        record = record.with_(state=state)
+        record.write(folder)
+        assert folder.record.read_text(encoding="utf-8") == json_text(record.as_json())

@@ -10,6 +10,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +23,7 @@ from maquette.dataset.records import Dataset
 from maquette.dataset.repeats import Schedule
 from maquette.errors import OutputError, Problem
 from maquette.families.protocol import ModelInfo
-from maquette.files import write_json
+from maquette.files import json_text, write_atomic
 from maquette.project.settings import SECTIONS, Settings
 from maquette.project.validation import checked
 from maquette.reading import FileKind, read_table
@@ -80,6 +81,12 @@ class DatasetRecord:
     def captions(self) -> list[str]:
         """The subject's captions, each once, in order."""
         return list(dict.fromkeys(each.caption for each in self.subject if each.caption))
+
+    @cached_property
+    def text(self) -> str:
+        """The dataset as JSON, indented as it stands in a record: of many pictures it is made once, not at every change."""
+        plain = TypeAdapter(DatasetRecord).dump_python(self, mode="json")
+        return json_text(plain).rstrip().replace("\n", "\n  ")
 
     def shows_the_same_as(self, other: DatasetRecord) -> bool:
         """Return whether the same is trained on; what a release warns of makes no difference."""
@@ -186,7 +193,14 @@ class RunRecord(BaseModel):
 
     def write(self, folder: RunFolder) -> None:
         """Replace `folder`'s record with this one, whole or not at all."""
-        write_json(folder.record, self.as_json())
+        values = self.model_dump(mode="json", exclude={"dataset"})
+        order = [name for name in type(self).model_fields if name != "dataset"]
+        place = list(type(self).model_fields).index("dataset")
+        before, after = (
+            json_text({name: values[name] for name in names})[2:-3]
+            for names in (order[:place], order[place:])
+        )
+        write_atomic(folder.record, f'{{\n{before},\n  "dataset": {self.dataset.text},\n{after}\n}}\n')
 
     def as_json(self) -> dict[str, Any]:
         """Return the record as plain JSON values."""

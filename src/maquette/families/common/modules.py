@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
@@ -14,16 +16,40 @@ os.environ.setdefault("USE_TF", "0")  # transformers would otherwise probe for o
 os.environ.setdefault("USE_FLAX", "0")
 
 
+UNUSED_BY_DIFFUSERS = ("_peft_available", "_scipy_available")
+"""What it looks for at its import and loads whole: a second of a start, for adapters and sigmas that are not its own here."""
+
+
+@contextmanager
+def _lean() -> Iterator[None]:
+    """Within, diffusers is imported without packages that nothing here asks it for."""
+    if "diffusers.models" in sys.modules:
+        yield
+        return
+    from diffusers.utils import import_utils
+
+    found = {name: getattr(import_utils, name) for name in UNUSED_BY_DIFFUSERS if hasattr(import_utils, name)}
+    for name in found:
+        setattr(import_utils, name, False)
+    try:
+        yield
+    finally:
+        for name, was in found.items():
+            setattr(import_utils, name, was)
+
+
 def empty_unet(config: Mapping[str, Any]) -> nn.Module:
     """Return a U-Net on the meta device."""
-    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+    with _lean():
+        from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
     return build_empty(lambda: UNet2DConditionModel.from_config(dict(config)))
 
 
 def empty_vae(config: Mapping[str, Any]) -> nn.Module:
     """Return a VAE on the meta device."""
-    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+    with _lean():
+        from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
     return build_empty(lambda: AutoencoderKL.from_config(dict(config)))
 

@@ -48,11 +48,14 @@ def fill(
     wanted: dict[str, list[Binding]] = defaultdict(list)
     for binding in bindings:
         wanted[binding.file_key].append(binding)
+    # One place to read into for all of them: fresh memory for each would cost a fault a page.
+    scratch = torch.empty(max((entries[key].num_bytes for key in wanted), default=0), dtype=torch.uint8)
     state: dict[str, Tensor] = {}
     for entry in sorted((entries[key] for key in wanted), key=lambda entry: (str(entry.path), entry.start)):
-        tensor = read_tensor(entry).to(dtype=dtype)
+        tensor = read_tensor(entry, scratch)
         for binding in wanted[entry.name]:
-            state[binding.module_key] = _changed(tensor, binding, expected[binding.module_key]).to(device)
+            changed = _changed(tensor, binding, expected[binding.module_key])
+            state[binding.module_key] = changed.to(device, dtype, copy=True)
     module.load_state_dict(state, strict=True, assign=True)
     _fill_buffers(module, device)
     module.requires_grad_(False)
@@ -92,9 +95,9 @@ def check(
         raise ModelError(shown)
 
 
-def read_tensor(entry: TensorEntry) -> Tensor:
-    """Return one tensor from disk as it is stored."""
-    raw = torch.empty(entry.num_bytes, dtype=torch.uint8)
+def read_tensor(entry: TensorEntry, scratch: Tensor) -> Tensor:
+    """Return one tensor from disk as it is stored, in the first bytes of `scratch`."""
+    raw = scratch[: entry.num_bytes]
     if entry.num_bytes:
         with Path(entry.path).open("rb", buffering=0) as file:
             file.seek(entry.start)
@@ -130,7 +133,7 @@ def _changed(tensor: Tensor, binding: Binding, shape: tuple[int, ...]) -> Tensor
         case "transpose":
             return tensor.t().contiguous()
         case "q" | "k" | "v":
-            return tensor.chunk(3)["qkv".index(binding.change)].clone()
+            return tensor.chunk(3)["qkv".index(binding.change)]
     return tensor
 
 
