@@ -55,23 +55,44 @@ def main() -> None:
 
         base = write_tiny_base(root / "tiny.safetensors")
         starts = {str(count): starts_over(root, base, count) for count in given.counts}
-    few, many = (starts[str(count)] for count in (given.counts[0], given.counts[-1]))
-    ratios = {
-        known: {name: round(many[known][name] / few[known][name], 2) for name in few[known]} for known in few
-    }
     result = {
+        "benchmark": "start_large",
         "date": datetime.now(UTC).date().isoformat(),
         "commit": commit(),
         "hardware": hardware("cpu"),
-        "software": software(),
         "load": given.load,
-        "starts": starts,
-        "ratios": ratios,
+        "software": software(),
+        "settings": {
+            "counts": given.counts,
+            "resolution_px": 64,
+            "threads": os.environ.get("OMP_NUM_THREADS"),
+        },
+        "results": rows_of(starts, given.counts),
+        "conclusion": "",
     }
     print(json.dumps(result, indent=2))
     if given.output:
         name = f"start_large-{result['date']}-{os.cpu_count()}core-cpu.json"
         (given.output / name).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+def rows_of(starts: dict[str, Any], counts: list[int]) -> list[dict[str, Any]]:
+    """Return a row for each start, then what the most pictures took over what the fewest did."""
+    rows = [
+        {"pictures": int(count), "latents": known, **took}
+        for count, by_known in starts.items()
+        for known, took in by_known.items()
+    ]
+    few, many = (starts[str(count)] for count in (counts[0], counts[-1]))
+    ratios = [
+        {
+            "pictures": f"{counts[-1]} / {counts[0]}",
+            "latents": known,
+            **{f"{name}_ratio": round(many[known][name] / few[known][name], 2) for name in few[known]},
+        }
+        for known in few
+    ]
+    return rows + ratios
 
 
 def starts_over(root: Path, base: Path, count: int) -> dict[str, Any]:

@@ -331,6 +331,14 @@ def pixel_art_at_its_size(case: Case) -> None:
     all_as_pixel_art(case, 64, 512)
 
 
+@close_call("PIC020", "pixel art of 256 px trained at twice that, to the nearest pixel")
+def pixel_art_doubled(case: Case) -> None:
+    all_as_pixel_art(case, 64, 256)
+    case.script.write_text(
+        case.script.read_text().rstrip() + " --resize_interpolation=nearest\n", encoding="utf-8"
+    )
+
+
 @fault("PIC021", "four pictures", start="folder")
 def four_pictures(case: Case) -> None:
     _keep(case, 4)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from maquette.curating.identity_facts import IdentityFacts
-from maquette.dataset.facts import DatasetFacts
+from maquette.dataset.facts import DatasetFacts, FolderFact
 from maquette.dataset.measures import Measures
 from maquette.dataset.names import name_rank
 from maquette.findings.records import Finding, Severity
@@ -250,8 +250,9 @@ def resized_pixel_art(
     Why: trainers enlarge with Lanczos and shrink by averaging, both of which blur the cells' edges and add halos,
         whatever was done to keep the grid exact.
     Found by: pictures on a pixel grid whose area differs by more than 1 % along a side from the resolution that the
-        settings or the dataset TOML ask for.
-    Do: train at the pictures' own size, or enlarge them yourself with nearest neighbour to the size trained at.
+        settings or the dataset TOML ask for; none where `resize_interpolation` is nearest and the factor whole.
+    Do: train at the pictures' own size, or at a whole multiple of it with `resize_interpolation` nearest, which both
+        trainers know; or enlarge them yourself with nearest neighbour to the size trained at.
     Fault: pixel art of 512 px trained at 576
     Instead: `--resolution=512,512`
     Source: a pixel-portrait project whose pictures of 512 px trained well at 512 and badly at 1024 (ten other settings
@@ -266,16 +267,28 @@ def resized_pixel_art(
         for path, m in sound(facts)
         if m.grid_px > 1 and abs(enlargement(m, resolution) - 1) > SIZE_TOLERANCE
     }
+    crisp = {path for folder in facts.used_folders if _is_nearest(folder) for path in folder.files}
+    found = {
+        path: each
+        for path, each in found.items()
+        if path not in crisp or round(each) < 1 or abs(each - round(each)) > SIZE_TOLERANCE
+    }
     factor = next(iter(found.values()), 1.0)
+    how = "unevenly" if crisp.issuperset(found) else "with smoothing"
     yield from many(
         report,
         facts,
         list(found),
         f"{'is' if len(found) == 1 else 'are'} pixel art that training at {'x'.join(map(str, resolution))} will "
-        f"{'enlarge' if factor > 1 else 'shrink'} with smoothing (to {factor:.2f} of {'its' if len(found) == 1 else 'their'} "
+        f"{'enlarge' if factor > 1 else 'shrink'} {how} (to {factor:.2f} of {'its' if len(found) == 1 else 'their'} "
         "size).",
-        "Train at the pictures' own size, or resize them yourself with nearest neighbour.",
+        "Train at the pictures' own size, at a whole multiple of it with resize_interpolation nearest, or resize them "
+        "yourself with nearest neighbour.",
     )
+
+
+def _is_nearest(folder: FolderFact) -> bool:
+    return folder.subset is not None and folder.subset.options.resize_interpolation == "nearest"
 
 
 @rule("PIC021", "few-pictures", "hint", since="0.2")
