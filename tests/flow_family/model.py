@@ -175,6 +175,11 @@ class FlowModel:
         for number, block in enumerate(self.denoiser.blocks):
             block.is_recomputed = enabled and (blocks is None or f"denoiser.blocks.{number}" in blocks)
 
+    def compile_blocks(self) -> None:
+        assert isinstance(self.denoiser, FlowTransformer)
+        for block in self.denoiser.blocks:
+            block.compile(dynamic=False)
+
     def vae_fingerprint(self) -> str:
         return hashlib.sha256(b"folded").hexdigest()
 

@@ -435,3 +435,14 @@ def preservation_of_the_subject(case: Case) -> None:
 @close_call("SET034", "both words are there", start="project")
 def preservation_with_words(case: Case) -> None:
     _preserving(case, "anime character")
+
+
+@fault("SET044", "compiled blocks and a dropout of the adapter", start="project")
+def compiled_with_dropout(case: Case) -> None:
+    compiled_without(case)
+    case.edit(case.config, "rank = 32\n", "rank = 32\nrank_dropout = 0.1\n")
+
+
+@close_call("SET044", "compiled blocks without dropout", start="project")
+def compiled_without(case: Case) -> None:
+    case.edit(case.config, "[training]\n", "[training]\ncompile_blocks = true\n")

@@ -331,6 +331,9 @@ class BaseModel(Protocol):
         Where `blocks` are given, only theirs: names as families/common/recomputing.py makes them.
         """
 
+    def compile_blocks(self) -> None:
+        """Have the denoiser's repeated blocks compiled by torch when they are first called."""
+
     def vae_fingerprint(self) -> str:
         """Return a hash of the VAE's weights, for caches of latents."""
 

@@ -77,6 +77,8 @@ class MemoryRequest:
     modules: Mapping[str, LayerSize] | None = None
     """Sizes by kohya key, where a file decides them."""
     text_tokens: int = 75
+    plain_attention: bool = False
+    """Attention by matrix products, not by a fused kernel."""
     checkpointing: bool | frozenset[str] = False
     """Whether blocks are computed again in the backward pass: all, none, or those of these names."""
     optimizer: str = DEFAULT_OPTIMIZER
@@ -111,8 +113,8 @@ class MemoryRequest:
 
     @property
     def attention(self) -> AttentionKind:
-        """MPS has no fused attention with a backward pass: every weight is kept."""
-        return "math" if self.device == "mps" else "fused"
+        """MPS has no fused attention with a backward pass, plain products have none anywhere: every weight is kept."""
+        return "math" if self.plain_attention or self.device == "mps" else "fused"
 
     @property
     def spec(self) -> TrialSpec:

@@ -230,6 +230,7 @@ def memory_request(
         choice=layer_choice(request, info.family),
         modules=_sizes_of_file(request, info),
         text_tokens=_text_tokens(request, info),
+        plain_attention=request.attention == "math",
         checkpointing=bool(request.value("gradient_checkpointing")),
         optimizer=request.value("optimizer") or DEFAULT_OPTIMIZER,
         preservation_every=_preservation_every(request),

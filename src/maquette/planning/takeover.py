@@ -33,7 +33,6 @@ SAMPLERS = {
 SECRET = re.compile(r"key|token|secret|password", re.IGNORECASE)
 NOT_TAKEN: Mapping[str, str] = {
     "full_precision": "the adapter trains in float32",
-    "attention": "PyTorch's own attention is used",
     "lowram": "models are loaded once",
     "save_state": "states are always kept",
     "resume": "a state of another trainer cannot be gone on from",
@@ -136,6 +135,7 @@ def take_over(request: TrainingRequest, spec: FamilySpec | None = None) -> Taken
         schedule,
         _options,
         _prediction,
+        _attention,
         _buckets,
         _captions,
         _masks,
@@ -215,6 +215,14 @@ def _options(taken: Taken) -> None:
         default = default_of(setting)
         if value is not None and value != default and not (value == 0 and not default):
             taken.values[setting] = Reasoned(tuple(value) if isinstance(value, list) else value, option)
+
+
+def _attention(taken: Taken) -> None:
+    """PyTorch's own attention is the default; a kernel is only asked for where another trainer's has its counterpart."""
+    if taken.request.attention == "mem_eff":
+        taken.put("attention", "efficient", "attention")
+    elif taken.request.attention == "xformers":
+        taken.leave("attention", "PyTorch's own attention is used, with the same result")
 
 
 def _buckets(taken: Taken) -> None:

@@ -256,12 +256,14 @@ class TrainingRequest:
     gradient_checkpointing: bool | None = None
     fit_memory_gib: float | None = None
     """Memory that recomputed blocks are to make room for; 0 is all that the device has (Maquette alone)."""
+    deterministic: bool | None = None
+    compile_blocks: bool | None = None
     precision: str | None = None
     """no, fp16, bf16, auto."""
     full_precision: str | None = None
     """fp16 or bf16 where gradients too are in half (--full_fp16, --full_bf16); fp8 with --fp8_base."""
     attention: str | None = None
-    """xformers, sdpa, mem_eff; None: the trainer's default."""
+    """xformers, sdpa, mem_eff of sd-scripts, Maquette's own names; None: the trainer's default."""
     device: str | None = None
     seed: int | None = None
     lowram: bool | None = None

@@ -99,6 +99,9 @@ SETTING_OF = {
     "prior_loss_weight": "prior_loss_weight",
     "gradient_checkpointing": "gradient_checkpointing",
     "fit_memory_gib": "fit_memory_gib",
+    "attention": "attention",
+    "deterministic": "deterministic",
+    "compile_blocks": "compile_blocks",
     "precision": "precision",
     "device": "device",
     "seed": "seed",
@@ -121,6 +124,7 @@ SETTING_OF = {
 }
 """Field of TrainingRequest → Maquette's setting."""
 SETTING_OF_OPTION = {
+    "torch_compile": "compile_blocks",
     "loss_type": "loss_type",
     "huber_schedule": "huber_schedule",
     "huber_c": "huber_c",

@@ -19,6 +19,7 @@ RULE_MODULES = (
     "maquette.rules.masks",
     "maquette.rules.picture_sets",
     "maquette.rules.pictures",
+    "maquette.rules.kernels",
     "maquette.rules.preservation",
     "maquette.rules.regularization",
     "maquette.rules.steps",

@@ -89,9 +89,11 @@ def run_job(
     interrupt, an error, nobody listens any more), its state is saved as the last whole step left it, so that it resumes to
     the same weights, and record and events say how it ended. Raises Stopped where `stop` was asked.
     """
+    from maquette.training.kernels import kernels_of
+
     with closing(job.claim):
         run = _Run(job, draw, started if started is not None else time.perf_counter())
-        with closing(run.told), closing(run):
+        with closing(run.told), closing(run), kernels_of(job.settings.training):
             try:
                 return (yield from run.told.recorded(stoppable(run.events(), stop)))
             except Stopped:
@@ -293,6 +295,7 @@ class _Run:
         from maquette.lora.adapter import LoraAdapter
         from maquette.training.continuing import start_from_weights
         from maquette.training.engine import Engine
+        from maquette.training.kernels import compile_blocks
 
         job = self.job
         adapter = LoraAdapter.attach(
@@ -312,6 +315,8 @@ class _Run:
         for output in self.outputs:
             output.restore(engine)
         engine.steps_done = self.steps.start
+        if job.settings.training.compile_blocks:
+            compile_blocks(model)
         return engine
 
     def _steps(self, engine: Engine, data: Any) -> Iterator[Event]:

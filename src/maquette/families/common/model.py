@@ -194,6 +194,11 @@ class LatentDiffusionModel:
         for encoder in self.text_encoders:
             recompute_text(encoder, names, blocks)
 
+    def compile_blocks(self) -> None:
+        """Compile each of the denoiser's transformer blocks for the sizes that it meets."""
+        unet: Any = self.denoiser
+        unet.compile_repeated_blocks(dynamic=False)
+
     def vae_fingerprint(self) -> str:
         """Return a hash of the VAE's weights in their present precision."""
         digest = hashlib.sha256()

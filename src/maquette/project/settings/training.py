@@ -135,7 +135,7 @@ class TrainingSettings(Section):
         None,
         ge=0,
         description="Recompute as few of the model's blocks as it takes to stay within so many GiB; 0: what the device has. "
-        "Gradient checkpointing no slower than it must be. Default: off.",
+        "Gradient checkpointing no slower than it must be, in place of gradient_checkpointing. Default: off.",
     )
     seed: int = Field(
         42, ge=0, lt=2**32, description="Seed of everything random: same seed, same machine, same weights."
@@ -145,6 +145,19 @@ class TrainingSettings(Section):
         "auto",
         description="Arithmetic of the frozen base: no (float32), bf16, fp16. auto: on CUDA bf16, fp16 before the RTX 30; "
         "else no.",
+    )
+
+    attention: Literal["auto", "flash", "efficient", "math"] = Field(
+        "auto",
+        description="Kernel of attention: flash, memory-efficient or plain matrix products; auto: the fastest of the device.",
+    )
+    deterministic: bool = Field(
+        False,
+        description="Only kernels that repeat their sums, so that a GPU gives the same bits again. A processor always does.",
+    )
+    compile_blocks: bool = Field(
+        False,
+        description="Compile the denoiser's repeated blocks (torch.compile): a first step of minutes, faster ones after it.",
     )
 
     @field_validator("optimizer_args")
