@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from maquette.dataset.config import SubsetOptions
 from maquette.dataset.facts import DatasetFacts, DatasetInput, HeldOut
 from maquette.dataset.held_out import held_of
-from maquette.dataset.held_pictures import held_pictures, items_of
+from maquette.dataset.held_pictures import held_pictures, items_of, plainly
 from maquette.dataset.planned import epoch_items
 from maquette.dataset.reading import read_dataset
 from maquette.dataset.strict import dataset_of
@@ -130,6 +132,10 @@ def test_nothing_is_left_to_chance_in_what_is_measured(ten: Path) -> None:
     assert all(again.get(item.picture.sha256, item.index) == item.index for item in items)
     options = [item.picture.subset.options for item in items]
     assert not any(o.shuffle_caption or o.caption_dropout_rate or o.flip_aug for o in options)
+    by_chance = SubsetOptions(color_aug=True, random_crop=True, flip_aug=True, token_warmup_step=0.5)
+    picture = items[0].picture
+    (still,) = plainly([replace(picture, subset=replace(picture.subset, options=by_chance))])
+    assert still.subset.options == SubsetOptions()
 
 
 def test_a_dataset_toml_holds_out_by_its_own_share(ten: Path, tmp_path: Path) -> None:

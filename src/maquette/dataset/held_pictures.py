@@ -64,7 +64,11 @@ def _plainly(picture: Picture) -> Picture:
         caption_dropout_rate=0.0,
         caption_dropout_every_n_epochs=0,
         caption_tag_dropout_rate=0.0,
+        token_warmup_step=0,
         flip_aug=False,
+        color_aug=False,
+        random_crop=False,
+        face_crop_aug_range=None,
     )
     return replace(picture, subset=replace(picture.subset, options=options))
 
