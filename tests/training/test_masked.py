@@ -151,6 +151,7 @@ def masked(short_run: Run, pictures: Path) -> Run:
     return settings
 
 
+@pytest.mark.slow
 def test_masks_are_recorded_and_a_resumed_run_equals_an_uninterrupted_one(masked: Run) -> None:
     held = {"masked_prior_preservation_weight": 0.5}
     whole = maquette.train(**masked(name="whole", **held))
