@@ -121,10 +121,13 @@ def _save(folder: Path, step: int) -> None:
 
     from maquette.training.config import TrialSettings
     from maquette.training.optimize import TrialOptimizer
+    from maquette.training.rates import RateGroup
     from maquette.training.state import save_state
 
     parameter = torch.nn.Parameter(torch.full((64, 64), float(step)))
-    optimizer = TrialOptimizer(TrialSettings(), [], [parameter], total_steps=6)
+    trial = TrialSettings()
+    group = RateGroup("denoiser", trial.denoiser_lr, (parameter,))
+    optimizer = TrialOptimizer(trial, [group], total_steps=6)
     parameter.square().sum().backward()
     optimizer.update(0)
     save_state(folder / "state", step, "digest", {"x": parameter}, optimizer, None)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from maquette.errors import ConfigError
 from maquette.lora.adapter import LoraAdapter
 from maquette.lora.config import TrialSpec
-from maquette.lora.kinds import KINDS
+from maquette.lora.kinds import KINDS, rows
 from maquette.lora.layer import LayerTrial, LoraLayer
 from tests.lora.test_layer import MODULES
 
@@ -119,7 +119,7 @@ def test_every_dropout_has_its_bounds_and_its_kinds() -> None:
     for name in ("dropout", "rank_dropout", "module_dropout"):
         with pytest.raises(ConfigError, match=f"{name}: 1.0 — at least 0, below 1"):
             TrialSpec(rank=2, **{name: 1.0})
-    for kind, row in KINDS.items():
-        for name in {"dropout", "rank_dropout", "module_dropout"} - set(row.dropouts):
-            with pytest.raises(ConfigError, match=f"Leave {name} at 0 for {row.title}"):
+    for kind in rows():
+        for name in {"dropout", "rank_dropout", "module_dropout"} - set(KINDS[kind].dropouts):
+            with pytest.raises(ConfigError, match=f"Leave {name} at 0 for {KINDS[kind].title}"):
                 TrialSpec(rank=2, kind=kind, **{name: 0.5})

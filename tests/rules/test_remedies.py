@@ -20,7 +20,7 @@ from maquette.rules.wording import asking, savings
 
 SOURCE = Path(maquette.__file__).parent
 COMMAND = re.compile(r"(?<![\w./-])maquette ([a-z][\w-]*)([^`\n;]*)")
-PROSE = frozenset({"import", "has", "batches", "flip", "picture", "trigger"})
+PROSE = frozenset({"import", "has", "batches", "flip", "picture", "shortened", "trigger"})
 """Words behind `maquette` that are no command: an import, a sentence, names of random streams."""
 
 
