@@ -12,8 +12,10 @@ from click.testing import CliRunner, Result
 
 from maquette.cli.app import maquette
 from maquette.elsewhere.runs import runs_of
+from maquette.kohya.given import Reading, request_of
 from maquette.kohya.names import OPTIMIZERS as KOHYA_OPTIMIZERS
 from maquette.kohya.names import SCHEDULERS as KOHYA_SCHEDULERS
+from maquette.kohya.options import OPTIONS
 from maquette.kohya.prompts import read_prompts
 from maquette.planning.takeover import Taken, take_over
 from maquette.planning.takeover_optimizing import our_optimizer
@@ -341,3 +343,19 @@ def test_a_vae_of_its_own_is_taken(tmp_path: Path) -> None:
     taken = taken_from(tmp_path, "v.sh", f"{start} --vae=fix.safetensors --no_half_vae\n")
     model = load_settings(None, {"base": "", **taken.settings()}).model
     assert (model.vae, model.no_half_vae) == (str(tmp_path / "fix.safetensors"), True) and not taken.left
+
+
+def test_no_option_of_another_trainer_is_dropped_in_silence() -> None:
+    """Each of sd-scripts' options becomes a setting, is one that only the machine needs, or stands with what holds instead."""
+    values: dict[str, object] = {
+        "switch": True, "int": 3, "number": 0.25, "text": "x", "path": Path("x"), "share": 10, "size": (512, 512),
+        "texts": ["a=1"], "numbers": [1e-4], "range": (1.0, 2.0),
+    }  # fmt: skip
+    unsaid = []
+    for name, option in OPTIONS.items():
+        value = option.choices[-1] if option.choices else values[option.kind]
+        value = int(str(value)) if option.kind == "int" else value
+        reading = Reading(values={name: value}, places={name: f"--{name}"}, written={name: str(value)})
+        taken = take_over(request_of(reading, Path("x.toml"), script="sdxl_train_network.py"))
+        unsaid += [f"{name}: {what}" for what, why in taken.left.items() if not why]
+    assert not unsaid

@@ -40,6 +40,53 @@ NOT_TAKEN: Mapping[str, str] = {
     "device": "a device is of the computer, not of the run",
 }
 """Fields without a counterpart, and what holds instead."""
+_OF_DEEPSPEED = "models that fit one card are not spread over many"
+_OF_THE_LOG = "what is told goes to the terminal and to the run's own log"
+_OF_THE_HUB = "files stay on this machine"
+_KEEPS_ALL = "every checkpoint is kept: the best is chosen afterwards"
+WITHOUT_COUNTERPART: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("deepspeed", "zero_stage", "zero3_init_flag", "zero3_save_16bit_model", "offload_optimizer_device",
+         "offload_optimizer_nvme_path", "offload_param_device", "offload_param_nvme_path",
+         "fp16_master_weights_and_gradients"), _OF_DEEPSPEED),
+    **dict.fromkeys(
+        ("console_log_file", "console_log_level", "console_log_simple", "log_config", "log_prefix", "log_tracker_config"),
+        _OF_THE_LOG),
+    **dict.fromkeys(
+        ("huggingface_path_in_repo", "huggingface_repo_id", "huggingface_repo_type", "huggingface_repo_visibility",
+         "huggingface_token", "async_upload", "resume_from_huggingface", "save_state_to_huggingface"), _OF_THE_HUB),
+    **dict.fromkeys(
+        ("save_last_n_epochs", "save_last_n_epochs_state", "save_last_n_steps", "save_last_n_steps_state"), _KEEPS_ALL),
+    "save_n_epoch_ratio": "say save_every_epochs",
+    "save_model_as": "files are safetensors: any other kind can run programs when it is opened",
+    "no_metadata": "a file without metadata cannot be told from another",
+    "cache_info": "headers of pictures are kept without being asked",
+    "cpu_offload_checkpointing": "fit_memory_gib recomputes as few blocks as it takes",
+    "fused_backward_pass": "an adapter's gradients are small",
+    "highvram": "nothing is moved between card and memory while it trains",
+    "disable_mmap_load_safetensors": "weights are read part by part",
+    "dynamo_backend": "compile_blocks uses torch's own",
+    "debug_dataset": "maquette check shows what a dataset holds",
+    "output_config": "a run's record holds every setting",
+    "initial_epoch": "a run is resumed from its own state",
+    "initial_step": "a run is resumed from its own state",
+    "skip_until_initial_step": "a run is resumed from its own state",
+    "dataset_class": "datasets of other people's code are not loaded",
+    "tokenizer_cache_dir": "tokenizers come with the program",
+    "save_state_on_train_end": "states are always kept",
+    "metadata_trigger_phrase": "the trigger is written",
+    "metadata_thumbnail": "a delivery has its preview beside it",
+    "metadata_merged_from": "nothing is merged",
+    "metadata_preprocessor": "nothing is preprocessed",
+    "metadata_is_negative_embedding": "a LoRA is no embedding",
+    "conditioning_data_dir": "sd-scripts reads it in a dataset TOML alone",
+    **dict.fromkeys(
+        ("ddp_timeout", "ddp_static_graph", "ddp_gradient_as_bucket_view"), "there is nothing to set between processes"),
+    "sample_sampler": "no sampler of Maquette's: the base's own is used",
+    "v2": "the base's file says its family",
+    "wandb_api_key": "wandb reads its key from its own login",
+}  # fmt: skip
+"""Options without a counterpart, and what holds instead."""
 COPIED: Mapping[str, str] = {
     "rank": "rank", "alpha": "alpha", "conv_rank": "conv_rank", "conv_alpha": "conv_alpha", "dropout": "dropout",
     "rank_dropout": "rank_dropout", "module_dropout": "module_dropout", "scale_weight_norms": "scale_weight_norms",
@@ -313,13 +360,24 @@ def _others(taken: Taken) -> None:
         "cache_text_encoder_outputs_to_disk",
         *TRACKING,
     }
-    done |= {"xformers", "sdpa", "mem_eff_attn", "full_fp16", "full_bf16", "use_8bit_adam", "config_file"}
+    done |= {
+        "fp8_base",
+        "fp8_base_unet",
+        "save_state_on_train_end",
+        "xformers",
+        "sdpa",
+        "mem_eff_attn",
+        "full_fp16",
+        "full_bf16",
+        "use_8bit_adam",
+        "config_file",
+    }
     done |= {"sample_sampler"} if "sampler" in taken.values else set()
     done |= {"lr_scheduler_type"} if "lr_scheduler" in taken.values else set()
     for name, value in taken.request.other.items():
         if name not in done and name not in taken.left and value not in (None, "", False, [], 0):
             shown = "…" if SECRET.search(name) else str(value)[:60]
-            taken.left[f"{name} = {shown}"] = ""
+            taken.left[f"{name} = {shown}"] = WITHOUT_COUNTERPART.get(name, "")
     for option in taken.request.unknown_options:
         taken.left[option.partition(" (")[0]] = "its own trainer has no such option"
     for problem in taken.request.problems:

@@ -125,6 +125,14 @@ SETTING_OF = {
 """Field of TrainingRequest → Maquette's setting."""
 SETTING_OF_OPTION = {
     "torch_compile": "compile_blocks",
+    "metadata_title": "metadata_title",
+    "metadata_author": "metadata_author",
+    "metadata_description": "metadata_description",
+    "metadata_license": "metadata_license",
+    "metadata_tags": "metadata_tags",
+    "metadata_usage_hint": "metadata_usage_hint",
+    "training_comment": "training_comment",
+    "sample_at_first": "sample_at_first",
     "loss_type": "loss_type",
     "huber_schedule": "huber_schedule",
     "huber_c": "huber_c",

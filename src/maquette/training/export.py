@@ -49,13 +49,18 @@ def save_checkpoint(
 
 def lora_metadata(job: Job, run: TrialRun, planned: PlannedCheckpoint, base_sha256: str) -> LoraMetadata:
     """Return what the file says of itself."""
-    trial = run.trial
+    trial, said = run.trial, run.settings.saving
     has_own_table = job.settings.dataset.images.is_file() or len(job.dataset.buckets) > 1
     return LoraMetadata(
         training=_training_facts(job, run, planned, base_sha256),
         model=ModelSpec(
             architecture=job.spec.modelspec_architecture,
-            title=Path(planned.file_name).stem,
+            title=said.metadata_title or Path(planned.file_name).stem,
+            author=said.metadata_author or None,
+            description=said.metadata_description or None,
+            license=said.metadata_license or None,
+            tags=said.metadata_tags or None,
+            usage_hint=said.metadata_usage_hint or None,
             resolution_px=job.dataset.buckets[0].resolution_wh,
             prediction_type=job.info.prediction,
             implementation=job.spec.key_names_source,
@@ -112,6 +117,7 @@ def _training_facts(job: Job, run: TrialRun, planned: PlannedCheckpoint, base_sh
         face_crop_aug_range=str(shown.face_crop_aug_range) if shown.face_crop_aug_range else None,
         resize_interpolation=shown.resize_interpolation,
         zero_terminal_snr=job.info.zero_terminal_snr,
+        training_comment=run.settings.saving.training_comment or None,
         max_grad_norm=trial.max_grad_norm,
         scale_weight_norms=trial.scale_weight_norms,
         sd_model_name=Path(job.settings.model.base).name,

@@ -19,6 +19,9 @@ class SampleSettings(Section):
         description="Prompts drawn at every checkpoint with fixed seeds. {trigger} stands for the trigger.",
     )
     negative_prompt: str = Field("", description="What samples should not show.")
+    sample_at_first: bool = Field(
+        False, description="Draw samples before the first step too: what the base draws by itself."
+    )
     sample_every_steps: int | None = Field(
         None, ge=1, description="Draw samples every N steps. Default: with each checkpoint."
     )

@@ -29,6 +29,15 @@ class SavingSettings(Section):
     save_precision: Literal["fp32", "fp16", "bf16"] = Field(
         "fp16", description="Precision of the saved LoRA."
     )
+    metadata_title: str = Field(
+        "", description="Title that the file says of itself. Default: the file's name."
+    )
+    metadata_author: str = Field("", description="Author that the file names.")
+    metadata_description: str = Field("", description="What the file says that it is.")
+    metadata_license: str = Field("", description="License that the file names.")
+    metadata_tags: str = Field("", description="Tags that the file carries, with commas.")
+    metadata_usage_hint: str = Field("", description="How the file says that it is used.")
+    training_comment: str = Field("", description="A note for whoever reads the file's metadata.")
     tensorboard: bool | None = Field(
         None,
         description="Write TensorBoard events into the run's folder. Default: where the extra `tensorboard` is installed.",

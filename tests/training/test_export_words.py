@@ -1,0 +1,49 @@
+"""What a person has a LoRA file say of itself, and what the base draws before anything is learned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+
+import maquette
+
+ShortRun = Callable[..., dict[str, Any]]
+
+
+def metadata(file: Path) -> dict[str, str]:
+    with safe_open(file, "pt") as opened:
+        return dict(opened.metadata())
+
+
+SAID = {
+    "metadata_title": "Zkw the fox",
+    "metadata_author": "Ann",
+    "metadata_description": "a fox in a coat",
+    "metadata_license": "CC0-1.0",
+    "metadata_tags": "fox, coat",
+    "metadata_usage_hint": "strength 0.8",
+    "training_comment": "second try",
+}
+
+
+def test_a_file_says_what_its_maker_wants_it_to_say(short_run: ShortRun) -> None:
+    said = metadata(maquette.train(**short_run(steps=1, **SAID)).lora)
+    for name, text in SAID.items():
+        key = f"modelspec.{name.removeprefix('metadata_')}" if name.startswith("metadata") else f"ss_{name}"
+        assert said[key] == text
+    silent = metadata(maquette.train(**short_run(steps=1, name="silent")).lora)
+    assert silent["modelspec.title"] == "silent"
+    assert not {"modelspec.author", "modelspec.license", "modelspec.tags"} & set(silent)
+
+
+def test_samples_before_the_first_step_are_the_base_s_own(short_run: ShortRun) -> None:
+    drawn = {"sample_prompts": ("{trigger}, waving",), "sample_steps": 2, "steps": 2}
+    first = maquette.train(**short_run(**drawn, sample_at_first=True))
+    at = [sample.step for sample in first.record.samples]
+    assert at == [0, 2]
+    without = maquette.train(**short_run(**drawn, name="without"))
+    assert [sample.step for sample in without.record.samples] == [2]
+    assert first.lora.read_bytes()[-4096:] == without.lora.read_bytes()[-4096:]
