@@ -370,6 +370,7 @@ def _others(taken: Taken) -> None:
         "full_fp16",
         "full_bf16",
         "use_8bit_adam",
+        "use_lion_optimizer",
         "config_file",
     }
     done |= {"sample_sampler"} if "sampler" in taken.values else set()
