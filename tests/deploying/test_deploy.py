@@ -167,17 +167,19 @@ def test_a_bare_file_is_deployed_by_what_it_says(run: RunFolder, comfy: Path, tm
 
 
 @pytest.mark.parametrize(
-    ("metadata", "size", "clip_skip", "prediction"),
+    ("metadata", "size", "stop_at", "prediction"),
     [
         ({}, 512, 1, None),
         ({"ss_resolution": "(768, 512)", "ss_clip_skip": "2"}, 768, 2, None),
         ({"modelspec.resolution": "640x640", "modelspec.prediction_type": "v"}, 640, 1, "v_prediction"),
+        ({"ss_base_model_version": "sd_v2"}, 512, 2, None),
+        ({"ss_base_model_version": "sd_v2_v", "modelspec.prediction_type": "v"}, 768, 2, "v_prediction"),
         ({"ss_resolution": "(9" + "9" * 5000 + ", 1)", "ss_clip_skip": "1e999"}, 512, 1, None),
         ({"ss_resolution": "None", "ss_clip_skip": "nan", "ss_steps": "9" * 5000}, 512, 1, None),
     ],
 )
 def test_a_strangers_metadata_are_only_read(
-    comfy: Path, tmp_path: Path, metadata: dict[str, str], size: int, clip_skip: int, prediction: str | None
+    comfy: Path, tmp_path: Path, metadata: dict[str, str], size: int, stop_at: int, prediction: str | None
 ) -> None:
     state = {
         f"{KEY}.alpha": torch.tensor(2.0),
@@ -192,7 +194,7 @@ def test_a_strangers_metadata_are_only_read(
     workflow = json.loads(Path(str(entry.workflow)).read_text(encoding="utf-8"))
     nodes = {node["class_type"]: node["inputs"] for node in reversed(workflow.values())}
     assert nodes["EmptyLatentImage"]["width"] == size
-    assert nodes["CLIPSetLastLayer"]["stop_at_clip_layer"] == -clip_skip
+    assert nodes["CLIPSetLastLayer"]["stop_at_clip_layer"] == -stop_at
     assert nodes.get("ModelSamplingDiscrete", {}).get("sampling") == prediction
     assert nodes["CLIPTextEncode"]["text"] == r"ink \(v2\)"
 

@@ -20,7 +20,12 @@ from maquette.lora.files import save_lora
 def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A loaded tiny model of each kind that is drawn differently."""
     folder = tmp_path_factory.mktemp("bases")
-    kinds = {"sd1": ("sd1", "epsilon"), "sd1 v": ("sd1", "v"), "sdxl": ("sdxl", "epsilon")}
+    kinds = {
+        "sd1": ("sd1", "epsilon"),
+        "sd1 v": ("sd1", "v"),
+        "sd2 v": ("sd2", "v"),
+        "sdxl": ("sdxl", "epsilon"),
+    }
     paths = {
         name: write_tiny(family, folder / f"{name}.safetensors", prediction=prediction)  # type: ignore[arg-type]
         for name, (family, prediction) in kinds.items()

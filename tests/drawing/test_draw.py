@@ -31,7 +31,7 @@ def apart(one: Image.Image, other: Image.Image) -> int:
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-@pytest.mark.parametrize("kind", ["sd1", "sd1 v", "sdxl"])
+@pytest.mark.parametrize("kind", ["sd1", "sd1 v", "sd2 v", "sdxl"])
 def test_companions_in_a_batch_change_nothing(bases: dict[str, Any], kind: str, sampler: str) -> None:
     requests = [request_of(index, sampler=sampler) for index in range(3)]
     together = draw(bases[kind], requests, batch=3)

@@ -12,10 +12,11 @@ from maquette.families.common.model import FamilySteps, LatentDiffusionModel
 from maquette.families.common.source import SingleFile, open_source
 from maquette.families.protocol import LoraTarget
 from maquette.families.sd1 import load as sd1_load
+from maquette.families.sd2 import load as sd2_load
 from maquette.families.sdxl import load as sdxl_load
 from maquette.families.tiny import file_shapes
 
-LOADERS = {"sd1": sd1_load, "sdxl": sdxl_load}
+LOADERS = {"sd1": sd1_load, "sd2": sd2_load, "sdxl": sdxl_load}
 
 
 def header_only(name: str, path: Path) -> Path:
@@ -42,6 +43,16 @@ def full_parts(name: str, path: Path) -> list[Part]:
         for part in (item if isinstance(item, tuple) else (item,))
     ]
     return [part for part in found if isinstance(part, Part)]
+
+
+def unread(source: SingleFile, parts: list[Part]) -> set[str]:
+    """Return the tensors that the family leaves unread: OpenCLIP's last layer and projection in SD 2.x."""
+    from maquette.families.common.modules import text_root
+    from maquette.families.sd2.keys import TEXT_PROOF, unread_text
+
+    if TEXT_PROOF not in source.header.tensors:
+        return set()
+    return unread_text(source, len(text_root(parts[1].module).encoder.layers))  # type: ignore[union-attr, arg-type]
 
 
 @cache

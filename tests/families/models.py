@@ -55,9 +55,8 @@ def diffusers_pipeline(path: Path, model: BaseModel) -> Any:
     vae.load_state_dict(convert.convert_ldm_vae_checkpoint(dict(weights), vae_config))
     first = CLIPTextModel(model.text_encoders[0].config)  # type: ignore[arg-type]
     prefix = "conditioner.embedders.0.transformer." if two else "cond_stage_model.transformer."
-    load_text(
-        first, {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
-    )
+    theirs = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+    load_text(first, theirs or open_clip_text(first, weights))
     parts = {
         "unet": unet.eval(),
         "vae": vae.eval(),
@@ -67,7 +66,7 @@ def diffusers_pipeline(path: Path, model: BaseModel) -> Any:
     if not two:
         return StableDiffusionPipeline(
             **parts,
-            tokenizer=transformers_tokenizer(),
+            tokenizer=transformers_tokenizer(**({} if theirs else {"pad": "!"})),
             safety_checker=None,
             feature_extractor=None,
             requires_safety_checker=False,
@@ -84,6 +83,15 @@ def diffusers_pipeline(path: Path, model: BaseModel) -> Any:
         tokenizer_2=transformers_tokenizer(pad="!"),
         add_watermarker=False,
     )
+
+
+def open_clip_text(encoder: torch.nn.Module, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return SD 2.x's text encoder, names converted by diffusers, without the layers that `encoder` does not have."""
+    from diffusers.loaders import single_file_utils as convert
+
+    found = convert.convert_open_clip_checkpoint(encoder, dict(weights), prefix="cond_stage_model.model.")
+    own = {key.removeprefix("text_model.") for key in encoder.state_dict()}
+    return {key: value for key, value in found.items() if key.removeprefix("text_model.") in own}
 
 
 def load_text(encoder: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:

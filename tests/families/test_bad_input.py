@@ -114,8 +114,12 @@ ELSEWHERE = [
         "refiner",
     ),
     (
-        ["cond_stage_model.model.ln_final.weight", "model.diffusion_model.input_blocks.0.0.weight"],
-        "Stable Diffusion 2",
+        ["cond_stage_model.model.visual.proj", "model.diffusion_model.input_blocks.0.0.weight"],
+        "told by pictures",
+    ),
+    (
+        ["embedder.model.visual.proj", "cond_stage_model.model.token_embedding.weight"],
+        "unCLIP",
     ),
     (["model.diffusion_model.joint_blocks.0.x_block.attn.qkv.weight"], "Stable Diffusion 3"),
     (["model.diffusion_model.double_blocks.0.img_attn.qkv.weight"], "FLUX.1"),
@@ -204,7 +208,7 @@ def test_a_folder_without_an_index_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("pipeline", "unet", "words"),
     [
-        ("StableDiffusionPipeline", {"cross_attention_dim": 1024}, "Stable Diffusion 2"),
+        ("StableUnCLIPPipeline", {"cross_attention_dim": 1024}, "StableUnCLIPPipeline"),
         ("FluxPipeline", {}, "FluxPipeline"),
         ("StableDiffusion3Pipeline", {}, "StableDiffusion3Pipeline"),
     ],

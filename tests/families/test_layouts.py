@@ -19,16 +19,17 @@ from maquette.families.common.assemble import BOOKKEEPING
 from maquette.families.common.keymap import file_shape
 from maquette.families.common.layout import ModelLayout, TextLayout, UnetLayout, VaeLayout
 from maquette.families.common.shapes import write_streamed
+from maquette.families.common.source import SingleFile, open_source
 from maquette.families.common.tokenizer import BEGIN, END, byte_symbols
 from maquette.families.common.vae import PrecisionWarning
 from maquette.families.protocol import BaseModel
 from maquette.families.sd1.tiny import file_shapes as sd1_shapes
 from maquette.families.tiny import random_tensor, write_tiny
-from tests.families.full import full_parts, header_only
+from tests.families.full import full_parts, header_only, unread
 from tests.families.models import CAPTIONS, NAMES, diffusers_pipeline, noisy_batch
 
 every_family = pytest.mark.parametrize("name", NAMES)
-SD1, SDXL = NAMES
+SD1, SD2, SDXL = NAMES
 
 
 def prediction_of(model: BaseModel) -> Tensor:
@@ -136,8 +137,10 @@ def test_loading_does_not_depend_on_the_file_afterwards(name: str, tmp_path: Pat
 @every_family
 def test_the_full_layout_is_used_to_the_last_tensor(name: str, tmp_path: Path) -> None:
     path = header_only(name, tmp_path / "full.safetensors")
-    used: set[str] = set()
-    for part in full_parts(name, path):
+    parts, source = full_parts(name, path), open_source(path)
+    assert isinstance(source, SingleFile)
+    used = unread(source, parts)
+    for part in parts:
         own = part.module.state_dict()
         assert [binding.module_key for binding in part.bindings] == list(own)
         for binding in part.bindings:

@@ -28,6 +28,10 @@ def test_caches_and_their_places_are_taken_over(tmp_path: Path) -> None:
     assert not any("cache" in name for name in taken.left)
 
 
+def test_the_bases_own_file_says_what_v2_said(tmp_path: Path) -> None:
+    assert "v2 = True" not in taken_from(tmp_path, "train.sh", SCRIPT.rstrip() + " --v2\n").left
+
+
 def test_a_check_of_nothing_is_left_out(tmp_path: Path) -> None:
     taken = taken_from(tmp_path, "train.sh", SCRIPT.rstrip() + " --skip_cache_check\n")
     assert "skip_cache_check" not in taken.settings() and "nothing is kept" in taken.left["skip_cache_check"]

@@ -103,6 +103,10 @@ SD1 = ModelInfo(
     family="sd1", title="Stable Diffusion 1.x", prediction="epsilon", dtype="float16", resolution=512, source="single-file",
     layout="single-file", path="not/here.safetensors", text_encoders=1, latent_channels=4, vae_factor=8,
 )  # fmt: skip
+SD2 = ModelInfo(
+    family="sd2", title="Stable Diffusion 2.x", prediction="v", dtype="float16", resolution=768, source="single-file",
+    layout="single-file", path="not/here.safetensors", text_encoders=1, latent_channels=4, vae_factor=8,
+)  # fmt: skip
 SDXL = ModelInfo(
     family="sdxl", title="Stable Diffusion XL", prediction="epsilon", dtype="float16", resolution=1024, source="single-file",
     layout="single-file", path="not/here.safetensors", text_encoders=2, latent_channels=4, vae_factor=8,

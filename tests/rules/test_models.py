@@ -14,7 +14,7 @@ from maquette.families.names import distilled_name, is_plain_base, specs_named
 from maquette.project.profile import Profile
 from tests.conftest import shared_data
 from tests.dataset.making import facts_of
-from tests.rules.rule_cases import CHARACTER_RUN, PIXEL_ART_RUN, SD1, SDXL, codes, command, found
+from tests.rules.rule_cases import CHARACTER_RUN, PIXEL_ART_RUN, SD1, SD2, SDXL, codes, command, found
 
 PIXEL_STYLE = Profile(kind="style", trigger="bespoke", style=("pixel art", "24x24"))
 
@@ -144,6 +144,19 @@ def test_settings_of_other_families_are_named(tmp_path: Path) -> None:
     assert [finding.severity for finding in said] == ["error", "warning"]
     sdxl = PIXEL_ART_RUN.replace("--text_encoder_lr=0.00005", "--text_encoder_lr 5e-5 5e-5")
     assert not found(command(tmp_path, sdxl), SDXL, only="MOD007")
+
+
+def test_an_sd2_base_needs_v2_and_its_prediction(tmp_path: Path) -> None:
+    plain = command(tmp_path, CHARACTER_RUN)
+    errors = [finding for finding in found(plain, SD2, only="MOD") if finding.severity == "error"]
+    assert {finding.code for finding in errors} == {"MOD006", "MOD007"}
+    (need,) = [finding for finding in errors if finding.code == "MOD007"]
+    assert need.remedy == "Add --v2 and --v_parameterization."
+    right = command(tmp_path, CHARACTER_RUN.rstrip() + " --v2 --v_parameterization\n")
+    assert not [finding for finding in found(right, SD2, only="MOD") if finding.severity == "error"]
+    xl = command(tmp_path, CHARACTER_RUN.replace("train_network.py", "sdxl_train_network.py"))
+    (wrong,) = found(xl, SD2, only="MOD001")
+    assert "train_network.py --v2 with 768 px" in wrong.remedy
 
 
 def test_pixel_art_on_plain_sd1_is_a_hint_with_what_to_watch(tmp_path: Path) -> None:

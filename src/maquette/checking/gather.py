@@ -25,7 +25,7 @@ from maquette.elsewhere.kinds import recognise
 from maquette.elsewhere.runs import runs_of
 from maquette.errors import MaquetteError
 from maquette.events import Message, Progress, Stage
-from maquette.families.protocol import ModelInfo, Stated
+from maquette.families.protocol import ModelInfo, Prediction, Stated
 from maquette.kohya.prompts import PromptFile, read_prompt_file, read_prompts
 from maquette.kohya.request import is_run_elsewhere
 from maquette.kohya.shell_commands import with_home
@@ -243,12 +243,14 @@ def _add_published(scope: Scope, request: TrainingRequest) -> None:
     """Add what a base of the script's family is like, where the file itself is elsewhere."""
     from maquette import families
 
-    specs = (family.spec for family in families.FAMILIES.values())
-    spec = next((spec for spec in specs if request.script in spec.training_scripts), None)
-    if spec is not None and not request.other.get("v2"):
+    spec = families.family_of_script(request.script, v2=bool(request.other.get("v2")))
+    if spec is not None:
         info = families.published_info(spec.name)
-        predicts = "v" if request.v_parameterization else info.prediction  # nothing here can gainsay it
-        scope.add(replace(info, path=str(request.base), prediction=predicts))
+        predicts: Prediction = (
+            "v" if request.v_parameterization else info.prediction
+        )  # nothing here can gainsay it
+        resolution = spec.resolution_of(predicts)
+        scope.add(replace(info, path=str(request.base), prediction=predicts, resolution=resolution))
         scope.is_base_presumed = True
 
 

@@ -84,7 +84,8 @@ def _size_of(told: Mapping[str, str], spec: FamilySpec) -> tuple[int, int]:
             width_px, height_px = int(found[1]) // 8 * 8, int(found[2]) // 8 * 8
             if min(width_px, height_px) >= 64 and max(width_px, height_px) <= 4096:
                 return width_px, height_px
-    return spec.native_resolution_px, spec.native_resolution_px
+    edge_px = spec.resolution_of(_prediction_of(told))
+    return edge_px, edge_px
 
 
 def _options_of(facts: LoraFacts, spec: FamilySpec) -> dict[str, int]:

@@ -58,6 +58,11 @@ class Scene:
         return int(self.family.default("clip_skip", 1) if given is None else given)
 
     @property
+    def stop_at_layer(self) -> int:
+        """The same counted as ComfyUI counts, from the end of the whole text encoder."""
+        return self.clip_skip + self.family.unread_text_layers
+
+    @property
     def is_known_to_comfyui(self) -> bool:
         """Whether ComfyUI's own nodes can draw it."""
         return self.elsewhere is not None and self.prediction in _SAMPLING
@@ -184,7 +189,7 @@ def comfyui_workflow(scene: Scene, *, prefix: str) -> Workflow:
     if scene.prediction != "epsilon" or scene.zero_terminal_snr:
         sampling, zsnr = _SAMPLING[scene.prediction], scene.zero_terminal_snr
         model = [add("ModelSamplingDiscrete", "Prediction", model=model, sampling=sampling, zsnr=zsnr), 0]
-    clip = [add("CLIPSetLastLayer", "CLIP skip", clip=clip, stop_at_clip_layer=-scene.clip_skip), 0]
+    clip = [add("CLIPSetLastLayer", "CLIP skip", clip=clip, stop_at_clip_layer=-scene.stop_at_layer), 0]
     positive = add("CLIPTextEncode", "Prompt", text=escaped(request.prompt), clip=clip)
     negative = add("CLIPTextEncode", "Negative prompt", text=escaped(request.negative), clip=clip)
     latent = add("EmptyLatentImage", "Size", width=request.width_px, height=request.height_px, batch_size=1)

@@ -17,6 +17,7 @@ from maquette.families.protocol import (
     BaseModel,
     Conditioning,
     Family,
+    FamilySpec,
     Layout,
     LoraTarget,
     ModelInfo,
@@ -27,6 +28,7 @@ from maquette.families.protocol import (
     Tokens,
 )
 from maquette.families.sd1 import StableDiffusion1
+from maquette.families.sd2 import StableDiffusion2
 from maquette.families.sdxl import StableDiffusionXL
 
 if TYPE_CHECKING:
@@ -34,7 +36,9 @@ if TYPE_CHECKING:
 
     from maquette.project.settings import ModelSettings as OwnVaeSettings
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (StableDiffusion1(), StableDiffusionXL())}
+FAMILIES: dict[str, Family] = {
+    family.name: family for family in (StableDiffusion1(), StableDiffusion2(), StableDiffusionXL())
+}
 """Every family, in the order in which they are asked whether a model is theirs."""
 NOTHING_STATED = Stated()
 
@@ -52,6 +56,7 @@ __all__ = [
     "Stated",
     "Tokenizer",
     "Tokens",
+    "family_of_script",
     "inspect",
     "inspect_or_known",
     "known_by_name",
@@ -144,7 +149,8 @@ def known_by_name(name: str) -> ModelInfo | None:
                 title=f"{spec.title}: {name}",
                 prediction="v" if predicts_v else "epsilon",
                 prediction_stated="v" if predicts_v else "epsilon",
-                zero_terminal_snr=predicts_v,
+                zero_terminal_snr=predicts_v and spec.v_zero_terminal_snr,
+                resolution=spec.resolution_of("v" if predicts_v else "epsilon"),
                 source="hub",
                 layout="diffusers",
                 path=name,
@@ -164,6 +170,13 @@ def inspect_or_known(name: str | Path) -> ModelInfo:
         if known is None:
             raise
         return known
+
+
+def family_of_script(script: str | None, *, v2: bool) -> FamilySpec | None:
+    """Return the family that sd-scripts' trainer `script` trains, with or without `--v2`; None for one of no family."""
+    specs = (family.spec for family in FAMILIES.values() if script in family.spec.training_scripts)
+    of_script = list(specs)
+    return next((spec for spec in of_script if spec.needs_v2 == v2), of_script[0] if of_script else None)
 
 
 @cache

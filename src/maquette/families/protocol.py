@@ -401,8 +401,12 @@ class FamilySpec:
     name: str
     title: str
     native_resolution_px: int
+    v_resolution_px: int = 0
+    """Native edge of the family's models that predict v; 0 where it is the same."""
     latent_scale: float
     modelspec_architecture: str
+    v_architecture: str = ""
+    """Architecture of a LoRA of a base that predicts v; empty where it is the same."""
     ss_base_model_version: str
     """The family in the metadata of sd-scripts' LoRA files."""
     ss_marks_v: bool = True
@@ -415,6 +419,8 @@ class FamilySpec:
     """What draws the same in other programs, by the name of the sampler here; none for one that no other program has."""
     options: tuple[FamilyOption, ...] = ()
     """Settings that this family has of its own."""
+    unread_text_layers: int = 0
+    """Layers at the text encoder's end that no model of the family reads, and that drawing programs count for clip skip."""
     bucket_step_px: int = 64
     half_precision_vae: bool = True
     """False where the VAE overflows in float16."""
@@ -424,6 +430,8 @@ class FamilySpec:
     """Pattern of each block that sd-scripts' `block_dims` counts, in its order; empty for one without layers."""
     training_scripts: tuple[str, ...] = ()
     """File names of sd-scripts' LoRA trainers for this family."""
+    needs_v2: bool = False
+    """Whether sd-scripts trains this family only with `--v2`; another one it refuses with it."""
     name_pattern: str = ""
     """What file and hub names of this family usually contain: a regular expression, case ignored unless it says so."""
     plain_name_pattern: str = ""
@@ -431,7 +439,9 @@ class FamilySpec:
     hub_names: tuple[str, ...] = ()
     """Well-known models of this family on the hub, so that one that is not on this machine is known for what it is."""
     hub_names_of_v: tuple[str, ...] = ()
-    """Those among its well-known models that predict v, with zero terminal SNR."""
+    """Those among its well-known models that predict v."""
+    v_zero_terminal_snr: bool = True
+    """Whether those were trained with zero terminal SNR."""
     file_words: str = ""
     """Words by which people name a LoRA's file after this family: a regular expression, case ignored."""
     text_unit: int = 75
@@ -446,6 +456,25 @@ class FamilySpec:
     """The family in the words of Civitai, which model managers use."""
     download_bytes: int = 0
     """The least that a download of the published model from the hub takes."""
+
+    def resolution_of(self, prediction: Prediction) -> int:
+        """Return the native edge in pixels of a model of this family with this prediction."""
+        return (
+            self.v_resolution_px or self.native_resolution_px
+            if prediction == "v"
+            else self.native_resolution_px
+        )
+
+    def architecture_of(self, prediction: Prediction) -> str:
+        """Return the ModelSpec architecture of a LoRA of a base of this family with this prediction."""
+        return (
+            self.v_architecture if prediction == "v" and self.v_architecture else self.modelspec_architecture
+        )
+
+    @property
+    def architectures(self) -> tuple[str, ...]:
+        """Every ModelSpec architecture of this family's LoRAs."""
+        return tuple(filter(None, (self.modelspec_architecture, self.v_architecture)))
 
     def version_of(self, prediction: Prediction) -> str:
         """Return what sd-scripts' metadata call a base of this family with this prediction."""

@@ -15,10 +15,12 @@ from torch import Tensor
 from maquette.families.common.shapes import write_streamed
 from maquette.families.protocol import Prediction
 from maquette.families.sd1 import tiny as sd1_tiny
+from maquette.families.sd2 import tiny as sd2_tiny
 from maquette.families.sdxl import tiny as sdxl_tiny
 
 LAYOUTS: dict[str, tuple[Callable[[Any], dict[str, tuple[int, ...]]], Any, Any]] = {
     "sd1": (sd1_tiny.file_shapes, sd1_tiny.TINY, sd1_tiny.FULL),
+    "sd2": (sd2_tiny.file_shapes, sd2_tiny.TINY, sd2_tiny.FULL),
     "sdxl": (sdxl_tiny.file_shapes, sdxl_tiny.TINY, sdxl_tiny.FULL),
 }
 """By family: what lists a file's tensors, and the sizes of its tiny and full variants."""

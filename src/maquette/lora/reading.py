@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 import re
-import struct
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from maquette.errors import LoraError, ModelError, Problem
 from maquette.families.common.header import Header, TensorEntry, read_header
+from maquette.families.common.numbers import numbers_of
 from maquette.families.lora_names import LoraModule, known_families, lora_modules
 from maquette.lora.architectures import architecture_of
 from maquette.lora.facts import LoraFacts, ModuleFact
@@ -49,9 +49,11 @@ def read_lora_facts(path: Path, *, depth: Depth = "values") -> LoraFacts:
     grouped, loose = _grouped(header)
     tables = _matches(grouped)
     architecture = architecture_of(grouped)
-    family = None if architecture else _best_family(tables, header.metadata)
+    unknown = {name: _module(name, tensors) for name, tensors in grouped.items()}
+    meant = [] if architecture else _meant(tables, unknown, header.metadata)
+    family = meant[0] if meant else None
     known = tables[family] if family else {}
-    modules = tuple(_module(name, tensors, known.get(name)) for name, tensors in grouped.items())
+    modules = tuple(replace(module, known=known.get(name)) for name, module in unknown.items())
     beside, beside_problem = _alphas_beside(header, modules)
     facts = LoraFacts(
         path=path,
@@ -66,7 +68,7 @@ def read_lora_facts(path: Path, *, depth: Depth = "values") -> LoraFacts:
         family=family,
         architecture=architecture,
         named_family=family_named(header.metadata),
-        only_in={} if architecture else _only_in(tables),
+        only_in=_only_in({name: tables[name] for name in meant}),
         near={}
         if architecture
         else _near([module.name for module in modules if module.known is None], family),
@@ -118,10 +120,28 @@ def _matches(names: Iterable[str]) -> dict[str, dict[str, LoraModule]]:
     return tables
 
 
-def _best_family(tables: Mapping[str, Mapping[str, LoraModule]], metadata: Mapping[str, str]) -> str | None:
+def _meant(
+    tables: Mapping[str, Mapping[str, LoraModule]],
+    modules: Mapping[str, ModuleFact],
+    metadata: Mapping[str, str],
+) -> list[str]:
+    """Return the families that the file's modules are of, the likeliest first.
+
+    That is the one that knows the most names; of several that know the same, the one whose sizes they have, then the one that
+    the metadata name. A family all of whose names a likelier one knows is not meant.
+    """
     named = family_named(metadata)
-    best = max(tables, key=lambda family: (len(tables[family]), family == named))
-    return best if tables[best] else None
+
+    def order(family: str) -> tuple[int, int, bool]:
+        known = tables[family]
+        fitting = sum(modules[name].stands_on(layer) for name, layer in known.items())
+        return len(known), fitting, family == named
+
+    meant: list[str] = []
+    for family in sorted(tables, key=order, reverse=True):
+        if tables[family] and not any(tables[family].keys() <= tables[other].keys() for other in meant):
+            meant.append(family)
+    return meant
 
 
 def _only_in(tables: Mapping[str, Mapping[str, LoraModule]]) -> dict[str, tuple[str, ...]]:
@@ -147,9 +167,7 @@ def family_named(metadata: Mapping[str, str]) -> str | None:
     specs = [family.spec for family in FAMILIES.values()]
     by_version = (spec for spec in specs if version and version == _generation(spec.ss_base_model_version))
     named = (
-        spec
-        for spec in specs
-        if architecture and architecture == spec.modelspec_architecture.partition("/")[0]
+        spec for spec in specs if architecture in {known.partition("/")[0] for known in spec.architectures}
     )
     found = next(by_version, None) or next(named, None)
     return found.name if found else None
@@ -211,35 +229,23 @@ def _adapter_config(path: Path, is_peft: bool) -> Mapping[str, Any] | None:
 ADAPTER_CONFIG = FileKind(
     "PEFT's JSON configuration", "Repair it, or move it away to use a scale of one.", LoraError
 )
-NUMBERS = {"F64": "<d", "F32": "<f", "F16": "<e", "I64": "<q", "I32": "<i"}
-"""How a single number lies in a file; bfloat16 is the upper half of a float32."""
 
 
 def _number(entry: TensorEntry) -> float | None:
     """Return the one number that a tensor holds; None where it holds several, or none that can be read."""
-    if math.prod(entry.shape) != 1:
-        return None
-    try:
-        with entry.path.open("rb") as file:
-            file.seek(entry.start)
-            raw = file.read(entry.num_bytes)
-        if entry.dtype == "BF16":
-            return float(struct.unpack("<f", b"\0\0" + raw)[0])
-        return float(struct.unpack(NUMBERS[entry.dtype], raw)[0])
-    except (OSError, KeyError, struct.error):
-        return None
+    values = numbers_of(entry)
+    return values[0] if values and len(values) == 1 else None
 
 
 # --- modules ---------------------------------------------------------------------------------------------
 
 
-def _module(name: str, tensors: Mapping[str, TensorEntry], known: LoraModule | None) -> ModuleFact:
+def _module(name: str, tensors: Mapping[str, TensorEntry]) -> ModuleFact:
     kind = kind_of(tensors, {part: entry.shape for part, entry in tensors.items()})
     own = kind.tensors if kind else ()
     alpha = _number(tensors[ALPHA]) if ALPHA in tensors else None
     return ModuleFact(
         name=name,
-        known=known,
         kind=kind.name if kind else None,
         shapes={part: tensors[part].shape for part in own if part in tensors},
         # An alpha that is no number is one that drawing cannot use, unlike none at all.

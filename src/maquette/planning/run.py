@@ -219,11 +219,11 @@ def base_info(base: str, resolution_wh: tuple[int, int]) -> ModelInfo:
     """Return what the base is; for an empty name the ordinary model of the largest native size within the resolution."""
     if base:
         return families.inspect_or_known(base)
-    specs = sorted(
-        (family.spec for family in families.FAMILIES.values()), key=lambda spec: spec.native_resolution_px
-    )
+    specs = [family.spec for family in families.FAMILIES.values()]
     edge = (resolution_wh[0] * resolution_wh[1]) ** 0.5
-    spec = next((spec for spec in reversed(specs) if spec.native_resolution_px <= edge), specs[0])
+    # Of families of one size the first of the table counts: it is the most used.
+    within = [spec for spec in specs if spec.native_resolution_px <= edge]
+    spec = max(within, key=lambda spec: spec.native_resolution_px, default=specs[0])
     return replace(families.published_info(spec.name), path=NO_BASE)
 
 

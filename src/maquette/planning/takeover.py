@@ -364,6 +364,7 @@ def _others(taken: Taken) -> None:
         "fp8_base",
         "fp8_base_unet",
         "save_state_on_train_end",
+        "v2",
         "xformers",
         "sdpa",
         "mem_eff_attn",

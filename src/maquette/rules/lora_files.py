@@ -194,7 +194,8 @@ def sizes_of_another_model(lora: LoraFacts, report: Report) -> Iterator[Finding]
     assert first.known is not None
     sizes = first.told_sizes
     wanted = f"{first.known.inputs} → {first.known.outputs}"
-    second = " The width 1,024 is that of Stable Diffusion 2.x." if _is_sd2(misfits) else ""
+    other = _family_that_fits(lora.family, misfits)
+    second = f" These are the sizes of {_title(other)}." if other else ""
     if lora.is_for_another_model:
         second = " It was made for a model of its own sizes."
     yield report(
@@ -207,8 +208,16 @@ def sizes_of_another_model(lora: LoraFacts, report: Report) -> Iterator[Finding]
     )
 
 
-def _is_sd2(misfits: Sequence[ModuleFact]) -> bool:
-    return all(1024 in (module.ends or ()) for module in misfits if module.name.endswith("attn2_to_k"))
+def _family_that_fits(family: str | None, misfits: Sequence[ModuleFact]) -> str | None:
+    """Return another family whose published model has these very layers in these sizes."""
+    from maquette.families.lora_names import known_families, lora_modules
+
+    keys = [(module, module.known.key) for module in misfits if module.known is not None]
+    for other in known_families():
+        layers = lora_modules(other)
+        if other != family and all(key in layers and module.stands_on(layers[key]) for module, key in keys):
+            return other
+    return None
 
 
 @rule("LOR007", "another-kind-of-adapter", "hint", since="0.2")

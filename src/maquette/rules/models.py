@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from maquette.dataset.facts import DatasetFacts
-from maquette.families import FAMILIES
+from maquette.families import FAMILIES, family_of_script
 from maquette.families.names import bare_name, distilled_name, is_plain_base, specs_named
 from maquette.families.protocol import FamilySpec, ModelInfo
 from maquette.findings.records import Finding
@@ -38,31 +38,37 @@ def _by(info: ModelInfo) -> str:
 
 
 def _script_spec(request: TrainingRequest) -> FamilySpec | None:
-    specs = (family.spec for family in FAMILIES.values())
-    return next((spec for spec in specs if request.script in spec.training_scripts), None)
+    return family_of_script(request.script, v2=bool(request.other.get("v2")))
+
+
+def _script_title(request: TrainingRequest) -> str:
+    meant = _script_spec(request)
+    return meant.title if meant else "another model"
 
 
 @rule("MOD001", "script-of-another-family", "error", since="0.2")
 def script_of_another_family(request: TrainingRequest, info: ModelInfo, report: Report) -> Iterator[Finding]:
     """The training script is for another family than the base model's tensors.
 
-    Why: train_network.py reads SD 1.x, sdxl_train_network.py SDXL. The wrong one stops while loading, with missing or
-    unexpected keys, after minutes of download or reading. Names mislead: AnythingXL_inkBase.safetensors is SD 1.5.
-    Found by: the names of the tensors in the file (`cond_stage_model` is SD 1.x, `conditioner.embedders` SDXL) against the
-    script's name.
+    Why: train_network.py reads SD 1.x and, with --v2, SD 2.x; sdxl_train_network.py SDXL. The wrong one stops while loading,
+    with missing or unexpected keys, after minutes of download or reading. Names mislead: AnythingXL_inkBase.safetensors is SD
+    1.5.
+    Found by: the names of the tensors in the file (`cond_stage_model.transformer` is SD 1.x, `cond_stage_model.model` SD 2.x,
+    `conditioner.embedders` SDXL) against the script's name.
     Do: Use the script of the base's family, and its resolution, or another base.
     Fault: `sdxl_train_network.py` on an SD 1.5 file
     Instead: `train_network.py`
     Source: field notes of a character LoRA on Apple silicon (discovery 1: header inspection, 2.0 GB against 6 to 7 GB).
     """
     meant, real = _script_spec(request), spec_of(info)
-    if meant is None or meant.name == real.name:
+    if meant is None or request.script in real.training_scripts:
         return
     yield report(
         request.file,
         request.said("script"),
         f"{request.script} trains {meant.title}, but {bare_name(request.base or info.path)} is {real.title} {_by(info)}.",
-        f"Use {real.training_scripts[0]} with {real.native_resolution_px} px, or a base model of {meant.title}.",
+        f"Use {real.training_scripts[0]}{' --v2' if real.needs_v2 else ''} with {info.resolution} px, "
+        f"or a base model of {meant.title}.",
     )
 
 
@@ -94,7 +100,7 @@ def name_of_another_family(
         message = (
             f"{bare_name(base)} is {meant.title} {_by(info)}, though its name sounds like {named[0].title}."
         )
-        remedy = f"Treat it as {meant.title}: {meant.native_resolution_px} px, in training and in drawing."
+        remedy = f"Treat it as {meant.title}: {info.resolution} px, in training and in drawing."
     else:
         message = (
             f"{bare_name(base)} sounds like {named[0].title}, and {request.script} trains {meant.title}."
@@ -291,22 +297,34 @@ def settings_of_another_family(
 ) -> Iterator[Finding]:
     """A setting belongs to another family than the base model's.
 
-    Why: `--v2` makes sd-scripts build SD 2.x and stops on an SD 1.x or SDXL file. Learning rates for more text encoders than
-    there are go to nobody. Captions cached for two encoders exist only with SDXL.
-    Found by: --v2 (an error); more text encoder rates than the base has encoders; cached text encoder outputs with a base
-    of one encoder.
-    Do: Remove the setting.
+    Why: `--v2` makes sd-scripts build SD 2.x and stops on an SD 1.x or SDXL file; without it an SD 2.x file stops it. Learning
+    rates for more text encoders than there are go to nobody. Captions cached for two encoders exist only with SDXL.
+    Found by: --v2 on another family, or none on SD 2.x (errors); more text encoder rates than the base has encoders; cached
+    text encoder outputs with a base of one encoder.
+    Do: Remove the setting; on SD 2.x add --v2.
     Fault: `--v2` on SD 1.5
     Instead: the command without it
     Source: sd-scripts 48d368fa (train_network.py, sdxl_train_network.py, library/sdxl_train_util.py).
     """
     spec = spec_of(info)
-    if request.other.get("v2"):
+    v2 = bool(request.other.get("v2"))
+    if v2 and not spec.needs_v2:
         yield report(
             request.file,
             "--v2",
             f"--v2 means Stable Diffusion 2, and the base is {spec.title}.",
             "Remove --v2.",
+            severity="error",
+        )
+    elif spec.needs_v2 and not v2 and request.script in spec.training_scripts and is_sd_scripts(request):
+        also = (
+            " and --v_parameterization" if info.prediction == "v" and not request.v_parameterization else ""
+        )
+        yield report(
+            request.file,
+            request.said("script"),
+            f"The base is {spec.title}, and sd-scripts builds {_script_title(request)} without --v2.",
+            f"Add --v2{also}.",
             severity="error",
         )
     rates = request.text_encoder_lrs or ()

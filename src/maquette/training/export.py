@@ -54,7 +54,7 @@ def lora_metadata(job: Job, run: TrialRun, planned: PlannedCheckpoint, base_sha2
     return LoraMetadata(
         training=_training_facts(job, run, planned, base_sha256),
         model=ModelSpec(
-            architecture=job.spec.modelspec_architecture,
+            architecture=job.spec.architecture_of(job.info.prediction),
             title=said.metadata_title or Path(planned.file_name).stem,
             author=said.metadata_author or None,
             description=said.metadata_description or None,
@@ -105,6 +105,7 @@ def _training_facts(job: Job, run: TrialRun, planned: PlannedCheckpoint, base_sh
         network_alpha=sized.alpha if sized else trial.alpha,
         network_dropout=trial.dropout or None,
         mixed_precision=job.precision,
+        v2=job.spec.needs_v2,
         base_model_version=job.spec.version_of(job.info.prediction),
         clip_skip=job.settings.model.clip_skip,
         max_token_length=_beyond(job.options.get("max_token_length"), job.spec.default("max_token_length")),

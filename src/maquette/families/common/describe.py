@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from maquette.errors import ModelError, Problem
@@ -26,20 +26,30 @@ PREDICTION_KEYS = ("modelspec.prediction_type", "modelspec.predict_key")
 SPECIAL_INPUTS = {9: "an inpainting model", 8: "an instruct-pix2pix model"}
 
 
-def file_info(spec: FamilySpec, source: SingleFile, *, text_encoders: int) -> ModelInfo:
-    """Return the description of a single file of the family `spec`; ModelError when it cannot be trained."""
+def file_info(
+    spec: FamilySpec,
+    source: SingleFile,
+    *,
+    text_encoders: int,
+    silent: Callable[[SingleFile], Prediction] = lambda source: "epsilon",
+) -> ModelInfo:
+    """Return the description of a single file of the family `spec`; ModelError when it cannot be trained.
+
+    `silent` says what a file predicts that does not say it itself.
+    """
     where, shapes, metadata = str(source.path), source.shapes(), source.header.metadata
     unet, vae = read_unet_layout(shapes, UNET, where), read_vae_layout(shapes, VAE, where)
     _check_channels(source, unet.in_channels, vae.latent_channels)
     own_title = metadata.get("modelspec.title", "").strip()
     stated = _file_prediction(source)
+    prediction = stated or silent(source)
     return ModelInfo(
         family=spec.name,
         title=f"{spec.title}: {own_title}" if own_title else spec.title,
-        prediction=stated or "epsilon",
+        prediction=prediction,
         prediction_stated=stated,
         dtype=_stored_dtype(source, source.header.tensors, UNET),
-        resolution=_file_resolution(metadata, spec.native_resolution_px),
+        resolution=_file_resolution(metadata, spec.resolution_of(prediction)),
         source="single-file",
         layout="single-file",
         path=where,
@@ -68,7 +78,7 @@ def folder_info(spec: FamilySpec, source: DiffusersFolder, *, text_encoders: int
         prediction=stated or "epsilon",
         prediction_stated=stated,
         dtype=_folder_dtype(source),
-        resolution=sample_size * factor or spec.native_resolution_px,
+        resolution=sample_size * factor or spec.resolution_of(stated or "epsilon"),
         source=source.origin,
         layout="diffusers",
         path=source.hub_name or str(source.path),

@@ -203,13 +203,15 @@ def read_hf_text_layout(shapes: Shapes, prefix: str, where: str) -> TextLayout:
     )
 
 
-def read_open_clip_layout(shapes: Shapes, prefix: str, where: str) -> TextLayout:
-    """Return the sizes of a CLIP text model in open_clip's naming below `prefix`."""
+def read_open_clip_layout(shapes: Shapes, prefix: str, where: str, *, projection: bool = True) -> TextLayout:
+    """Return the sizes of a CLIP text model in open_clip's naming below `prefix`, with its pooled projection or without."""
     reader = ShapeReader(shapes, prefix, where)
     vocabulary, width = reader["token_embedding.weight"]
     # a bare matrix is [in, out]; some files store a Linear, [out, in]
-    linear = "text_projection.weight" in reader
-    projection_width = reader["text_projection.weight"][0] if linear else reader["text_projection"][1]
+    projection_width = 0
+    if projection:
+        linear = "text_projection.weight" in reader
+        projection_width = reader["text_projection.weight"][0] if linear else reader["text_projection"][1]
     return TextLayout(
         vocabulary=vocabulary,
         positions=reader["positional_embedding"][0],

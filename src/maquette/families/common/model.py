@@ -1,4 +1,4 @@
-"""The loaded latent diffusion model, put together from parts: what SD 1.x and SDXL share."""
+"""The loaded latent diffusion model, put together from parts: what SD 1.x, 2.x and SDXL share."""
 
 from __future__ import annotations
 

@@ -8,9 +8,9 @@ from maquette.errors import ModelError, Problem
 from maquette.families.common.describe import UNET_PROOF, VAE
 from maquette.families.common.source import DiffusersFolder, SingleFile, Source
 
-NOT_YET = "A Stable Diffusion 1.x or SDXL base model works today."
+NOT_YET = "A Stable Diffusion 1.x, 2.x or SDXL base model works today."
 ITSELF = "Give the base model itself."
-WANTED = "a Stable Diffusion 1.x or SDXL base model"
+WANTED = "a Stable Diffusion 1.x, 2.x or SDXL base model"
 Test = Callable[[Iterable[str]], bool]
 
 
@@ -34,7 +34,8 @@ ELSEWHERE: tuple[tuple[Test, str, str], ...] = (
     (_begins("emb_params", "string_to_param", "clip_g", "clip_l"), "it is a textual inversion", ITSELF),
     (_begins("conditioner.embedders.0.model."), "it is the SDXL refiner", "Use the SDXL base model."),
     (_begins("edm_"), "it is an SDXL model with continuous (EDM) noise levels", NOT_YET),
-    (_begins("cond_stage_model.model."), "it is Stable Diffusion 2.x, not supported yet", NOT_YET),
+    (_begins("cond_stage_model.model.visual."), "it is a model that is told by pictures, not by text", NOT_YET),
+    (_begins("embedder.model.visual."), "it is Stable Diffusion 2.x unCLIP, not supported", NOT_YET),
     (_has("joint_blocks."), "it is Stable Diffusion 3, not supported yet", NOT_YET),
     (_has("double_stream_modulation"), "it is FLUX.2, not supported yet", NOT_YET),
     (_has("double_blocks.", "single_transformer_blocks."), "it is FLUX.1-like, not supported yet", NOT_YET),
@@ -61,11 +62,8 @@ def refusal(source: Source) -> ModelError:
 def _describe_folder(source: DiffusersFolder) -> str:
     pipeline = str(source.index.get("_class_name", "an unnamed pipeline"))
     missing = [part for part in ("unet", "vae", "text_encoder") if part not in source.configs]
-    if pipeline.startswith("StableDiffusion") and not pipeline.startswith("StableDiffusion3"):
-        if missing:
-            return f"it is a {pipeline} whose {' and '.join(missing)} lack config.json"
-        if source.configs["unet"].get("cross_attention_dim") == 1024:
-            return "it is Stable Diffusion 2.x, not supported yet"
+    if pipeline.startswith("StableDiffusion") and not pipeline.startswith("StableDiffusion3") and missing:
+        return f"it is a {pipeline} whose {' and '.join(missing)} lack config.json"
     return f"it is a {pipeline}, not supported yet"
 
 

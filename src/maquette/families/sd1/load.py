@@ -15,19 +15,16 @@ from maquette.families.common.assemble import (
     vae_from_folder,
 )
 from maquette.families.common.layout import read_hf_text_layout, text_config
-from maquette.families.common.model import FamilySteps, LatentDiffusionModel
+from maquette.families.common.model import LatentDiffusionModel
 from maquette.families.common.modules import empty_text_encoder
+from maquette.families.common.one_encoder import STEPS
 from maquette.families.common.source import DiffusersFolder, SingleFile, Source
 from maquette.families.common.text_keys import hf_bindings
 from maquette.families.common.tokenizer import ClipTokenizer
 from maquette.families.common.tokenizers import file_tokenizer, folder_tokenizer
 from maquette.families.protocol import ModelInfo
-from maquette.families.sd1.encode import encode_text
-from maquette.families.sd1.keys import lora_targets, text_prefix
-from maquette.families.sd1.predict import predict
+from maquette.families.sd1.keys import text_prefix
 from maquette.families.sd1.spec import ACTIVATION, NUM_HEADS, SPEC
-
-STEPS = FamilySteps(encode_text, predict, lora_targets)
 
 
 def load(

@@ -6,8 +6,8 @@ from maquette.families.common.describe import layout_info
 from maquette.families.common.layout import ModelLayout, text_config, unet_config, vae_config
 from maquette.families.common.model import LatentDiffusionModel
 from maquette.families.common.modules import empty_text_encoder, empty_unet, empty_vae
+from maquette.families.common.one_encoder import STEPS
 from maquette.families.common.tokenizer import clip_tokenizer
-from maquette.families.sd1.load import STEPS
 from maquette.families.sd1.spec import ACTIVATION, NUM_HEADS, SPEC
 
 
