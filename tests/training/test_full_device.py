@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -104,43 +101,3 @@ def test_the_module_behind_a_call_is_found_however_a_library_passes_it() -> None
     assert block_of(module) is block_of(module.forward) is block_of(partial(module.forward)) is module
     assert block_of(partial(torch.nn.Linear.forward, module)) is module
     assert block_of(len) is None
-
-
-TINY_LIMIT = """
-import resource, sys
-import psutil, maquette
-from maquette.events import Started
-
-def limit(event):
-    if isinstance(event, Started) and event.stage == "train":
-        taken = psutil.Process().memory_info().vms
-        resource.setrlimit(resource.RLIMIT_AS, (taken + 2**20, resource.RLIM_INFINITY))
-
-settings = eval(sys.argv[1])
-try:
-    maquette.train(on_event=limit, **settings)
-except maquette.errors.TrainingError as error:
-    print(error)
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="limits of address space are Linux's")
-def test_a_process_without_memory_ends_in_words_and_goes_on_later(
-    short_run: ShortRun, tmp_path: Path
-) -> None:
-    whole = maquette.train(**short_run(name="whole", resolution=256, batch_size=2))
-    settings = {
-        name: str(value) if isinstance(value, Path) else value
-        for name, value in short_run(resolution=256, batch_size=2).items()
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", TINY_LIMIT, repr(settings)],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ,
-    )
-    assert "no memory left" in done.stdout and "--fit-memory-gib 0" in done.stdout
-    resumed = maquette.train(resume=tmp_path / "out" / "zkw")
-    assert weights(resumed) == weights(whole)
