@@ -15,7 +15,8 @@ PROCESSES ?= 2
 
 BIN := $(VENV)/bin
 SOURCES := src tests tools benchmarks
-NUMERICAL := tests/families tests/lora tests/training tests/world tests/drawing tests/evaluating tests/encoders \
+NUMERICAL := tests/families tests/lora $(addprefix tests/training/test_,$(addsuffix .py,base_prediction kernels kinds losses \
+	masked noise optimizers preservation reference rates runs schedules trials validation)) tests/world tests/drawing tests/evaluating tests/encoders \
 	tests/flow_family tests/dataset/test_preprocess.py tests/dataset/test_cache.py tests/dataset/test_measuring.py
 PACKED := tests/lora/test_trials.py tests/training/test_trials.py
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
