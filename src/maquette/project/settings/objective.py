@@ -140,7 +140,8 @@ class ObjectiveSettings(Section):
         0.0,
         ge=0,
         description="Against leak: weight of a second pass that holds the class word, in the trigger's place, to what the base "
-        "draws. 8 is what was tried, 0 is off. Needs trigger and class_word.",
+        "draws. 8 is what was tried, 0 is off. Needs trigger and class_word, and a text encoder that learns fast: raise "
+        "text_encoder_lr with it.",
     )
     preservation_every: int = Field(
         3,
