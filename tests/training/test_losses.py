@@ -40,7 +40,8 @@ def test_every_loss_is_the_reference_s(title: str) -> None:
     exact = element_losses(wanted, DiscreteDiffusion(), errors, torch.zeros_like(errors), TIMESTEPS)
     moved = element_losses(wanted, DiscreteDiffusion(), errors + target, target, TIMESTEPS)
     expected = torch.tensor(GOLDEN["losses"][title]).view_as(errors)
-    torch.testing.assert_close(exact, expected, **CLOSE)
+    # sqrt(e^2 + d^2) - d of small errors cancels: what is left is off by a few times float32's last place of d, at most 1.
+    torch.testing.assert_close(exact, expected, rtol=CLOSE["rtol"], atol=1e-6)
     torch.testing.assert_close(moved, expected, rtol=1e-3, atol=1e-6)
 
 

@@ -97,7 +97,8 @@ def test_it_is_taken_every_nth_time_and_begins_at_zero(tiny_base: Path) -> None:
     engine = _engine(tiny_base, [_with(PLAIN, preservation=2.0, preservation_every=3)])
     found = _train(engine, range(4))
     assert [value is not None for value in found] == [True, False, False, True]
-    assert found[0] == 0.0  # the adapter begins as the base
+    # The adapter begins as the base; on some processors the two ways to one prediction round apart.
+    assert found[0] == pytest.approx(0.0, abs=1e-10)
     assert found[3] is not None and found[3] > 0.0
 
 
