@@ -174,6 +174,8 @@ def walk_commands(command: click.Command, parent: click.Context | None = None) -
     name = command.name if parent else "maquette"
     # The command's own context settings carry its spelling of --help, which children inherit.
     settings = {**command.context_settings, "terminal_width": WIDTH_CHARS, "max_content_width": WIDTH_CHARS}
+    # click keeps the first help option that a command made, spelt as its caller then had it.
+    command._help_option = None
     context = click.Context(command, info_name=name, parent=parent, **settings)
     yield context
     if isinstance(command, click.Group):
