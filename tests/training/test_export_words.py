@@ -9,6 +9,7 @@ from typing import Any
 from safetensors import safe_open
 
 import maquette
+from maquette.logs.metrics import read_metrics
 
 ShortRun = Callable[..., dict[str, Any]]
 
@@ -47,3 +48,12 @@ def test_samples_before_the_first_step_are_the_base_s_own(short_run: ShortRun) -
     without = maquette.train(**short_run(**drawn, name="without"))
     assert [sample.step for sample in without.record.samples] == [2]
     assert first.lora.read_bytes()[-4096:] == without.lora.read_bytes()[-4096:]
+
+
+def test_the_base_is_measured_whether_or_not_it_is_drawn(short_run: ShortRun) -> None:
+    run = short_run(
+        steps=1, sample_prompts=("{trigger}",), sample_steps=2, sample_at_first=True, validation_pictures=1
+    )
+    assert [
+        row["step"] for row in read_metrics(maquette.train(**run).run / "metrics.jsonl", "validation")
+    ] == [0, 1]

@@ -327,9 +327,8 @@ class _Run:
             if first:
                 # A run may have ended between a step and what is written after it.
                 yield from self._after_step(engine, first, logs)
-            elif job.settings.samples.sample_at_first:
-                yield from self._samples_of_the_base(engine)
             else:
+                yield from self._samples_of_the_base(engine)
                 yield from self._validate(engine, 0, logs)
             for step in self.steps:
                 began = time.perf_counter()
@@ -433,9 +432,11 @@ class _Run:
             yield from output.draw_samples(engine, self.draw, step)
 
     def _samples_of_the_base(self, engine: Engine) -> Iterator[Event]:
-        """Draw the samples before anything is learned; a smoke run draws none."""
-        job = self.job
-        if self.draw is None or job.smoke_steps is not None or not job.settings.samples.sample_prompts:
+        """Draw samples before anything is learned, where that is asked for; a smoke run draws none."""
+        job, samples = self.job, self.job.settings.samples
+        if not samples.sample_at_first or not samples.sample_prompts:
+            return
+        if self.draw is None or job.smoke_steps is not None:
             return
         with engine.judged():
             yield from self._show(engine, 0, (), [each for each in self.outputs if not each.has_samples(0)])

@@ -28,7 +28,7 @@ class LoraSettings(Section):
 
     adapter: AdapterKindName = Field(
         DEFAULT_ADAPTER_KIND,
-        description="What is trained. lora is drawn by every program; dora, loha, lokr and oft by ComfyUI and Forge.",
+        description="What is trained. lora is drawn by every program; dora, loha, lokr and oft by those that read LyCORIS.",
     )
     rank: int = Field(
         16, ge=1, le=1024, description="Rank of every adapter layer: its capacity and file size."
