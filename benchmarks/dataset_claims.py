@@ -36,10 +36,10 @@ from PIL import Image, ImageOps
 import maquette
 from maquette import families
 from maquette.drawing.draw import DrawRequest, draw
-from maquette.evaluating.statistics import estimate
 from maquette.files import write_atomic
 from maquette.lora.adapter import LoraAdapter
 from maquette.lora.files import read_lora
+from maquette.measuring.statistics import estimate
 from maquette.project.profile import Detail, Profile
 from maquette.project.profile_file import profile_toml
 from maquette.world.captions import subject

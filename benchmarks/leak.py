@@ -37,13 +37,13 @@ import maquette
 from maquette import families
 from maquette.devices import place
 from maquette.drawing.draw import DrawRequest, draw
-from maquette.evaluating.statistics import Estimate, estimate
 from maquette.events import run_stage
 from maquette.families.protocol import ModelInfo, PictureSize
 from maquette.files import write_json
 from maquette.lora.adapter import LoraAdapter
 from maquette.lora.config import TrialSpec
 from maquette.lora.files import read_lora
+from maquette.measuring.statistics import Estimate, estimate
 from maquette.project.config_file import load_settings
 from maquette.project.settings import ObjectiveSettings, Settings, SubjectSettings
 from maquette.rules.verdict import judge as judge_run

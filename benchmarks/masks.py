@@ -35,11 +35,11 @@ from PIL import Image
 
 from maquette import families
 from maquette.drawing.draw import DrawRequest, draw
-from maquette.evaluating.statistics import estimate
 from maquette.events import run_stage
 from maquette.files import write_json
 from maquette.lora.adapter import LoraAdapter
 from maquette.lora.files import read_lora
+from maquette.measuring.statistics import estimate
 from maquette.project.config_file import load_settings
 from maquette.rules.verdict import judge as judge_run
 from maquette.training.loop import run_job

@@ -32,6 +32,7 @@ ROOMS = (
     "rules",
     "deploying",
     "evaluating",
+    "measuring",
     "training",
     "masking",
     "curating",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from maquette.demo.judging import MEASURES, judge_with, look_prompts
+from maquette.demo.judging import MEASURES, CastMeasurer, look_prompts
 from maquette.demo.project import write_demo_project
 from maquette.demo.tour import DemoResult, run_demo
 from maquette.deploying.nodes import check_workflow
@@ -15,6 +15,7 @@ from maquette.errors import OutputError
 from maquette.evaluating.report import read_block
 from maquette.events import Artifact, Event, run_stage
 from maquette.files import sha256_file
+from maquette.measuring.looks import FLOOR, Look
 from maquette.project.config_file import load_settings
 from maquette.runs.record import read_record
 from maquette.world.cast import PROMPTS, TOVAKI, TRIGGER, training_pictures
@@ -84,8 +85,13 @@ def test_the_judge_knows_the_character_and_the_scene() -> None:
     scenes = {prompt.text: prompt.scene for prompt in PROMPTS if prompt.scene}
     wanted = [prompt for prompt in prompts if prompt.text in scenes]
     pictures = [render(TOVAKI, scenes[prompt.text]) for prompt in wanted]  # type: ignore[arg-type]
-    scores = judge_with(load_judge())(pictures, wanted)
+    looks = [
+        Look(checkpoint=FLOOR, step=None, prompt=prompt.text, role=prompt.role, seed=1, path="")
+        for prompt in wanted
+    ]
+    measurer = CastMeasurer(load_judge())
+    scores = measurer.score(pictures, looks)
     for measure in MEASURES:
         assert sum(score[measure.name] for score in scores) / len(scores) > 0.9
-    exchanged = judge_with(load_judge())(pictures[::-1], wanted)
+    exchanged = measurer.score(pictures[::-1], looks)
     assert sum(score["following"] for score in exchanged) < sum(score["following"] for score in scores)

@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from maquette.evaluating.facts import Delivery, ReportFacts
-from maquette.evaluating.looks import FLOOR, FirstLook, Look, Measure
+from maquette.measuring.looks import FLOOR, FirstLook, Look, Measure
 from maquette.runs.record import Checkpoint
 from tests.runs.making import run_record
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from maquette.evaluating.comparison import grid
-from maquette.evaluating.looks import FLOOR, FirstLook
+from maquette.measuring.looks import FLOOR, FirstLook
 
 from .making import facts_of, look_of
 

@@ -12,12 +12,12 @@ from PIL import Image
 
 from maquette.errors import ConfigError, LoraError, OutputError
 from maquette.evaluating.first_look import LookCheckpoint, LookPlan, first_look
-from maquette.evaluating.looks import FLOOR, FirstLook, LookPrompt, Measure, choose, read_first_look
 from maquette.evaluating.verdict import verdict_of
 from maquette.events import Artifact, Event, Progress, run_stage
+from maquette.measuring.looks import FLOOR, FirstLook, LookPrompt, Measure, choose, read_first_look
 from tests.drawing.bases import write_strong
 
-from .making import IDENTITY, facts_of, look_of
+from .making import facts_of, look_of
 
 PLAN = LookPlan(
     prompts=(LookPrompt(text="zkw", role="bare"), LookPrompt(text="zkw, standing")),
@@ -34,23 +34,17 @@ def run_look(model: Any, checkpoints: list[LookCheckpoint], folder: Path, **opti
     return run_stage(first_look(model, checkpoints, options.pop("plan", PLAN), folder, **options))
 
 
-def test_everything_is_drawn_judged_and_written(base: Any, tmp_path: Path) -> None:
+def test_everything_is_drawn_and_written(base: Any, tmp_path: Path) -> None:
     paths = write_strong(base, tmp_path, (2, 3))
     checkpoints = [
         LookCheckpoint(label=f"step {n}", step=n, path=path)
         for n, path in zip((100, 200), paths, strict=True)
     ]
 
-    def judge(pictures: list[Image.Image], prompts: list[LookPrompt]) -> list[dict[str, float]]:
-        assert len(pictures) == len(prompts) == 12
-        return [{"identity": float(prompt.role == "bare")} for prompt in prompts]
-
     events: list[Event] = []
-    stage = first_look(base, checkpoints, PLAN, tmp_path / "look", judge=judge, measures=(IDENTITY,))
-    look = run_stage(stage, events.append)
+    look = run_stage(first_look(base, checkpoints, PLAN, tmp_path / "look"), events.append)
     assert look.checkpoints() == (FLOOR, "step 100", "step 200")
     assert look.prompts() == ("zkw", "zkw, standing") and look.seeds("zkw") == (3, 1)
-    assert {entry.scores["identity"] for entry in look.looks if entry.role == "bare"} == {1.0}
     drawn = {
         entry.checkpoint: Image.open(look.folder / entry.path).tobytes()
         for entry in look.looks

@@ -15,9 +15,9 @@ import pytest
 
 from maquette.errors import OutputError
 from maquette.evaluating.charts import Axis, Series, line_chart, short, smoothed, thinned, ticks
-from maquette.evaluating.looks import FLOOR
 from maquette.evaluating.report import facts_json, read_block, render_report, write_report
 from maquette.evaluating.verdict import verdict_of
+from maquette.measuring.looks import FLOOR
 from tests.runs.making import run_record
 
 from .making import facts_of, look_of

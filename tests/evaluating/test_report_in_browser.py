@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from maquette.evaluating.looks import FLOOR
 from maquette.evaluating.report import render_report
+from maquette.measuring.looks import FLOOR
 
 from .making import facts_of, look_of
 

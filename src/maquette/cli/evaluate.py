@@ -19,14 +19,20 @@ def command(run: Path, **given: Any) -> dict[str, Any]:
     """Draw with no LoRA and with every checkpoint of RUN, same prompts and seeds, and write RUN/report.html."""
     from maquette.evaluating.run import evaluate_events
 
-    look = follow(evaluate_events(run, EvaluateOptions(**given)))
+    found = follow(evaluate_events(run, EvaluateOptions(**given)))
     return {
         "run": str(run),
-        "report": str(look.report),
-        "pictures": look.pictures,
-        "checkpoints": look.checkpoints,
+        "report": str(found.report),
+        "pictures": found.pictures,
+        "checkpoints": {
+            card.column.label: {
+                name: {"value": score.value.mean, "low": score.value.low, "high": score.value.high}
+                for name, score in card.scores.items()
+            }
+            for card in found.cards.cards
+        },
         "lines": [
-            f"{look.pictures} pictures of {look.checkpoints} checkpoints and of the base alone",
-            f"Report: {look.report}",
+            f"{found.pictures} pictures of {found.checkpoints} checkpoints and of the base alone",
+            f"Report: {found.report}",
         ],
     }

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from maquette.evaluating.first_look import Judge
-from maquette.evaluating.looks import LookPrompt, Measure
+from maquette.measuring.looks import Look, LookPrompt
+from maquette.measuring.protocol import Measure, PictureMeasurer
 from maquette.world.cast import PROMPTS, TOVAKI
 from maquette.world.cleanness import clean
 
@@ -63,23 +63,25 @@ def look_prompts(*, seeds_each: int) -> tuple[LookPrompt, ...]:
     )
 
 
-def judge_with(judge: WorldJudge) -> Judge:
-    """Return a first look's judge: identity of every picture but edits, following where the prompt names a
-    scene.
-    """
-    scenes = {prompt.text: prompt.scene for prompt in PROMPTS if prompt.scene is not None}
+class CastMeasurer(PictureMeasurer):
+    """Reads off drawings of the cast's prompts: identity of every one but edits, following where the prompt names a scene."""
 
-    def scores(pictures: Sequence[Image.Image], prompts: Sequence[LookPrompt]) -> list[dict[str, float]]:
+    measures = MEASURES
+
+    def __init__(self, judge: WorldJudge) -> None:
+        self._judge = judge
+        self._scenes = {prompt.text: prompt.scene for prompt in PROMPTS if prompt.scene is not None}
+
+    def score(self, pictures: Sequence[Image.Image], looks: Sequence[Look]) -> list[dict[str, float]]:
+        """Return the scores of each picture that its prompt's role asks for."""
         found: list[dict[str, float]] = []
-        identities = judge.identity(pictures, TOVAKI)
-        heads = clean(judge, pictures)
-        for picture, prompt, identity, is_clean in zip(pictures, prompts, identities, heads, strict=True):
-            told = {} if prompt.role == "edit" else {"identity": identity}
-            if prompt.role in CLEAN_ROLES:
+        identities = self._judge.identity(pictures, TOVAKI)
+        heads = clean(self._judge, pictures)
+        for picture, look, identity, is_clean in zip(pictures, looks, identities, heads, strict=True):
+            told = {} if look.role == "edit" else {"identity": identity}
+            if look.role in CLEAN_ROLES:
                 told["cleanness"] = float(is_clean)
-            if prompt.text in scenes:
-                told["following"] = judge.following([picture], scenes[prompt.text])[0]
+            if look.prompt in self._scenes:
+                told["following"] = self._judge.following([picture], self._scenes[look.prompt])[0]
             found.append(told)
         return found
-
-    return scores

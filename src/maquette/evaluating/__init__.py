@@ -1,8 +1,6 @@
 """Evaluate: what a LoRA draws, and what that is worth.
 
-first_look   fixed prompts and seeds without the LoRA and with every checkpoint, judged where a judge exists
-looks        the records of a first look, their summaries, and which checkpoint they speak for
-statistics   means with 95 % intervals over prompts and seeds
+first_look   fixed prompts and seeds without the LoRA and with every checkpoint
 grid         a first look as one picture
 verdict      what the numbers say: learned or not, and what speaks against it
 report       everything about a run as one self-contained HTML page

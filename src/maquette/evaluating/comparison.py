@@ -11,7 +11,7 @@ from pathlib import Path
 from maquette.errors import DatasetError
 from maquette.evaluating.drawn_sections import picture_of
 from maquette.evaluating.facts import ReportFacts
-from maquette.evaluating.looks import FLOOR, FirstLook
+from maquette.measuring.looks import FLOOR, FirstLook
 
 _ROWS_SHOWN = 2
 """Rows of one prompt that are in front, at most."""

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from maquette.evaluating.charts import Axis, Chart, Series, line_chart
 from maquette.evaluating.facts import ReportFacts
-from maquette.evaluating.looks import FLOOR, FirstLook, Measure, Summary
 from maquette.evaluating.verdict import LEAK_ROLE, Verdict
 from maquette.evaluating.words import change_text, interval
+from maquette.measuring.looks import FLOOR, FirstLook, Measure, Summary
 from maquette.spoken import disk_size, duration
 
 _STRIP = 6

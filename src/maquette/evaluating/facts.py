@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from maquette.evaluating.looks import FirstLook
+from maquette.measuring.looks import FirstLook
 from maquette.runs.record import RunRecord
 
 

@@ -9,7 +9,7 @@ pass over the frozen base draws with all of them.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,9 @@ from maquette.drawing.pictures import save_picture
 from maquette.drawing.scene import picture_chunks, scene_of
 from maquette.errors import ConfigError, Problem
 from maquette.evaluating.grid import write_grid
-from maquette.evaluating.looks import FLOOR, FirstLook, Look, LookPrompt, Measure
 from maquette.events import Artifact, Finished, Stage, Started, as_part
 from maquette.families.protocol import BaseModel
-
-Judge = Callable[[Sequence[Image.Image], Sequence[LookPrompt]], Sequence[Mapping[str, float]]]
-"""Scores by measure for each picture, given the pictures and the prompt of each."""
+from maquette.measuring.looks import FLOOR, Column, FirstLook, Look, LookPrompt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,14 +79,10 @@ def first_look(
     checkpoints: Sequence[LookCheckpoint],
     plan: LookPlan,
     folder: Path,
-    *,
-    judge: Judge | None = None,
-    measures: tuple[Measure, ...] = (),
 ) -> Stage[FirstLook]:
-    """Draw, judge and write the first look of `checkpoints` into `folder`.
+    """Draw and write the first look of `checkpoints` into `folder`.
 
-    `model` must carry no adapter. `judge` scores each picture for every one of `measures`. Raises LoraError
-    for a checkpoint that does not fit the model, before anything is drawn.
+    `model` must carry no adapter. Raises LoraError for a checkpoint that does not fit the model, before anything is drawn.
     """
     from maquette.lora.files import read_lora
     from maquette.lora.metadata import MODEL_HASH
@@ -112,8 +105,7 @@ def first_look(
         drawn = _draw_columns(model, [states[column] for column in columns], plan)
         pictures = yield from as_part(drawn, "first look", len(looks), total)
         cells = [(column, prompt, seed) for column in columns for prompt, seed in plan.cells()]
-        scores = judge(pictures, [prompt for _, prompt, _ in cells]) if judge else [{} for _ in cells]
-        for (column, prompt, seed), picture, score in zip(cells, pictures, scores, strict=True):
+        for (column, prompt, seed), picture in zip(cells, pictures, strict=True):
             place = _place(labels[column], plan.prompts.index(prompt), seed)
             name, digest = files[column]
             request = _request(plan, prompt, seed, 0)
@@ -127,11 +119,17 @@ def first_look(
                     role=prompt.role,
                     seed=seed,
                     path=place,
-                    scores=dict(score),
                 )
             )
     look = FirstLook(
-        folder=folder, looks=tuple(looks), measures=measures, drawing=_drawing_facts(plan), grid="grid.png"
+        folder=folder,
+        looks=tuple(looks),
+        drawing=_drawing_facts(plan),
+        grid="grid.png",
+        columns=tuple(
+            Column(label=label, step=step, file=name)
+            for label, step, (name, _) in zip(labels, steps, files, strict=True)
+        ),
     )
     yield Artifact("grid", write_grid(look, folder / "grid.png"))
     yield Artifact("first look", look.write())

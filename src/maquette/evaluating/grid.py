@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from maquette.dataset.opening import picture_rgb
 from maquette.drawing import paper
-from maquette.evaluating.looks import FirstLook
+from maquette.measuring.looks import FirstLook
 
 _CELL_PX = 192
 _MOST_CELL_PX = 320

@@ -12,12 +12,15 @@ from maquette.drawing.packing import batch_for
 from maquette.drawing.samples import sampling_of
 from maquette.errors import OutputError, Problem
 from maquette.evaluating.facts import Delivery, ReportFacts
-from maquette.evaluating.first_look import Judge, LookCheckpoint, LookPlan, first_look
-from maquette.evaluating.looks import FirstLook, LookPrompt, Measure
+from maquette.evaluating.first_look import LookCheckpoint, LookPlan, first_look
 from maquette.evaluating.options import EvaluateOptions
 from maquette.evaluating.report import write_report
 from maquette.events import Artifact, Stage
 from maquette.files import sha256_file
+from maquette.measuring.looks import FirstLook, LookPrompt
+from maquette.measuring.measure import measured
+from maquette.measuring.protocol import Measurer
+from maquette.measuring.scorecards import Scorecards, scorecards_of
 from maquette.project.settings import Settings
 from maquette.runs.deliveries import read_deliveries
 from maquette.runs.folder import RunFolder
@@ -39,6 +42,7 @@ class Evaluation:
     look: FirstLook
     pictures: int
     checkpoints: int
+    cards: Scorecards
 
 
 def look_at_run(
@@ -46,8 +50,7 @@ def look_at_run(
     *,
     prompts: Sequence[str] | None = None,
     seeds: Sequence[int] = (1, 2, 3, 4),
-    judge: Judge | None = None,
-    measures: tuple[Measure, ...] = (),
+    measurers: Sequence[Measurer] = (),
 ) -> Stage[Evaluation]:
     """Draw with no LoRA and with every checkpoint of the run, write RUN/report.html.
 
@@ -69,13 +72,18 @@ def look_at_run(
     began = time.perf_counter()
     model = load_base(settings)
     plan = plan_of(settings, record, look_prompts(settings, record, prompts), seeds, model)
-    look = yield from first_look(model, checkpoints, plan, folder.evaluation, judge=judge, measures=measures)
+    look = yield from first_look(model, checkpoints, plan, folder.evaluation)
+    look = yield from measured(look, measurers)
+    cards = scorecards_of(look)
+    yield Artifact("scorecards", cards.write(folder.evaluation))
     facts = facts_of_run(
         folder, record, settings, look=look, timings={"first_look_s": time.perf_counter() - began}
     )
     report = write_report(folder.path / "report.html", facts)
     yield Artifact("report", report)
-    return Evaluation(report=report, look=look, pictures=len(look.looks), checkpoints=len(checkpoints))
+    return Evaluation(
+        report=report, look=look, pictures=len(look.looks), checkpoints=len(checkpoints), cards=cards
+    )
 
 
 def load_base(settings: Settings) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from maquette.evaluating.charts import Axis, Chart, Series, line_chart
 from maquette.evaluating.facts import ReportFacts
-from maquette.evaluating.statistics import t975
+from maquette.measuring.statistics import t975
 from maquette.runs.validation import ValidationPoint, ValidationRecord
 from maquette.spoken import counted
 

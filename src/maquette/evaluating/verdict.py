@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from maquette.evaluating.facts import ReportFacts
-from maquette.evaluating.looks import FLOOR, FirstLook, Measure, Summary, choose
-from maquette.evaluating.statistics import Estimate
+from maquette.measuring.looks import FLOOR, FirstLook, Measure, Summary, choose
+from maquette.measuring.statistics import Estimate
 
 LEAK_ROLE = "leak"
 """The role of prompts without the trigger: what the LoRA changes there, it was not asked to."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from maquette.evaluating.statistics import Estimate
+from maquette.measuring.statistics import Estimate
 
 
 def interval(estimate: Estimate) -> str:

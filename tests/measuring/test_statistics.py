@@ -7,7 +7,7 @@ from statistics import NormalDist
 
 import pytest
 
-from maquette.evaluating.statistics import difference, estimate, t975
+from maquette.measuring.statistics import difference, estimate, t975
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from maquette.errors import OutputError
-from maquette.evaluating.statistics import Estimate, difference, estimate
 from maquette.files import write_json
+from maquette.measuring.protocol import Measure
+from maquette.measuring.statistics import Estimate, difference, estimate
 from maquette.project.validation import read_as
 from maquette.reading import FileKind
 
@@ -24,23 +25,14 @@ FILE = FileKind(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measure:
-    """A score's definition in plain words; scores lie in [low, high], and more is better."""
-
-    name: str
-    title: str
-    definition: str
-    low: float = 0.0
-    high: float = 1.0
-    least: float | None = None
-    """Where the measure is a share of good pictures: below it, a LoRA is not simply good, whatever else it learned."""
-    lack: str = ""
-    """What the other pictures are, behind their number: "heads are smeared"."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class LookPrompt:
-    """A prompt that is drawn, and what it is there for: "bare" is the trigger word alone."""
+    """A prompt that is drawn, and what it is there for.
+
+    Roles: "bare" the trigger word alone; "pose" with a pose; "novel" in what no caption names (clothes, scenes,
+    styles); "asymmetry" where a detail on one side must show; "full" the full description; "leak" the class word
+    without the trigger; "bleed" other subjects; "drift" what has nothing to do with the subject; "edit" a change to
+    the subject; "prompt" a person's own.
+    """
 
     text: str
     role: str = "prompt"
@@ -50,7 +42,10 @@ class LookPrompt:
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """One drawn picture. `step` is None for the base model alone; `path` is relative to the look's file."""
+    """One drawn picture.
+
+    `checkpoint` is its column's label; `step` is None for the base model alone; `path` is relative to the look's file.
+    """
 
     checkpoint: str
     step: int | None
@@ -58,7 +53,30 @@ class Look:
     role: str
     seed: int
     path: str
+    strength: float = 1.0
     scores: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetScore:
+    """What all pictures of one column and prompt score together."""
+
+    checkpoint: str
+    prompt: str
+    role: str
+    measure: str
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A LoRA at one strength, all of whose pictures stand under `label`; the base alone has no file."""
+
+    label: str
+    step: int | None = None
+    strength: float = 1.0
+    file: str | None = None
+    """The LoRA file, as it was given; relative to the run where it belongs to one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +102,10 @@ class FirstLook:
     measures: tuple[Measure, ...] = ()
     drawing: Mapping[str, Any] = field(default_factory=dict)
     grid: str | None = None
+    columns: tuple[Column, ...] = ()
+    sets: tuple[SetScore, ...] = ()
+    ceilings: Mapping[str, float] = field(default_factory=dict)
+    """What the references themselves score, by measure."""
 
     def checkpoints(self) -> tuple[str, ...]:
         """Return the columns in order: the floor first, then checkpoints as they were given."""
@@ -109,6 +131,11 @@ class FirstLook:
         """Return the picture in one cell."""
         wanted = (checkpoint, prompt, seed)
         return next(look for look in self.looks if (look.checkpoint, look.prompt, look.seed) == wanted)
+
+    def column(self, checkpoint: str) -> Column:
+        """Return the column with this label."""
+        known = next((column for column in self.columns if column.label == checkpoint), None)
+        return known or Column(label=checkpoint, step=self.step_of(checkpoint))
 
     def scores(self, checkpoint: str, role: str, measure: str) -> list[list[float]]:
         """Return one measure as a table [prompt][seed]; empty when it was not judged."""
@@ -157,7 +184,10 @@ class FirstLook:
             "look_version": LOOK_VERSION,
             "drawing": dict(self.drawing),
             "measures": [asdict(measure) for measure in self.measures],
+            "ceilings": dict(self.ceilings),
             "grid": self.grid,
+            "columns": [asdict(column) for column in self.columns],
+            "sets": [asdict(score) for score in self.sets],
             "looks": [asdict(look) for look in self.looks],
             "summaries": [asdict(summary) for summary in self.summaries()],
         }
@@ -176,6 +206,9 @@ def read_first_look(path: Path) -> FirstLook:
         measures=found.measures,
         drawing=found.drawing,
         grid=found.grid,
+        columns=found.columns,
+        sets=found.sets,
+        ceilings=found.ceilings,
     )
 
 
@@ -188,6 +221,9 @@ class _File:
     measures: tuple[Measure, ...]
     grid: str | None
     looks: tuple[Look, ...]
+    columns: tuple[Column, ...] = ()
+    sets: tuple[SetScore, ...] = ()
+    ceilings: Mapping[str, float] = field(default_factory=dict)
     summaries: Any = None
 
 

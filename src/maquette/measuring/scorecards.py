@@ -1,0 +1,280 @@
+"""Scorecards: every column of a look with its headlines, on their own scale and on the common one, and one score.
+
+FOLDER/scorecards.json
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+
+from maquette.errors import OutputError
+from maquette.files import write_json
+from maquette.measuring.headlines import HEADLINES, WEIGHTS, Anchor, Headline
+from maquette.measuring.looks import FLOOR, Column, FirstLook
+from maquette.measuring.protocol import Measure
+from maquette.measuring.statistics import Estimate
+from maquette.measuring.tables import Array, ScoreTable, table_of
+from maquette.project.validation import read_as
+from maquette.reading import FileKind
+
+VERSION = 1
+NAME = "scorecards.json"
+FILE = FileKind("a scorecards.json", "Evaluate again.", OutputError, damaged="Evaluate again.")
+_LEAST_SCALE = 1e-6
+"""Where zero and one of a headline lie closer than this share of its range, nothing can be said on the common scale."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """One headline of one column: on its own scale, and on the common one (`normalised`: 0 is nothing gained, 1 all there is)."""
+
+    value: Estimate
+    floor: float | None = None
+    """What the base alone scores there."""
+    ceiling: float | None = None
+    """What the references score among themselves."""
+    normalised: Estimate | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scorecard:
+    """What is known of one column. `total` is the weighted score from 0 to 1; `failures` are said whatever it is."""
+
+    column: Column
+    scores: Mapping[str, Score] = field(default_factory=dict)
+    total: Estimate | None = None
+    failures: tuple[str, ...] = ()
+
+    @property
+    def is_floor(self) -> bool:
+        """Whether this is the base alone."""
+        return self.column.label == FLOOR
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scorecards:
+    """All columns of an evaluation, the base alone first where it was drawn."""
+
+    cards: tuple[Scorecard, ...]
+    headlines: tuple[Headline, ...]
+    measures: tuple[Measure, ...]
+    weights: Mapping[str, float]
+    notes: tuple[str, ...] = ()
+    """What a reader must know: what was not measured and why, how few the references were."""
+
+    def card(self, label: str) -> Scorecard:
+        """Return the card of a column."""
+        return next(card for card in self.cards if card.column.label == label)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as plain JSON values."""
+        return {"scorecards_version": VERSION, **asdict(self)}
+
+    def write(self, folder: Path) -> Path:
+        """Write scorecards.json into `folder` and return its path."""
+        return write_json(folder / NAME, self.to_json())
+
+
+@dataclass(frozen=True, kw_only=True)
+class _File(Scorecards):
+    scorecards_version: Literal[1]
+
+
+def read_scorecards(folder: Path) -> Scorecards:
+    """Return the scorecards written into `folder`. Raises OutputError where there are none."""
+    found = read_as(_File, folder / NAME, FILE)
+    return Scorecards(
+        cards=found.cards,
+        headlines=found.headlines,
+        measures=found.measures,
+        weights=found.weights,
+        notes=found.notes,
+    )
+
+
+def scorecards_of(
+    look: FirstLook,
+    *,
+    headlines: Sequence[Headline] = HEADLINES,
+    weights: Mapping[str, float] = WEIGHTS,
+    notes: Sequence[str] = (),
+    beside: Mapping[str, Mapping[str, Score]] = MappingProxyType({}),
+    beside_measures: Sequence[Measure] = (),
+) -> Scorecards:
+    """Return the scorecards of a measured look. Headlines whose measure or prompts are not there are left out.
+
+    `beside` holds, by column and measure, what was learned of a LoRA without drawing (`beside_measures` define it).
+    """
+    reading = Reading(table_of(look), look.measures, look.ceilings, headlines, weights)
+    totals = reading.totals()
+    cards = []
+    for index, label in enumerate(reading.table.columns):
+        scores = {
+            headline.name: score
+            for headline in reading.headlines
+            if (score := reading.score(headline, index)) is not None
+        }
+        scores |= beside.get(label, {})
+        cards.append(Scorecard(column=look.column(label), scores=scores, total=totals[index]))
+    return Scorecards(
+        cards=tuple(cards),
+        headlines=tuple(reading.headlines),
+        measures=(*look.measures, *beside_measures),
+        weights=dict(weights),
+        notes=tuple(notes),
+    )
+
+
+class Reading:
+    """Headlines read off a table of scores, with intervals, for columns and for differences between them."""
+
+    def __init__(
+        self,
+        table: ScoreTable,
+        measures: Sequence[Measure],
+        ceilings: Mapping[str, float],
+        headlines: Sequence[Headline] = HEADLINES,
+        weights: Mapping[str, float] = WEIGHTS,
+    ) -> None:
+        self.table = table
+        self.weights = weights
+        self._measures = {measure.name: measure for measure in measures}
+        self._ceilings = ceilings
+        self.headlines = [
+            headline
+            for headline in headlines
+            if headline.measure in table.scores and self._count(headline).any()
+        ]
+        self._values: dict[str, list[Estimate]] = {}
+        self._on_scale: dict[str, list[Estimate]] = {}
+
+    def score(self, headline: Headline, column: int) -> Score | None:
+        """Return what a column scores on a headline, None where none of its pictures was measured."""
+        value = self._value(headline)[column]
+        if np.isnan(value.mean):
+            return None
+        common = self._common(headline)[column]
+        floor = self.table.floor
+        base = self._value(headline)[floor].mean if floor is not None else np.nan
+        return Score(
+            value=value,
+            floor=None if np.isnan(base) else base,
+            ceiling=self._ceilings.get(headline.measure),
+            normalised=None if np.isnan(common.mean) else common,
+        )
+
+    def totals(self) -> list[Estimate | None]:
+        """Return the weighted score of each column, None where nothing that counts was measured."""
+        found = self.table.estimates(self._total, self._pictures())
+        return [None if np.isnan(each.mean) else each for each in found]
+
+    def total_difference(self, column: int, other: int) -> Estimate:
+        """Return by how much the score of `column` exceeds that of `other`, paired over prompts and seeds."""
+
+        def difference(prompts_DN: Array, seeds_DS: Array) -> Array:
+            totals_DC = self._total(prompts_DN, seeds_DS)
+            return totals_DC[:, [column]] - totals_DC[:, [other]]
+
+        return self.table.estimates(difference, self._pictures())[0]
+
+    def difference(self, headline: Headline, column: int, other: int) -> Estimate:
+        """Return by how much `column` exceeds `other` on a headline's own scale, paired over prompts and seeds."""
+
+        def difference(prompts_DN: Array, seeds_DS: Array) -> Array:
+            means_DC = self.table.means(headline.measure, headline.roles, prompts_DN, seeds_DS)
+            return means_DC[:, [column]] - means_DC[:, [other]]
+
+        return self.table.estimates(difference, int(self._count(headline)[column]))[0]
+
+    def _value(self, headline: Headline) -> list[Estimate]:
+        if headline.name not in self._values:
+            measure = self._measures[headline.measure]
+            found = self.table.estimates(
+                lambda prompts, seeds: self.table.means(headline.measure, headline.roles, prompts, seeds), 0
+            )
+            counts = self._count(headline)
+            self._values[headline.name] = [
+                _cut(each, measure.low, measure.high, int(count))
+                for each, count in zip(found, counts, strict=True)
+            ]
+        return self._values[headline.name]
+
+    def _common(self, headline: Headline) -> list[Estimate]:
+        if headline.name not in self._on_scale:
+            self._on_scale[headline.name] = self.table.estimates(
+                lambda prompts, seeds: self._normalised(headline, prompts, seeds), self._pictures()
+            )
+        return self._on_scale[headline.name]
+
+    def _normalised(self, headline: Headline, prompts_DN: Array, seeds_DS: Array) -> Array:
+        """Return a headline on the common scale, [D, C]; NaN where its zero and one are the same."""
+        means_DC = self.table.means(headline.measure, headline.roles, prompts_DN, seeds_DS)
+        zero_D1 = self._anchor(headline.zero, headline, means_DC)
+        one_D1 = self._anchor(headline.one, headline, means_DC)
+        measure = self._measures[headline.measure]
+        scale_D1 = one_D1 - zero_D1
+        scale_D1 = np.where(np.abs(scale_D1) < _LEAST_SCALE * (measure.high - measure.low), np.nan, scale_D1)
+        return (means_DC - zero_D1) / scale_D1
+
+    def _anchor(self, anchor: Anchor, headline: Headline, means_DC: Array) -> Array:
+        measure = self._measures[headline.measure]
+        if anchor == "base":
+            if self.table.floor is None:
+                return np.full((len(means_DC), 1), np.nan)
+            return means_DC[:, [self.table.floor]]
+        constants = {
+            "low": measure.low,
+            "high": measure.high,
+            "ceiling": self._ceilings.get(headline.measure, measure.high),
+        }
+        return np.full((len(means_DC), 1), constants[anchor])
+
+    def _total(self, prompts_DN: Array, seeds_DS: Array) -> Array:
+        """Return the weighted score [D, C]: the mean of each aspect's headlines, cut to [0, 1], then of the aspects."""
+        aspects: dict[str, list[Array]] = {}
+        for headline in self.headlines:
+            if headline.aspect is not None:
+                found = np.clip(self._normalised(headline, prompts_DN, seeds_DS), 0.0, 1.0)
+                aspects.setdefault(headline.aspect, []).append(found)
+        shape = (len(prompts_DN), len(self.table.columns))
+        summed, weighed = np.zeros(shape), np.zeros(shape)
+        for aspect, parts in aspects.items():
+            value = _mean_of_known(np.stack(parts))
+            weight = np.where(np.isnan(value), 0.0, self.weights.get(aspect, 0.0))
+            summed += weight * np.nan_to_num(value)
+            weighed += weight
+        with np.errstate(invalid="ignore", divide="ignore"):
+            total: Array = np.where(weighed > 0, summed / weighed, np.nan)
+        return total
+
+    def _count(self, headline: Headline) -> Array:
+        """Return how many pictures of each column the headline rests on, [C]."""
+        there = ~np.isnan(self.table.scores[headline.measure][:, self.table.of_roles(headline.roles), :])
+        counted: Array = there.sum(axis=(1, 2)).astype(float)
+        return counted
+
+    def _pictures(self) -> int:
+        return len(self.table.prompts) * len(self.table.seeds)
+
+
+def _mean_of_known(parts_KDC: Array) -> Array:
+    known = ~np.isnan(parts_KDC)
+    count = known.sum(axis=0)
+    summed = np.where(known, parts_KDC, 0.0).sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found: Array = np.where(count > 0, summed / count, np.nan)
+    return found
+
+
+def _cut(estimate: Estimate, low: float, high: float, count: int) -> Estimate:
+    if estimate.low is None or estimate.high is None:
+        return Estimate(mean=estimate.mean, low=None, high=None, count=count)
+    return Estimate(
+        mean=estimate.mean, low=max(estimate.low, low), high=min(estimate.high, high), count=count
+    )
