@@ -32,6 +32,7 @@ ROOMS = (
     "rules",
     "deploying",
     "evaluating",
+    "comparing",
     "measuring",
     "training",
     "masking",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from maquette.captioning.run import Confirm
     from maquette.checking.options import CheckOptions
     from maquette.checking.run import CheckResult
+    from maquette.comparing.diff import Difference
     from maquette.curating.options import CurateOptions
     from maquette.curating.records import CurateResult
     from maquette.deploying.options import DeployOptions
@@ -312,3 +313,11 @@ def deploy(
     return run_stage(
         stoppable(deploy_events(Path(run), DeployOptions.made_from(options, given)), stop), on_event
     )
+
+
+def diff(a: str | Path, b: str | Path) -> Difference:
+    """Return what changed from `a` to `b`, each a run or a project: settings, captions, pictures, environment."""
+    from maquette.comparing.diff import compare
+    from maquette.comparing.sides import side_of
+
+    return compare(side_of(Path(a)), side_of(Path(b)))

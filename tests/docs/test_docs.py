@@ -18,10 +18,10 @@ import pytest
 from maquette.cli.app import maquette as root_command
 from maquette.families import FAMILIES
 from maquette.project.settings import SECTIONS, Settings
+from maquette.runs.environment import EnvironmentRecord
 from maquette.runs.record import (
     Checkpoint,
     DeviceRecord,
-    EnvironmentRecord,
     PictureRecord,
     RunRecord,
     Sample,

@@ -26,6 +26,7 @@ COMMANDS = {
     "evaluate": "Draw with every checkpoint of a run and write its report.",
     "validate": "Measure the loss of held-out pictures under checkpoints or any LoRA files.",
     "deploy": "Install a run's LoRA into ComfyUI with a workflow and a prompt template.",
+    "diff": "Say exactly what changed between two runs: settings, captions, pictures, environment.",
     "models": "Look at base models.",
     "lora": "Look at LoRA files.",
 }

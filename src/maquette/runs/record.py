@@ -6,12 +6,10 @@ one of them in a way that older files do not fit adds a migration (runs/migratio
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +25,7 @@ from maquette.files import json_text, write_atomic
 from maquette.project.settings import SECTIONS, Settings
 from maquette.project.validation import checked
 from maquette.reading import FileKind, read_table
+from maquette.runs.environment import EnvironmentRecord
 from maquette.runs.folder import RECORD_NAME, RunFolder, has_begun_at_most
 from maquette.runs.migrations import RECORD_VERSION, WITHOUT_EFFECT_ON_WEIGHTS, migrated, weights_digest
 from maquette.runs.picture_losses import PictureLoss
@@ -34,7 +33,6 @@ from maquette.runs.validation import ValidationRecord
 
 RunState = Literal["prepared", "running", "stopped", "interrupted", "failed", "finished"]
 """`stopped`: it was asked to; `interrupted`: it was cut off (by a second Ctrl-C, or a consumer that left)."""
-RECORDED_PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "safetensors", "numpy", "pillow")
 FILE = FileKind(
     "the record of a run",
     "Name a run's folder: the one that holds run.json.",
@@ -110,15 +108,6 @@ class ScheduleRecord:
     """Names of the LoRA files that the run writes, in order."""
     pictures_seed: int | None = None
     """What orders the pictures where it is not the run's own seed: trials of one run see them alike."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EnvironmentRecord:
-    """The versions that decide what numbers come out."""
-
-    python: str
-    platform: str
-    packages: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -313,19 +302,6 @@ def schedule_record(
         steps=schedule.steps,
         checkpoints=checkpoints,
         pictures_seed=pictures_seed,
-    )
-
-
-def environment() -> EnvironmentRecord:
-    """Return the versions that decide what numbers come out."""
-    versions = {}
-    for package in RECORDED_PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = "not installed"
-    return EnvironmentRecord(
-        python=platform.python_version(), platform=platform.platform(), packages=versions
     )
 
 

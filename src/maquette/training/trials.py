@@ -21,12 +21,12 @@ from maquette.project.checkpoints import PlannedCheckpoint, by_step, plan_checkp
 from maquette.project.config_file import dump_settings
 from maquette.project.schedules import SCHEDULES
 from maquette.project.settings import Settings
+from maquette.runs.environment import environment
 from maquette.runs.folder import RunFolder
 from maquette.runs.record import (
     RunRecord,
     dataset_record,
     digest_of,
-    environment,
     now,
     read_record,
     schedule_record,
