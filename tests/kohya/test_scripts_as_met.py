@@ -68,6 +68,7 @@ def run(tmp_path: Path, text: str, name: str = "train.sh") -> TrainingRequest:
 def test_lists_of_powershell_take_their_branches(tmp_path: Path) -> None:
     request = run(tmp_path, LISTS, "train.ps1")
     assert (request.script, request.launcher_options) == ("sdxl_train_network.py", {"num_processes": "2"})
+    assert request.processes == 2
     assert (request.rank, request.optimizer, request.clip_skip, request.seed) == (32, "lion", 2, 5)
     assert request.optimizer_args == {"weight_decay": "0.1"}
     assert request.regularization is None

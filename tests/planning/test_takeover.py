@@ -69,6 +69,20 @@ def test_a_command_keeps_its_defaults(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "launcher",
+    ["accelerate launch --num_processes=2", "torchrun --nproc_per_node 2", "torchrun --nproc-per-node=2"],
+)
+def test_the_processes_of_a_launcher_are_taken(launcher: str, tmp_path: Path) -> None:
+    taken = taken_from(tmp_path, "train.sh", SCRIPT.replace("accelerate launch", launcher))
+    assert taken.settings()["processes"] == 2
+
+
+def test_one_process_is_no_setting(tmp_path: Path) -> None:
+    told = SCRIPT.replace("accelerate launch", "accelerate launch --num_processes=1")
+    assert "processes" not in taken_from(tmp_path, "train.sh", told).settings()
+
+
 def test_settings_without_effect_are_listed_and_not_written(tmp_path: Path) -> None:
     taken = taken_from(tmp_path, "train.sh", SCRIPT)
     assert "lr_cycles" not in taken.values

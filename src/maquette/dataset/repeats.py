@@ -74,6 +74,7 @@ class Schedule:
     train_items: int
     regularization_items: int
     batch_sizes: tuple[int, ...]
+    """Of all processes together."""
     num_buckets: int
     batches_per_epoch: int
     accumulation: int
@@ -83,6 +84,13 @@ class Schedule:
     steps: int
     by_steps: bool
     """True when steps were asked for, False when epochs were."""
+    processes: int = 1
+    """Processes that share each batch."""
+
+    def batch_of_one(self, dataset: int, pictures: int) -> int:
+        """Return how many pictures of a dataset one process computes at once, where a bucket has so many `pictures`."""
+        sizes = self.batch_sizes
+        return math.ceil(min(pictures, sizes[dataset if len(sizes) > 1 else 0]) / self.processes)
 
     @property
     def items_per_epoch(self) -> int:
@@ -92,6 +100,9 @@ class Schedule:
         """Return the whole sum as one line of text."""
         batch = "/".join(str(size) for size in self.batch_sizes)
         text = f"{self._items_text()} / batch {batch}"
+        if self.processes > 1:
+            each = "/".join(str(size // self.processes) for size in self.batch_sizes)
+            text += f" ({self.processes} processes × {each})"
         if self.num_buckets > 1 and max(self.batch_sizes) > 1:
             text += f" in {self.num_buckets} buckets"
         if self.accumulation > 1:
@@ -119,15 +130,17 @@ def make_schedule(
     accumulation: int = 1,
     epochs: int | None = None,
     steps: int | None = None,
+    processes: int = 1,
 ) -> Schedule:
     """Return the arithmetic of a run over `items` (with buckets), for a number of epochs or of steps.
 
     An accumulation group that an epoch's end cuts short still makes a step. Raises ConfigError when both or
     neither of `epochs` and `steps` are given, or a number is below 1.
     """
-    sizes = (batch_size,) if isinstance(batch_size, int) else tuple(batch_size)
-    _require_numbers(sizes, accumulation, epochs, steps)
-    batches = count_batches(items, batch_size)
+    of_one = (batch_size,) if isinstance(batch_size, int) else tuple(batch_size)
+    _require_numbers(of_one, accumulation, epochs, steps)
+    sizes = tuple(size * processes for size in of_one)
+    batches = count_batches(items, sizes)
     steps_per_epoch = math.ceil(batches / accumulation)
     by_steps = steps is not None
     total = steps if steps is not None else (epochs or 0) * steps_per_epoch
@@ -143,6 +156,7 @@ def make_schedule(
         epochs=math.ceil(total / steps_per_epoch) if by_steps and steps_per_epoch else (epochs or 0),
         steps=total,
         by_steps=by_steps,
+        processes=processes,
     )
 
 

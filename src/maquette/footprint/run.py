@@ -262,10 +262,12 @@ def _text_tokens(request: TrainingRequest, info: ModelInfo) -> int:
 
 
 def fullest_batch(items: Sequence[Item], schedule: Schedule) -> tuple[tuple[int, int], int]:
-    """Return size and number of pictures of the batch with the most pixels: a batch never holds more than its bucket."""
-    sizes = schedule.batch_sizes
+    """Return size and number of pictures of the batch with the most pixels: a batch never holds more than its bucket.
+
+    Of several processes, the part that one of them has.
+    """
     batches = [
-        ((bucket.width_px, bucket.height_px), min(len(group), sizes[bucket.dataset if len(sizes) > 1 else 0]))
+        ((bucket.width_px, bucket.height_px), schedule.batch_of_one(bucket.dataset, len(group)))
         for bucket, group in items_by_bucket(tuple(items)).items()
     ]
     return max(batches, key=lambda entry: entry[0][0] * entry[0][1] * entry[1])

@@ -6,7 +6,7 @@ unknown one stops the trainer; in a --config_file sections mean nothing and unkn
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,15 @@ def with_guess(name: str, known: Iterable[str], dashes: str = "") -> str:
     return f"{dashes}{name} (did you mean {dashes}{guess}?)" if guess else f"{dashes}{name}"
 
 
+def _processes(launcher: Mapping[str, str]) -> int | None:
+    """Return how many processes a launcher is told to start, on all machines together; None where it is not told."""
+    if "num_processes" in launcher:
+        told = launcher["num_processes"]  # accelerate counts all machines'
+    else:
+        told = launcher.get("nproc_per_node") or launcher.get("nproc-per-node") or ""
+    return int(told) if told.isdecimal() and int(told) > 0 else None
+
+
 def request_of(reading: Reading, file: Path, **start: Any) -> TrainingRequest:
     """Return the record of what was read; `start` are fields of its own, such as the script's name."""
     fields: dict[str, Any] = {}
@@ -82,6 +91,7 @@ def request_of(reading: Reading, file: Path, **start: Any) -> TrainingRequest:
         problems=(*reading.problems, *name_problems(reading.values, reading.places, start.get("script"))),
         other=other,
         unread=tuple(reading.unread),
+        processes=_processes(start.get("launcher_options") or {}),
         **fields,
         **start,
     )

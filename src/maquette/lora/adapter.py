@@ -159,10 +159,14 @@ class LoraAdapter:
             found |= dict(zip(names, layer.weights(trial) or (), strict=False))
         return found
 
-    def set_step(self, micro_step: int) -> None:
-        """Say which micro-step comes next: dropout's masks follow from it and the trial's seed."""
+    def set_step(self, micro_step: int, own_rows: tuple[int, int, int] | None = None) -> None:
+        """Say which micro-step comes next: dropout's masks follow from it and the trial's seed.
+
+        `own_rows`: the rows (first, before which, of how many) of a batch that several processes share; None: all of it.
+        """
         for layer in self.layers.values():
             layer.micro_step = micro_step
+            layer.own_rows = own_rows
 
     def train(self, mode: bool = True) -> LoraAdapter:
         """Switch dropout on (or off)."""

@@ -87,6 +87,8 @@ class LoraLayer(nn.Module):
         self.multipliers = [1.0] * len(self.trials)
         self.enabled = True
         self.micro_step = 0
+        self.own_rows: tuple[int, int, int] | None = None
+        """Rows of a batch that other processes share: first, before which, of how many."""
         self._drops = tuple(bool(trial and trial.drops_values) for trial in self.trials)
         self._skips = tuple(index for index in self.slots if self._module_dropout(index))
         """Trials that leave this module out of some training passes."""
@@ -291,7 +293,7 @@ class LoraLayer(nn.Module):
         trial = self.trials[index]
         if trial is None or not trial.rank_dropout or not self.training:
             return change
-        mask = self._mask(index, "rank", trial.rank_dropout, change.shape[:1], change)
+        mask = self._mask(index, "rank", trial.rank_dropout, change.shape[:1], change, by_rows=False)
         return change * (mask > 0).to(change.dtype).view(-1, *(1 for _ in change.shape[1:]))
 
     def _seed(self, index: int, of: str) -> int:
@@ -299,11 +301,23 @@ class LoraLayer(nn.Module):
         assert trial is not None
         return stable_seed(trial.seed, self.micro_step, self.key, *([of] if of else []))
 
-    def _mask(self, index: int, of: str, rate: float, shape: tuple[int, ...], like: Tensor) -> Tensor:
-        """Return what is kept of `shape`, scaled up by what is dropped."""
+    def _mask(
+        self,
+        index: int,
+        of: str,
+        rate: float,
+        shape: tuple[int, ...],
+        like: Tensor,
+        *,
+        by_rows: bool = True,
+    ) -> Tensor:
+        """Return what is kept of `shape`, scaled up by what is dropped; `by_rows`: its first axis goes over the rows."""
         generator = torch.Generator(like.device)
         generator.manual_seed(self._seed(index, of))
-        kept = torch.rand(shape, device=like.device, generator=generator) >= rate
+        first, last, whole = self.own_rows if self.own_rows is not None and by_rows else (0, 1, 1)
+        each = shape[0] // (last - first)
+        drawn = torch.rand((each * whole, *shape[1:]), device=like.device, generator=generator)
+        kept = drawn[first * each : last * each] >= rate
         return kept.to(like.dtype) / (1.0 - rate)
 
     def _mask_shape(self, values: Tensor, width: int) -> tuple[tuple[int, ...], int]:

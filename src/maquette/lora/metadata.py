@@ -199,6 +199,8 @@ class LoraMetadata:
     from_config: bool = False
     """The dataset came from a kohya dataset TOML: `ss_datasets` holds it. Otherwise flat keys describe the one dataset."""
     bucket_no_upscale: bool = False
+    processes: int = 1
+    """Processes that shared each step, every one with a batch of the datasets' size."""
     network_args: Mapping[str, str] | None = None
     """Further settings of the network, e.g. {"conv_dim": "4", "conv_alpha": "1"}."""
 
@@ -226,7 +228,9 @@ class LoraMetadata:
             folders[subset.is_reg][subset.image_dir] = _folder(subset)
         return {
             "batch_size_per_device": dataset.batch_size_per_device,
-            "total_batch_size": dataset.batch_size_per_device * self.training.gradient_accumulation_steps,
+            "total_batch_size": dataset.batch_size_per_device
+            * self.processes
+            * self.training.gradient_accumulation_steps,
             "resolution": tuple(dataset.resolution),
             "color_aug": any(subset.color_aug for subset in subsets),
             "flip_aug": any(subset.flip_aug for subset in subsets),

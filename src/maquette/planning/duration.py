@@ -65,8 +65,7 @@ def usual_request(request: TimeRequest) -> MemoryRequest:
     """Return the request with the size that most pictures are trained at."""
     groups = items_by_bucket(request.items)
     bucket = max(groups, key=lambda bucket: len(groups[bucket]))
-    sizes = request.schedule.batch_sizes
-    batch = min(len(groups[bucket]), sizes[bucket.dataset if len(sizes) > 1 else 0])
+    batch = request.schedule.batch_of_one(bucket.dataset, len(groups[bucket]))
     return request.memory.changed(size_wh=(bucket.width_px, bucket.height_px), batch=batch)
 
 

@@ -55,6 +55,7 @@ SD_SCRIPTS_DEFAULTS: Mapping[str, Any] = {
     "train_denoiser": True,
     "batch_size": 1,
     "accumulation": 1,
+    "processes": 1,
     "learning_rate": 2e-6,
     "optimizer": "adamw",
     "scheduler": "constant",
@@ -234,6 +235,8 @@ class TrainingRequest:
     steps: int | None = None
     batch_size: int | None = None
     accumulation: int | None = None
+    processes: int | None = None
+    """Processes that train together, each with a batch of its own: what the launcher is told."""
     learning_rate: float | None = None
     unet_lr: float | None = None
     text_encoder_lrs: tuple[float, ...] | None = None

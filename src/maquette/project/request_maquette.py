@@ -82,6 +82,7 @@ SETTING_OF = {
     "steps": "steps",
     "batch_size": "batch_size",
     "accumulation": "accumulation",
+    "processes": "processes",
     "learning_rate": "learning_rate",
     "unet_lr": "unet_lr",
     "text_encoder_lrs": "text_encoder_lr",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from maquette.devices import Placement
     from maquette.families.protocol import BaseModel, Conditioning
     from maquette.lora.adapter import LoraAdapter
+    from maquette.training.processes import Crew
 
 NoiseSource = Callable[[TrialSettings, int, torch.Tensor, "BaseModel"], NoiseDraw]
 """Noise and timesteps for a trial, a micro-step's index, its pictures' latents (clean_BCHW) and the model."""
@@ -94,6 +95,8 @@ class Engine:
         ]
         self.scaler = torch.amp.GradScaler(placement.device.type) if placement.precision == "fp16" else None
         self.forward_device = ""
+        self.crew: Crew | None = None
+        """The other processes that compute parts of each batch; None: this one computes all of it."""
         self.steps_done: int | None = 0
         """Optimizer steps that made the weights what they are; None while a step changes them."""
         self.texts = texts or CaptionEncoder(model, placement, options or {}, trains=self.trains_text)
@@ -118,7 +121,7 @@ class Engine:
         a gradient that is none stops its trial's update.
         """
         self.train(True)
-        shown = [self._micro_step(index, load(), accumulation) for index, load in micro_steps]
+        shown = self._passes(micro_steps, accumulation)
         measured = torch.stack([each.losses_PB.mean(dim=1) for each in shown]).mean(dim=0).tolist()
         self._require_finite(step, measured, shown, micro_steps)
         preserved = _mean_preserved(shown)
@@ -136,6 +139,14 @@ class Engine:
         names = tuple(tuple(group.name for group in optimizer.groups) for optimizer in self.optimizers)
         found = tuple(tuple(optimizer.effective_rates() or ()) for optimizer in self.optimizers)
         return StepResult(tuple(measured), norms, rates, names, tuple(shown), more, found)
+
+    def _passes(
+        self, micro_steps: Sequence[tuple[int, Callable[[], MicroBatch]]], accumulation: int
+    ) -> list[Shown]:
+        """Run forward and backward of every batch, here or by all processes; gradients lie in the parameters then."""
+        if self.crew is not None:
+            return self.crew.passes(self, [(index, load()) for index, load in micro_steps], accumulation)
+        return [self.micro_step(index, load(), accumulation) for index, load in micro_steps]
 
     def _limit_norms(self, index: int) -> dict[str, float]:
         """Limit the norms of a trial's modules where it asks for that; return what its metrics say of it."""
@@ -178,21 +189,22 @@ class Engine:
         finally:
             self.train(True)
 
-    def _micro_step(self, index: int, batch: MicroBatch, accumulation: int) -> Shown:
-        """Run forward and backward of one batch; return what it showed, on the CPU."""
-        self.adapter.set_step(index)
+    def micro_step(self, index: int, batch: MicroBatch, accumulation: int) -> Shown:
+        """Run forward and backward of one batch's own rows; return what they showed, on the CPU."""
+        own = batch.own
+        self.adapter.set_step(index, None if own is None else (own.first, own.last, own.whole))
         rows = self.rows(index, batch)
         with self.placement.autocast():
             rows = with_masks(rows, self.trials, batch, index, self.model.objective, self._base)
             losses_PB = per_row_losses(self.model, self.trials, rows).view(len(self.trials), -1)
         self.forward_device = str(losses_PB.device)
-        self._backward(losses_PB.mean(dim=1), accumulation)
+        self._backward(losses_PB.mean(dim=1) * batch.share, accumulation)
         preserved_P = self._preserve(index, rows, batch, accumulation)
         return Shown(
-            names=batch.names,
+            names=tuple(batch.taken_of(batch.names)),
             timesteps_PB=rows.timesteps_R.view(len(self.trials), -1).cpu(),
             losses_PB=losses_PB.detach().float().cpu(),
-            regularization_B=batch.regularization_B,
+            regularization_B=batch.taken(batch.regularization_B),
             preserved_P=preserved_P,
         )
 
@@ -210,20 +222,23 @@ class Engine:
             losses_P = self._preservation.losses(index, rows, batch)
         if losses_P is None:
             return None
+        losses_P = losses_P * batch.share
         self._backward(losses_P, accumulation)
         return losses_P.detach().float().cpu()
 
     def rows(self, index: int, batch: MicroBatch) -> Rows:
-        """Repeat `batch` for every trial and draw each trial's own noise."""
+        """Repeat `batch`'s own rows for every trial and draw each trial's own noise."""
         device, count = self.placement.device, len(self.trials)
-        draws = [self.noise(trial, index, batch.clean_BCHW, self.model) for trial in self.trials]
+        draws = [
+            _own_draw(batch, self.noise(trial, index, batch.clean_BCHW, self.model)) for trial in self.trials
+        ]
         return Rows(
-            clean_RCHW=batch.clean_BCHW.to(device).repeat(count, 1, 1, 1),
+            clean_RCHW=batch.taken(batch.clean_BCHW).to(device).repeat(count, 1, 1, 1),
             noise_RCHW=torch.cat([draw.noise_BCHW for draw in draws]).to(device),
             timesteps_R=torch.cat([draw.timesteps_B for draw in draws]).to(device),
             conditioning=self.texts.conditioning(shown_captions(self.trials, index, batch)),
-            sizes=list(batch.sizes) * count,
-            regularization_R=batch.regularization_B.to(device).repeat(count),
+            sizes=list(batch.taken_of(batch.sizes)) * count,
+            regularization_R=batch.taken(batch.regularization_B).to(device).repeat(count),
             perturbation_RCHW=_perturbations(draws, device),
         )
 
@@ -240,6 +255,16 @@ class Engine:
     ) -> None:
         if not all(math.isfinite(loss) for loss in losses):
             raise broken_loss(self, step, losses, shown, micro_steps)
+
+
+def _own_draw(batch: MicroBatch, draw: NoiseDraw) -> NoiseDraw:
+    """Return the own rows of what was drawn for the whole batch."""
+    perturbation = draw.perturbation_BCHW
+    return NoiseDraw(
+        batch.taken(draw.noise_BCHW),
+        batch.taken(draw.timesteps_B),
+        None if perturbation is None else batch.taken(perturbation),
+    )
 
 
 def _perturbations(draws: Sequence[NoiseDraw], device: torch.device) -> torch.Tensor | None:

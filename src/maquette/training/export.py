@@ -69,6 +69,7 @@ def lora_metadata(job: Job, run: TrialRun, planned: PlannedCheckpoint, base_sha2
         ),
         datasets=_dataset_facts(job, only_first=not has_own_table),
         from_config=has_own_table,
+        processes=job.schedule.processes,
         bucket_no_upscale=job.settings.dataset.bucket_no_upscale,
         network_args=network_arguments(trial) or None,
     )
@@ -200,7 +201,7 @@ def _dataset_facts(job: Job, *, only_first: bool) -> tuple[DatasetFacts, ...]:
     for index, buckets in enumerate(training.buckets):
         facts.append(
             DatasetFacts(
-                batch_size_per_device=training.batch_size[index],
+                batch_size_per_device=training.batch_size[index] // training.schedule.processes,
                 num_train_images=_num_shown(job, index, is_regularization=False),
                 num_reg_images=_num_shown(job, index, is_regularization=True),
                 resolution=buckets.resolution_wh,

@@ -31,6 +31,7 @@ from maquette.training.fitting import FittedBlocks
 from maquette.training.job import Job
 from maquette.training.out_of_memory import out_of_memory
 from maquette.training.outputs import SampleDrawer, TrialOutput, TrialResult
+from maquette.training.processes import Crew
 from maquette.training.validating import RunValidation
 from maquette.training.watching import watch_of
 
@@ -149,6 +150,7 @@ class _Run:
         self.told = EventLog(job.folder.event_log)
         self.blocks = FittedBlocks(job)
         self.watch = watch_of(job)
+        self.crew = Crew(job)
         self.engine: Engine | None = None
         self.proving: Proving | None = None
         self.data: TrainingPictures | None = None
@@ -163,6 +165,7 @@ class _Run:
 
     def events(self) -> Stage[TrainResult]:
         """Yield everything that happens, in order."""
+        from maquette.training.building import load_base
         from maquette.training.data import TrainingPictures
         from maquette.training.mask_sheet import masks_shown
         from maquette.training.prediction import require_prediction
@@ -174,7 +177,7 @@ class _Run:
         yield from (Message(text.text, text.level) for text in job.messages)
         placement = self._timed("device_s", self._place)
         yield Started("load")
-        model = self._timed("load_s", self._load)
+        model = self._timed("load_s", partial(load_base, job))
         yield Finished("load")
         yield from (Message(note, "warning") for note in model.notes)
         yield from self.blocks.apply(model)
@@ -192,9 +195,11 @@ class _Run:
         keep = draws or job.smoke_steps is not None
         yield from encoded_ahead(job.dataset, texts, chain(measured, shown), keep_encoders=keep)
         self.timings["encode_s"] = time.perf_counter() - began
+        yield from self.crew.start(texts)
         engine = self.engine = self._timed("adapter_s", partial(self._engine, model, placement, texts))
         if job.settings.objective.check_prediction and not self.steps.start and self.steps:
             require_prediction(engine, job.info, data.micro_steps(0)[0][1])
+        yield from self.crew.join(engine)
         if job.smoke_steps is not None:
             from maquette.training.proving import Proving
 
@@ -207,7 +212,8 @@ class _Run:
         return self._result(engine)
 
     def close(self) -> None:
-        """Give up what was begun for steps that do not come."""
+        """Give up what was begun for steps that do not come; no other process is left."""
+        self.crew.close()
         if self.data is not None:
             self.data.close()
 
@@ -275,47 +281,15 @@ class _Run:
         )
         return placement
 
-    def _load(self) -> BaseModel:
-        from maquette import families
-        from maquette.devices import DTYPES
-        from maquette.lora.baking import bake
-        from maquette.lora.config import with_strengths
-
-        model = families.load(
-            self.job.settings.model.base,
-            dtype=DTYPES[self.job.precision],
-            device=self.job.device,
-            stated=families.stated_by(self.job.settings.objective, self.job.settings.model),
-        )
-        wanted = self.job.settings.model
-        bake(model, with_strengths(wanted.base_weights, wanted.base_weights_multiplier))
-        return model
-
     def _engine(self, model: BaseModel, placement: Any, texts: CaptionEncoder) -> Engine:
-        from maquette.lora.adapter import LoraAdapter
-        from maquette.training.continuing import start_from_weights
-        from maquette.training.engine import Engine
+        from maquette.training.building import build_engine
         from maquette.training.kernels import compile_blocks
 
-        job = self.job
-        adapter = LoraAdapter.attach(
-            model, [trial.spec(job.spec, job.info) for trial in job.trials], parts=job.parts
-        )
-        for index, trial in enumerate(job.trials):
-            start_from_weights(adapter, index, trial, model)
-        engine = Engine(
-            model,
-            adapter,
-            [trial.trial for trial in job.trials],
-            placement,
-            total_steps=job.schedule.steps,
-            options=job.options,
-            texts=texts,
-        )
+        engine = build_engine(self.job, model, placement, texts)
         for output in self.outputs:
             output.restore(engine)
         engine.steps_done = self.steps.start
-        if job.settings.training.compile_blocks:
+        if self.job.settings.training.compile_blocks:
             compile_blocks(model)
         return engine
 

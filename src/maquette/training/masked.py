@@ -82,7 +82,7 @@ def with_masks(
     """Return `rows` of micro-step `index` with the masks of its pictures, and what the base says where a trial is held to it."""
     if batch.masks_B1HW is None:
         return rows
-    masks = torch.cat([_some_left_out(trial, batch.masks_B1HW, index) for trial in trials])
+    masks = torch.cat([batch.taken(_some_left_out(trial, batch.masks_B1HW, index)) for trial in trials])
     masks = masks.to(rows.clean_RCHW.device)
     held = torch.nonzero(_held_to_base(trials, masks)).flatten().tolist()
     if not held:

@@ -33,6 +33,7 @@ from maquette.training.claiming import Claim, claim, require_free
 from maquette.training.continuing import require_base_weights, told_of_base_weights, told_of_weights
 from maquette.training.job import Job, TrainingDataset
 from maquette.training.optimizing_checks import require_optimizers
+from maquette.training.process_checks import require_processes
 from maquette.training.trials import Shared, require_alike, trial_runs
 from maquette.training.validating import validation_plan
 
@@ -99,6 +100,8 @@ def prepare(
                 require_layers(own, spec, info)
         with gathered.part():
             require_base_weights(settings.model, info)
+    with gathered.part():
+        require_processes(settings)
     with gathered.part():
         _require_output(settings, new=resume is None and smoke_steps is None, next_name=next_name)
     schedule_items: tuple[tuple[Item, ...], tuple[BucketSettings, ...], list[Message]] | None = None

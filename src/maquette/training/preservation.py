@@ -36,10 +36,11 @@ FORMS = 6
 def shown_captions(trials: Sequence[TrialSettings], index: int, batch: MicroBatch) -> list[str]:
     """Return the captions of R rows: the batch's for every trial, some shortened where the trial asks for it."""
     regularization = batch.regularization_B.tolist()
+    shown = batch.taken_of(list(enumerate(zip(batch.captions, regularization, strict=True))))
     return [
         caption if is_regularization else _cut(trial, index, row, caption)
         for trial in trials
-        for row, (caption, is_regularization) in enumerate(zip(batch.captions, regularization, strict=True))
+        for row, (caption, is_regularization) in shown
     ]
 
 

@@ -95,6 +95,16 @@ class CaptionEncoder:
         yield Finished(STAGE)
         self.is_complete = True
 
+    def kept(self) -> dict[str, Conditioning]:
+        """Return what is kept of each caption, on the CPU."""
+        return dict(self._kept)
+
+    def take(self, kept: Mapping[str, Conditioning]) -> None:
+        """Keep what another process has encoded: every caption that will be asked for."""
+        for caption, encoded in kept.items():
+            self._keep(caption, encoded)
+        self.is_complete = True
+
     def release(self) -> Iterator[Event]:
         """Take the text encoders from the device: on the meta device they keep their shape and cost nothing."""
         if not self.is_complete:

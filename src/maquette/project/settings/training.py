@@ -141,6 +141,13 @@ class TrainingSettings(Section):
         42, ge=0, lt=2**32, description="Seed of everything random: same seed, same machine, same weights."
     )
     device: Device = Field("auto", description="auto, cpu, cuda, cuda:1 or mps.")
+    processes: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Processes that train together, each on a GPU of its own with batch_size pictures: N of them train as one "
+        "with N times batch_size. `train` starts them itself.",
+    )
     precision: Precision = Field(
         "auto",
         description="Arithmetic of the frozen base: no (float32), bf16, fp16. auto: on CUDA bf16, fp16 before the RTX 30; "
