@@ -78,6 +78,17 @@ def test_the_processes_of_a_launcher_are_taken(launcher: str, tmp_path: Path) ->
     assert taken.settings()["processes"] == 2
 
 
+def test_steps_of_the_schedule_are_those_of_all_processes(tmp_path: Path) -> None:
+    """sd-scripts makes the schedule N times as long and goes N steps in it at a time, but takes numbers of steps as told."""
+    told = SCRIPT.replace("accelerate launch", "accelerate launch --num_processes=2")
+    counted = told.replace("warmup_steps=0.1", "warmup_steps=100 --lr_decay_steps=31").replace(
+        "cosine", "warmup_stable_decay"
+    )
+    taken = taken_from(tmp_path, "train.sh", counted).settings()
+    assert (taken["warmup_steps"], taken["lr_decay_steps"]) == (50, 16)
+    assert taken_from(tmp_path, "train.sh", told).settings()["warmup_steps"] == 0.1
+
+
 def test_one_process_is_no_setting(tmp_path: Path) -> None:
     told = SCRIPT.replace("accelerate launch", "accelerate launch --num_processes=1")
     assert "processes" not in taken_from(tmp_path, "train.sh", told).settings()

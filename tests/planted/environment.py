@@ -253,3 +253,20 @@ def card_not_there(case: Case) -> None:
 @close_call("ENV015", "the first card is asked for by number", start="project")
 def card_by_number(case: Case) -> None:
     case.edit(case.config, "[training]\n", '[training]\ndevice = "cuda:0"\n')
+
+
+def of_two_processes(case: Case) -> None:
+    case.edit(case.script, "accelerate launch", "accelerate launch --num_processes 2")
+    case.edit(case.script, "--save_every_n_steps=200", "--save_every_n_steps=100")
+
+
+@fault("ENV024", "two processes and one card")
+def two_processes_on_a_card(case: Case) -> None:
+    on_card(case, card(24, 23.0))
+    of_two_processes(case)
+
+
+@close_call("ENV024", "two processes and two cards")
+def two_processes_on_two_cards(case: Case) -> None:
+    case.machine = replace(case.machine, gpus=(card(24, 23.0), card(24, 23.0)))
+    of_two_processes(case)

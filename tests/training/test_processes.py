@@ -28,7 +28,7 @@ from maquette.rules.verdict import judge
 from maquette.runs.record import read_record
 from maquette.training.batches import MicroBatch, own_rows
 from maquette.training.config import TrialSettings
-from maquette.training.engine import Engine
+from maquette.training.engine import Engine, Shown
 from maquette.training.exchange import parameters_of
 from maquette.training.loop import TrainResult, run_job
 from maquette.training.prepare import prepare
@@ -39,6 +39,8 @@ ShortRun = Callable[..., dict[str, Any]]
 
 TOLERANCE = 2e-5
 """Of a loss: the same products, summed up in another order."""
+NORM_TOLERANCE = 1e-3
+"""Of a gradient's norm: ten times what float32 by itself is off from double precision on the tiny base."""
 
 
 def rows_of(run: Path) -> list[dict[str, Any]]:
@@ -128,20 +130,68 @@ def test_the_rows_of_all_processes_add_up_to_the_whole_batch(tiny_base: Path) ->
     assert float((summed - gradient).norm()) <= 1e-6 * float(gradient.norm())
 
 
+def test_steps_in_double_precision_are_those_of_one_process(tiny_base: Path) -> None:
+    """What processes share is the same mathematics: norms of the gradients over steps agreed to 3e-13, all weights taken along.
+
+    In float32 one process alone is up to 9e-5 from this at some steps of so small a base: NORM_TOLERANCE has room for that.
+    """
+    objective = ObjectiveSettings(multires_noise_iterations=2)
+    trial = TrialSettings(
+        rank=2,
+        rank_dropout=0.2,
+        optimizer="sgd",
+        denoiser_lr=0.01,
+        text_encoder_lr=0.005,
+        objective=objective,
+    )
+
+    def norms(processes: int) -> list[float]:
+        model = families.load(tiny_base, dtype=torch.float64)
+        spec = TrialSpec(rank=2, alpha=1, rank_dropout=0.2, seed=trial.seed)
+        adapter = LoraAdapter.attach(model, [spec]).to(dtype=torch.float64)
+        engine = Engine(model, adapter, [trial], place("cpu", "no"), total_steps=8)
+        engine.crew = _InTurn(processes)  # type: ignore[assignment]
+        taken = [engine.step(step, [(step, _batch)], 1) for step in range(3)]
+        return [result.gradient_norms[0] for result in taken]
+
+    assert norms(2) == pytest.approx(norms(1), rel=1e-9)
+
+
+class _InTurn:
+    """Computes what several processes would, one after the other; their gradients add up where they lie."""
+
+    def __init__(self, processes: int) -> None:
+        self.processes = processes
+
+    def passes(
+        self, engine: Engine, micro_steps: list[tuple[int, MicroBatch]], accumulation: int
+    ) -> list[Shown]:
+        def part(index: int, batch: MicroBatch, process: int) -> Shown:
+            own = own_rows(len(batch.captions), process, self.processes)
+            return engine.micro_step(index, replace(batch, own=own), accumulation)
+
+        return [
+            together([part(index, batch, process) for process in range(self.processes)])
+            for index, batch in micro_steps
+        ]
+
+
 @pytest.mark.slow
 def test_two_processes_train_as_one_with_twice_the_batch(short_run: ShortRun, tmp_path: Path) -> None:
     """Three pictures in batches of 4: the second process has one row, and its share counts as one.
 
-    What is drawn by chance (noise, captions, dropout, masks left white) is the whole batch's; text encoders train too. The run of
-    two processes is stopped and resumed on its way. SGD, since AdamW divides each gradient by its own size, which
-    makes rounding large where there is next to none (test_packed_runs.py). Losses agreed to 1e-7; a gradient's norm to 3e-4 at
-    one of the steps.
+    What is drawn by chance (noise, captions, dropout) is the whole batch's; text encoders train too. SGD, since AdamW divides
+    each gradient by its own size, which makes rounding large where there is next to none (test_packed_runs.py).
+    A run of two processes that is stopped and resumed on its way ends with the same bits.
     """
     images = make_pictures(tmp_path / "three", [(96, 96)] * 3)
     both = {"images": images, "steps": 4, "optimizer": "sgd", "optimizer_args": ("momentum=0.9",), "learning_rate": 0.01,
                 "text_encoder_lr": 0.005, "rank_dropout": 0.2, "max_grad_norm": 0.1,
                 "multires_noise_iterations": 2}  # fmt: skip
+    shared = {"batch_size": 2, "processes": 2, **both}
     one = maquette.train(**short_run(name="one", batch_size=4, **both))
+    two = maquette.train(**short_run(name="two", **shared))
+    assert not helpers()
 
     class Stopped(Exception):
         pass
@@ -151,16 +201,18 @@ def test_two_processes_train_as_one_with_twice_the_batch(short_run: ShortRun, tm
             raise Stopped
 
     with pytest.raises(Stopped):
-        maquette.train(**short_run(name="two", batch_size=2, processes=2, **both), on_event=stop)
+        maquette.train(**short_run(name="stopped", **shared), on_event=stop)
     assert not helpers()
-    two = maquette.train(resume=one.run.parent / "two")
-    assert two.record.resumed_at_steps == (2,)
+    resumed = maquette.train(resume=one.run.parent / "stopped")
+    assert resumed.record.resumed_at_steps == (2,)
     assert not helpers()
+    learned, again = (load_file(each.lora) for each in (two, resumed))
+    assert all(torch.equal(learned[key], again[key]) for key in learned)
 
     assert two.record.schedule.steps_per_epoch == one.record.schedule.steps_per_epoch == 1
     for first, second in zip(rows_of(one.run), rows_of(two.run), strict=True):
         assert second["loss"] == pytest.approx(first["loss"], rel=TOLERANCE)
-        assert second["gradient_norm"] == pytest.approx(first["gradient_norm"], rel=1e-3)
+        assert second["gradient_norm"] == pytest.approx(first["gradient_norm"], rel=NORM_TOLERANCE)
         assert [shown[:2] for shown in second["shown"]] == [shown[:2] for shown in first["shown"]]
     first, second = (load_file(each.lora) for each in (one, two))
     apart = sum(float((first[key] - second[key]).square().sum()) for key in first)
@@ -201,7 +253,8 @@ def test_trials_share_the_processes_and_a_process_that_dies_ends_the_run_in_word
         run(kill, name="two", batch_size=1, processes=2)
     assert not helpers()
     folder = one.run.parent / "two"
-    assert read_record(folder / "trials" / "two-01").state == "failed"
+    failed = read_record(folder / "trials" / "two-01")
+    assert (failed.state, failed.step) == ("failed", 1)
     two = run(name="two", batch_size=1, processes=2, resume=folder)
     assert not helpers()
     for first, second in zip(one.trials, two.trials, strict=True):
@@ -221,9 +274,3 @@ def test_what_several_processes_cannot_do_is_said_all_at_once(
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match="--processes 2"):
         maquette.train(**short_run())
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_without_a_gpu_for_each_process_the_same_batch_is_proposed(short_run: ShortRun) -> None:
-    with pytest.raises(ConfigError, match=r"--batch-size 4, or multiply --accumulation by 2"):
-        maquette.train(**short_run(processes=2, batch_size=2, device="cuda"))

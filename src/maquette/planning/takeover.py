@@ -18,7 +18,7 @@ from maquette.planning.presets import Reasoned
 from maquette.planning.settings_text import idle_settings
 from maquette.planning.takeover_caches import caches
 from maquette.planning.takeover_network import take_network
-from maquette.planning.takeover_optimizing import optimizer, schedule
+from maquette.planning.takeover_optimizing import optimizer, schedule, steps_per_process
 from maquette.planning.takeover_seeing import TRACKING, trackers, validation
 from maquette.project.config_file import load_settings
 from maquette.project.places import found_path
@@ -181,6 +181,7 @@ def take_over(request: TrainingRequest, spec: FamilySpec | None = None) -> Taken
         optimizer,
         schedule,
         _options,
+        steps_per_process,
         _prediction,
         _attention,
         _buckets,

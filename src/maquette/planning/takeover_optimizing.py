@@ -80,6 +80,21 @@ def schedule(taken: Taken) -> None:
         taken.put("lr_cycles", request.value("cycles"), "cycles")
 
 
+def steps_per_process(taken: Taken) -> None:
+    """Divide the schedule's numbers of steps by the processes: of several, sd-scripts goes one step in it for each at every step.
+
+    It makes the whole schedule as many times as long, and shares of it with it, but takes numbers of steps as they are told.
+    """
+    processes = taken.request.value("processes") or 1
+    if processes == 1 or taken.request.trainer != "sd-scripts":
+        return
+    for setting in ("warmup_steps", "lr_decay_steps", "lr_timescale"):
+        told = taken.values.get(setting)
+        if told is not None and float(told.value) >= 1:
+            fewer = max(1, round(float(told.value) / processes))
+            taken.put_as(setting, fewer, f"{told.reason} {told.value:g}, by {processes} processes")
+
+
 def _number(text: str) -> Any:
     try:
         return float(text)

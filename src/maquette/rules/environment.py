@@ -16,6 +16,7 @@ from maquette.kohya.request import is_run_elsewhere
 from maquette.project.machine import Machine
 from maquette.project.request import TrainingRequest
 from maquette.rules.wording import asking, device_words, gpu_of, is_sd_scripts
+from maquette.spoken import counted
 
 HALF = ("fp16", "bf16")
 BLACKWELL = (12, 0)
@@ -353,3 +354,30 @@ def device_not_here(request: TrainingRequest, machine: Machine, report: Report) 
         count = sum(gpu.kind == "cuda" for gpu in machine.gpus)
         found = f"{asked}, but {count} CUDA device{'s' if count != 1 else ''} found"
     yield report(request.file, request.said("device"), f"{found}.", "Use --device auto.")
+
+
+@rule("ENV024", "fewer-gpus-than-processes", "error", since="0.2")
+def fewer_gpus_than_processes(
+    request: TrainingRequest, machine: Machine, report: Report
+) -> Iterator[Finding]:
+    """A run asks for more processes than the machine has GPUs.
+
+    Why: Each process takes the GPU of its number. The one without stops the run (`invalid device ordinal`).
+    Found by: `processes` of the settings, or the processes that a command's launcher is told to start, against the GPUs of the
+    kind that the run would use.
+    Do: Use as many processes as there are GPUs. The same number of pictures in a step, and so the same training, comes of a
+    larger batch or, where memory does not allow it, of accumulation.
+    Fault: `--processes 4` with two cards
+    Instead: `--processes 2 --accumulation 2`
+    Source: Maquette's own settings; PyTorch's `torch.cuda.set_device`.
+    """
+    processes, gpu = request.value("processes") or 1, gpu_of(request, machine)
+    if gpu is None:
+        return
+    count = sum(each.kind == gpu.kind for each in machine.gpus)
+    if processes <= count:
+        return
+    batch, accumulation = request.value("batch_size") or 1, request.value("accumulation") or 1
+    one = f"Use one process with a batch of {processes * batch}, or with an accumulation of {processes * accumulation}."
+    found = f"{processes} processes, and this machine has {counted(count, 'GPU')} of the kind {gpu.kind}."
+    yield report(request.file, request.said("processes"), found, one)

@@ -1,4 +1,4 @@
-"""What the processes of one run say to each other: tasks and answers through pipes, weights and gradients by torch.distributed.
+"""Weights and gradients between the processes of one run, by torch.distributed.
 
 A process enters a collective only when it knows that the others are about to: so a short time limit holds there, and nobody
 waits in one for a process that validates, draws samples or has died.
@@ -6,20 +6,16 @@ waits in one for a process that validates, draws samples or has died.
 
 from __future__ import annotations
 
-import pickle
+import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
 
 if TYPE_CHECKING:
-    from maquette.families.protocol import Conditioning
-    from maquette.training.batches import MicroBatch
-    from maquette.training.engine import Engine, Shown
-    from maquette.training.job import Job
+    from maquette.training.engine import Engine
 
 LIMIT = timedelta(seconds=120)
 """For one exchange of weights or gradients, and for the processes to find each other."""
@@ -27,65 +23,13 @@ LEAD = 0
 """The process that runs the job; the others help."""
 
 
-@dataclass(frozen=True)
-class Assignment:
-    """What a helper needs to know before the first step."""
-
-    job: Job
-    """With the helper's own device, and without what only the lead needs: claim, pictures, states."""
-    process: int
-    processes: int
-    store: str
-    """A file by which the processes find each other."""
-    threads: int
-    """On a processor: how many of its cores are for one process."""
-    texts: dict[str, Conditioning] | None
-    """Every caption's conditioning; None where they are encoded as they are shown."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """One optimizer step's share of work."""
-
-    micro_steps: list[tuple[int, MicroBatch]]
-    """Whole batches, with the rows that are the helper's."""
-    accumulation: int
-    scale: float | None
-    """Of the loss, in fp16."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a helper has done, or why not."""
-
-    shown: list[Shown | None]
-    """For each micro-step; None where no row of it was the helper's."""
-    error: str = ""
-    """In a line; empty where all went well."""
-    is_full: bool = False
-    """Whether its device had no memory left."""
-    trace: str = ""
-
-
-def send(to: IO[bytes], what: Any) -> None:
-    """Send a value to the process at the other end. Raises OSError where there is none any more."""
-    pickle.dump(what, to, protocol=pickle.HIGHEST_PROTOCOL)
-    to.flush()
-
-
-def receive(source: IO[bytes]) -> Any:
-    """Return the next value. Raises EOFError where the process at the other end has ended."""
-    try:
-        return pickle.load(source)
-    except pickle.UnpicklingError as error:
-        raise EOFError(str(error)) from error
-
-
 def join(store: str, process: int, processes: int, device: torch.device) -> None:
     """Meet the other processes of a run."""
     backend = "nccl" if device.type == "cuda" and dist.is_nccl_available() else "gloo"
     if device.type == "cuda":
         torch.cuda.set_device(device.index or 0)
+        # A process that dies is then an error here after LIMIT; by its default NCCL would end this one too, state unsaved.
+        os.environ.setdefault("TORCH_NCCL_BLOCKING_WAIT", "1")
     dist.init_process_group(
         backend, store=dist.FileStore(store, processes), rank=process, world_size=processes, timeout=LIMIT
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -78,10 +78,7 @@ class TrialRun:
 
     def spec(self, family: FamilySpec, info: ModelInfo) -> TrialSpec:
         """Return its adapter, over a base of `family`."""
-        spec = adapter_spec(self.trial, family)
-        if self.weights is None or not self.settings.lora.dim_from_weights:
-            return spec
-        return replace(spec, modules=sizes_on(layers_of(info), self.weights))
+        return spec_of(self.settings, self.trial, self.weights, family, info)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,8 +111,7 @@ class Job:
     @property
     def parts(self) -> tuple[Part, ...]:
         """The parts of the model that any trial trains."""
-        found = {part for trial in self.trials for part in trial.parts}
-        return tuple(part for part in PARTS if part in found)
+        return parts_of([trial.trial for trial in self.trials])
 
     @property
     def first_step(self) -> int:
@@ -131,6 +127,22 @@ class Job:
         self.claim.close()
         if self.smoke_steps is not None:
             shutil.rmtree(self.folder.path.parent, ignore_errors=True)
+
+
+def spec_of(
+    settings: Settings, trial: TrialSettings, weights: LoraFacts | None, family: FamilySpec, info: ModelInfo
+) -> TrialSpec:
+    """Return the adapter of a trial over a base of `family`; `weights`: the file that it goes on from."""
+    spec = adapter_spec(trial, family)
+    if weights is None or not settings.lora.dim_from_weights:
+        return spec
+    return replace(spec, modules=sizes_on(layers_of(info), weights))
+
+
+def parts_of(trials: Iterable[TrialSettings]) -> tuple[Part, ...]:
+    """Return the parts of the model that any of `trials` trains."""
+    found = {part for trial in trials for part in trained_parts(trial)}
+    return tuple(part for part in PARTS if part in found)
 
 
 def trained_parts(trial: TrialSettings) -> tuple[Part, ...]:

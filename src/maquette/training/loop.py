@@ -177,7 +177,7 @@ class _Run:
         yield from (Message(text.text, text.level) for text in job.messages)
         placement = self._timed("device_s", self._place)
         yield Started("load")
-        model = self._timed("load_s", partial(load_base, job))
+        model = self._timed("load_s", partial(load_base, job.settings, job.device, job.precision))
         yield Finished("load")
         yield from (Message(note, "warning") for note in model.notes)
         yield from self.blocks.apply(model)
@@ -282,10 +282,10 @@ class _Run:
         return placement
 
     def _engine(self, model: BaseModel, placement: Any, texts: CaptionEncoder) -> Engine:
-        from maquette.training.building import build_engine
+        from maquette.training.building import engine_of
         from maquette.training.kernels import compile_blocks
 
-        engine = build_engine(self.job, model, placement, texts)
+        engine = engine_of(self.job, model, placement, texts)
         for output in self.outputs:
             output.restore(engine)
         engine.steps_done = self.steps.start

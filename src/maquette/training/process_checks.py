@@ -1,9 +1,11 @@
-"""Whether a run can have the processes that it asks for: known before anything is loaded or started."""
+"""Whether a run can have the processes that it asks for: known before anything is loaded or started.
+
+Whether the machine has a GPU for each is a rule's (ENV024).
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from maquette.errors import ConfigError, Problem
@@ -21,28 +23,14 @@ def require_processes(settings: Settings) -> None:
         remedy = f"Start `maquette train` without torchrun or accelerate launch, with --processes {world}."
         problems.append(Problem("WORLD_SIZE", f"{world}: a launcher started this process", required, remedy))
     if training.processes > 1:
-        problems += _of_the_device(training.device, training.processes, training.batch_size)
+        if training.device.startswith("cuda:"):
+            given = f"{training.device} with {training.processes} processes"
+            required = "device auto or cuda: each process takes the GPU of its number"
+            remedy = "Leave --device out; CUDA_VISIBLE_DEVICES chooses the GPUs."
+            problems.append(Problem("--device", given, required, remedy))
         if training.fit_memory_gib is not None:
             remedy = "Use --gradient-checkpointing, or one process."
             given = f"{training.processes} with fit_memory_gib"
             problems.append(Problem("--processes", given, "either of both", remedy))
     if problems:
         raise ConfigError(problems)
-
-
-def _of_the_device(device: str, processes: int, batch_size: int) -> Iterator[Problem]:
-    from torch.cuda import device_count
-
-    from maquette.devices import resolve_device
-
-    resolved = resolve_device(device)
-    one = f"Leave --processes out and set --batch-size {processes * batch_size}, or multiply --accumulation by {processes}."
-    if resolved.startswith("cuda:"):
-        required = "device auto or cuda: each process takes the GPU of its number"
-        remedy = "Leave --device out; CUDA_VISIBLE_DEVICES chooses the GPUs."
-        yield Problem("--device", f"{device} with {processes} processes", required, remedy)
-    elif resolved == "cuda" and device_count() < processes:
-        given = f"{processes}, and this machine has {device_count()} CUDA GPU(s)"
-        yield Problem("--processes", given, "a GPU for each", one)
-    elif resolved == "mps":
-        yield Problem("--processes", f"{processes} on mps", "1: a Mac has one GPU", one)

@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -21,21 +21,12 @@ from typing import IO, TYPE_CHECKING, Any
 
 import torch
 
+from maquette.devices import is_out_of_memory
 from maquette.errors import Problem, TrainingError
 from maquette.events import Event, Message, Stage
 from maquette.training.batches import MicroBatch, own_rows
-from maquette.training.exchange import (
-    LEAD,
-    Answer,
-    Assignment,
-    Task,
-    gather_gradients,
-    join,
-    leave,
-    receive,
-    send,
-    share_weights,
-)
+from maquette.training.exchange import LEAD, gather_gradients, join, leave, share_weights
+from maquette.training.letters import Answer, Assignment, Letter, Meet, Task, receive, send
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,22 +58,30 @@ class Crew:
         on_processor = self._job.device == "cpu"
         threads = max(1, self._threads // self._processes) if on_processor else self._threads
         torch.set_num_threads(threads)
-        for process in range(1, self._processes):
-            helper = _Helper(process, self._job)
-            self._helpers.append(helper)
-            helper.tell(
-                Assignment(
-                    job=_for_helper(self._job, process),
-                    process=process,
-                    processes=self._processes,
-                    store=self._store,
-                    threads=threads,
-                    texts=texts.kept() if texts.is_complete else None,
-                )
-            )
+        self._helpers = [_Helper(process, self._job) for process in range(1, self._processes)]
+        kept = texts.kept() if texts.is_complete else None
+        for helper in self._helpers:
+            helper.tell(self._assignment(helper.process, threads, kept))
         devices = "the processor" if on_processor else f"GPUs 0 to {self._processes - 1}"
         yield Message(
             f"{self._processes} processes train together on {devices}, each with its part of every batch."
+        )
+
+    def _assignment(
+        self, process: int, threads: int, texts: Mapping[str, Mapping[str, torch.Tensor]] | None
+    ) -> Assignment:
+        job = self._job
+        return Assignment(
+            process=process,
+            processes=self._processes,
+            store=self._store,
+            threads=threads,
+            device=f"cuda:{process}" if job.device.startswith("cuda") else job.device,
+            precision=job.precision,
+            total_steps=job.schedule.steps,
+            settings=job.settings,
+            trials=tuple(trial.settings for trial in job.trials),
+            texts=texts,
         )
 
     def join(self, engine: Engine) -> Stage[None]:
@@ -93,7 +92,7 @@ class Crew:
         for helper in self._helpers:
             helper.answer()
         for helper in self._helpers:
-            helper.tell("join")
+            helper.tell(Meet())
         try:
             join(self._store, LEAD, self._processes, engine.placement.device)
         except (RuntimeError, ValueError) as error:
@@ -122,11 +121,11 @@ class Crew:
 
     def _parts(
         self, micro_steps: Sequence[tuple[int, MicroBatch]], process: int
-    ) -> list[tuple[int, MicroBatch]]:
-        return [
+    ) -> tuple[tuple[int, MicroBatch], ...]:
+        return tuple(
             (index, replace(batch, own=own_rows(len(batch.captions), process, self._processes)))
             for index, batch in micro_steps
-        ]
+        )
 
     def _exchange(self, what: Any, engine: Engine) -> None:
         for helper in self._helpers:
@@ -134,6 +133,8 @@ class Crew:
         try:
             what(engine)
         except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
             raise self._broken(error) from error
 
     def _broken(self, error: Exception) -> TrainingError:
@@ -173,7 +174,8 @@ class _Helper:
         self.job = job
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - it stays open as long as the helper
         self.popen = subprocess.Popen(
-            [sys.executable, "-c", HELPER],
+            # -P: the folder that it is started in holds no modules of ours.
+            [sys.executable, "-P", "-c", HELPER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,
@@ -187,10 +189,10 @@ class _Helper:
         assert self.popen.stdin is not None and self.popen.stdout is not None
         return self.popen.stdin, self.popen.stdout
 
-    def tell(self, what: Any) -> None:
-        """Send it something. Raises TrainingError where it has ended."""
+    def tell(self, letter: Letter) -> None:
+        """Send it a letter. Raises TrainingError where it has ended."""
         try:
-            send(self._pipes()[0], what)
+            send(self._pipes()[0], letter)
         except OSError:
             raise self.ended() from None
 
@@ -200,7 +202,7 @@ class _Helper:
             answer = receive(self._pipes()[1])
         except (EOFError, OSError):
             raise self.ended() from None
-        assert isinstance(answer, Answer)
+        assert isinstance(answer, Answer), "a helper writes nothing else"
         if not answer.error:
             return answer
         with suppress(OSError), self.job.folder.log.open("a", encoding="utf-8") as file:
@@ -244,14 +246,6 @@ class _Helper:
             self.popen.wait()
         finally:
             self._said.close()
-
-
-def _for_helper(job: Job, process: int) -> Job:
-    """Return `job` with the device of a helper, without what only the lead needs."""
-    device = f"cuda:{process}" if job.device.startswith("cuda") else job.device
-    trials = tuple(replace(trial, resume=None, messages=()) for trial in job.trials)
-    absent: dict[str, Any] = dict.fromkeys(("claim", "spec", "dataset", "validation"))
-    return replace(job, device=device, trials=trials, messages=(), **absent)
 
 
 def together(parts: Sequence[Shown | None]) -> Shown:

@@ -95,14 +95,14 @@ class CaptionEncoder:
         yield Finished(STAGE)
         self.is_complete = True
 
-    def kept(self) -> dict[str, Conditioning]:
-        """Return what is kept of each caption, on the CPU."""
-        return dict(self._kept)
+    def kept(self) -> dict[str, dict[str, torch.Tensor]]:
+        """Return what is kept of each caption, taken apart, on the CPU."""
+        return {caption: encoded.tensors() for caption, encoded in self._kept.items()}
 
-    def take(self, kept: Mapping[str, Conditioning]) -> None:
+    def take(self, kept: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
         """Keep what another process has encoded: every caption that will be asked for."""
-        for caption, encoded in kept.items():
-            self._keep(caption, encoded)
+        for caption, tensors in kept.items():
+            self._keep(caption, self.model.text_type.of_tensors(tensors))
         self.is_complete = True
 
     def release(self) -> Iterator[Event]:
