@@ -19,6 +19,7 @@ from safetensors.torch import load, save
 from maquette.families.protocol import PictureSize
 from maquette.project.config_file import dump_settings
 from maquette.project.settings import Settings
+from maquette.reading import parse_json
 from maquette.training.batches import MicroBatch, OwnRows
 from maquette.training.engine import Shown
 
@@ -94,7 +95,7 @@ def receive(source: IO[bytes]) -> Letter:
     """Return the next letter. Raises EOFError where the process at the other end has ended, or writes something else."""
     head, body = _part(source), _part(source)
     try:
-        told = json.loads(head)
+        told = parse_json(head, any_text=True)
         return _READERS[told["kind"]](told, load(body) if body else {})
     except (ValueError, KeyError, TypeError, SafetensorError) as error:
         raise EOFError(f"no letter: {error}") from error
