@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from maquette.demo.judging import MEASURES, CastMeasurer, look_prompts
+from maquette.demo.judging import cast_measurer, look_prompts
 from maquette.demo.project import write_demo_project
 from maquette.demo.tour import DemoResult, run_demo
 from maquette.deploying.nodes import check_workflow
@@ -19,7 +19,6 @@ from maquette.measuring.looks import FLOOR, Look
 from maquette.project.config_file import load_settings
 from maquette.runs.record import read_record
 from maquette.world.cast import PROMPTS, TOVAKI, TRIGGER, training_pictures
-from maquette.world.pack import load_judge
 from maquette.world.renderer import render
 
 
@@ -89,9 +88,9 @@ def test_the_judge_knows_the_character_and_the_scene() -> None:
         Look(checkpoint=FLOOR, step=None, prompt=prompt.text, role=prompt.role, seed=1, path="")
         for prompt in wanted
     ]
-    measurer = CastMeasurer(load_judge())
+    measurer = cast_measurer()
     scores = measurer.score(pictures, looks)
-    for measure in MEASURES:
+    for measure in measurer.measures:
         assert sum(score[measure.name] for score in scores) / len(scores) > 0.9
     exchanged = measurer.score(pictures[::-1], looks)
-    assert sum(score["following"] for score in exchanged) < sum(score["following"] for score in scores)
+    assert sum(score["adherence"] for score in exchanged) < sum(score["adherence"] for score in scores)

@@ -178,19 +178,18 @@ def _train(config: Path) -> Stage[tuple[RunFolder, Settings]]:
 
 def _look(folder: RunFolder, settings: Settings, bare_seeds: int, other_seeds: int) -> Stage[FirstLook]:
     """Draw the cast's prompts with no LoRA and with every checkpoint; the judge scores each picture."""
-    from maquette.demo.judging import CastMeasurer, look_prompts
+    from maquette.demo.judging import cast_measurer, look_prompts
     from maquette.evaluating.first_look import first_look
     from maquette.evaluating.run import checkpoints_of, load_base, plan_of
     from maquette.measuring.measure import measured
     from maquette.runs.record import read_record
-    from maquette.world.pack import load_judge
 
     record = read_record(folder.path)
     model = load_base(settings)
     plan = plan_of(settings, record, look_prompts(seeds_each=other_seeds), range(1, bare_seeds + 1), model)
     checkpoints = checkpoints_of(folder, record)
     look = yield from first_look(model, checkpoints, plan, folder.evaluation)
-    return (yield from measured(look, [CastMeasurer(load_judge())]))
+    return (yield from measured(look, [cast_measurer()]))
 
 
 def _facts(folder: RunFolder, settings: Settings, look: FirstLook) -> tuple[ReportFacts, Verdict]:

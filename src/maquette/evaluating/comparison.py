@@ -82,7 +82,7 @@ def grid(facts: ReportFacts) -> Grid | None:
         shown.append((prompt, [row for row in rows if row in front]))
         if folded := [row for row in rows if row not in front]:
             rest.append((prompt, folded))
-    measured = look.measures[0] if look.measures else None
+    measured = look.leading
     scored = f"{measured.title.lower()}, from {measured.low:g} to {measured.high:g}" if measured else ""
     return Grid(columns, shown, rest, scored)
 
@@ -102,9 +102,10 @@ def _row(look: FirstLook, prompt: str, seed: int, columns: Sequence[str]) -> Gri
 def _cell(look: FirstLook, checkpoint: str, prompt: str, seed: int) -> GridCell:
     path, alt = picture_of(look, checkpoint, prompt, seed)
     scores = look.find(checkpoint, prompt, seed).scores
+    first = [look.leading] if look.leading else []
     told = [
         (measure.title.lower(), f"{scores[measure.name]:.2f}")
-        for measure in look.measures
+        for measure in dict.fromkeys([*first, *look.measures])
         if measure.name in scores
     ]
     if not told:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
@@ -31,4 +32,12 @@ class EvaluateOptions(Options):
         (1, 2, 3, 4),
         min_length=1,
         description="Pictures per prompt, seeds 1 to N; from Python a list of seeds too. Default: 4.",
+    )
+    references: tuple[Path, ...] = Field(
+        (),
+        description="Pictures or folders that show the subject and were not trained on. Default: the project's references/.",
+    )
+    encoder: str = Field(
+        "",
+        description="What looks at the pictures: NAME or NAME=FOLDER, as for `curate`. Default: what suits the references.",
     )

@@ -13,14 +13,16 @@ from maquette.drawing.samples import sampling_of
 from maquette.errors import OutputError, Problem
 from maquette.evaluating.facts import Delivery, ReportFacts
 from maquette.evaluating.first_look import LookCheckpoint, LookPlan, first_look
+from maquette.evaluating.measurers import measuring_of
 from maquette.evaluating.options import EvaluateOptions
 from maquette.evaluating.report import write_report
 from maquette.events import Artifact, Stage
 from maquette.files import sha256_file
 from maquette.measuring.looks import FirstLook, LookPrompt
 from maquette.measuring.measure import measured
-from maquette.measuring.protocol import Measurer
+from maquette.measuring.references import References, references_of
 from maquette.measuring.scorecards import Scorecards, scorecards_of
+from maquette.project.profile_file import profile_path_near, read_profile
 from maquette.project.settings import Settings
 from maquette.runs.deliveries import read_deliveries
 from maquette.runs.folder import RunFolder
@@ -31,7 +33,13 @@ _CAPTIONS_DRAWN = 2
 
 def evaluate_events(run: Path, options: EvaluateOptions) -> Stage[Evaluation]:
     """Look at the run in the folder `run`: draw with its checkpoints and write its report."""
-    return look_at_run(RunFolder(run), prompts=options.prompts or None, seeds=options.seeds)
+    return look_at_run(
+        RunFolder(run),
+        prompts=options.prompts or None,
+        seeds=options.seeds,
+        references=options.references,
+        encoder=options.encoder,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +58,8 @@ def look_at_run(
     *,
     prompts: Sequence[str] | None = None,
     seeds: Sequence[int] = (1, 2, 3, 4),
-    measurers: Sequence[Measurer] = (),
+    references: Sequence[Path] = (),
+    encoder: str = "",
 ) -> Stage[Evaluation]:
     """Draw with no LoRA and with every checkpoint of the run, write RUN/report.html.
 
@@ -73,8 +82,10 @@ def look_at_run(
     model = load_base(settings)
     plan = plan_of(settings, record, look_prompts(settings, record, prompts), seeds, model)
     look = yield from first_look(model, checkpoints, plan, folder.evaluation)
-    look = yield from measured(look, measurers)
-    cards = scorecards_of(look)
+    training = [Path(entry.path) for entry in record.dataset.subject]
+    measuring = measuring_of(look, _references(record, references, training), training, encoder=encoder)
+    look = yield from measured(look, measuring.measurers)
+    cards = scorecards_of(look, notes=measuring.notes)
     yield Artifact("scorecards", cards.write(folder.evaluation))
     facts = facts_of_run(
         folder, record, settings, look=look, timings={"first_look_s": time.perf_counter() - began}
@@ -83,6 +94,21 @@ def look_at_run(
     yield Artifact("report", report)
     return Evaluation(
         report=report, look=look, pictures=len(look.looks), checkpoints=len(checkpoints), cards=cards
+    )
+
+
+def _references(record: RunRecord, named: Sequence[Path], training: Sequence[Path]) -> References | None:
+    """Return the pictures that say who the run's LoRA should draw."""
+    first = next(iter(training), None)
+    profile = profile_path_near(first) if first is not None else None
+    held = record.validation if record.validation and record.validation.measured_on == "held-out" else None
+    return references_of(
+        named=named,
+        project=profile.parent if profile else None,
+        profile=read_profile(profile) if profile else None,
+        held_out=[path for each in held.pictures if (path := Path(each.path)).is_file()] if held else (),
+        training=[path for path in training if path.is_file()],
+        trained_sha256={entry.sha256 for entry in record.dataset.subject},
     )
 
 

@@ -54,9 +54,9 @@ def verdict_of(facts: ReportFacts, *, role: str = "bare") -> Verdict:
     if facts.record.state != "finished":
         return _unfinished(facts)
     look = facts.look
-    if look is None or not look.measures:
+    measure = look.leading if look is not None else None
+    if look is None or measure is None:
         return _unjudged(facts)
-    measure = look.measures[0]
     role = role if role in look.roles() else look.roles()[0]
     choice = choose(look, measure=measure.name, role=role)
     floor = look.summary(FLOOR, role, measure.name)

@@ -18,6 +18,8 @@ from maquette.reading import FileKind
 
 FLOOR = "no LoRA"
 """The label of pictures that the base model drew alone: the floor that a LoRA has to leave."""
+LEADING = "identity"
+"""The name of the measure that says whether the subject was learned."""
 LOOK_VERSION = 1
 FILE = FileKind(
     "a first_look.json", "Draw the first look again.", OutputError, damaged="Draw the first look again."
@@ -114,6 +116,11 @@ class FirstLook:
     def step_of(self, checkpoint: str) -> int | None:
         """Return the optimizer step of a checkpoint, None for the floor."""
         return next(look.step for look in self.looks if look.checkpoint == checkpoint)
+
+    @property
+    def leading(self) -> Measure | None:
+        """The measure that says whether the subject was learned; None where nothing measured it."""
+        return next((measure for measure in self.measures if measure.name == LEADING), None)
 
     def prompts(self, role: str | None = None) -> tuple[str, ...]:
         """Return the prompts in order, of one role or all."""
