@@ -23,6 +23,7 @@ from pydantic import BaseModel
 from maquette.captioning.options import CaptionOptions
 from maquette.checking.options import CheckOptions
 from maquette.cli.app import maquette as cli
+from maquette.comparing.options import ReproduceOptions
 from maquette.curating.options import CurateOptions
 from maquette.deploying.options import DeployOptions
 from maquette.evaluating.options import EvaluateOptions
@@ -62,6 +63,7 @@ STAGES: dict[str, type[Options]] = {
     "evaluate": EvaluateOptions,
     "validate": ValidateOptions,
     "deploy": DeployOptions,
+    "reproduce": ReproduceOptions,
 }
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         masks,
         plan,
         regularize,
+        reproduce,
         train,
         validate,
     )
@@ -42,6 +43,7 @@ __all__ = [
     "masks",
     "plan",
     "regularize",
+    "reproduce",
     "train",
     "validate",
 ]

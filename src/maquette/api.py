@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from maquette.checking.options import CheckOptions
     from maquette.checking.run import CheckResult
     from maquette.comparing.diff import Difference
+    from maquette.comparing.options import ReproduceOptions
+    from maquette.comparing.reproducing import Reproduction
     from maquette.curating.options import CurateOptions
     from maquette.curating.records import CurateResult
     from maquette.deploying.options import DeployOptions
@@ -321,3 +323,27 @@ def diff(a: str | Path, b: str | Path) -> Difference:
     from maquette.comparing.sides import side_of
 
     return compare(side_of(Path(a)), side_of(Path(b)))
+
+
+def reproduce(
+    run: str | Path,
+    *,
+    options: ReproduceOptions | None = None,
+    on_event: OnEvent = None,
+    stop: Stop | None = None,
+    **given: Any,
+) -> Reproduction:
+    """Train `run` again from its record, and return whether its weights are the same bits (`comparing.options`: dry_run=)."""
+    from maquette.comparing.options import ReproduceOptions
+
+    return run_stage(
+        reproduce_stage(Path(run), ReproduceOptions.made_from(options, given), stop=stop), on_event
+    )
+
+
+def reproduce_stage(run: Path, options: ReproduceOptions, *, stop: Stop | None = None) -> Stage[Reproduction]:
+    """Yield the events of `reproduce` and return its result."""
+    from maquette.comparing.reproducing import reproduce_events
+    from maquette.rules.verdict import judge
+
+    return reproduce_events(run, options, judge=judge, stop=stop)

@@ -156,6 +156,15 @@ def _until_its_end(stage: Stage[T], taken: Hold) -> Stage[T]:
         return (yield from stage)
 
 
+def holder_of(folder: Path) -> Owner | None:
+    """Return who notes to hold `folder`, without touching it; None where nobody does, or who did is gone from this machine."""
+    import psutil  # type: ignore[import-untyped]
+
+    owner = _owner(folder)
+    is_gone = owner is not None and owner.host == socket.gethostname() and not psutil.pid_exists(owner.pid)
+    return None if is_gone else owner
+
+
 def _locked(folder: Path) -> BaseFileLock | None:
     """Return the lock of `folder`, locked; None where another holds it."""
     from filelock import FileLock, Timeout

@@ -27,6 +27,7 @@ COMMANDS = {
     "validate": "Measure the loss of held-out pictures under checkpoints or any LoRA files.",
     "deploy": "Install a run's LoRA into ComfyUI with a workflow and a prompt template.",
     "diff": "Say exactly what changed between two runs: settings, captions, pictures, environment.",
+    "reproduce": "Train a run again from its record and compare the weights bit for bit.",
     "models": "Look at base models.",
     "lora": "Look at LoRA files.",
 }

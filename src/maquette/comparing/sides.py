@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from maquette import __version__
 from maquette.dataset.config import DatasetSource, SubsetSource
 from maquette.errors import ConfigError, Problem
 from maquette.project.config_file import CONFIG_NAME, dump_settings, load_settings
@@ -94,23 +95,28 @@ def side_of_settings(path: Path, settings: Settings) -> Side:
 
     Raises DatasetError with every problem of its pictures.
     """
-    from maquette import __version__
     from maquette.dataset.reading import read_dataset
     from maquette.dataset.strict import dataset_of
     from maquette.runs.record import dataset_record
     from maquette.training.prepare import dataset_input
 
     folder = path if path.is_dir() else path.parent
-    told, missing = _environment(environment())
+    told, missing = environment_now()
     return Side(
         path=path,
         title=f"project {folder.resolve().name}",
         settings=dump_settings(settings),
         dataset=dataset_record(dataset_of(read_dataset(dataset_input(settings)))),
         files=_files_now(settings),
-        environment={"maquette": __version__, **told},
+        environment=told,
         unknown=(*missing, "the device: it is chosen when the run begins"),
     )
+
+
+def environment_now() -> tuple[dict[str, Any], list[str]]:
+    """Return the environment here and now, flat, and in words what is not known of it."""
+    told, missing = _environment(environment())
+    return {"maquette": __version__, **told}, missing
 
 
 def _environment(found: EnvironmentRecord) -> tuple[dict[str, Any], list[str]]:

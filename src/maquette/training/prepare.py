@@ -71,6 +71,7 @@ def prepare(
     resume: Path | None = None,
     smoke_steps: int | None = None,
     next_name: bool = False,
+    recorded: Dataset | None = None,
 ) -> Job:
     """Return the job that `settings` ask for, checked through. Raises MaquetteError with every problem.
 
@@ -79,15 +80,16 @@ def prepare(
     With `trials`, one adapter is trained for each of them over the same base and pictures, in one pass (see `trials.py`);
     without, `settings` are the only trial. With `resume`, the run of that folder goes on from its latest state; with
     `smoke_steps` it takes that many steps in a temporary folder; with `next_name` a new run whose name is taken has the next
-    free number. The job holds its folder from here on until it is run or closed.
+    free number. With `recorded`, that dataset is trained on, whatever captions and folders say today, and nothing is measured
+    beside. The job holds its folder from here on until it is run or closed.
     """
     gathered = _Gathered()
     info = spec = dataset = None
     with gathered.part():
         info, spec = _inspect(settings)
-    facts = read_dataset(dataset_input(settings))
+    facts = read_dataset(dataset_input(settings)) if recorded is None else None
     with gathered.part():
-        dataset = dataset_of(facts)
+        dataset = recorded if facts is None else dataset_of(facts)
     with gathered.part():
         require_alike(settings, trials)
     if spec is not None:
@@ -110,7 +112,7 @@ def prepare(
         with gathered.part():
             schedule_items = bucketed_items(settings, dataset, info.vae_factor)
         with gathered.part():
-            validation = validation_plan(settings, facts, dataset, info.vae_factor)
+            validation = validation_plan(settings, facts, dataset, info.vae_factor) if facts else None
     with gathered.part():
         require_optimizers(trials or (settings,), _length(settings, dataset, schedule_items))
     verdict = Verdict((), ())

@@ -1,0 +1,21 @@
+"""What looking at records is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from maquette.project.fields import Options
+
+
+class ReproduceOptions(Options):
+    """Training a run again."""
+
+    output: Path | None = Field(
+        None,
+        description="Folder that receives the new run's folder. Default: where RUN lies, as NAME-reproduced.",
+    )
+    base: str = Field("", description="Where the base lies now, if it was moved.")
+    images: Path | None = Field(None, description="Where the pictures lie now, if they were moved.")
+    dry_run: bool = Field(False, description="Say what would be done, and train nothing.")
