@@ -31,6 +31,7 @@ ROOMS = (
     "planning",
     "rules",
     "deploying",
+    "choosing",
     "evaluating",
     "comparing",
     "measuring",

@@ -22,6 +22,7 @@ from pydantic import BaseModel
 
 from maquette.captioning.options import CaptionOptions
 from maquette.checking.options import CheckOptions
+from maquette.choosing.options import SelectOptions
 from maquette.cli.app import maquette as cli
 from maquette.comparing.options import ReproduceOptions
 from maquette.curating.options import CurateOptions
@@ -61,6 +62,7 @@ STAGES: dict[str, type[Options]] = {
     "check": CheckOptions,
     "plan": PlanOptions,
     "evaluate": EvaluateOptions,
+    "select": SelectOptions,
     "validate": ValidateOptions,
     "deploy": DeployOptions,
     "reproduce": ReproduceOptions,

@@ -44,6 +44,7 @@ __all__ = [
     "plan",
     "regularize",
     "reproduce",
+    "select",
     "train",
     "validate",
 ]

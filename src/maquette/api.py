@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from maquette.captioning.run import Confirm
     from maquette.checking.options import CheckOptions
     from maquette.checking.run import CheckResult
+    from maquette.choosing.options import SelectOptions
+    from maquette.choosing.select import Selection
     from maquette.comparing.diff import Difference
     from maquette.comparing.options import ReproduceOptions
     from maquette.comparing.reproducing import Reproduction
@@ -279,6 +281,22 @@ def evaluate(
     return run_stage(
         stoppable(evaluate_events(Path(run), EvaluateOptions.made_from(options, given)), stop), on_event
     )
+
+
+def select(
+    run: str | Path,
+    *,
+    options: SelectOptions | None = None,
+    on_event: OnEvent = None,
+    stop: Stop | None = None,
+    **given: Any,
+) -> Selection:
+    """Choose the best checkpoint of `run` and its strength, evaluating it first where that was not done (`choosing.options`)."""
+    from maquette.choosing.options import SelectOptions
+    from maquette.choosing.select import select_events
+
+    stage = select_events(Path(run), SelectOptions.made_from(options, given))
+    return run_stage(stoppable(stage, stop), on_event)
 
 
 def validate(

@@ -24,6 +24,7 @@ COMMANDS = {
     "plan": "Say what a run will take: steps, checkpoints, memory, time, disk.",
     "train": "Train a LoRA from a project or from flags alone; resume; --smoke proves the device.",
     "evaluate": "Draw with every checkpoint of a run and write its report.",
+    "select": "Choose the best checkpoint and strength of a run, say why and how sure that is.",
     "validate": "Measure the loss of held-out pictures under checkpoints or any LoRA files.",
     "deploy": "Install a run's LoRA into ComfyUI with a workflow and a prompt template.",
     "diff": "Say exactly what changed between two runs: settings, captions, pictures, environment.",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -19,7 +20,7 @@ from maquette.measuring.headlines import HEADLINES, WEIGHTS, Anchor, Headline
 from maquette.measuring.looks import FLOOR, Column, FirstLook
 from maquette.measuring.protocol import Measure
 from maquette.measuring.statistics import Estimate
-from maquette.measuring.tables import Array, ScoreTable, table_of
+from maquette.measuring.tables import Array, Drawn, ScoreTable, table_of
 from maquette.project.validation import read_as
 from maquette.reading import FileKind
 
@@ -171,17 +172,25 @@ class Reading:
 
     def totals(self) -> list[Estimate | None]:
         """Return the weighted score of each column, None where nothing that counts was measured."""
-        found = self.table.estimates(self._total, self._pictures())
+        found = self.table.estimates_of(self._drawn_totals, self._pictures())
         return [None if np.isnan(each.mean) else each for each in found]
 
     def total_difference(self, column: int, other: int) -> Estimate:
         """Return by how much the score of `column` exceeds that of `other`, paired over prompts and seeds."""
+        return self.table.estimates_of(self._drawn_difference(column, other), self._pictures())[0]
 
-        def difference(prompts_DN: Array, seeds_DS: Array) -> Array:
-            totals_DC = self._total(prompts_DN, seeds_DS)
-            return totals_DC[:, [column]] - totals_DC[:, [other]]
+    def total_variances(self, column: int, other: int) -> tuple[float, float, float]:
+        """Return `total_difference`'s number, and its variance over prompts and over seeds."""
+        value, prompts, seeds = self.table.variances_of(self._drawn_difference(column, other))
+        return float(value[0]), float(prompts[0]), float(seeds[0])
 
-        return self.table.estimates(difference, self._pictures())[0]
+    def _drawn_difference(self, column: int, other: int) -> Drawn:
+        one, prompts, seeds = (each[:, [column]] - each[:, [other]] for each in self._drawn_totals)
+        return one, prompts, seeds
+
+    @cached_property
+    def _drawn_totals(self) -> Drawn:
+        return self.table.drawn(self._total)
 
     def difference(self, headline: Headline, column: int, other: int) -> Estimate:
         """Return by how much `column` exceeds `other` on a headline's own scale, paired over prompts and seeds."""

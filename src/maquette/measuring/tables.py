@@ -29,6 +29,8 @@ DRAWS = 400
 Array = NDArray[np.float64]
 Statistic = Callable[[Array, Array], Array]
 """Weights of prompts [D, N] and of seeds [D, S] to numbers [D, …]."""
+Drawn = tuple[Array, Array, Array]
+"""A statistic of the scores as they are [1, K], with prompts drawn anew and with seeds drawn anew [D, K]."""
 
 
 @dataclass(frozen=True)
@@ -65,17 +67,34 @@ class ScoreTable:
 
     def estimates(self, statistic: Statistic, count: int) -> list[Estimate]:
         """Return the statistic [1, K] of the scores as they are with 95 % intervals, one for each of its K numbers."""
+        return self.estimates_of(self.drawn(statistic), count)
+
+    def drawn(self, statistic: Statistic) -> Drawn:
+        """Return the statistic of the scores as they are, with prompts drawn anew, and with seeds drawn anew."""
         ones_N, ones_S = np.ones((1, len(self.prompts))), np.ones((1, len(self.seeds)))
         with np.errstate(invalid="ignore"):
-            values_K = statistic(ones_N, ones_S)[0]
             every_N = np.repeat(ones_N, DRAWS, axis=0)
             every_S = np.repeat(ones_S, DRAWS, axis=0)
-            over_prompts_K = _spread(statistic(self._prompts_anew, every_S)) * self._prompts_factor
-            over_seeds_K = _spread(statistic(every_N, self._seeds_anew)) * self._seeds_factor
+            return (
+                statistic(ones_N, ones_S),
+                statistic(self._prompts_anew, every_S),
+                statistic(every_N, self._seeds_anew),
+            )
+
+    def estimates_of(self, drawn: Drawn, count: int) -> list[Estimate]:
+        """Return the numbers of a statistic that was drawn, with 95 % intervals."""
         return [
             self._estimate(float(value), float(prompts), float(seeds), count)
-            for value, prompts, seeds in zip(values_K, over_prompts_K, over_seeds_K, strict=True)
+            for value, prompts, seeds in zip(*self.variances_of(drawn), strict=True)
         ]
+
+    def variances_of(self, drawn: Drawn) -> tuple[Array, Array, Array]:
+        """Return the numbers of a statistic that was drawn, and their variances over prompts and over seeds, [K] each."""
+        values_1K, prompts_DK, seeds_DK = drawn
+        with np.errstate(invalid="ignore"):
+            over_prompts_K = _spread(prompts_DK) * self._prompts_factor
+            over_seeds_K = _spread(seeds_DK) * self._seeds_factor
+        return values_1K[0], over_prompts_K, over_seeds_K
 
     @cached_property
     def _prompts_anew(self) -> Array:

@@ -7,6 +7,7 @@ RUN/checkpoints/        NAME-step00000200.safetensors, NAME-000002.safetensors, 
 RUN/samples/            pictures drawn while training
 RUN/masks.png           what its masks hide, over its pictures as they are trained
 RUN/deliveries.jsonl    where its LoRAs were installed, one line each (runs/deliveries.py)
+RUN/choice.json         which checkpoint was chosen, and why (runs/choice.py)
 RUN/evaluation/         what was drawn and measured afterwards
 RUN/events/             TensorBoard
 RUN/state/              what resuming needs

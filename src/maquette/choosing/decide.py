@@ -1,0 +1,178 @@
+"""The decision of an evaluation: which checkpoint at which strength, the runner-up, and whether they can be told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from statistics import NormalDist
+
+from maquette.choosing.pictures_needed import MorePictures, more_pictures
+from maquette.errors import ConfigError, Problem, did_you_mean
+from maquette.measuring.looks import FLOOR, Column, FirstLook
+from maquette.measuring.scorecards import Reading, Scorecards
+from maquette.measuring.statistics import Estimate
+from maquette.measuring.tables import table_of
+from maquette.runs.choice import Ranked
+
+TIE = 0.005
+"""Scores, which go from 0 to 1, that lie closer are the same to anybody who looks: the earlier checkpoint wins."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A checkpoint at the strength at which it scores best."""
+
+    column: Column
+    score: Estimate
+    failures: tuple[str, ...] = ()
+    """Floors that it does not hold, whatever its score."""
+    strengths: tuple[tuple[float, float], ...] = ()
+    """Every strength that was drawn, with its score."""
+
+    @property
+    def label(self) -> str:
+        return self.column.label
+
+    @property
+    def step(self) -> int:
+        return self.column.step or 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gap:
+    """By how much the chosen candidate's score exceeds another's, paired over prompts and seeds."""
+
+    other: Candidate
+    difference: Estimate
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the difference is more than noise."""
+        return self.difference.low is not None and self.difference.low > 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What was chosen, and how sure that is."""
+
+    chosen: Candidate
+    gaps: tuple[Gap, ...]
+    """To every other candidate, the best of them first."""
+    tied_with: tuple[str, ...] = ()
+    """Later checkpoints whose score is the same or a hair better: the earlier one won."""
+    more: MorePictures | None = None
+    """What would tell it from the runner-up; None where it is told apart already, or where no number of pictures would."""
+
+    @property
+    def runner_up(self) -> Gap | None:
+        return self.gaps[0] if self.gaps else None
+
+    @property
+    def distinguishable(self) -> bool:
+        """Whether the best is better than the runner-up by more than noise; a checkpoint without a rival is."""
+        return self.runner_up is None or self.runner_up.is_clear
+
+    @property
+    def undecided(self) -> tuple[Gap, ...]:
+        """Those that the chosen one cannot be told apart from."""
+        return tuple(gap for gap in self.gaps if not gap.is_clear)
+
+    def gap_to(self, label: str) -> Gap | None:
+        """Return the gap to a column, None for the chosen one and for what was not measured."""
+        return next((gap for gap in self.gaps if gap.other.label == label), None)
+
+
+def reading_of(look: FirstLook, cards: Scorecards) -> Reading:
+    """Return the reading that the scorecards of `look` were made with."""
+    return Reading(table_of(look), look.measures, look.ceilings, cards.headlines, cards.weights)
+
+
+def candidates_of(cards: Scorecards) -> list[Candidate]:
+    """Return each checkpoint that has a score, at its best strength, in the order of steps."""
+    files: dict[str, list[Candidate]] = {}
+    for card in cards.cards:
+        if not card.is_floor and card.total is not None:
+            known = Candidate(column=card.column, score=card.total, failures=card.failures)
+            files.setdefault(card.column.file or card.column.label, []).append(known)
+    found = [_at_best_strength(group) for group in files.values()]
+    return sorted(found, key=lambda each: each.step)
+
+
+def _at_best_strength(group: Sequence[Candidate]) -> Candidate:
+    """Return a file's best strength; of those that tie with it the one nearest to 1."""
+    sound = [each for each in group if not each.failures] or list(group)
+    best = max(each.score.mean for each in sound)
+    tied = [each for each in sound if best - each.score.mean < TIE]
+    chosen = min(tied, key=lambda each: (abs(each.column.strength - 1), each.column.strength))
+    strengths = tuple(sorted((each.column.strength, each.score.mean) for each in group))
+    return Candidate(column=chosen.column, score=chosen.score, failures=chosen.failures, strengths=strengths)
+
+
+def decide(cards: Scorecards, reading: Reading) -> Decision | None:
+    """Return the decision, None where no checkpoint has a score.
+
+    Those that hold every floor come before those that fail one, whatever they score.
+    """
+    found = candidates_of(cards)
+    if not found:
+        return None
+    sound = [each for each in found if not each.failures] or found
+    best = max(each.score.mean for each in sound)
+    tied = [each for each in sound if best - each.score.mean < TIE]
+    chosen = tied[0]
+    order = sorted(
+        (each for each in found if each is not chosen), key=lambda each: _rank(each, bool(chosen.failures))
+    )
+    gaps = tuple(Gap(other=each, difference=_difference(reading, chosen, each)) for each in order)
+    tied_with = tuple(each.label for each in tied[1:])
+    decision = Decision(chosen=chosen, gaps=gaps, tied_with=tied_with)
+    if decision.distinguishable or decision.runner_up is None:
+        return decision
+    more = more_pictures(reading, _place(reading, chosen), _place(reading, decision.runner_up.other))
+    return Decision(chosen=chosen, gaps=gaps, tied_with=tied_with, more=more)
+
+
+def _rank(candidate: Candidate, failing_counts: bool) -> tuple[bool, float, int]:
+    """Return the sorting key of rivals: those that hold their floors, then the higher score, then the earlier step."""
+    return bool(candidate.failures) and not failing_counts, -candidate.score.mean, candidate.step
+
+
+def _difference(reading: Reading, one: Candidate, other: Candidate) -> Estimate:
+    return reading.total_difference(_place(reading, one), _place(reading, other))
+
+
+def _place(reading: Reading, candidate: Candidate) -> int:
+    return reading.table.columns.index(candidate.label)
+
+
+def floor_of(reading: Reading) -> int | None:
+    """Return the base's own column, None where it was not drawn."""
+    return reading.table.columns.index(FLOOR) if FLOOR in reading.table.columns else None
+
+
+def widened(estimate: Estimate, looks: int) -> Estimate:
+    """Return the interval as it must be where the largest of `looks` differences was picked (Bonferroni)."""
+    if estimate.low is None or estimate.high is None or looks < 2:
+        return estimate
+    factor = NormalDist().inv_cdf(1 - 0.025 / looks) / NormalDist().inv_cdf(0.975)
+    low = estimate.mean - factor * (estimate.mean - estimate.low)
+    high = estimate.mean + factor * (estimate.high - estimate.mean)
+    return Estimate(mean=estimate.mean, low=low, high=high, count=estimate.count)
+
+
+def named_in(ranking: Sequence[Ranked], name: str) -> Ranked:
+    """Return the ranked checkpoint called `name`, by its file's name or its label. Raises ConfigError naming what there is."""
+    wanted = name.removesuffix(".safetensors").split("/")[-1].split("\\")[-1]
+    for each in ranking:
+        if wanted in (PurePath(each.checkpoint).stem, each.label) or name in (each.checkpoint, each.label):
+            return each
+    known = [PurePath(each.checkpoint).stem for each in ranking]
+    raise ConfigError(
+        Problem(
+            f"checkpoint '{name}'",
+            "is none of those that were measured",
+            "its file's name",
+            did_you_mean(name, known),
+        )
+    )

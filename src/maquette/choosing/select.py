@@ -1,0 +1,251 @@
+"""Choose a run's checkpoint: evaluate it where that was not done, decide, and keep the decision.
+
+RUN/choice.json          the decision, which deploying and the report read
+RUN/report.html          written again, with it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from maquette.choosing.decide import Candidate, Decision, decide, named_in, reading_of
+from maquette.choosing.options import SelectOptions
+from maquette.choosing.reasons import headline_of, reasons_of
+from maquette.choosing.rivals import rivals_of
+from maquette.choosing.suspicions import suspicions_of
+from maquette.errors import ConfigError, OutputError, Problem
+from maquette.events import Artifact, Message, Stage
+from maquette.files import sha256_file
+from maquette.measuring.looks import FirstLook, read_first_look
+from maquette.measuring.scorecards import Reading, Scorecards, read_scorecards, scorecards_of
+from maquette.runs.choice import Choice, More, Ranked
+from maquette.runs.folder import RunFolder
+from maquette.runs.record import RunRecord, now, read_record
+
+LOOK = "first_look.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """What choosing gave: the choice, where it was written, and the report that shows it (of a run alone)."""
+
+    choice: Choice
+    path: Path
+    report: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """An evaluation, as choosing reads it."""
+
+    look: FirstLook
+    cards: Scorecards
+    reading: Reading
+
+
+def select_events(target: Path, options: SelectOptions) -> Stage[Selection]:
+    """Choose among the checkpoints of the run `target`, or of the folder of an evaluation.
+
+    Raises OutputError where there is no run, or nothing to choose by; ConfigError for a checkpoint that is none of its.
+    """
+    folder = RunFolder(target)
+    if not folder.record.is_file() and (target / LOOK).is_file():
+        judged = judged_in(target)
+        choice = choice_of(judged, options)
+        return Selection(choice=choice, path=choice.write(target), report=None)
+    record = read_record(target)
+    judged = yield from _evaluated(folder, record, options)
+    choice = choice_of(judged, options, folder=folder, record=record)
+    path = choice.write(target)
+    yield Artifact("choice", path)
+    report = yield from _reported(folder, record, judged)
+    return Selection(choice=choice, path=path, report=report)
+
+
+def judged_in(folder: Path) -> Judged:
+    """Return the evaluation in `folder`. Raises OutputError where there is none."""
+    look = read_first_look(folder / LOOK)
+    cards = read_scorecards(folder) if (folder / "scorecards.json").is_file() else scorecards_of(look)
+    return Judged(look=look, cards=cards, reading=reading_of(look, cards))
+
+
+def _evaluated(folder: RunFolder, record: RunRecord, options: SelectOptions) -> Stage[Judged]:
+    """Return the evaluation of every checkpoint that is there, made now where it is not there or is older than one of them."""
+    why = "it is asked for" if options.redraw else _missing(folder, record)
+    if why:
+        from maquette.evaluating.options import EvaluateOptions
+        from maquette.evaluating.run import evaluate_events
+
+        yield Message(f"The checkpoints are evaluated first: {why}.")
+        yield from evaluate_events(folder.path, EvaluateOptions())
+    return judged_in(folder.evaluation)
+
+
+def _missing(folder: RunFolder, record: RunRecord) -> str:
+    """Return why the evaluation of a run does not do; empty where it does."""
+    file = folder.evaluation / LOOK
+    if not file.is_file():
+        return "there is no evaluation yet"
+    drawn = {Path(column.file).name for column in read_first_look(file).columns if column.file}
+    made = file.stat().st_mtime
+    for entry in record.checkpoints:
+        path = folder.path / entry.path
+        if not path.is_file():
+            continue
+        if path.name not in drawn:
+            return f"{path.name} is not in the evaluation"
+        if path.stat().st_mtime > made:
+            return f"{path.name} is newer than the evaluation"
+    return ""
+
+
+def choice_of(
+    judged: Judged,
+    options: SelectOptions,
+    *,
+    folder: RunFolder | None = None,
+    record: RunRecord | None = None,
+) -> Choice:
+    """Return the choice that an evaluation speaks for, or that a person makes against it.
+
+    Raises OutputError where nothing was measured that counts, ConfigError for a checkpoint that is not among the measured.
+    """
+    decision = decide(judged.cards, judged.reading)
+    if decision is None:
+        raise OutputError(_unmeasured(judged))
+    choice = _by_measures(decision, judged, folder, record)
+    if options.checkpoint is not None:
+        return overruled(choice, options.checkpoint, options.strength, options.reason)
+    if options.strength is not None or options.reason:
+        raise ConfigError(
+            Problem("--strength, --reason", "given without --checkpoint", "--checkpoint NAME", "Name one.")
+        )
+    return choice
+
+
+def _unmeasured(judged: Judged) -> Problem:
+    return Problem(
+        str(judged.look.folder),
+        "nothing was measured that a score is made of",
+        "an evaluation with references, or with a judge",
+        "Give pictures of the subject that were not trained on (references/ of the project), or vote: maquette vote RUN.",
+    )
+
+
+def _by_measures(
+    decision: Decision, judged: Judged, folder: RunFolder | None, record: RunRecord | None
+) -> Choice:
+    from maquette.logs.metrics import read_metrics
+
+    metrics = read_metrics(folder.metrics) if folder is not None and folder.metrics.is_file() else []
+    rivals = rivals_of(decision, metrics, record.validation if record else None)
+    subject = record.settings.subject if record else None
+    suspicions = suspicions_of(
+        decision,
+        judged.cards,
+        judged.reading,
+        captions=record.dataset.captions if record else (),
+        trigger=subject.trigger if subject else "",
+        class_word=subject.class_word if subject else "",
+    )
+    best = ranked(decision.chosen, None, record)
+    gap = decision.runner_up
+    return Choice(
+        checkpoint=best.checkpoint,
+        label=best.label,
+        step=best.step,
+        strength=best.strength,
+        score=best.score,
+        low=best.low,
+        high=best.high,
+        runner_up=ranked(gap.other, None, record).checkpoint if gap else None,
+        distinguishable=decision.distinguishable,
+        more=_more(decision),
+        headline=headline_of(decision),
+        reasons=reasons_of(decision, judged.cards, rivals),
+        suspicions=suspicions,
+        rivals=tuple(replace(each, checkpoint=_path_of(each.checkpoint, record)) for each in rivals),
+        ranking=(best, *(ranked(gap.other, gap, record) for gap in decision.gaps)),
+        weights=dict(judged.cards.weights),
+        pictures=len(judged.look.looks),
+        evaluation=_digest(judged.look.folder / LOOK),
+        time=now(),
+    )
+
+
+def _digest(path: Path) -> str:
+    return sha256_file(path) if path.is_file() else ""
+
+
+def _more(decision: Decision) -> More | None:
+    more = decision.more
+    return None if more is None else More(pictures=more.pictures, seeds=more.seeds, prompts=more.prompts)
+
+
+def ranked(candidate: Candidate, gap: object, record: RunRecord | None) -> Ranked:
+    """Return a candidate as the choice keeps it, with its gap to the chosen one."""
+    from maquette.choosing.decide import Gap
+
+    behind = gap.difference if isinstance(gap, Gap) else None
+    return Ranked(
+        checkpoint=_path_of(candidate.column.file or candidate.label, record),
+        label=candidate.label,
+        step=candidate.column.step,
+        strength=candidate.column.strength,
+        score=candidate.score.mean,
+        low=candidate.score.low,
+        high=candidate.score.high,
+        behind=behind.mean if behind else None,
+        behind_low=behind.low if behind else None,
+        behind_high=behind.high if behind else None,
+        failures=candidate.failures,
+    )
+
+
+def _path_of(file: str, record: RunRecord | None) -> str:
+    """Return a LoRA file relative to its run, where it belongs to one."""
+    entries = record.checkpoints if record is not None else ()
+    return next((entry.path for entry in entries if Path(entry.path).name == Path(file).name), file)
+
+
+def overruled(choice: Choice, name: str, strength: float | None, reason: str) -> Choice:
+    """Return the choice of a person against that of the measures. Raises ConfigError for a name that was not measured."""
+    wanted = named_in(choice.ranking, name)
+    told = f"A person chose {wanted.label}" + (f": {reason}" if reason else ".")
+    was = f"The measures would have chosen {choice.label}. {choice.headline}"
+    same = wanted.checkpoint == choice.checkpoint
+    return replace(
+        choice,
+        checkpoint=wanted.checkpoint,
+        label=wanted.label,
+        step=wanted.step,
+        strength=wanted.strength if strength is None else strength,
+        score=wanted.score,
+        low=wanted.low,
+        high=wanted.high,
+        runner_up=choice.runner_up if same else choice.checkpoint,
+        decided_by="person",
+        headline=told,
+        reasons=(("The measures choose the same." if same else was), *choice.reasons),
+    )
+
+
+def _reported(folder: RunFolder, record: RunRecord, judged: Judged) -> Stage[Path]:
+    """Write the run's report again, with the choice."""
+    from maquette.evaluating.report import write_report
+    from maquette.evaluating.run import facts_of_run
+
+    facts = facts_of_run(folder, record, record.settings, look=judged.look)
+    report = write_report(folder.path / "report.html", facts)
+    yield Artifact("report", report)
+    return report
+
+
+def told(choice: Choice) -> Sequence[str]:
+    """Return a choice in lines for a terminal."""
+    lines = [choice.headline, *(f"  {reason}" for reason in choice.reasons)]
+    for suspicion in choice.suspicions:
+        lines += [f"! {suspicion.told}", f"  {suspicion.remedy}"]
+    return lines
