@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from maquette import families
-from maquette.drawing.draw import DrawRequest, draw, drawing, to_pictures
+from maquette.drawing.draw import DrawRequest, draw, drawing, drawing_each, to_pictures
 from maquette.errors import ConfigError
 from maquette.events import Event, Finished, Message, Progress, Started, run_stage
 from maquette.lora.adapter import LoraAdapter
@@ -180,3 +180,39 @@ def test_brackets_stand_for_themselves_escaped_or_not(base: Any) -> None:
         for text in ("asuka (eva)", r"asuka \(eva\)", "asuka eva")
     )
     assert plain.tobytes() == escaped.tobytes() != without.tobytes()
+
+
+@pytest.mark.parametrize(("parts", "trials"), [(("denoiser",), 1), (("text_encoder", "denoiser"), 3)])
+def test_a_text_is_encoded_once_however_often_it_is_drawn(
+    base: Any, parts: Any, trials: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two prompts and the negative; once for all trials where no text encoder is adapted, else once for each."""
+    encoded: list[int] = []
+
+    def counted(tokens: Any, *, own: Any = base.encode_text, **options: Any) -> Any:
+        encoded.append(len(tokens.ids[0]))
+        return own(tokens, **options)
+
+    monkeypatch.setattr(base, "encode_text", counted)
+    specs = [TrialSpec(rank=2, alpha=2, seed=index) for index in range(3)]
+    adapter = LoraAdapter.attach(base, specs, parts=parts)
+    requests = [
+        request_of(index, seed=seed, prompt=f"picture number {index}", trial=trial)
+        for index in range(2)
+        for seed in range(2)
+        for trial in range(3)
+    ]
+    draw(base, requests, adapter=adapter, batch=3)
+    adapter.detach()
+    assert sum(encoded) == trials * 3
+
+
+def test_pictures_are_handed_over_batch_by_batch(base: Any) -> None:
+    """Who keeps them as they come loses no more than a batch."""
+    kept: list[int] = []
+    stage = drawing_each(
+        base, [request_of(index) for index in range(3)], lambda index, _: kept.append(index), batch=2
+    )
+    seen = [(len(kept), event.done) for event in stage if isinstance(event, Progress)]
+    assert kept == [0, 1, 2]
+    assert (2, 2) in seen

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from PIL import Image
 from torch import Tensor
 
 from maquette.drawing.packing import pack_rows
+from maquette.drawing.texts import EncodedTexts
 from maquette.errors import ConfigError, Problem
 from maquette.events import Finished, Message, Progress, Stage, Started, run_stage
 from maquette.families.protocol import BaseModel, Conditioning, PictureSize, Sampler
@@ -73,7 +74,24 @@ def drawing(
     options: Mapping[str, Any] | None = None,
     batch: int = 4,
 ) -> Stage[list[Image.Image]]:
-    """Draw `requests`; return the pictures in their order.
+    """Draw `requests`; return the pictures in their order. See `drawing_each`."""
+    pictures: dict[int, Image.Image] = {}
+    yield from drawing_each(
+        model, requests, pictures.__setitem__, adapter=adapter, options=options, batch=batch
+    )
+    return [pictures[index] for index in range(len(requests))]
+
+
+def drawing_each(
+    model: BaseModel,
+    requests: Sequence[DrawRequest],
+    keep: Callable[[int, Image.Image], None],
+    *,
+    adapter: LoraAdapter | None = None,
+    options: Mapping[str, Any] | None = None,
+    batch: int = 4,
+) -> Stage[None]:
+    """Draw `requests` and hand each picture, with its place among them, to `keep` as soon as its batch is done.
 
     `adapter` is the one that stands in `model`, if any; its trials share the batches. `options` are the family's own
     settings, of which those of its text count here. `batch` is the most pictures that are drawn together; where there are
@@ -85,23 +103,25 @@ def drawing(
     yield from (Message(text, "warning") for text in dict.fromkeys(text for _, text in units if text))
     keys = [_group_key(request, count) for request, (count, _) in zip(requests, units, strict=True)]
     packs = pack_rows(keys, [request.trial for request in requests], num_trials=trials, batch=batch)
-    pictures: dict[int, Image.Image] = {}
+    texts = {
+        count: EncodedTexts(model, adapter, options or {}, model.text_unit * count)
+        for count in {count for count, _ in units}
+    }
     done = 0
     yield Started("draw", len(requests), "picture")
     for pack in packs:
         rows = [requests[index] for index in pack.rows]
-        process = _Drawing(model, rows, trials, options or {}, units[pack.rows[0]][0])
         with _quiet(adapter):
+            process = _Drawing(model, rows, trials, texts[units[pack.rows[0]][0]])
             for step in process.denoise():
                 yield Progress("draw", done, len(requests), "picture", {"step": f"{step}/{rows[0].steps}"})
             drawn = process.pictures()
         for index, picture, wanted in zip(pack.rows, drawn, pack.wanted, strict=True):
             if wanted:
-                pictures[index] = picture
+                keep(index, picture)
         done += sum(pack.wanted)
         yield Progress("draw", done, len(requests), "picture")
     yield Finished("draw")
-    return [pictures[index] for index in range(len(requests))]
 
 
 def check_requests(model: BaseModel, requests: Sequence[DrawRequest], num_trials: int = 1) -> None:
@@ -175,8 +195,7 @@ class _Drawing:
         model: BaseModel,
         rows: Sequence[DrawRequest],
         trials: int,
-        options: Mapping[str, Any],
-        units: int,
+        texts: EncodedTexts,
     ) -> None:
         self.model, self.rows, self.trials = model, rows, trials
         first = rows[0]
@@ -187,7 +206,7 @@ class _Drawing:
         self.guidance_B = torch.tensor([row.guidance for row in rows], device=model.device).view(-1, 1, 1, 1)
         size = (first.height_px, first.width_px)
         self.sizes = [PictureSize(size, (0, 0), size)] * (len(rows) * (2 if self.guided else 1))
-        self.conditioning = self._encode(options, units)
+        self.conditioning = self._encode(texts)
         takes_generator = "generator" in inspect.signature(self.scheduler.step).parameters
         self.step_options = (
             {"generator": [_generator(row.seed + 1) for row in rows]} if takes_generator else {}
@@ -201,19 +220,18 @@ class _Drawing:
             self.model.device
         )
 
-    def _doubled(self, without: Sequence[Any], with_: Sequence[Any]) -> list[Any]:
+    def _doubled(self, without: Sequence[str], with_: Sequence[str]) -> list[str]:
         """Return rows such that each trial's are together: first without the prompt, then with it."""
         size = len(self.rows) // self.trials
         starts = range(0, len(self.rows), size)
         return [row for start in starts for part in (without, with_) for row in part[start : start + size]]
 
-    @torch.no_grad()
-    def _encode(self, options: Mapping[str, Any], units: int) -> Conditioning:
+    def _encode(self, encoded: EncodedTexts) -> Conditioning:
         texts = [literal(row.prompt) for row in self.rows]
         if self.guided:
             texts = self._doubled([literal(row.negative) for row in self.rows], texts)
-        tokens = self.model.tokenize(texts, max_tokens=self.model.text_unit * units)
-        return self.model.encode_text(tokens, **self.model.spec.of_stage("text", options))
+        each = len(texts) // self.trials
+        return encoded.rows(texts, [index // each for index in range(len(texts))])
 
     def denoise(self) -> Iterator[int]:
         """Take one denoising step after the other; yield how many are done."""

@@ -193,6 +193,10 @@ class LoraAdapter:
 
     # --- drawing -----------------------------------------------------------------------------------------
 
+    def adapts(self, part: LoraPart) -> bool:
+        """Return whether any trial changes this part of the model."""
+        return any(self._targets[key].part == part for key in self.layers)
+
     @property
     def enabled(self) -> bool:
         """Whether the LoRAs take part; False draws with the base alone, at the base's speed."""
