@@ -13,7 +13,15 @@ from PIL import Image
 
 from maquette.drawing.draw import draw
 from maquette.drawing.pictures import save_picture
-from maquette.drawing.scene import Scene, base_name_of, comfyui_workflow, picture_chunks, scene_of, stem_of
+from maquette.drawing.scene import (
+    Companion,
+    Scene,
+    base_name_of,
+    comfyui_workflow,
+    picture_chunks,
+    scene_of,
+    stem_of,
+)
 from maquette.families import FAMILIES
 from maquette.families.common.samplers import ALIASES, SAMPLERS
 from maquette.families.protocol import FamilySpec
@@ -121,6 +129,22 @@ def test_a_picture_carries_both(tmp_path: Path) -> None:
     assert 'Lora hashes: "zkw: 0123456789ab"' in lines[2]
     texts = [node["inputs"]["text"] for node in workflow.values() if node["class_type"] == "CLIPTextEncode"]
     assert texts == [r"zkw \(v2\), wäre [schön]", "blurry"]
+
+
+def test_every_lora_that_is_active_is_told_with_its_strength() -> None:
+    """A style beside a character: both loaders in one chain, both in the prompt and among the hashes."""
+    style = Companion(name="ink.safetensors", strength=0.5, hash="fedcba9876543210" * 4)
+    told = scene(beside=(style,))
+    chunks = picture_chunks(told)
+    nodes = json.loads(chunks["prompt"])
+    own, other = [node["inputs"] for node in nodes.values() if node["class_type"] == "LoraLoader"]
+    assert (own["strength_model"], own["strength_clip"], other["strength_model"]) == (0.8, 0.8, 0.5)
+    assert nodes[other["model"][0]]["inputs"] == own
+    lines = chunks["parameters"].splitlines()
+    assert lines[0].endswith("<lora:zkw:0.8> <lora:ink:0.5>")
+    assert 'Lora hashes: "zkw: 0123456789ab, ink: fedcba987654"' in lines[-1]
+    alone = picture_chunks(scene(lora=None, lora_hash="", beside=(style,)))
+    assert "<lora:ink:0.5>" in alone["parameters"] and "zkw:" not in alone["parameters"]
 
 
 def test_without_negative_prompt_and_without_lora_it_opens_too() -> None:

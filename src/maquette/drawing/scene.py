@@ -23,6 +23,17 @@ Workflow = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Companion:
+    """Another LoRA that is active too: a style beside a character."""
+
+    name: str
+    """Its file's name, as the program lists it."""
+    strength: float = 1.0
+    hash: str = ""
+    """SHA-256 of its tensors, as LoRA files carry it; empty where it is unknown."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Scene:
     """What was asked for, and the files that draw it: everything that another program needs to draw the same."""
 
@@ -40,6 +51,14 @@ class Scene:
     """SHA-256 of its tensors, as LoRA files carry it (`sshs_model_hash`); empty where it is unknown."""
     strength: float = 1.0
     """The weight of the LoRA, for the denoiser and the text encoders."""
+    beside: tuple[Companion, ...] = ()
+    """LoRAs that are active too, with or without `lora`."""
+
+    @property
+    def loras(self) -> tuple[Companion, ...]:
+        """Every LoRA that is active: its own, then those beside it."""
+        own = Companion(name=self.lora, strength=self.strength, hash=self.lora_hash) if self.lora else None
+        return (*([own] if own else []), *self.beside)
 
     @property
     def sampler(self) -> str:
@@ -76,8 +95,10 @@ def scene_of(
     *,
     lora: str | None = None,
     lora_hash: str = "",
+    strength: float = 1.0,
+    beside: tuple[Companion, ...] = (),
 ) -> Scene:
-    """Return the scene that the base model `info` draws for `request`, with the LoRA file called `lora`."""
+    """Return the scene that the base model `info` draws for `request`, with the LoRA file called `lora` and those beside it."""
     return Scene(
         request=request,
         family=family,
@@ -87,6 +108,8 @@ def scene_of(
         zero_terminal_snr=info.zero_terminal_snr,
         lora=lora,
         lora_hash=lora_hash,
+        strength=strength,
+        beside=beside,
     )
 
 
@@ -124,7 +147,11 @@ def stem_of(name: str) -> str:
 def webui_prompt(prompt: str, lora: str | None, strength: float) -> str:
     """Return a prompt for AUTOMATIC1111 and Forge, the LoRA in it."""
     told = escaped_for_webui(prompt)
-    return f"{told} <lora:{stem_of(lora)}:{strength:g}>" if lora else told
+    return told + _webui_lora(lora, strength) if lora else told
+
+
+def _webui_lora(name: str, strength: float) -> str:
+    return f" <lora:{stem_of(name)}:{strength:g}>"
 
 
 def webui_parameters(scene: Scene) -> str:
@@ -146,9 +173,10 @@ def webui_parameters(scene: Scene) -> str:
         "Lora hashes": _lora_hashes(scene),
         "Version": f"Maquette {__version__}",
     }
+    others = "".join(_webui_lora(each.name, each.strength) for each in scene.beside)
     return "\n".join(
         [
-            webui_prompt(request.prompt, scene.lora, scene.strength),
+            webui_prompt(request.prompt, scene.lora, scene.strength) + others,
             # ComfyUI looks for this line even where nothing follows it.
             f"Negative prompt: {escaped_for_webui(request.negative)}",
             ", ".join(f"{name}: {value}" for name, value in facts.items() if value not in ("", None)),
@@ -157,9 +185,8 @@ def webui_parameters(scene: Scene) -> str:
 
 
 def _lora_hashes(scene: Scene) -> str:
-    if not scene.lora or not scene.lora_hash:
-        return ""
-    return f'"{stem_of(scene.lora)}: {scene.lora_hash[:_HASH_LETTERS]}"'
+    known = [f"{stem_of(each.name)}: {each.hash[:_HASH_LETTERS]}" for each in scene.loras if each.hash]
+    return f'"{", ".join(known)}"' if known else ""
 
 
 def comfyui_workflow(scene: Scene, *, prefix: str) -> Workflow:
@@ -175,15 +202,15 @@ def comfyui_workflow(scene: Scene, *, prefix: str) -> Workflow:
 
     base = add("CheckpointLoaderSimple", "Base model", ckpt_name=listed(scene.base))
     model, clip = [base, 0], [base, 1]
-    if scene.lora:
+    for each in scene.loras:
         lora = add(
             "LoraLoader",
-            f"LoRA: {stem_of(scene.lora)}",
+            f"LoRA: {stem_of(each.name)}",
             model=model,
             clip=clip,
-            lora_name=listed(scene.lora),
-            strength_model=scene.strength,
-            strength_clip=scene.strength,
+            lora_name=listed(each.name),
+            strength_model=each.strength,
+            strength_clip=each.strength,
         )
         model, clip = [lora, 0], [lora, 1]
     if scene.prediction != "epsilon" or scene.zero_terminal_snr:
