@@ -11,15 +11,20 @@ from maquette.errors import DatasetError
 from maquette.files import replacing
 
 
-def save_picture(path: Path, picture: Image.Image, chunks: Mapping[str, str]) -> Path:
-    """Write `picture` as PNG with text chunks (`scene.picture_chunks`), whole or not at all; return `path`."""
+def save_picture(
+    path: Path, picture: Image.Image, chunks: Mapping[str, str], *, durable: bool = True
+) -> Path:
+    """Write `picture` as PNG with text chunks (`scene.picture_chunks`), whole or not at all; return `path`.
+
+    durable: it outlives a power cut too, which takes the disk a moment for each.
+    """
     info = PngImagePlugin.PngInfo()
     for key, text in chunks.items():
         if text.isascii():
             info.add_text(key, text)
         else:
             info.add_itxt(key, text)
-    with replacing(path) as temporary:
+    with replacing(path, durable=durable) as temporary:
         picture.save(temporary, format="PNG", pnginfo=info)
     return path
 

@@ -87,4 +87,5 @@ def is_fresh(path: Path, wanted: str) -> bool:
 
 def keep(path: Path, picture: Image.Image, chunks: Mapping[str, str], of: str) -> None:
     """Write a picture with what drawing programs read and the hash `of` what it was drawn from, whole or not at all."""
-    save_picture(path, picture, {**chunks, CHUNK: of})
+    # One that a power cut leaves in pieces is found when it is read, and drawn again.
+    save_picture(path, picture, {**chunks, CHUNK: of}, durable=False)
