@@ -6,6 +6,7 @@ import email.utils
 import json
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,11 +27,12 @@ class NoAnswer(Exception):
 
 
 class Refusal(Exception):
-    """The server understood and refuses: its status and what it says."""
+    """The server understood and refuses: its status, what it says, and the JSON of its answer where that is some."""
 
-    def __init__(self, status: int, said: str) -> None:
+    def __init__(self, status: int, said: str, answer: Any = None) -> None:
         super().__init__(f"HTTP {status}{': ' + said if said else ''}")
         self.status = status
+        self.answer = answer
 
 
 @dataclass(frozen=True)
@@ -94,20 +96,25 @@ class Http:
 
     def get(self, path: str) -> Any:
         """Return the JSON at `path`. Raises NoAnswer and Refusal."""
-        return self._asked("GET", path, None)
+        return self._asked("GET", path, None, _json_of)
+
+    def get_bytes(self, path: str) -> bytes:
+        """Return what stands at `path`, a picture say. Raises NoAnswer and Refusal."""
+        data: bytes = self._asked("GET", path, None, bytes)
+        return data
 
     def post(self, path: str, value: Any) -> Any:
         """Return the JSON answer to `value`. Raises NoAnswer and Refusal."""
-        return self._asked("POST", path, value)
+        return self._asked("POST", path, value, _json_of)
 
     def close(self) -> None:
         """Close its connections."""
         self._client.close()
 
-    def _asked(self, method: str, path: str, value: Any) -> Any:
+    def _asked(self, method: str, path: str, value: Any, read: Callable[[bytes], Any]) -> Any:
         for attempt in range(self._retries + 1):
             try:
-                return self._once(method, path, value)
+                return read(self._once(method, path, value))
             except _Again as trouble:
                 if attempt == self._retries:
                     raise NoAnswer(str(trouble)) from trouble
@@ -120,7 +127,7 @@ class Http:
             return min(asked_for_s, LONGEST_WAIT_S)
         return min(self._wait_s * 2**attempt * random.uniform(0.75, 1.25), LONGEST_WAIT_S)
 
-    def _once(self, method: str, path: str, value: Any) -> Any:
+    def _once(self, method: str, path: str, value: Any) -> bytes:
         url = self.address.text + path
         until = None if self._longest_s is None else time.monotonic() + self._longest_s
         try:
@@ -134,10 +141,7 @@ class Http:
             raise _Again(str(_refusal(reply, data)), _retry_after(reply))
         if not reply.is_success:
             raise _refusal(reply, data)
-        try:
-            return json.loads(data)
-        except (ValueError, RecursionError):
-            raise _Again("its answer is not JSON") from None
+        return data
 
     def _read(self, reply: httpx2.Response, until: float | None) -> bytes:
         data = bytearray()
@@ -158,12 +162,23 @@ class _Again(Exception):
         self.after_s = after_s
 
 
+def _json_of(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        raise _Again("its answer is not JSON") from None
+
+
 def _refusal(reply: httpx2.Response, data: bytes) -> Refusal:
     if reply.is_redirect:
         return Refusal(
             reply.status_code, f"it redirects to {reply.headers.get('Location', 'another address')}"
         )
-    return Refusal(reply.status_code, _message_in(data))
+    try:
+        answer = json.loads(data)
+    except (ValueError, RecursionError):
+        answer = None
+    return Refusal(reply.status_code, _message_in(data), answer)
 
 
 def _retry_after(reply: httpx2.Response) -> float | None:

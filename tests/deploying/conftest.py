@@ -14,6 +14,8 @@ from maquette.drawing.draw import DrawRequest
 from maquette.drawing.scene import Scene
 from maquette.families import FAMILIES
 from maquette.lora.files import save_lora
+from maquette.runs.folder import RunFolder
+from tests.drawing.trained import train_small
 
 KEY = "lora_unet_down_blocks_0_attentions_0_proj_in"
 
@@ -28,6 +30,12 @@ def write_lora(path: Path, seed: int = 0) -> Path:
     }
     save_lora(path, state, {"ss_base_model_version": "sd_v1"}, dtype="fp16")
     return path
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run that was really trained; a test that changes it copies it first."""
+    return train_small(tmp_path_factory.mktemp("project"))
 
 
 @pytest.fixture

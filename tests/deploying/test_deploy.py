@@ -25,17 +25,11 @@ from maquette.lora.files import inspect_lora, read_lora, save_lora
 from maquette.runs.deliveries import read_deliveries
 from maquette.runs.folder import RunFolder
 from maquette.runs.record import read_record
-from tests.drawing.trained import train_small
 
 from .conftest import KEY
 from .test_verify import Server
 
 STEP_2 = "zkw-001-step00000002"
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    return train_small(tmp_path_factory.mktemp("project"))
 
 
 def deployed(*arguments: object) -> Result:

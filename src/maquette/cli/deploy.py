@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @result_command(
-    click.argument("source", metavar="RUN", type=click.Path(path_type=Path)),
+    click.argument("source", metavar="RUN|FILE", type=click.Path(path_type=Path)),
     *options_of(DeployOptions),
     click.option(
         "--verify",
@@ -26,33 +26,92 @@ if TYPE_CHECKING:
         help="Also ask the program running at URL whether it has these very weights under this name, and ComfyUI "
         "whether it takes the workflow. Once for each program; AUTOMATIC1111 and Forge need --api.",
     ),
+    click.option(
+        "--server",
+        metavar="URL",
+        help="Let the ComfyUI running at URL draw the workflow, fetch its picture and compare it with our own "
+        "drawing. Usually http://127.0.0.1:8188.",
+    ),
     name="deploy",
 )
-def command(source: Path, verify: tuple[str, ...], **given: Any) -> dict[str, Any]:
+def command(source: Path, verify: tuple[str, ...], server: str | None, **given: Any) -> dict[str, Any]:
     """Install a LoRA where it is drawn with: under a new name, with sidecars, workflow and prompt template.
 
     RUN is the folder of a run, or a LoRA file.
     """
     from maquette.deploying.run import PartlyInstalled, deploy_events
 
+    options = DeployOptions(**given)
+    _require_place_of(server, options)
     failed: Sequence[Any] = ()
     try:
-        installed: Sequence[Installed] = follow(deploy_events(source, DeployOptions(**given)))
+        installed: Sequence[Installed] = follow(deploy_events(source, options))
     except PartlyInstalled as error:
         installed, failed = error.installed, error.problems
-    result: dict[str, Any] = {"installed": [entry.to_json() for entry in installed]}
+    result: dict[str, Any] = {**_of_first(installed), "installed": [entry.to_json() for entry in installed]}
     lines = [line for entry in installed for line in _told(entry)]
     if failed:
         result |= {"error": [vars(problem) for problem in failed], "exit_code": 2}
         lines += [f"error: not installed there: {problem}" for problem in failed]
     if verify:
         result = {**_verified(verify, installed, lines), **result}
+    if server and (drawn := next((entry for entry in installed if entry.workflow), None)):
+        told = _served(server, source, options, drawn, lines)
+        problems = [*result.get("problems", ()), *told.pop("problems")]
+        result = {**result, **told, "problems": problems}
+        if problems:
+            result = {"exit_code": 1, **result}
     return {**result, "lines": lines}
+
+
+def _require_place_of(server: str | None, options: DeployOptions) -> None:
+    """Raise ConfigError where a server is to draw what is not installed for it, or its address is none."""
+    if server is None:
+        return
+    from maquette.deploying.servers import reached
+    from maquette.errors import ConfigError, Problem
+
+    if options.comfyui is None:
+        given, required = "a ComfyUI is to draw, and nothing is installed for one", "the folder that it reads"
+        raise ConfigError(Problem("--server", given, required, "Add --comfyui DIR."))
+    reached(server, where="--server").close()
+
+
+def _of_first(installed: Sequence[Installed]) -> dict[str, Any]:
+    """Return where the LoRA and its workflows lie: ComfyUI's, where it went there too."""
+    entry = next((each for each in installed if each.workflow), installed[0])
+    return {
+        "lora": str(entry.lora),
+        "workflow_api": None if entry.workflow is None else str(entry.workflow),
+        "workflow_ui": None if entry.editor_workflow is None else str(entry.editor_workflow),
+        "sha256": entry.sha256,
+    }
+
+
+def _served(
+    url: str, source: Path, options: DeployOptions, entry: Installed, lines: list[str]
+) -> dict[str, Any]:
+    """Let a running ComfyUI draw it, and say what came of it."""
+    from maquette.deploying.serving import serve_events
+
+    served = follow(serve_events(source, options, entry, url))
+    if served.image is not None:
+        lines.append(f"{served.url} drew {served.image} (workflow: {served.workflow})")
+    if served.unmatched_keys:
+        names = ", ".join(served.unmatched_keys[:3])
+        lines.append(
+            f"{len(served.unmatched_keys)} tensors have no place in its model and were left out: {names}"
+        )
+    if served.comparison is not None:
+        lines.append(f"{served.comparison} Ours: {served.comparison.own}")
+    lines += [f"not drawn: {problem}" for problem in served.problems]
+    return served.to_json()
 
 
 def _told(entry: Installed) -> Iterator[str]:
     yield f"{entry.program}: {entry.lora}"
-    yield f"  weights: {entry.weights}; strength {entry.strength:g}"
+    why = f" ({entry.why})" if entry.why else ""
+    yield f"  weights: {entry.weights}{why}; strength {entry.strength:g}"
     yield f"  prompts: {entry.prompts}"
     if entry.workflow:
         yield f"  workflow: {entry.editor_workflow} (API format: {entry.workflow})"

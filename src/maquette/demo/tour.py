@@ -223,8 +223,9 @@ def _install(
     output: Path, folder: RunFolder, facts: ReportFacts, look: FirstLook, verdict: Verdict
 ) -> Installed:
     """Install the chosen checkpoint into a ComfyUI-style folder, a picture drawn by it as its preview."""
+    from maquette.deploying.chosen import checkpoint_of
     from maquette.deploying.comfyui import install
-    from maquette.deploying.run import checkpoint_of, recipe_of
+    from maquette.deploying.of_run import recipe_of
     from maquette.deploying.sidecars import Preview
 
     chosen = checkpoint_of(facts.record, facts.lora.name)

@@ -1,6 +1,8 @@
 """Deploy: a proven LoRA goes where its user draws with it.
 
 run          a run's checkpoint or a bare file becomes a delivery
+chosen       which checkpoint of a run goes out, and why
+of_run       how a run's checkpoint is drawn, as its record tells
 bare         what a file without its run tells of how it is drawn
 recipe       how a LoRA is meant to be drawn
 release      naming, copying: a new name per release, never a file overwritten in place
@@ -11,5 +13,9 @@ comfyui      install into a ComfyUI folder, with a workflow and a prompt templat
 webui        install into an AUTOMATIC1111 / Forge folder
 editor       a workflow in the format of ComfyUI's editor
 nodes        the nodes that workflows use, and the check of any workflow against a node table
+servers      how running programs are reached
 verify       what running programs say about it
+serving      a running ComfyUI draws it; its picture, kept and compared
+queueing     one workflow queued, followed, fetched
+comparing    a program's picture beside our own, with the LoRA and without
 """

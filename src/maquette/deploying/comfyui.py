@@ -90,6 +90,7 @@ def install(
         editor_workflow=edited,
         metadata=metadata,
         prompts=prompts,
+        root=root,
         notes=tuple(_notes(root, released, ledger, folders)),
     )
 

@@ -20,7 +20,7 @@ class DeployOptions(Options):
         None, description="AUTOMATIC1111's or Forge's folder."
     )
     checkpoint: Annotated[str | None, Flag(metavar="NAME")] = Field(
-        None, description="Checkpoint to install. Default: the final one."
+        None, description="Checkpoint to install. Default: the one that judging chose, else the last."
     )
     name: str | None = Field(None, description="Name of the release. Default: the run's, or the file's.")
     trigger: Annotated[str | None, Flag(metavar="WORD")] = Field(
@@ -29,7 +29,13 @@ class DeployOptions(Options):
     base_name: Annotated[str | None, Flag(metavar="FILE")] = Field(
         None, description="The base model's name in the drawing program. Default: the base's file name."
     )
-    strength: float = Field(
-        1.0, ge=-2, le=2, description="Strength in workflow, prompts, sidecars and preview."
+    strength: float | None = Field(
+        None,
+        ge=-2,
+        le=2,
+        description="Strength in workflow, prompts, sidecars and preview. Default: the one that judging chose, else 1.",
     )
     create: bool = Field(False, description="Make the folders where no such program is.")
+    compare: bool = Field(
+        True, description="Draw a server's picture here too and say how far apart they are."
+    )

@@ -31,6 +31,8 @@ class Installed:
     weights: str
     """Which weights of which run they are, in words."""
     strength: float
+    why: str = ""
+    """Why these weights of the run; empty for a bare file."""
     sidecar: Path
     preview: Path | None
     workflow: Path | None
@@ -40,8 +42,20 @@ class Installed:
     metadata: Path | None
     """The sidecar of LoRA Manager."""
     prompts: Path
+    root: Path
+    """The program's folder."""
+    pose_workflow: Path | None = None
+    """In the API format, the pose that a picture shows taken over by a ControlNet; where one was named."""
+    pose_editor_workflow: Path | None = None
+    has_pose: bool = False
+    """Whether a picture of a pose was given: then that is the workflow to draw."""
     notes: tuple[str, ...] = ()
     """What the user still has to know or do."""
+
+    @property
+    def to_draw(self) -> Path | None:
+        """The workflow that shows what the LoRA draws."""
+        return self.pose_workflow if self.has_pose else self.workflow
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as plain JSON values."""

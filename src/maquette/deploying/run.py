@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from maquette.deploying.chosen import ENDING, Chosen, chosen_of
+from maquette.deploying.of_run import preview_of, recipe_of
 from maquette.deploying.options import DeployOptions
 from maquette.deploying.program import Installed
 from maquette.deploying.recipe import Recipe
 from maquette.deploying.sidecars import Preview
-from maquette.errors import ConfigError, MaquetteError, OutputError, Problem, did_you_mean
+from maquette.errors import ConfigError, MaquetteError, OutputError, Problem
 from maquette.events import Artifact, Message, Stage
-from maquette.project.profile import Profile
 from maquette.project.settings import Settings
 from maquette.runs.deliveries import Delivered, note_delivery
 from maquette.runs.folder import RECORD_NAME, RunFolder
-from maquette.runs.record import Checkpoint, RunRecord, read_record
-
-_EXAMPLES = 4
-ENDING = ".safetensors"
+from maquette.runs.record import RunRecord, read_record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +28,8 @@ class Delivery:
     lora: Path
     name: str
     recipe: Recipe
+    why: str = ""
+    """Why these weights of the run and no others; empty for a bare file."""
     preview: Preview | None = None
     run: RunFolder | None = None
     """The run that made it; None for a bare file."""
@@ -89,6 +88,7 @@ def deploy_events(source: Path, options: DeployOptions) -> Stage[list[Installed]
             except MaquetteError as error:
                 errors.append(error)
             else:
+                entry = replace(entry, why=delivery.why)
                 installed.append(entry)
                 if delivery.run is not None:
                     note_delivery(delivery.run, _delivered(entry))
@@ -138,7 +138,8 @@ def delivery_of(source: Path, options: DeployOptions) -> Delivery:
         source = source.parent
     if source.is_dir():
         record = read_record(source)
-        return _of_run(source, record, checkpoint_of(record, options.checkpoint), options)
+        chosen = chosen_of(source, record, options.checkpoint, options.strength)
+        return _of_run(source, record, chosen, options)
     if source.suffix != ENDING:
         raise ConfigError(
             Problem(
@@ -162,24 +163,27 @@ def delivery_of(source: Path, options: DeployOptions) -> Delivery:
         record = read_record(run)
         for entry in record.checkpoints:
             if (run / entry.path) == source.absolute():
-                return _of_run(run, record, entry, options)
+                strength = 1.0 if options.strength is None else options.strength
+                chosen = Chosen(checkpoint=entry, strength=strength, why="the file that was given")
+                return _of_run(run, record, chosen, options)
     return _of_file(source, options)
 
 
-def _of_run(run: Path, record: RunRecord, chosen: Checkpoint, options: DeployOptions) -> Delivery:
+def _of_run(run: Path, record: RunRecord, chosen: Chosen, options: DeployOptions) -> Delivery:
     recipe = recipe_of(
         record,
-        chosen,
+        chosen.checkpoint,
         base_name=options.base_name,
-        strength=options.strength,
+        strength=chosen.strength,
         trigger=options.trigger,
     )
     folder = RunFolder(run)
     return Delivery(
-        lora=folder.path / chosen.path,
+        lora=folder.path / chosen.checkpoint.path,
         name=record.run,
         recipe=recipe,
-        preview=preview_of(folder, record, chosen),
+        why=chosen.why,
+        preview=preview_of(folder, record, chosen.checkpoint),
         run=folder,
         settings=record.settings,
     )
@@ -189,139 +193,9 @@ def _of_file(source: Path, options: DeployOptions) -> Delivery:
     from maquette.deploying.bare import recipe_of_file
 
     recipe = recipe_of_file(
-        source, base_name=options.base_name, strength=options.strength, trigger=options.trigger
+        source,
+        base_name=options.base_name,
+        strength=1.0 if options.strength is None else options.strength,
+        trigger=options.trigger,
     )
     return Delivery(lora=source, name=source.stem, recipe=recipe)
-
-
-def checkpoint_of(record: RunRecord, name: str | None = None) -> Checkpoint:
-    """Return the run's checkpoint called `name` (its file's name, with or without suffix), or its last one.
-
-    Raises OutputError when the run has none, ConfigError naming those that there are.
-    """
-    last = record.last_checkpoint
-    if last is None:
-        raise OutputError(
-            Problem(
-                f"run {record.run}",
-                "has no checkpoint yet",
-                "a run with LoRA files",
-                "Train it further: maquette train --resume",
-            )
-        )
-    known = {Path(entry.path).stem: entry for entry in record.checkpoints}
-    if name is None:
-        return last
-    stem = Path(name).name.removesuffix(ENDING)
-    if stem not in known:
-        raise ConfigError(
-            Problem(
-                f"checkpoint '{name}'", f"is none of run {record.run}", "its name", did_you_mean(stem, known)
-            )
-        )
-    return known[stem]
-
-
-def preview_of(folder: RunFolder, record: RunRecord, chosen: Checkpoint) -> Preview | None:
-    """Return the last sample that the checkpoint drew, if it is there."""
-    from maquette.drawing.pictures import chunks_of
-
-    for sample in reversed(record.samples):
-        path = folder.path / sample.path
-        if sample.step == chosen.step and path.is_file():
-            told = "prompt" in chunks_of(path)
-            return Preview(path=path, prompt=sample.prompt, seed=sample.seed, told=told)
-    return None
-
-
-def recipe_of(
-    record: RunRecord,
-    chosen: Checkpoint,
-    *,
-    base_name: str | None = None,
-    strength: float = 1.0,
-    trigger: str | None = None,
-) -> Recipe:
-    """Return how the checkpoint of the run is meant to be drawn: its trigger and captions, its samples' settings, its base.
-
-    Raises ConfigError when the run asks for what a drawing program would refuse.
-    """
-    from maquette.drawing.draw import DrawRequest
-    from maquette.drawing.samples import sampling_of
-    from maquette.drawing.scene import Scene, base_name_of
-    from maquette.families import FAMILIES
-
-    settings, base, samples = record.settings, record.base, record.settings.samples
-    spec = FAMILIES[base.family].spec
-    word = settings.subject.trigger if trigger is None else trigger
-    guidance, sampler = sampling_of(settings, spec)
-    width_px, height_px = (_drawable(side) for side in settings.dataset.resolution)
-    prompts = tuple(example_prompts(record, word))
-    request = DrawRequest(
-        prompt=prompts[0],
-        negative=samples.negative_prompt,
-        seed=samples.sample_seed,
-        width_px=width_px,
-        height_px=height_px,
-        steps=samples.sample_steps,
-        guidance=guidance,
-        sampler=sampler,
-    )
-    return Recipe(
-        trigger=word,
-        prompts=prompts,
-        template=template_of(record, word),
-        origin=f"step {chosen.step} ({Path(chosen.path).stem}) of run {record.run}",
-        scene=Scene(
-            request=request,
-            family=spec,
-            base=base_name or base_name_of(base),
-            options=settings.family_values(),
-            prediction=base.prediction,
-            zero_terminal_snr=base.zero_terminal_snr,
-            strength=strength,
-        ),
-    )
-
-
-def example_prompts(record: RunRecord, trigger: str) -> list[str]:
-    """Return prompts to begin with: the run's samples, then some captions, each with the trigger in it."""
-    wanted = record.settings.samples.sample_prompts
-    samples = [prompt.replace("{trigger}", trigger) for prompt in wanted]
-    texts = (*samples, *record.dataset.captions)
-    told = [text if trigger in text else f"{trigger}, {text}" for text in texts]
-    return list(dict.fromkeys(told))[:_EXAMPLES] or [trigger]
-
-
-def template_of(record: RunRecord, trigger: str) -> str:
-    """Return the pattern of a prompt: how the captions open, the usual slots, and what the profile wants said each time.
-
-    A style is meant by its words; what a subject has on one side only is drawn where the prompt names it.
-    """
-    profile = _profile_of(record.settings)
-    if profile is not None and profile.kind == "style":
-        word = trigger if trigger in profile.triggers else ""  # without a trigger the words stand for it
-        opening = ", ".join(filter(None, dict.fromkeys((*profile.style, word))))
-        return ", ".join(filter(None, (opening, "[subject], [scene]")))
-    named = f"{trigger} {record.settings.subject.class_word}".strip()
-    captions = record.dataset.captions
-    opening = named if captions and all(caption.startswith(named) for caption in captions) else trigger
-    details = [detail.phrase for detail in profile.details] if profile is not None else []
-    return ", ".join(filter(None, (opening, "[pose], [view]", *details, "[scene]")))
-
-
-def _profile_of(settings: Settings) -> Profile | None:
-    """Return the profile by the run or by its pictures, where one is there, can be read, and is of the run's trigger."""
-    from maquette.project.profile_file import profile_near
-
-    for place in (settings.saving.output, settings.dataset.images):
-        with suppress(MaquetteError):
-            found = profile_near(place)
-            if found is not None and settings.subject.trigger in (found.opening, *found.triggers):
-                return found
-    return None
-
-
-def _drawable(side_px: int) -> int:
-    """Return the nearest side that drawing programs take: a multiple of 8."""
-    return max(16, round(side_px / 8) * 8)

@@ -17,18 +17,13 @@ from urllib.parse import quote
 from maquette.deploying.comfyui import COMFYUI
 from maquette.deploying.nodes import Workflow, check_workflow
 from maquette.deploying.program import Installed
+from maquette.deploying.servers import TIMEOUT_S, asked, no_answer, reached
 from maquette.deploying.webui import WEBUI
 from maquette.drawing.scene import stem_of
 from maquette.errors import MaquetteError, OutputError, Problem, did_you_mean
 from maquette.lora.metadata import MODEL_HASH
 from maquette.reading import json_of
-from maquette.web import Address, Http, NoAnswer, Refusal
-
-LONGEST_ANSWER_BYTES = 128 << 20
-"""A server with many custom nodes describes them in tens of megabytes."""
-TIMEOUT_S = 10.0
-_WHOLE_ANSWERS = 6
-"""An answer may take so many times the timeout as a whole."""
+from maquette.web import Http, NoAnswer, Refusal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +60,9 @@ def verify(
             found += _ask(url, installed, timeout_s)
         except MaquetteError as error:
             silent += [(url, problem) for problem in error.problems]
-    asked = {(entry.program, entry.lora_name) for entry in found}
+    told = {(entry.program, entry.lora_name) for entry in found}
     for entry in installed:
-        if (entry.program, entry.lora_name) not in asked:
+        if (entry.program, entry.lora_name) not in told:
             problems = [problem for _, problem in silent] or [_nobody_asked(entry)]
             found.append(Verified(program=entry.program, lora_name=entry.lora_name, problems=tuple(problems)))
     return found
@@ -75,18 +70,8 @@ def verify(
 
 def _ask(url: str, installed: Sequence[Installed], timeout_s: float) -> list[Verified]:
     """Ask the server at `url`, whichever program it is, about what was installed for that program."""
-    address = Address.parse(
-        url,
-        where="--verify",
-        required="http://HOST:PORT",
-        remedy="ComfyUI's is usually http://127.0.0.1:8188, AUTOMATIC1111's http://127.0.0.1:7860.",
-    )
-    http = Http(
-        address,
-        timeout_s=timeout_s,
-        longest_bytes=LONGEST_ANSWER_BYTES,
-        longest_s=_WHOLE_ANSWERS * timeout_s,
-    )
+    http = reached(url, where="--verify", timeout_s=timeout_s)
+    address = http.address
     try:
         program, ask = _recognised(http)
         mine = [entry for entry in installed if entry.program == program]
@@ -108,16 +93,16 @@ def _ask(url: str, installed: Sequence[Installed], timeout_s: float) -> list[Ver
 
 def _recognised(http: Http) -> tuple[str, _ComfyUI | _WebUI]:
     """Return which program answers, and how it is asked. Raises OutputError when it is none of them, or is silent."""
-    nodes = _get(http, "/object_info", may_lack=True)
+    nodes = asked(http, "/object_info", may_lack=True)
     if isinstance(nodes, dict) and "KSampler" in nodes:
         return COMFYUI.title, _ComfyUI(http, nodes)
-    loras = _get(http, "/sdapi/v1/loras", may_lack=True)
+    loras = asked(http, "/sdapi/v1/loras", may_lack=True)
     if isinstance(loras, list):
         return WEBUI.title, _WebUI(http)
     if nodes is None and loras is None:
         given = "answers HTTP 404 both to what ComfyUI and to what AUTOMATIC1111's API answers"
-        raise _no_answer(http.address.text, given)
-    raise _no_answer(http.address.text, "answers, but neither as ComfyUI does nor as AUTOMATIC1111's API")
+        raise no_answer(http.address.text, given)
+    raise no_answer(http.address.text, "answers, but neither as ComfyUI does nor as AUTOMATIC1111's API")
 
 
 class _ComfyUI:
@@ -128,14 +113,14 @@ class _ComfyUI:
 
     def problems(self, entry: Installed) -> Iterator[Problem]:
         """Yield what keeps the server from drawing the workflow with these very weights."""
-        loras = _get(self._http, "/models/loras")
+        loras = asked(self._http, "/models/loras")
         if not isinstance(loras, list):
-            raise _no_answer(f"{self._http.address.text}/models/loras", "answers, but not as ComfyUI does")
+            raise no_answer(f"{self._http.address.text}/models/loras", "answers, but not as ComfyUI does")
         if entry.lora_name not in loras:
-            yield _not_listed(entry, [str(lora) for lora in loras])
+            yield not_listed(entry, [str(lora) for lora in loras])
         else:
             path = f"/view_metadata/loras?filename={quote(entry.lora_name, safe='')}"
-            yield from _compared(entry, _get(self._http, path, may_lack=True))
+            yield from hash_problems(entry, asked(self._http, path, may_lack=True))
         assert entry.workflow is not None, "ComfyUI's installations have a workflow"
         workflow: Workflow = json_of(Path(entry.workflow))
         problems = check_workflow(workflow, self._nodes)
@@ -155,7 +140,7 @@ class _WebUI:
             Refusal, NoAnswer
         ):  # then it lists what it knew at its start; what it lacks is said below
             self._http.post("/sdapi/v1/refresh-loras", {})
-        loras = _get(self._http, "/sdapi/v1/loras")
+        loras = asked(self._http, "/sdapi/v1/loras")
         known = {
             str(lora.get("name")): lora
             for lora in (loras if isinstance(loras, list) else ())
@@ -163,15 +148,20 @@ class _WebUI:
         }
         name = stem_of(entry.lora_name)
         if name not in known:
-            yield _not_listed(entry, list(known))
+            yield not_listed(entry, list(known))
         else:
-            yield from _compared(entry, known[name].get("metadata"))
+            yield from hash_problems(entry, known[name].get("metadata"))
 
 
-def _compared(entry: Installed, metadata: Any) -> Iterator[Problem]:
+def hash_told(metadata: Any) -> str | None:
+    """Return the hash in what a server tells of a file's metadata."""
+    return metadata.get(MODEL_HASH) if isinstance(metadata, dict) else None
+
+
+def hash_problems(entry: Installed, metadata: Any) -> Iterator[Problem]:
     """Compare the hash that the server's file carries with that of the installed one."""
     where = f"LoRA '{entry.lora_name}' on the server"
-    theirs = metadata.get(MODEL_HASH) if isinstance(metadata, dict) else None
+    theirs = hash_told(metadata)
     if not entry.model_hash:
         remedy = "Draw with it and compare, or write the file again with maquette lora convert."
         yield Problem(
@@ -190,7 +180,8 @@ _OTHER_FOLDER = (
 )
 
 
-def _not_listed(entry: Installed, loras: Sequence[str]) -> Problem:
+def not_listed(entry: Installed, loras: Sequence[str]) -> Problem:
+    """Return the problem of a LoRA that a server does not list; `loras` are those that it does."""
     return Problem(
         f"LoRA '{entry.lora_name}'",
         "is not listed by the server",
@@ -206,20 +197,3 @@ def _nobody_asked(entry: Installed) -> Problem:
         "the address of a running one",
         "Give --verify once for each program.",
     )
-
-
-def _get(http: Http, path: str, *, may_lack: bool = False) -> Any:
-    """Return the JSON at `path`; with `may_lack` None where the server has no such page. Raises OutputError."""
-    try:
-        return http.get(path)
-    except Refusal as error:
-        if may_lack and error.status in (404, 405):
-            return None
-        raise _no_answer(http.address.text + path, f"answers {error}") from error
-    except NoAnswer as error:
-        raise _no_answer(http.address.text + path, f"gives no usable answer ({error})") from error
-
-
-def _no_answer(address: str, given: str) -> OutputError:
-    remedy = "Start it (AUTOMATIC1111 and Forge with --api), and give its address and port."
-    return OutputError(Problem(address, given, "a running ComfyUI, AUTOMATIC1111 or Forge", remedy))

@@ -81,6 +81,7 @@ def install(
         editor_workflow=None,
         metadata=None,
         prompts=prompts,
+        root=root,
         notes=(
             "Press Refresh on the Lora tab; the trigger and the weight come from the sidecar.",
             *_prediction_notes(recipe),
