@@ -36,6 +36,7 @@ def requests() -> st.SearchStrategy[MemoryRequest]:
         optimizer=st.sampled_from(["adamw", "sgd", "adamw8bit"]),
         cached_latents=st.booleans(),
         keeps_vae=st.booleans(),
+        int8_base=st.booleans(),
     )
 
 
@@ -127,7 +128,7 @@ def greedy() -> MemoryRequest:
 def test_advice_comes_in_the_order_of_its_cost_and_stops_when_it_fits() -> None:
     order = [
         "8-bit optimizer", "bf16", "gradient checkpointing", "cached latents", "no samples on the way",
-        "batch 1 with accumulation", "lower rank", "smaller pictures", "frozen text encoders",
+        "batch 1 with accumulation", "lower rank", "smaller pictures", "frozen text encoders", "int8 base",
     ]  # fmt: skip
     for budget in (10 * GIB, 12 * GIB, 16 * GIB, 24 * GIB, 48 * GIB):
         for trainer in ("maquette", "sd-scripts"):
@@ -163,6 +164,33 @@ def test_batch_eight_becomes_one_with_accumulation_eight() -> None:
     changes = {change.name: change for change in changes_to_fit(greedy(), 13 * GIB)}
     assert changes["batch 1 with accumulation"].setting == "--batch-size 1 --accumulation 8"
     assert changes["lower rank"].setting == "--rank 80"
+
+
+def test_an_int8_base_comes_before_rank_and_pictures_shrink_on_a_small_card_alone() -> None:
+    """On larger ones and on a processor it is the last of all, and is not needed there."""
+    frugal = greedy().changed(parts=("denoiser",), cached_texts=True)
+    small = [change.name for change in changes_to_fit(frugal, 7_000_000_000)]
+    assert "int8 base" in small
+    assert "lower rank" not in small[: small.index("int8 base")]
+    assert "int8 base" not in [change.name for change in changes_to_fit(frugal, 12 * GIB)]
+    assert "int8 base" not in [
+        change.name for change in changes_to_fit(frugal.changed(device="mps"), 7_000_000_000)
+    ]
+
+
+def test_an_int8_base_takes_a_byte_a_value() -> None:
+    request = recipe_of_16_gb()
+    whole, held = estimate_memory(request), estimate_memory(request.changed(int8_base=True))
+    denoiser = families.parts_of(request.layout).denoiser
+    assert whole.parts["denoiser"] == 2 * denoiser
+    assert held.parts["denoiser"] == pytest.approx(denoiser, rel=0.005)
+    saved = whole.parts["denoiser"] - held.parts["denoiser"]
+    assert whole.stages["load"] - held.stages["load"] == saved
+    # A weight at a time is made whole: that is far less than what all of them save.
+    assert 0.8 * saved < whole.stages["train"] - held.stages["train"] < saved
+    processor = request.changed(device="cpu", half_adapter=False)
+    there = estimate_memory(processor.changed(int8_base=True))
+    assert there.stages["load"] == estimate_memory(processor).stages["load"], "it is read whole first"
 
 
 def test_nothing_is_advised_where_it_fits() -> None:

@@ -89,6 +89,19 @@ def test_steps_of_the_schedule_are_those_of_all_processes(tmp_path: Path) -> Non
     assert taken_from(tmp_path, "train.sh", told).settings()["warmup_steps"] == 0.1
 
 
+@pytest.mark.parametrize("option", ["fp8_base", "fp8_base_unet"])
+def test_a_base_in_fp8_becomes_one_in_int8_and_the_difference_is_named(option: str, tmp_path: Path) -> None:
+    taken = taken_from(
+        tmp_path, "train.sh", SCRIPT.replace("--mixed_precision=no", f"--mixed_precision=bf16 --{option}")
+    )
+    entry = taken.values["base_precision"]
+    assert (entry.value, entry.reason) == (
+        "int8",
+        f"{option}: fp8 there, int8 with a scale for each output here",
+    )
+    assert option not in taken.left
+
+
 def test_one_process_is_no_setting(tmp_path: Path) -> None:
     told = SCRIPT.replace("accelerate launch", "accelerate launch --num_processes=1")
     assert "processes" not in taken_from(tmp_path, "train.sh", told).settings()

@@ -270,3 +270,18 @@ def two_processes_on_a_card(case: Case) -> None:
 def two_processes_on_two_cards(case: Case) -> None:
     case.machine = replace(case.machine, gpus=(card(24, 23.0), card(24, 23.0)))
     of_two_processes(case)
+
+
+def int8_base(case: Case) -> None:
+    case.edit(case.config, "[training]\n", '[training]\nbase_precision = "int8"\n')
+
+
+@fault("ENV025", "an int8 base on a card of 24 GB", start="project")
+def int8_on_a_large_card(case: Case) -> None:
+    int8_base(case)
+
+
+@close_call("ENV025", "an int8 base on a card of 7 GB", start="project")
+def int8_on_a_small_card(case: Case) -> None:
+    on_card(case, card(7, 6.5))
+    int8_base(case)

@@ -141,6 +141,7 @@ def _request_of(record: RunRecord, base: str, now: MemoryRequest, precision: str
     """Return what a run asked for, or None where its base, device or precision was another."""
     settings, device = record.settings, record.device
     same = Path(settings.model.base).name == Path(base).name
+    same = same and (settings.training.base_precision == "int8") == now.int8_base
     if not same or device is None or (device.kind, device.precision) != (now.device, precision):
         return None
     rate = settings.training.text_encoder_lr

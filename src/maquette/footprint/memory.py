@@ -13,6 +13,7 @@ figure is the process's resident memory, on a GPU what the card has to give, the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -23,7 +24,7 @@ from maquette.footprint.workload import AttentionKind, Workload, decoding, encod
 from maquette.lora.choosing import ALL_LAYERS, LayerChoice, LayerSize
 from maquette.lora.config import TrialSpec
 from maquette.lora.kinds import DEFAULT_KIND
-from maquette.lora.size import change_values
+from maquette.lora.size import change_values, sizes_of_layer
 from maquette.project.optimizers import DEFAULT_OPTIMIZER, state_bytes
 
 DeviceKind = Literal["cpu", "cuda", "mps"]
@@ -32,6 +33,8 @@ WEIGHT_BYTES = {"no": 4, "bf16": 2, "fp16": 2}
 PROGRAM_BYTES: dict[DeviceKind, int] = {"cpu": 530_000_000, "cuda": 600_000_000, "mps": 600_000_000}
 """Python with its libraries and what the first steps set up (measured); on a GPU its context and kernels (as
 published, not measured here)."""
+INT8_BYTES = 1.004
+"""A value of a denoiser held in int8, with its share of scales, biases and norms (SD 1.5 and SDXL: 1.002 to 1.004)."""
 LOADING_REST_PER_VALUE, LOADING_REST_BYTES = 0.2, 120_000_000
 """What reading the base leaves in a CPU's heap: a share of its values, and at most so much (measured)."""
 HEAP_SHARE: dict[DeviceKind, float] = {"cpu": 0.10, "cuda": 0.10, "mps": 0.15}
@@ -64,6 +67,8 @@ class MemoryRequest:
     accumulation: int = 1
     precision: str = "no"
     """no, bf16 or fp16: of the frozen base and of activations."""
+    int8_base: bool = False
+    """The denoiser's weights are held in int8, and made whole layer by layer."""
     device: DeviceKind = "cpu"
     rank: int = 16
     conv_rank: int | None = None
@@ -187,6 +192,8 @@ def estimate_memory(request: MemoryRequest) -> MemoryPlan:
         values = counts.denoiser + counts.text_encoders + counts.vae
         program += request.cache_bytes + min(round(LOADING_REST_PER_VALUE * values), LOADING_REST_BYTES)
     everything = program + sum(sizes.values())
+    # A processor's memory holds the whole base before it is made int8; a card gets it as int8.
+    loading = everything + (_int8_saves(request, counts) if request.device == "cpu" else 0)
     parts = {
         "program": program,
         "denoiser": sizes["denoiser"],
@@ -196,7 +203,7 @@ def estimate_memory(request: MemoryRequest) -> MemoryPlan:
         **_activations(request),
     }
     stages = {
-        "load": everything,
+        "load": loading,
         "encode": everything + _encoding(request),
         "train": _training_peak(parts, holds_gradients=request.preservation_every is not None),
     }
@@ -224,7 +231,15 @@ def _weight_sizes(request: MemoryRequest, counts: ModelParts) -> dict[str, int]:
         **(request.weight_bytes or {}),
     }
     values = {"denoiser": counts.denoiser, "text": counts.text_encoders, "vae": counts.vae}
-    return {part: values[part] * each[part] for part in values}
+    sizes = {part: values[part] * each[part] for part in values}
+    sizes["denoiser"] -= _int8_saves(request, counts)
+    return sizes
+
+
+def _int8_saves(request: MemoryRequest, counts: ModelParts) -> int:
+    """Return what int8 takes from the denoiser: all but a byte of each value; scales, biases and norms are next to nothing."""
+    each = (request.weight_bytes or {}).get("denoiser", request.value_bytes)
+    return round(counts.denoiser * (each - INT8_BYTES)) if request.int8_base else 0
 
 
 def _vae_while_training(request: MemoryRequest, sizes: Mapping[str, int]) -> dict[str, int]:
@@ -264,7 +279,7 @@ def _activations(request: MemoryRequest) -> dict[str, int]:
         block_plain, block_norms = work.largest_group()
         kept += block_plain * size + block_norms * norm_size
     largest = work.widest() * size * request.batch
-    kept = kept * request.batch + _changes(request, work)
+    kept = kept * request.batch + _changes(request, work) + _whole_weight(request)
     coming_and_going = kept + WORKING_COPIES * largest
     return {
         "activations": round(kept),
@@ -279,6 +294,15 @@ def _changes(request: MemoryRequest, work: Workload) -> float:
     values = change_values(parts_of(request.layout).modules, request.spec)
     blocks = sum(block.times for block in work.blocks) if request.checkpointing else 1
     return 4 * values / max(blocks, 1)
+
+
+def _whole_weight(request: MemoryRequest) -> float:
+    """Return the bytes of the largest weight while it is made whole of int8: float32, and in the precision of the run."""
+    if not request.int8_base:
+        return 0.0
+    layers = [layer for layer in parts_of(request.layout).modules if layer.part == "denoiser"]
+    largest = max(math.prod(sizes_of_layer(layer).weight) for layer in layers)
+    return largest * (4 if request.value_bytes == 4 else 4 + request.value_bytes)
 
 
 def _norm_bytes(request: MemoryRequest) -> int:

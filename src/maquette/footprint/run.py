@@ -221,6 +221,7 @@ def memory_request(
         batch=batch,
         accumulation=schedule.accumulation,
         precision=precision,
+        int8_base=_int8_base(request),
         device=device,
         rank=request.value("rank") or 1,
         conv_rank=request.conv_rank,
@@ -243,6 +244,14 @@ def memory_request(
         cache_bytes=_latents_in_memory(request, info, items) if cached else 0,
         half_vae=_half_vae(request, info, precision),
     )
+
+
+def _int8_base(request: TrainingRequest) -> bool:
+    """Whether the denoiser takes a byte a value while it trains; sd-scripts' fp8 does where blocks are computed again, else the
+    whole weights are kept for the backward pass.
+    """
+    fp8 = request.full_precision == "fp8" and bool(request.value("gradient_checkpointing"))
+    return request.base_precision == "int8" or fp8
 
 
 def _preservation_every(request: TrainingRequest) -> int | None:

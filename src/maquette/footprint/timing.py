@@ -91,7 +91,15 @@ def _op_seconds(op: Op, request: MemoryRequest, speed: Speed, size: int, *, back
     passes = 1.0 + back + again
     arithmetic = op.flops * request.batch * passes / speed.rate(op)
     reading = op.weights * size * passes / speed.read_bytes_per_s
-    return max(arithmetic, reading) + speed.call_s * passes / 2
+    made = _made_whole(op, request, size) * passes / speed.read_bytes_per_s
+    return max(arithmetic, reading) + made + speed.call_s * passes / 2
+
+
+def _made_whole(op: Op, request: MemoryRequest, size: int) -> float:
+    """Return the bytes that go through memory while an int8 weight is made whole: read, in float32 twice, and as it computes."""
+    if not request.int8_base or op.part != "denoiser" or op.kind not in ("conv", "linear"):
+        return 0.0
+    return op.weights * (1 + 3 * 4 + (0 if size == 4 else 4 + size))
 
 
 def start_seconds(layout: Layout) -> float:

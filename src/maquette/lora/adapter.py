@@ -234,8 +234,7 @@ class LoraAdapter:
     def bake(self, trial: int = 0) -> None:
         """Make one trial's delta part of the base for good, at the base's precision, and take the layers out."""
         for key, layer in self.layers.items():
-            weight = self._targets[key].module.weight
-            assert isinstance(weight, Tensor)
+            weight = _own_weight(self._targets[key])
             weight.copy_((weight.float() + layer.delta(trial).to(weight.device)).to(weight.dtype))
         self.detach()
 
@@ -253,8 +252,7 @@ class LoraAdapter:
             )
         for key, layer in self.layers.items():
             if layer.weights(trial):
-                weight = self._targets[key].module.weight
-                assert isinstance(weight, Tensor)
+                weight = _own_weight(self._targets[key])
                 self._unmerged[key] = weight.detach().clone()
                 weight.copy_((weight.float() + layer.delta(trial).to(weight.device)).to(weight.dtype))
         self._switch()
@@ -314,6 +312,17 @@ class LoraAdapter:
             raise LoraError(problems)
         for key, layer in own.items():
             _copy_in(layer, trial, modules[key])
+
+
+def _own_weight(target: LoraTarget) -> Tensor:
+    """Return the weight of a layer, to be changed where it lies. Raises LoraError where it is made anew as it computes (int8)."""
+    weight = target.module.weight
+    if not isinstance(weight, nn.Parameter):
+        given = "a weight that is held in another form than it computes in"
+        raise LoraError(
+            Problem(target.key, given, "a weight of its own", "Load the base as it is (base_precision same).")
+        )
+    return weight
 
 
 def _require_free(targets: Iterable[LoraTarget]) -> None:

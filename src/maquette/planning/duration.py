@@ -73,6 +73,8 @@ def _step_time(
     request: TimeRequest, usual: MemoryRequest, device: PlannedDevice, options: PlanOptions
 ) -> StepTime | None:
     work = usual.work()
+    if options.device_like is not None and usual.int8_base:
+        return None  # nothing is published of a card for such a base
     if options.device_like is not None:
         return from_published(options.device_like, usual, work, request.info.resolution)
     past = from_past_runs(

@@ -183,6 +183,7 @@ def take_over(request: TrainingRequest, spec: FamilySpec | None = None) -> Taken
         _options,
         steps_per_process,
         _prediction,
+        _base,
         _attention,
         _buckets,
         _captions,
@@ -196,7 +197,8 @@ def take_over(request: TrainingRequest, spec: FamilySpec | None = None) -> Taken
         step(taken)
     take_network(taken, spec)
     for name, why in NOT_TAKEN.items():
-        taken.leave(name, why)
+        if not (name == "full_precision" and request.full_precision == "fp8"):
+            taken.leave(name, why)
     _others(taken)
     _of_family(taken, spec)
     _without_effect(taken)
@@ -271,6 +273,15 @@ def _attention(taken: Taken) -> None:
         taken.put("attention", "efficient", "attention")
     elif taken.request.attention == "xformers":
         taken.leave("attention", "PyTorch's own attention is used, with the same result")
+
+
+def _base(taken: Taken) -> None:
+    """sd-scripts holds its frozen base in fp8 without scales; here it is int8 with one for each output, of the denoiser alone."""
+    given = [name for name in ("fp8_base", "fp8_base_unet") if taken.request.other.get(name)]
+    if given:
+        taken.put_as(
+            "base_precision", "int8", f"{given[0]}: fp8 there, int8 with a scale for each output here"
+        )
 
 
 def _buckets(taken: Taken) -> None:

@@ -263,6 +263,8 @@ class TrainingRequest:
     compile_blocks: bool | None = None
     precision: str | None = None
     """no, fp16, bf16, auto."""
+    base_precision: str | None = None
+    """int8 where the frozen denoiser's weights are held so (Maquette alone)."""
     full_precision: str | None = None
     """fp16 or bf16 where gradients too are in half (--full_fp16, --full_bf16); fp8 with --fp8_base."""
     attention: str | None = None

@@ -104,6 +104,7 @@ SETTING_OF = {
     "deterministic": "deterministic",
     "compile_blocks": "compile_blocks",
     "precision": "precision",
+    "base_precision": "base_precision",
     "device": "device",
     "seed": "seed",
     "output_dir": "output",

@@ -22,15 +22,20 @@ def load_base(settings: Settings, device: str, precision: str) -> BaseModel:
     from maquette.devices import DTYPES
     from maquette.lora.baking import bake
     from maquette.lora.config import with_strengths
+    from maquette.training.int8_base import hold_in_int8
 
-    wanted = settings.model
+    wanted, int8 = settings.model, settings.training.base_precision == "int8"
     model = families.load(
         wanted.base,
         dtype=DTYPES[precision],
-        device=device,
+        # A card for which int8 is needed may not hold the whole base first.
+        device="cpu" if int8 else device,
         stated=families.stated_by(settings.objective, wanted),
     )
     bake(model, with_strengths(wanted.base_weights, wanted.base_weights_multiplier))
+    if int8:
+        hold_in_int8(model.denoiser)
+        model.to(device)
     return model
 
 

@@ -167,6 +167,7 @@ class _Run:
         """Yield everything that happens, in order."""
         from maquette.training.building import load_base
         from maquette.training.data import TrainingPictures
+        from maquette.training.int8_base import told_of_int8
         from maquette.training.mask_sheet import masks_shown
         from maquette.training.prediction import require_prediction
         from maquette.training.preservation import needed_captions
@@ -180,6 +181,7 @@ class _Run:
         model = self._timed("load_s", partial(load_base, job.settings, job.device, job.precision))
         yield Finished("load")
         yield from (Message(note, "warning") for note in model.notes)
+        yield from told_of_int8(model)
         yield from self.blocks.apply(model)
         draws = self.draw is not None and bool(job.settings.samples.sample_prompts)
         data = self.data = TrainingPictures(job.dataset, model, keep_vae=draws)
