@@ -175,10 +175,10 @@ class FlowModel:
         for number, block in enumerate(self.denoiser.blocks):
             block.is_recomputed = enabled and (blocks is None or f"denoiser.blocks.{number}" in blocks)
 
-    def compile_blocks(self) -> None:
+    def compile_blocks(self, mode: str = "default") -> None:
         assert isinstance(self.denoiser, FlowTransformer)
         for block in self.denoiser.blocks:
-            block.compile(dynamic=False)
+            block.compile(dynamic=False, mode=mode)
 
     def vae_fingerprint(self) -> str:
         return hashlib.sha256(b"folded").hexdigest()

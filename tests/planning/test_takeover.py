@@ -102,6 +102,18 @@ def test_a_base_in_fp8_becomes_one_in_int8_and_the_difference_is_named(option: s
     assert option not in taken.left
 
 
+def test_cuda_graphs_are_taken_from_accelerate_and_from_the_backend(tmp_path: Path) -> None:
+    compiled = SCRIPT.replace("--flip_aug", "--flip_aug --torch_compile")
+    by_mode = compiled.replace("accelerate launch", "accelerate launch --dynamo_mode reduce-overhead")
+    by_backend = compiled.replace("--torch_compile", "--torch_compile --dynamo_backend cudagraphs")
+    for text in (by_mode, by_backend):
+        taken = taken_from(tmp_path, "train.sh", text)
+        assert taken.settings()["compile_mode"] == "reduce-overhead"
+        assert taken.settings()["compile_blocks"] is True
+        assert not any("dynamo" in name for name in taken.left)
+    assert "compile_mode" not in taken_from(tmp_path, "train.sh", compiled).settings()
+
+
 def test_one_process_is_no_setting(tmp_path: Path) -> None:
     told = SCRIPT.replace("accelerate launch", "accelerate launch --num_processes=1")
     assert "processes" not in taken_from(tmp_path, "train.sh", told).settings()

@@ -285,3 +285,20 @@ def int8_on_a_large_card(case: Case) -> None:
 def int8_on_a_small_card(case: Case) -> None:
     on_card(case, card(7, 6.5))
     int8_base(case)
+
+
+def cuda_graphs(case: Case) -> None:
+    case.edit(
+        case.config, "[training]\n", '[training]\ncompile_blocks = true\ncompile_mode = "reduce-overhead"\n'
+    )
+
+
+@fault("ENV026", "CUDA graphs on a processor", start="project")
+def graphs_on_the_processor(case: Case) -> None:
+    on_the_processor(case)
+    cuda_graphs(case)
+
+
+@close_call("ENV026", "CUDA graphs on a CUDA card", start="project")
+def graphs_on_a_card(case: Case) -> None:
+    cuda_graphs(case)

@@ -446,3 +446,18 @@ def compiled_with_dropout(case: Case) -> None:
 @close_call("SET044", "compiled blocks without dropout", start="project")
 def compiled_without(case: Case) -> None:
     case.edit(case.config, "[training]\n", "[training]\ncompile_blocks = true\n")
+
+
+def compile_mode(case: Case, *more: str) -> None:
+    lines = ['compile_mode = "reduce-overhead"', *more]
+    case.edit(case.config, "[training]\n", "[training]\n" + "".join(f"{line}\n" for line in lines))
+
+
+@fault("SET047", "a mode of compiling and nothing compiled", start="project")
+def mode_without_compiling(case: Case) -> None:
+    compile_mode(case)
+
+
+@close_call("SET047", "a mode of compiling and compiled blocks", start="project")
+def mode_with_compiling(case: Case) -> None:
+    compile_mode(case, "compile_blocks = true")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 import maquette
+from maquette import families
 from maquette.errors import ConfigError
 from maquette.events import Started
 from maquette.project.settings import TrainingSettings
-from maquette.training.kernels import kernels_of
+from maquette.training.kernels import compile_blocks, kernels_of
 
 ShortRun = Callable[..., dict[str, Any]]
 
@@ -75,3 +77,21 @@ def test_compiled_blocks_compute_what_blocks_compute(short_run: ShortRun) -> Non
     plain = maquette.train(**{**settings, "name": "plain"})
     compiled = maquette.train(**{**settings, "name": "compiled"}, compile_blocks=True, fit_memory_gib=0.5)
     assert compiled.final_loss == pytest.approx(plain.final_loss, rel=1e-4)
+
+
+@pytest.mark.slow
+def test_blocks_in_the_mode_of_graphs_compute_what_blocks_compute(tiny_base: Path) -> None:
+    """On a processor torch leaves the graphs out of this mode: what is compiled, and where a pass begins, is the same."""
+    pytest.importorskip("torch._inductor")
+    model = families.load(tiny_base)
+    noisy = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    conditioning = model.encode_text(model.tokenize(["a fox"]))
+
+    def predicted() -> torch.Tensor:
+        with torch.no_grad():
+            return model.predict(noisy, torch.tensor([500]), conditioning)
+
+    plain = predicted()
+    compile_blocks(model, "reduce-overhead")
+    assert torch.allclose(predicted(), plain, atol=1e-4)
+    assert torch.allclose(predicted(), plain, atol=1e-4)

@@ -331,8 +331,8 @@ class BaseModel(Protocol):
         Where `blocks` are given, only theirs: names as families/common/recomputing.py makes them.
         """
 
-    def compile_blocks(self) -> None:
-        """Have the denoiser's repeated blocks compiled by torch when they are first called."""
+    def compile_blocks(self, mode: str = "default") -> None:
+        """Have the denoiser's repeated blocks compiled by torch when they are first called, in one of torch's modes."""
 
     def vae_fingerprint(self) -> str:
         """Return a hash of the VAE's weights, for caches of latents."""

@@ -185,6 +185,7 @@ def take_over(request: TrainingRequest, spec: FamilySpec | None = None) -> Taken
         _prediction,
         _base,
         _attention,
+        _compiling,
         _buckets,
         _captions,
         _masks,
@@ -273,6 +274,17 @@ def _attention(taken: Taken) -> None:
         taken.put("attention", "efficient", "attention")
     elif taken.request.attention == "xformers":
         taken.leave("attention", "PyTorch's own attention is used, with the same result")
+
+
+def _compiling(taken: Taken) -> None:
+    """Take CUDA graphs over where a command has its model compiled into them: by accelerate's mode, or by torch's backend."""
+    request = taken.request
+    if not request.other.get("torch_compile"):
+        return
+    if request.launcher_options.get("dynamo_mode") == "reduce-overhead":
+        taken.put_as("compile_mode", "reduce-overhead", "--dynamo_mode of accelerate")
+    elif request.other.get("dynamo_backend") == "cudagraphs":
+        taken.put_as("compile_mode", "reduce-overhead", "dynamo_backend cudagraphs")
 
 
 def _base(taken: Taken) -> None:
@@ -386,6 +398,7 @@ def _others(taken: Taken) -> None:
         "use_lion_optimizer",
         "config_file",
     }
+    done |= {"dynamo_backend"} if "compile_mode" in taken.values else set()
     done |= {"sample_sampler"} if "sampler" in taken.values else set()
     done |= {"lr_scheduler_type"} if "lr_scheduler" in taken.values else set()
     for name, value in taken.request.other.items():

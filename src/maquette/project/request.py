@@ -261,6 +261,8 @@ class TrainingRequest:
     """Memory that recomputed blocks are to make room for; 0 is all that the device has (Maquette alone)."""
     deterministic: bool | None = None
     compile_blocks: bool | None = None
+    compile_mode: str | None = None
+    """default, reduce-overhead (Maquette's, by torch's names)."""
     precision: str | None = None
     """no, fp16, bf16, auto."""
     base_precision: str | None = None

@@ -103,6 +103,7 @@ SETTING_OF = {
     "attention": "attention",
     "deterministic": "deterministic",
     "compile_blocks": "compile_blocks",
+    "compile_mode": "compile_mode",
     "precision": "precision",
     "base_precision": "base_precision",
     "device": "device",

@@ -106,7 +106,7 @@ def _engine(assignment: Assignment) -> Engine:
             pass
     engine = build_engine(model, placement, texts, trials, specs, options, assignment.total_steps)
     if training.compile_blocks:
-        compile_blocks(model)
+        compile_blocks(model, training.compile_mode)
     return engine
 
 

@@ -28,6 +28,8 @@ ATTENTION_KERNELS: dict[str, tuple[bool, bool, bool]] = {
 """What `attention` allows: flash attention, the memory-efficient kernel, plain matrix products."""
 WORKSPACE, DETERMINISTIC_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
 """cuBLAS repeats its sums only with fixed working space (NVIDIA's cuBLAS documentation, "Results reproducibility")."""
+WITH_GRAPHS = ("reduce-overhead",)
+"""Modes of torch.compile that replay CUDA graphs: all kernels of a block by one call, over memory of its own for each size."""
 SHAPES_OF_A_BLOCK = 256
 """How many sizes of picture a compiled block is compiled for before torch gives up on it; its own default is 8."""
 
@@ -75,8 +77,8 @@ def _determinism(asked: bool) -> Iterator[None]:
         torch.backends.cudnn.benchmark = benchmark
 
 
-def compile_blocks(model: BaseModel) -> None:
-    """Have the denoiser's repeated blocks compiled when they are first called, adapters included.
+def compile_blocks(model: BaseModel, mode: str) -> None:
+    """Have the denoiser's repeated blocks compiled when they are first called, adapters included, in one of torch's modes.
 
     Raises TrainingError where torch cannot compile here.
     """
@@ -92,4 +94,11 @@ def compile_blocks(model: BaseModel) -> None:
             )
         )
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, SHAPES_OF_A_BLOCK)
-    model.compile_blocks()
+    if mode in WITH_GRAPHS:
+        # A graph's results stay until the next pass begins. Without gradients torch would take each block for a pass of its own.
+        model.denoiser.register_forward_pre_hook(_begin_pass)
+    model.compile_blocks(mode)
+
+
+def _begin_pass(*_: object) -> None:
+    torch.compiler.cudagraph_mark_step_begin()

@@ -292,7 +292,7 @@ class _Run:
             output.restore(engine)
         engine.steps_done = self.steps.start
         if self.job.settings.training.compile_blocks:
-            compile_blocks(model)
+            compile_blocks(model, self.job.settings.training.compile_mode)
         return engine
 
     def _steps(self, engine: Engine, data: Any) -> Iterator[Event]:

@@ -194,10 +194,10 @@ class LatentDiffusionModel:
         for encoder in self.text_encoders:
             recompute_text(encoder, names, blocks)
 
-    def compile_blocks(self) -> None:
+    def compile_blocks(self, mode: str = "default") -> None:
         """Compile each of the denoiser's transformer blocks for the sizes that it meets."""
         unet: Any = self.denoiser
-        unet.compile_repeated_blocks(dynamic=False)
+        unet.compile_repeated_blocks(dynamic=False, mode=mode)
 
     def vae_fingerprint(self) -> str:
         """Return a hash of the VAE's weights in their present precision."""

@@ -171,6 +171,12 @@ class TrainingSettings(Section):
         description="Compile the denoiser's repeated blocks (torch.compile): a first step of minutes, faster ones after it.",
     )
 
+    compile_mode: Literal["default", "reduce-overhead"] = Field(
+        "default",
+        description="How torch compiles the blocks: reduce-overhead replays them as CUDA graphs, one for each size of picture, "
+        "which takes memory for each. CUDA alone.",
+    )
+
     @field_validator("optimizer_args")
     @classmethod
     def _known_arguments(cls, given: tuple[str, ...], others: ValidationInfo) -> tuple[str, ...]:
