@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from maquette.families.protocol import BaseModel
     from maquette.lora.adapter import LoraAdapter
     from maquette.training.engine import Engine, StepResult
+    from maquette.training.load_test import LoadTest
 
 SampleDrawer = Callable[["BaseModel", "LoraAdapter", int, Settings, int, str, Path], Stage[list[Sample]]]
 """Draws a trial's samples of a step into a folder (model, adapter, trial, settings, step, the LoRA file's name, folder); returns
@@ -176,11 +177,14 @@ class TrialOutput:
     ) -> Iterator[Event]:
         """Write the trial's LoRA as it is now, and say so in the record."""
         from maquette.training.export import save_checkpoint
+        from maquette.training.load_test import load_test
 
         path = self.run.folder.checkpoints / planned.file_name
         state = engine.adapter.state_dict(self.index)
         saved = save_checkpoint(path, state, self.job, self.run, planned, base_sha256)
         yield from (Message(note, "warning") for note in saved.notes)
+        tested = load_test(path, state, self.run.settings.saving.save_precision, trained=self.run.parts)
+        yield from (Message(text, "warning") for text in tested.warnings() if not planned.final)
         entry = Checkpoint(
             path=path.relative_to(self.run.folder.path).as_posix(),
             step=planned.step,
@@ -191,6 +195,14 @@ class TrialOutput:
         others = tuple(known for known in self.record.checkpoints if known.path != entry.path)
         self.note(checkpoints=(*others, entry))
         yield Artifact("checkpoint", path)
+        if planned.final:
+            yield from (Message(text, "warning") for text in tested.warnings())
+            self._require_effect(tested, planned.step)
+
+    def _require_effect(self, tested: LoadTest, steps: int) -> None:
+        """Raise TrainingError for a finished LoRA that changes nothing; beside others that learn it is said alone."""
+        if len(self.job.trials) == 1:
+            tested.require_effect(steps)
 
     def draw_samples(self, engine: Engine, draw: SampleDrawer, step: int) -> Iterator[Event]:
         """Draw the trial's samples of `step`, and say so in the record."""
