@@ -15,6 +15,7 @@ from maquette.curating.chart import marks
 from maquette.curating.person import decide
 from maquette.curating.records import Look
 from maquette.encoders import Encoder, load_encoder
+from maquette.encoders.likeness import best_of, scores
 from maquette.errors import ConfigError, ModelError
 from maquette.world.attributes import random_character, random_scene
 from maquette.world.cast import TOVAKI
@@ -40,8 +41,8 @@ def test_the_worlds_encoder_tells_characters_apart(world: Encoder) -> None:
         references = rows(world, [render(somebody, random_scene(chance)) for _ in range(8)])
         own = [render(somebody, random_scene(chance)) for _ in range(20)]
         others = [render(random_character(chance), random_scene(chance)) for _ in range(20)]
-        true += identity.scores(world.similarity(rows(world, own), references))[0].tolist()
-        false += identity.scores(world.similarity(rows(world, others), references))[0].tolist()
+        true += scores(world.similarity(rows(world, own), references))[0].tolist()
+        false += scores(world.similarity(rows(world, others), references))[0].tolist()
     wins = np.mean([[mine > theirs for theirs in false] for mine in true])
     assert wins > 0.999
     assert np.mean(np.array(true) >= identity.DEFAULT_THRESHOLD) > 0.98
@@ -49,9 +50,9 @@ def test_the_worlds_encoder_tells_characters_apart(world: Encoder) -> None:
 
 
 def test_similarity_is_the_mean_of_the_best_quarter_at_most_three() -> None:
-    assert [identity.best_of(count) for count in (1, 7, 8, 11, 12, 32)] == [1, 1, 2, 2, 3, 3]
+    assert [best_of(count) for count in (1, 7, 8, 11, 12, 32)] == [1, 1, 2, 2, 3, 3]
     table = np.array([[0.1, 0.9, 0.2, 0.3, 0.8, 0.1, 0.1, 0.1]], np.float32)
-    values, nearest = identity.scores(table)
+    values, nearest = scores(table)
     assert values[0] == pytest.approx(0.85)
     assert nearest[0] == 1
 
@@ -134,8 +135,9 @@ def test_where_no_model_can_be_had_nothing_is_kept_unseen(
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     made = heap(tmp_path)
-    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    reference = save(Image.fromarray(noise), tmp_path / "photo" / "noise.png")
+    drawing = Image.new("RGB", (128, 128), "gold")
+    drawing.paste("navy", (20, 30, 70, 110))
+    reference = save(drawing, tmp_path / "drawn" / "flat.png")
     found = curate(made.folder, references=[reference])
     assert (found.encoder, found.identity, found.kept) == ("", None, ())
     assert made.names("own", "other") == names_of(found.review)

@@ -89,6 +89,7 @@ def _lines(result: Any) -> list[str]:
             f"Identity by {result.encoder}: {rates[result.threshold]:.1%} pass {result.threshold:.2f} "
             f"({result.identity['histogram']['pictures']} measured); see {result.chart}"
         )
+        lines.append(f"{result.encoder} cannot tell: {result.identity['blind_to']}.")
     if result.sheets:
         lines.append(f"{counted(len(result.sheets), 'contact sheet')} in {result.sheets[0].parent}")
     if result.applied:

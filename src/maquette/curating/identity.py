@@ -1,11 +1,10 @@
-"""Is it the subject? Likeness to several references, and what the references say about themselves.
+"""Is it the subject? Who passes, who does not, who is looked at by a person, and what the references say about themselves.
 
-A picture's similarity is the mean of its best k references: k is a quarter of their number, at least 1, at most 3.
-So the back view is compared with the back reference and not with the mean of all sides, and with a dozen
-references a single lucky likeness does not decide. References are measured the same way against each
-other (each against the rest), which shows how alike true pictures are at all.
+From the threshold on a picture is kept, below the band beneath it rejected, between them it goes to review. Where the encoder's
+slack was measured, references that are much alike narrow the band: what is far less like them than they are to each other is
+somebody else, though it may pass for the subject where references differ more.
 
-Shapes: N pictures, R references, D numbers a picture.
+Shapes: R references, D numbers a picture.
 """
 
 from __future__ import annotations
@@ -17,15 +16,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maquette.curating.limits import Limits
 from maquette.curating.records import Look, Weight
 from maquette.encoders import Encoder
+from maquette.encoders.likeness import among_themselves
 
 DEFAULT_THRESHOLD = 0.75
 """As in the Luca project: CLIP, 32 references, 3,008 frames, 15.9 % passed."""
 BINS = 50
 STEPS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 MARGIN = 0.02
+NARROWEST = 0.02
+"""The least band, however alike the references are."""
 FEW = 3
 
 
@@ -41,35 +42,25 @@ class Calibration:
     """Indices of references that would not pass the threshold in use themselves."""
 
 
-def best_of(num_references: int) -> int:
-    """Return k, the number of best references that a similarity averages."""
-    return max(1, min(3, num_references // 4))
-
-
-def scores(table_NR: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return for each picture its similarity (mean of its best k references) and its nearest reference's index.
-
-    Entries of −inf are references that do not count for that picture (it is itself one of them).
-    """
-    k = best_of(table_NR.shape[1])
-    ranked = -np.sort(-table_NR, axis=1)[:, :k]
-    counted = np.where(np.isfinite(ranked), ranked, np.nan)
-    with np.errstate(invalid="ignore"):
-        means = np.nanmean(counted, axis=1) if len(counted) else np.zeros(0)
-    return np.asarray(means, np.float32), np.argmax(table_NR, axis=1) if len(table_NR) else np.zeros(0, int)
-
-
 def calibrate(encoder: Encoder, references_RD: NDArray[Any], threshold: float) -> Calibration:
     """Return how the references fare against each other."""
-    if len(references_RD) < 2:
-        return Calibration(similarities=(), proposed=None, below=())
-    table = encoder.similarity(references_RD, references_RD).astype(np.float32).copy()
-    np.fill_diagonal(table, -np.inf)
-    found, _ = scores(table)
+    found = among_themselves(encoder, references_RD)
     proposed = round(float(np.percentile(found, 5)) - MARGIN, 2) if len(found) > FEW else None
     below = tuple(int(index) for index in np.flatnonzero(found < threshold))
     rounded = tuple(round(float(value), 4) for value in found)
     return Calibration(similarities=rounded, proposed=proposed, below=below)
+
+
+def band_below(
+    encoder: Encoder, calibration: Calibration, threshold: float, given: float | None = None
+) -> float:
+    """Return how far below the threshold a person is asked: `given`, or the encoder's own, narrowed by the references."""
+    if given is not None:
+        return given
+    if encoder.slack is None or len(calibration.similarities) < FEW:
+        return encoder.band
+    least = min(calibration.similarities) - encoder.slack
+    return round(min(encoder.band, max(NARROWEST, threshold - least)), 4)
 
 
 def judge_identity(looks: Sequence[Look], threshold: float, band: float) -> None:
@@ -79,7 +70,8 @@ def judge_identity(looks: Sequence[Look], threshold: float, band: float) -> None
         if value is None or value >= threshold:
             continue
         near = f" (nearest {look.nearest_reference})" if look.nearest_reference else ""
-        text = f"identity {value:.2f} below {threshold:.2f}{near}"
+        digits = 2 if f"{value:.2f}" != f"{threshold:.2f}" else 4
+        text = f"identity {value:.{digits}f} below {threshold:.2f}{near}"
         weight: Weight = "review" if value >= threshold - band else "reject"
         look.add("identity", weight, text, value=round(value, 4), limit=threshold)
 
@@ -103,9 +95,17 @@ def histogram(similarities: Sequence[float], threshold: float) -> dict[str, Any]
 
 
 def advice(
-    calibration: Calibration, names: Sequence[str], threshold: float, similarities: Sequence[float]
+    calibration: Calibration,
+    names: Sequence[str],
+    threshold: float,
+    similarities: Sequence[float],
+    *,
+    is_measured: bool,
 ) -> list[str]:
-    """Return sentences about references that disagree, are too few, or ask for another threshold."""
+    """Return sentences about references that disagree, are too few, or ask for another threshold.
+
+    is_measured: whether the threshold and the band were; then alike references narrow the band and raise no threshold.
+    """
     said = []
     if len(names) < FEW:
         said.append(
@@ -126,7 +126,7 @@ def advice(
                 else ""
             )
         )
-    elif calibration.proposed is not None and calibration.proposed > threshold + 0.05:
+    elif not is_measured and calibration.proposed is not None and calibration.proposed > threshold + 0.05:
         said.append(
             f"The references are more alike than the threshold {threshold:.2f} asks: --threshold "
             f"{calibration.proposed:.2f} would still pass nearly all of them and keep strangers out better."
@@ -137,8 +137,3 @@ def advice(
             whom = "every" if rate else "no"
             said.append(f"{whom} picture passes {threshold:.2f}: see the histogram before believing it.")
     return [sentence[0].upper() + sentence[1:] for sentence in said]
-
-
-def limits_note(limits: Limits) -> str:
-    """Return how the review band works, for the chart."""
-    return f"to review from {limits.review_band:.2f} below the threshold"

@@ -79,8 +79,9 @@ class Limits(Options):
         ge=0,
         description="A picture smaller than this share of the folder's usual shorter side is to be looked at.",
     )
-    review_band: float = Field(
-        0.03,
+    review_band: float | None = Field(
+        None,
         ge=0,
-        description="How far below the identity threshold a picture still goes to review instead of being rejected.",
+        description="How far below the identity threshold a picture still goes to review instead of being rejected. "
+        "Default: the encoder's own, narrower where the references are much alike.",
     )

@@ -16,9 +16,11 @@ from maquette.curating.faces import judge_faces
 from maquette.curating.job import Job
 from maquette.curating.quality import look_of
 from maquette.curating.records import Look
-from maquette.encoders import DEFAULT, Encoder, load_encoder
+from maquette.encoders import Encoder, load_encoder
+from maquette.encoders.choosing import PHOTOGRAPHS, encoder_for
 from maquette.encoders.embeddings import EmbeddingStore, embed
 from maquette.encoders.faces import FaceFinder, FaceStore, find_faces
+from maquette.encoders.likeness import best_of, scores
 from maquette.errors import ConfigError, DatasetError, ModelError, Problem
 from maquette.events import Event, Finished, Message, Progress, Started
 
@@ -71,14 +73,16 @@ def measure(job: Job, found: Findings, cache: Any) -> Iterator[Event]:
 def make_ready(job: Job, found: Findings, device: str | None) -> Iterator[Event]:
     """Load the models and encode the references, before an hour is spent on pictures. Raises MaquetteError.
 
-    Where references are given and no encoder is named, it is the small world's for pictures of the small world, else
-    the default; if that is neither here nor to be had, pictures are judged without it and go to review.
+    Where references are given and no encoder is named, what they show decides (`encoder_for`); if the model for it is neither
+    here nor to be had, pictures are judged without it and go to review.
     """
     if job.encoder:
-        yield from _shown_to_the_world(job, found)
+        yield from _fit_for_it(job, found)
         found.encoder = load_encoder(job.encoder, device)
     elif job.references:
         yield _choose_encoder(job, found, device)
+    if found.encoder is not None and found.encoder.name == PHOTOGRAPHS:
+        yield from _no_faces_by_photographs(job, found)
     if found.encoder is not None:
         found.store = EmbeddingStore(job.heap.directory / WORK_NAME / "embeddings", found.encoder)
         _embed_references(job, found.encoder, found.store)
@@ -86,11 +90,18 @@ def make_ready(job: Job, found: Findings, device: str | None) -> Iterator[Event]
         found.finder = FaceFinder(job.faces, job.options.face_models)
 
 
-def _shown_to_the_world(job: Job, found: Findings) -> Iterator[Event]:
-    """Say of other drawings that the small world's judge reads its own people into them; raise ConfigError for photographs."""
+def _fit_for_it(job: Job, found: Findings) -> Iterator[Event]:
+    """Say of the encoder that was named that it was not made for these pictures; raise ConfigError for the small world's judge
+    before photographs.
+    """
     from maquette.encoders.world import World, are_photographs, shows_the_small_world
 
     shown = job.references or tuple(job.heap.path(name) for name in job.heap.names)
+    if job.encoder == PHOTOGRAPHS and not are_photographs(shown):
+        yield found.warn(
+            "These are drawings: to the encoder photo those of one style look alike whoever they show, so its threshold says "
+            "little. Name clip, dinov2 or ccip, or set --threshold by the histogram."
+        )
     if job.encoder != World.name or shows_the_small_world(shown):
         return
     if are_photographs(shown):
@@ -99,7 +110,7 @@ def _shown_to_the_world(job: Job, found: Findings) -> Iterator[Event]:
                 f"--encoder {World.name}",
                 f"{shown[0].name} and others, which are photographs",
                 "pictures of the small world, the only ones that its judge can read",
-                "Leave --encoder out, or name clip, siglip, dinov2 or ccip.",
+                "Leave --encoder out, or name photo, clip, siglip, dinov2 or ccip.",
             )
         )
     yield found.warn(
@@ -108,18 +119,22 @@ def _shown_to_the_world(job: Job, found: Findings) -> Iterator[Event]:
 
 
 def _choose_encoder(job: Job, found: Findings, device: str | None) -> Message:
-    from maquette.encoders.world import shows_the_small_world
-
-    if shows_the_small_world(job.references):
-        found.encoder = load_encoder("world", device)
-        return Message("Encoder: world, since the references are pictures of the small world.")
+    name, why = encoder_for(job.references)
     try:
-        found.encoder = load_encoder(DEFAULT, device)
-        return Message(f"Encoder: {found.encoder.name}, since none was named.")
+        found.encoder = load_encoder(name, device)
+        return Message(f"Encoder: {found.encoder.name}, since none was named and {why}.")
     except ModelError as error:
         return found.warn(
             f"Nothing says who is on the pictures, so what is good otherwise goes to review: {error} "
             "Or name another with --encoder."
+        )
+
+
+def _no_faces_by_photographs(job: Job, found: Findings) -> Iterator[Event]:
+    """Say of a person's photographs that faces decide, and that this encoder does not read them."""
+    if job.faces != "match" and job.profile is not None and job.profile.kind == "person":
+        yield found.warn(
+            "The encoder photo knows people by clothes, hair and place rather than by their face: add --faces match."
         )
 
 
@@ -169,15 +184,17 @@ def score_identity(job: Job, found: Findings) -> Iterator[Event]:
     names = _short_names(job.references)
     for start in range(0, len(looks), SCORED_AT_ONCE):
         _score(looks[start : start + SCORED_AT_ONCE], found, references_RD, shas, names)
-    likeness.judge_identity(looks, threshold, job.options.review_band)
-    values = [look.similarity for look in looks if look.similarity is not None]
     calibration = likeness.calibrate(encoder, references_RD, threshold)
+    band = likeness.band_below(encoder, calibration, threshold, job.options.review_band)
+    likeness.judge_identity(looks, threshold, band)
+    values = [look.similarity for look in looks if look.similarity is not None]
     found.identity = {
         "encoder": encoder.name,
         "fingerprint": encoder.fingerprint,
         "threshold": threshold,
-        "review_band": job.options.review_band,
-        "best_of": likeness.best_of(len(job.references)),
+        "review_band": band,
+        "blind_to": encoder.blind_to,
+        "best_of": best_of(len(job.references)),
         "references": names,
         "calibration": {
             "similarities": list(calibration.similarities),
@@ -186,7 +203,8 @@ def score_identity(job: Job, found: Findings) -> Iterator[Event]:
         },
         "histogram": likeness.histogram(values, threshold),
     }
-    for sentence in likeness.advice(calibration, names, threshold, values):
+    is_measured = encoder.slack is not None
+    for sentence in likeness.advice(calibration, names, threshold, values, is_measured=is_measured):
         yield found.warn(sentence)
 
 
@@ -226,7 +244,7 @@ def _score(
             table[row, index] = -np.inf
             text = f"the same picture as the reference {names[index]}: a score against it would praise memory"
             look.add("reference", "note", text, other=names[index])
-    values, nearest = likeness.scores(table)
+    values, nearest = scores(table)
     for look, value, index in zip(looks, values.tolist(), nearest.tolist(), strict=True):
         if np.isfinite(value):
             look.similarity, look.nearest_reference = round(value, 4), names[index]

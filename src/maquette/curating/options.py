@@ -23,7 +23,7 @@ class CurateOptions(Limits):
         description="Folder of pictures (or one picture) that show who the subject is. Default: the profile's.",
     )
     threshold: float | None = Field(
-        None, ge=0, le=1, description="Least likeness to the references. Default: the encoder's own, 0.75."
+        None, ge=0, le=1, description="Least likeness to the references. Default: the encoder's own."
     )
     target: int | None = Field(None, ge=1, description="Keep N pictures: the most varied good ones.")
     apply: Annotated[Path | None, Flag(metavar="OUT")] = Field(
@@ -31,8 +31,8 @@ class CurateOptions(Limits):
     )
     encoder: Annotated[str | None, Flag(metavar="NAME")] = Field(
         None,
-        description="clip, siglip, dinov2, ccip, world; or NAME=HUB_NAME_OR_FOLDER. "
-        "Default: clip; world for its own pictures.",
+        description="photo, clip, siglip, dinov2, ccip, world; or NAME=HUB_NAME_OR_FOLDER. "
+        "Default: photo for photographs, clip for drawings; world for its own pictures.",
     )
     profile: Annotated[Path | None, Flag(metavar="FILE")] = Field(
         None, description="The subject's profile.toml: its sides, references."

@@ -1,5 +1,6 @@
 """Encoders: what turns a picture into numbers whose nearness means likeness. One name each, one line in the table.
 
+    photo                  photographs of animals and objects: offline, its weights are shipped
     clip, siglip, dinov2   a transformers model by hub name or local folder: `clip=openai/clip-vit-large-patch14`
     ccip                   anime characters, through onnxruntime: `ccip=/models/ccip-caformer-24-randaug-pruned`
     world                  the small world's judge: offline, and only for pictures of the small world
@@ -19,10 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-DEFAULT = "clip"
-"""Used when references are given and no encoder is named."""
-
 TABLE: dict[str, str] = {
+    "photo": "photo",
     "clip": "transformers_vision",
     "siglip": "transformers_vision",
     "dinov2": "transformers_vision",
@@ -30,6 +29,10 @@ TABLE: dict[str, str] = {
     "world": "world",
 }
 """Name → the module in this package that makes it, by its function `load(name, source, device)`."""
+
+
+UNMEASURED_BAND = 0.03
+"""Of encoders for which nobody has measured how far below their threshold the subject is still met."""
 
 
 class Encoder(Protocol):
@@ -44,6 +47,13 @@ class Encoder(Protocol):
     """The first so many numbers say who it is; all of them together also how it is shown."""
     threshold: float
     """The similarity from which two pictures show the same subject, unless a person says otherwise."""
+    band: float
+    """How far below it they may still: between, a person looks."""
+    slack: float | None
+    """How much less like the references a picture of the subject may be than the odd one among three or more references is;
+    None where that was not measured."""
+    blind_to: str
+    """What it cannot tell, in words."""
     batch: int
     """Pictures that are encoded at once."""
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from maquette.encoders import UNMEASURED_BAND
 from maquette.encoders.source import MODEL_FILE, fingerprint, model_folder
 from maquette.errors import MissingExtra, ModelError, Problem
 from maquette.reading import is_finite, read_table, shown
@@ -34,6 +35,9 @@ class Ccip:
     """The pair of networks in one folder."""
 
     batch = 8
+    band = UNMEASURED_BAND
+    slack = None
+    blind_to = "pictures of several characters, photographs, styles; it hardly sees the colour of hair"
 
     def __init__(self, name: str, folder: Path) -> None:
         import onnxruntime  # type: ignore[import-untyped,import-not-found,unused-ignore]

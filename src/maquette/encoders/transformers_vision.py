@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from maquette.encoders import cosine
+from maquette.devices import resolve_device
+from maquette.encoders import UNMEASURED_BAND, cosine
 from maquette.encoders.preprocess import CONFIG_NAME, Preprocessing, read_preprocessing
 from maquette.encoders.source import MODEL_FILE, fingerprint, model_folder
 from maquette.errors import ModelError, Problem
@@ -31,6 +32,7 @@ class VisionKind:
     output: str
     width: str
     """The key of the output's width in the (vision) configuration."""
+    blind_to: str
 
 
 KINDS: dict[str, VisionKind] = {
@@ -40,6 +42,7 @@ KINDS: dict[str, VisionKind] = {
         "CLIPVisionModelWithProjection",
         "image_embeds",
         "projection_dim",
+        "two subjects of one kind that look much alike; it goes by style, too. Its threshold was measured on one film",
     ),
     "siglip": VisionKind(
         "google/siglip-base-patch16-224",
@@ -47,6 +50,7 @@ KINDS: dict[str, VisionKind] = {
         "SiglipVisionModel",
         "pooler_output",
         "hidden_size",
+        "two subjects of one kind that look much alike; it goes by style, too. Its threshold was not measured",
     ),
     "dinov2": VisionKind(
         "facebook/dinov2-base",
@@ -54,6 +58,7 @@ KINDS: dict[str, VisionKind] = {
         "AutoModel",
         "pooler_output",
         "hidden_size",
+        "drawings; an equal pose or background counts as likeness. Its threshold was not measured",
     ),
 }
 
@@ -62,11 +67,14 @@ class TransformersVision:
     """A vision model whose rows have length 1, compared by their cosine."""
 
     threshold = 0.75
+    band = UNMEASURED_BAND
+    slack = None
     batch = 16
 
     def __init__(self, name: str, kind: VisionKind, folder: Path, device: str) -> None:
         self.name = name
         self.kind = kind
+        self.blind_to = kind.blind_to
         self.device = device
         self.preprocess: Preprocessing = read_preprocessing(folder)
         self.model = _load(kind, folder).to(device).eval().requires_grad_(False)
@@ -96,14 +104,7 @@ def load(name: str, source: str, device: str | None) -> TransformersVision:
     folder = model_folder(source or kind.hub_name, PATTERNS, REQUIRED)
     _require_kind(name, kind, folder)
     shown = f"{name}={source or kind.hub_name}"
-    return TransformersVision(shown, kind, folder, device or fastest_device())
-
-
-def fastest_device() -> str:
-    """Return cuda, mps or cpu."""
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    return TransformersVision(shown, kind, folder, device or resolve_device("auto"))
 
 
 def _require_kind(name: str, kind: VisionKind, folder: Path) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from maquette.encoders import cosine
+from maquette.encoders import UNMEASURED_BAND, cosine
 from maquette.errors import ConfigError, DatasetError
 from maquette.world.attributes import CHARACTER_VALUES, SCENE_VALUES, Character, Scene
 from maquette.world.renderer import render
@@ -36,6 +36,9 @@ class World:
 
     name = "world"
     threshold = 0.75
+    band = UNMEASURED_BAND
+    slack = None
+    blind_to = "whatever is not the small world's, into which it reads its own people"
     batch = 64
 
     def __init__(self) -> None:
