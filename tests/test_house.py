@@ -40,6 +40,7 @@ ROOMS = (
     "curating",
     "captioning",
     "regularizing",
+    "toolbox",
     "drawing",
     "encoders",
     "footprint",

@@ -37,6 +37,16 @@ from maquette.project.settings import SECTIONS
 from maquette.regularizing.options import RegularizeOptions
 from maquette.rules.catalogue import GROUPS, all_rules
 from maquette.rules.explain import markdown_index, markdown_page
+from maquette.toolbox.options import (
+    CompareOptions,
+    ConvertOptions,
+    ExtractOptions,
+    InspectOptions,
+    MergeOptions,
+    PruneOptions,
+    ResizeOptions,
+    StripOptions,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
@@ -66,6 +76,14 @@ STAGES: dict[str, type[Options]] = {
     "validate": ValidateOptions,
     "deploy": DeployOptions,
     "reproduce": ReproduceOptions,
+    "lora_inspect": InspectOptions,
+    "lora_convert": ConvertOptions,
+    "lora_merge": MergeOptions,
+    "lora_resize": ResizeOptions,
+    "lora_extract": ExtractOptions,
+    "lora_compare": CompareOptions,
+    "lora_strip_metadata": StripOptions,
+    "lora_prune_blocks": PruneOptions,
 }
 
 

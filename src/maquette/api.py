@@ -47,6 +47,24 @@ if TYPE_CHECKING:
     from maquette.planning.run import PlanResult
     from maquette.regularizing.options import RegularizeOptions
     from maquette.regularizing.run import Regularized
+    from maquette.toolbox.baking import Baked
+    from maquette.toolbox.compare import Compared
+    from maquette.toolbox.convert import Converted
+    from maquette.toolbox.extract import Extracted
+    from maquette.toolbox.inspecting import Inspected
+    from maquette.toolbox.options import (
+        CompareOptions,
+        ConvertOptions,
+        ExtractOptions,
+        InspectOptions,
+        MergeOptions,
+        PruneOptions,
+        ResizeOptions,
+        StripOptions,
+    )
+    from maquette.toolbox.prune import Pruned
+    from maquette.toolbox.strip import Stripped
+    from maquette.toolbox.writing import Written
     from maquette.training.job import Job
     from maquette.training.loop import TrainResult
 
@@ -365,3 +383,107 @@ def reproduce_stage(run: Path, options: ReproduceOptions, *, stop: Stop | None =
     from maquette.rules.verdict import judge
 
     return reproduce_events(run, options, judge=judge, stop=stop)
+
+
+# --- the LoRA toolbox ------------------------------------------------------------------------------------
+
+
+def lora_inspect(file: str | Path, *, options: InspectOptions | None = None, **given: Any) -> Inspected:
+    """Return what the adapter in `file` is, what it says of itself, where its weight lies, and what is wrong with it."""
+    from maquette.rules.lora_verdict import judge_lora
+    from maquette.toolbox.inspecting import inspect
+    from maquette.toolbox.options import InspectOptions
+
+    return inspect(Path(file), judge_lora, InspectOptions.made_from(options, given))
+
+
+def lora_convert(
+    file: str | Path,
+    *,
+    options: ConvertOptions | None = None,
+    on_event: OnEvent = None,
+    stop: Stop | None = None,
+    **given: Any,
+) -> Converted:
+    """Write a LoRA under other names, in another precision, or of another kind as plain LoRA (`toolbox.options`: to=, plain=)."""
+    from maquette.toolbox.convert import convert_lora_events
+    from maquette.toolbox.options import ConvertOptions
+
+    stage = convert_lora_events(Path(file), ConvertOptions.made_from(options, given))
+    return run_stage(stoppable(stage, stop), on_event)
+
+
+def lora_merge(
+    *files: str | Path,
+    options: MergeOptions | None = None,
+    on_event: OnEvent = None,
+    stop: Stop | None = None,
+    **given: Any,
+) -> Written | Baked:
+    """Merge LoRAs into a base model, or into one LoRA where none is named (`toolbox.options`: base=, strengths=, rank=)."""
+    from maquette.toolbox.baking import merge_into_base_events
+    from maquette.toolbox.merge import merge_loras_events
+    from maquette.toolbox.options import MergeOptions
+
+    paths, wanted = [Path(file) for file in files], MergeOptions.made_from(options, given)
+    if wanted.base is not None:
+        return run_stage(stoppable(merge_into_base_events(paths, wanted), stop), on_event)
+    return run_stage(stoppable(merge_loras_events(paths, wanted), stop), on_event)
+
+
+def lora_resize(
+    file: str | Path,
+    *,
+    options: ResizeOptions | None = None,
+    on_event: OnEvent = None,
+    stop: Stop | None = None,
+    **given: Any,
+) -> Written:
+    """Write a LoRA with other ranks (`toolbox.options`: rank=, energy=, method=)."""
+    from maquette.toolbox.options import ResizeOptions
+    from maquette.toolbox.resize import resize_events
+
+    stage = resize_events(Path(file), ResizeOptions.made_from(options, given))
+    return run_stage(stoppable(stage, stop), on_event)
+
+
+def lora_extract(
+    model: str | Path,
+    *,
+    options: ExtractOptions | None = None,
+    on_event: OnEvent = None,
+    stop: Stop | None = None,
+    **given: Any,
+) -> Extracted:
+    """Write what a fine-tuned `model` learned from its base as a LoRA (`toolbox.options`: base=, rank=)."""
+    from maquette.toolbox.extract import extract_events
+    from maquette.toolbox.options import ExtractOptions
+
+    stage = extract_events(Path(model), ExtractOptions.made_from(options, given))
+    return run_stage(stoppable(stage, stop), on_event)
+
+
+def lora_compare(
+    first: str | Path, second: str | Path, *, options: CompareOptions | None = None, **given: Any
+) -> Compared:
+    """Return how alike the changes of two LoRAs are, block by block and whole, and what their metadata say differently."""
+    from maquette.toolbox.compare import compare
+    from maquette.toolbox.options import CompareOptions
+
+    return compare(Path(first), Path(second), CompareOptions.made_from(options, given))
+
+
+def lora_strip_metadata(file: str | Path, *, options: StripOptions | None = None, **given: Any) -> Stripped:
+    """Write a LoRA without its metadata, or without what is private of them (`toolbox.options`: private=)."""
+    from maquette.toolbox.options import StripOptions
+    from maquette.toolbox.strip import strip_metadata
+
+    return strip_metadata(Path(file), StripOptions.made_from(options, given))
+
+
+def lora_prune_blocks(file: str | Path, *, options: PruneOptions | None = None, **given: Any) -> Pruned:
+    """Write a LoRA without some of its blocks (`toolbox.options`: block=, keep=, below=)."""
+    from maquette.toolbox.options import PruneOptions
+    from maquette.toolbox.prune import prune_blocks
+
+    return prune_blocks(Path(file), PruneOptions.made_from(options, given))

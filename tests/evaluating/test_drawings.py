@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from maquette.lora.convert import convert_lora
 from PIL import Image
 
 from maquette.drawing.draw import draw
@@ -18,7 +19,6 @@ from maquette.evaluating.first_look import LookCheckpoint, LookPlan, PlannedProm
 from maquette.events import Message, Progress, run_stage
 from maquette.lora.adapter import LoraAdapter
 from maquette.lora.config import TrialSpec
-from maquette.lora.convert import convert_lora
 from maquette.lora.files import read_lora, save_lora
 from maquette.measuring.looks import FLOOR, FirstLook, LookPrompt
 from tests.drawing.bases import write_strong

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maquette.families.common.describe import layout_info
+from maquette.families.common.places import WeightPlace
 from maquette.families.common.source import SingleFile, Source
 from maquette.families.protocol import FamilyOption, FamilySpec, ModelInfo
 
@@ -134,6 +135,14 @@ class FlowFamily:
         assert isinstance(source, SingleFile)
         return FlowLayout(**json.loads(source.header.metadata[CONFIG]))
 
+    def weight_places(self, source: Source) -> tuple[WeightPlace, ...]:
+        assert isinstance(source, SingleFile)
+        entries = source.header.tensors
+        return tuple(
+            WeightPlace(target, entries[f"{_in_file(target.diffusers_key)}.weight"], "same")
+            for target in self.skeleton(self.layout(source)).lora_targets()
+        )
+
     def tokenizer(self, source: Source | None) -> Bytes:
         return Bytes()
 
@@ -144,6 +153,11 @@ class FlowFamily:
 
         with torch.device("meta"):
             return FlowModel(layout_info(SPEC, layout), layout)
+
+
+def _in_file(name: str) -> str:
+    component, _, path = name.partition(".")
+    return f"{'text' if component == 'text_encoder' else component}.{path}"
 
 
 def write_flow(path: Path, *, seed: int = 0) -> Path:

@@ -32,6 +32,7 @@ class OutputScale(OneForm):
     dropouts: tuple[str, ...] = ("dropout", "module_dropout")
     plus: tuple[str, ...] = ()
     factors: tuple[str, ...] = ()
+    needs_base: bool = True
 
     def shapes(self, sizes: Sizes, rank: int) -> tuple[Shape, ...]:
         return ((sizes.outputs,),)
@@ -84,6 +85,9 @@ class OutputScaleWork:
     def delta(self, hands: Hands, index: int) -> Tensor:
         weight = hands.base.weight.float()
         return weight * hands.leaves_of(index)[0].float().reshape(-1, *(1 for _ in weight.shape[1:]))
+
+    def change(self, tensors: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
+        return None
 
     def is_idle(self, tensors: Sequence[Tensor]) -> bool:
         return not bool(tensors[0].any())

@@ -11,12 +11,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from maquette.api import lora_convert as convert_lora
 from maquette.checking.targets import identify
 from maquette.errors import LoraError, OutputError
 from maquette.families import FAMILIES
 from maquette.families.common.unet_keys import present_path, unet_table
 from maquette.families.lora_names import LoraModule, lora_modules
-from maquette.lora.convert import convert_lora
 from maquette.lora.files import require_adapter, require_lora
 from maquette.lora.programs import comfyui_finds
 from maquette.lora.reading import read_lora_facts
@@ -266,9 +266,9 @@ def test_converted_files_hold_the_same_weights_under_names_that_all_read(tmp_pat
 def test_kohya_to_diffusers_and_back_is_the_same_file(tmp_path: Path) -> None:
     tensors = pairs(attention("sd1"), SPELLINGS["kohya"], ".lora_down.weight", ".lora_up.weight")
     tensors |= {f"{module.key}.alpha": torch.tensor(2.0).half() for module in attention("sd1")}
-    there = convert_lora(written(tmp_path, tensors), tmp_path / "there.safetensors", to="diffusers")
+    there = convert_lora(written(tmp_path, tensors), output=tmp_path / "there.safetensors", to="diffusers")
     assert all(not name.endswith(".alpha") for name in load_file(there.path))
-    back = convert_lora(there.path, tmp_path / "back.safetensors")
+    back = convert_lora(there.path, output=tmp_path / "back.safetensors")
     found = load_file(back.path)
     assert found.keys() == tensors.keys() and all(torch.equal(found[name], tensors[name]) for name in tensors)
 

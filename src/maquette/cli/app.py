@@ -30,7 +30,7 @@ COMMANDS = {
     "diff": "Say exactly what changed between two runs: settings, captions, pictures, environment.",
     "reproduce": "Train a run again from its record and compare the weights bit for bit.",
     "models": "Look at base models.",
-    "lora": "Look at LoRA files.",
+    "lora": "Look at LoRA files; convert, merge, resize, extract, compare, strip, prune them.",
 }
 
 

@@ -34,6 +34,7 @@ from maquette.families.sdxl import StableDiffusionXL
 if TYPE_CHECKING:
     import torch
 
+    from maquette.families.common.places import WeightPlace
     from maquette.project.settings import ModelSettings as OwnVaeSettings
 
 FAMILIES: dict[str, Family] = {
@@ -67,6 +68,7 @@ __all__ = [
     "register",
     "require_vae",
     "stated_by",
+    "weight_places",
 ]
 
 
@@ -129,6 +131,16 @@ def layout_of(info: ModelInfo) -> Layout:
     """
     here = Path(info.path).expanduser().exists()
     return FAMILIES[info.family].layout(open_source(info.path, weights=False) if here else None)
+
+
+def weight_places(name: str | Path) -> tuple[ModelInfo, tuple[WeightPlace, ...]]:
+    """Return what the base model `name` (file, diffusers folder, hub name) is, and where it keeps its adaptable layers' weights.
+
+    Raises ModelError as `load` does.
+    """
+    source = open_source(name)
+    family, info = _identify(source)
+    return info, tuple(family.weight_places(source))
 
 
 def published_info(family: str) -> ModelInfo:

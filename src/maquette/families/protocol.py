@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from maquette.families.common.places import WeightPlace
     from maquette.families.common.source import Source
 
 Randomness: TypeAlias = "torch.Generator | Sequence[torch.Generator] | None"
@@ -426,6 +427,8 @@ class FamilySpec:
     """False where the VAE overflows in float16."""
     layer_sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     """Names for sets of layers that a LoRA may adapt, with patterns over their dotted names: blocks, kinds of layers, uses."""
+    blocks: tuple[str, ...] = ()
+    """Those of `layer_sets` that part the denoiser's layers among them, in the order in which it computes."""
     reference_blocks: tuple[str, ...] = ()
     """Pattern of each block that sd-scripts' `block_dims` counts, in its order; empty for one without layers."""
     training_scripts: tuple[str, ...] = ()
@@ -547,6 +550,12 @@ class Family(Protocol):
         self, info: ModelInfo, source: Source, *, dtype: torch.dtype, device: torch.device | str
     ) -> BaseModel:
         """Return the model with weights in `dtype` on `device`."""
+
+    def weight_places(self, source: Source) -> Sequence[WeightPlace]:
+        """Return where `source` has the weight of each layer that an adapter may stand on, in the order of `lora_targets`.
+
+        Raises ModelError for tensors that are missing or do not fit.
+        """
 
     def layout(self, source: Source | None) -> Layout:
         """Return the sizes of the parts in `source`; of the published model for None. Needs no torch."""

@@ -87,10 +87,10 @@ def save_lora(
     training = {key: value for key, value in metadata.items() if key.startswith("ss_")}
     hashes = {
         MODEL_HASH: hashlib.sha256(data).hexdigest(),
-        "sshs_legacy_hash": _legacy_hash(_header_bytes(hashed, training), data),
+        "sshs_legacy_hash": _legacy_hash(header_bytes(hashed, training), data),
     }
     fitted, notes = _fit(hashed, {**metadata, **hashes})
-    header = _header_bytes(hashed, fitted)
+    header = header_bytes(hashed, fitted)
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(header)
         file.write(data)
@@ -117,7 +117,7 @@ def _parts(serialized: bytes) -> tuple[dict[str, Any], memoryview]:
     return parse_json(serialized[8 : 8 + length]), memoryview(serialized)[8 + length :]
 
 
-def _header_bytes(tensors: Mapping[str, Any], metadata: Mapping[str, str]) -> bytes:
+def header_bytes(tensors: Mapping[str, Any], metadata: Mapping[str, str]) -> bytes:
     """Return the header in the format's form: its length, then JSON padded with spaces to a multiple of eight."""
     table = {"__metadata__": dict(sorted(metadata.items())), **tensors} if metadata else dict(tensors)
     raw = json.dumps(table, separators=(",", ":"), ensure_ascii=False).encode()
@@ -136,7 +136,7 @@ def _fit(tensors: Mapping[str, Any], metadata: dict[str, str]) -> tuple[dict[str
     """Return metadata whose header fits, leaving out ever more of the rarest tags, and what was left out."""
     kept_tags: int | None = None
     fitted = metadata
-    while len(_header_bytes(tensors, fitted)) > MAX_HEADER_BYTES:
+    while len(header_bytes(tensors, fitted)) > MAX_HEADER_BYTES:
         if kept_tags == 0:
             return fitted, ["The metadata is longer than 1 MiB even without tags: ComfyUI will not show it."]
         kept_tags = 4096 if kept_tags is None else kept_tags // 4

@@ -14,6 +14,14 @@ KINDS_OF_LAYERS: dict[str, tuple[str, ...]] = {
 }
 
 
+def block_names(levels: int, layers_per_level: int = 2) -> tuple[str, ...]:
+    """Return those of the sets that are the blocks, in the order in which a U-Net computes: no layer is in two of them."""
+    return tuple(sorted(_blocks(levels, layers_per_level), key=lambda name: (_WAYS.index(name[:2]), name)))
+
+
+_WAYS = ("IN", "MI", "OU")
+
+
 def layer_sets(levels: int, layers_per_level: int = 2) -> dict[str, tuple[str, ...]]:
     """Return the sets of a U-Net of so many levels: kinds of layers, and its blocks."""
     return {**KINDS_OF_LAYERS, **_blocks(levels, layers_per_level)}

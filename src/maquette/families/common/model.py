@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -33,13 +33,20 @@ from maquette.families.protocol import (
 )
 
 
+class Networks(Protocol):
+    """As much of a model as its adaptable layers are found by."""
+
+    denoiser: nn.Module
+    text_encoders: tuple[nn.Module, ...]
+
+
 @dataclass(frozen=True)
 class FamilySteps:
     """What differs between families, as functions of the model."""
 
     encode_text: Callable[[LatentDiffusionModel, Tokens, int], ClipText]
     predict: Callable[[LatentDiffusionModel, Tensor, Tensor, ClipText, Sequence[PictureSize] | None], Tensor]
-    lora_targets: Callable[[LatentDiffusionModel], tuple[LoraTarget, ...]]
+    lora_targets: Callable[[Networks], tuple[LoraTarget, ...]]
 
 
 class LatentDiffusionModel:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from torch import Tensor, nn
 
 from maquette.families.common.conditioning import ClipText
-from maquette.families.common.model import FamilySteps, LatentDiffusionModel
+from maquette.families.common.model import FamilySteps, LatentDiffusionModel, Networks
 from maquette.families.common.modules import text_root
 from maquette.families.common.targets import (
     attention_paths,
@@ -59,7 +59,7 @@ def predict(
     )[0]
 
 
-def lora_targets(model: LatentDiffusionModel) -> tuple[LoraTarget, ...]:
+def lora_targets(model: Networks) -> tuple[LoraTarget, ...]:
     """Return every adaptable layer: text encoder, then U-Net down, up, middle."""
     text = text_targets(model.text_encoders[0], key_prefix=TEXT_LORA, diffusers_name="text_encoder")
     unet = model.denoiser

@@ -18,6 +18,7 @@ from maquette.families.common.layout import read_hf_text_layout, text_config
 from maquette.families.common.model import LatentDiffusionModel
 from maquette.families.common.modules import empty_text_encoder
 from maquette.families.common.one_encoder import STEPS
+from maquette.families.common.places import WeightPlace, places_of
 from maquette.families.common.source import DiffusersFolder, SingleFile, Source
 from maquette.families.common.text_keys import hf_bindings
 from maquette.families.common.tokenizer import ClipTokenizer
@@ -50,6 +51,12 @@ def load(
         latent_scale=scale,
         notes=notes,
     )
+
+
+def weight_places(source: Source) -> tuple[WeightPlace, ...]:
+    """Return where `source` has the weight of each adaptable layer; ModelError when tensors are missing or misfit."""
+    unet, text, *_ = _file_parts(source) if isinstance(source, SingleFile) else _folder_parts(source)
+    return places_of(unet, (text,), STEPS.lora_targets)
 
 
 def _file_parts(source: SingleFile) -> tuple[Part, Part, Part, ClipTokenizer, float]:

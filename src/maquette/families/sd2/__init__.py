@@ -8,6 +8,7 @@ from maquette.errors import ModelError, Problem
 from maquette.families.common.describe import UNET_PROOF, file_info, folder_info
 from maquette.families.common.layout import ModelLayout
 from maquette.families.common.layout_sources import file_unet, file_vae, folder_text, folder_unet, folder_vae
+from maquette.families.common.places import WeightPlace
 from maquette.families.common.source import SingleFile, Source
 from maquette.families.common.tokenizer import ClipTokenizer
 from maquette.families.common.tokenizers import clip_tokenizer_of
@@ -60,6 +61,12 @@ class StableDiffusion2:
         from maquette.families.sd2.skeleton import skeleton
 
         return skeleton(layout)
+
+    def weight_places(self, source: Source) -> tuple[WeightPlace, ...]:
+        """Return where `source` has the weight of each layer that an adapter may stand on."""
+        from maquette.families.sd2.load import weight_places
+
+        return weight_places(source)
 
     def layout(self, source: Source | None) -> ModelLayout:
         """Return the sizes of the parts in `source`; of the published model for None."""

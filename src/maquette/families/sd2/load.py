@@ -18,6 +18,7 @@ from maquette.families.common.layout import text_config
 from maquette.families.common.model import LatentDiffusionModel
 from maquette.families.common.modules import empty_text_encoder, text_root
 from maquette.families.common.one_encoder import STEPS
+from maquette.families.common.places import WeightPlace, places_of
 from maquette.families.common.source import DiffusersFolder, SingleFile, Source
 from maquette.families.common.text_keys import open_clip_bindings
 from maquette.families.common.tokenizer import ClipTokenizer
@@ -58,6 +59,12 @@ def load(
 def heads(channels: int) -> int:
     """Return the attention heads of a level of the U-Net."""
     return max(1, channels // HEAD_WIDTH)
+
+
+def weight_places(source: Source) -> tuple[WeightPlace, ...]:
+    """Return where `source` has the weight of each adaptable layer; ModelError when tensors are missing or misfit."""
+    unet, text, *_ = _file_parts(source) if isinstance(source, SingleFile) else _folder_parts(source)
+    return places_of(unet, (text,), STEPS.lora_targets)
 
 
 def _file_parts(source: SingleFile) -> tuple[Part, Part, Part, ClipTokenizer, float]:

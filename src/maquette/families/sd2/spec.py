@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from maquette.families.common.clip_options import clip_options
-from maquette.families.common.layer_sets import layer_sets
+from maquette.families.common.layer_sets import block_names, layer_sets
 from maquette.families.common.layout import ModelLayout, TextLayout, UnetLayout, VaeLayout
 from maquette.families.common.samplers import ELSEWHERE, SAMPLER_NAMES
 from maquette.families.protocol import FamilySpec
@@ -37,6 +37,7 @@ SPEC = FamilySpec(
     default_guidance=7.5,
     unread_text_layers=1,
     layer_sets=layer_sets(4),
+    blocks=block_names(4),
     reference_blocks=(
         "",
         *(f"IN{number:02}" for number in range(1, 12)),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from maquette.families.common.layout import UnetLayout
-    from maquette.families.common.model import LatentDiffusionModel
+    from maquette.families.common.model import Networks
     from maquette.families.common.source import SingleFile
     from maquette.families.protocol import LoraTarget
 
@@ -30,7 +30,7 @@ def first_text_prefix(source: SingleFile) -> str:
     return TEXT_1_NEWER if any(name.startswith(TEXT_1_NEWER) for name in source.header.tensors) else TEXT_1
 
 
-def lora_targets(model: LatentDiffusionModel) -> tuple[LoraTarget, ...]:
+def lora_targets(model: Networks) -> tuple[LoraTarget, ...]:
     """Return every adaptable layer: both text encoders, then U-Net input, middle, output blocks."""
     from maquette.families.common.targets import check_unique, text_targets, unet_target
 

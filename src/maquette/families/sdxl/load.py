@@ -25,6 +25,7 @@ from maquette.families.common.layout import (
 )
 from maquette.families.common.model import FamilySteps, LatentDiffusionModel, vae_dtype_for
 from maquette.families.common.modules import empty_text_encoder
+from maquette.families.common.places import WeightPlace, places_of
 from maquette.families.common.source import DiffusersFolder, SingleFile, Source
 from maquette.families.common.text_keys import hf_bindings, open_clip_bindings
 from maquette.families.common.tokenizer import ClipTokenizer
@@ -64,6 +65,14 @@ def load(
         latent_scale=scale,
         notes=unused_notes(source.header.tensors, used) if isinstance(source, SingleFile) else (),
     )
+
+
+def weight_places(source: Source) -> tuple[WeightPlace, ...]:
+    """Return where `source` has the weight of each adaptable layer; ModelError when tensors are missing or misfit."""
+    (unet, first, second, _), *_ = (
+        _file_parts(source) if isinstance(source, SingleFile) else _folder_parts(source)
+    )
+    return places_of(unet, (first, second), STEPS.lora_targets)
 
 
 def _file_parts(source: SingleFile) -> tuple[tuple[Part, Part, Part, Part], ClipTokenizer, float]:

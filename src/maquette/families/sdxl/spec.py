@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from maquette.families.common.clip_options import clip_options
-from maquette.families.common.layer_sets import layer_sets
+from maquette.families.common.layer_sets import block_names, layer_sets
 from maquette.families.common.layout import ModelLayout, TextLayout, UnetLayout, VaeLayout
 from maquette.families.common.samplers import ELSEWHERE, SAMPLER_NAMES
 from maquette.families.protocol import FamilySpec
@@ -49,6 +49,7 @@ SPEC = FamilySpec(
         "blora-content": ("unet.up_blocks.0.attentions.0",),
         "blora-style": ("unet.up_blocks.0.attentions.1",),
     },
+    blocks=block_names(3),
     reference_blocks=(
         "",
         "",

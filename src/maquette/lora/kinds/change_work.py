@@ -63,6 +63,9 @@ class ChangeWork:
         leaves = [leaf.float() for leaf in hands.leaves_of(index)]
         return self.make_change(hands, index, leaves)
 
+    def change(self, tensors: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
+        return None if self.of_tensors is None else (self.of_tensors(tensors),)
+
     def is_idle(self, tensors: Sequence[Tensor]) -> bool:
         place = tensors[self.idle_place]
         return place.numel() > 0 and not bool(place.any())

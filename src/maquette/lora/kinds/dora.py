@@ -36,6 +36,7 @@ class Dora(OneForm):
     )
     plus: tuple[str, ...] = ("up",)
     weight_copies = 2.0
+    needs_base: bool = True
 
     @property
     def name(self) -> str:

@@ -64,6 +64,9 @@ class DoraWork:
     def delta(self, hands: Hands, index: int) -> Tensor:
         return self._whole().delta(hands, index)
 
+    def change(self, tensors: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
+        return None
+
     def is_idle(self, tensors: Sequence[Tensor]) -> bool:
         """Lengths are the base's own before the first step, which a file alone does not tell: up is what tells."""
         return tensors[1].numel() > 0 and not bool(tensors[1].any())

@@ -17,6 +17,7 @@ class OneForm:
     diffusers_endings: tuple[str, ...] | None = None
     has_strength: bool = True
     differs: bool = False
+    needs_base: bool = False
     plus: tuple[str, ...] = ()
     factors: tuple[str, ...] = ()
     dropouts: tuple[str, ...] = ("module_dropout",)

@@ -60,6 +60,10 @@ class LoraWork:
         down, up = (leaf.float().flatten(1) for leaf in hands.leaves_of(index))
         return up @ down
 
+    def change(self, tensors: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
+        down, up = tensors
+        return up.flatten(1), down.flatten(1)
+
     def is_idle(self, tensors: Sequence[Tensor]) -> bool:
         _, up = tensors
         return up.numel() > 0 and not bool(up.any())

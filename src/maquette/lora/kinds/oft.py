@@ -24,6 +24,7 @@ class Oft(OneForm):
     rank_axes: tuple[int | None, ...] = (None,)
     has_strength = False
     weight_copies = 2.0
+    needs_base = True
 
     def shapes(self, sizes: Sizes, rank: int) -> tuple[Shape, ...]:
         size, count = factorization(sizes.outputs, rank)

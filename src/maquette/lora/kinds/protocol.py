@@ -110,6 +110,13 @@ class AdapterWork(Protocol):
         """Return what a trial adds to the base weight at a strength of one, float32, before its scale."""
         ...
 
+    def change(self, tensors: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
+        """Return the change before its scale: [O, r] and [r, I·k·k] whose product it is, or it whole, [O, I·k·k].
+
+        None where tensors alone do not tell it.
+        """
+        ...
+
     def is_idle(self, tensors: Sequence[Tensor]) -> bool:
         """Tell whether weights still change nothing, as at the start."""
         ...
@@ -184,6 +191,11 @@ class AdapterKind(Protocol):
     @property
     def weight_copies(self) -> float:
         """How many values a training pass keeps for each value of a layer's weight."""
+        ...
+
+    @property
+    def needs_base(self) -> bool:
+        """Whether its change of a weight depends on the weight itself."""
         ...
 
     @property

@@ -1,0 +1,1 @@
+"""Tools for LoRA files: look at them, convert, merge, resize, extract, compare, strip, prune."""
