@@ -14,12 +14,16 @@ from maquette.errors import OutputError, Problem
 from maquette.evaluating.facts import Delivery, ReportFacts
 from maquette.evaluating.first_look import LookCheckpoint, LookPlan, first_look
 from maquette.evaluating.measurers import measuring_of
+from maquette.evaluating.memorizing import Memorizing, memorizing
 from maquette.evaluating.options import EvaluateOptions
 from maquette.evaluating.report import write_report
 from maquette.events import Artifact, Stage
 from maquette.files import sha256_file
 from maquette.measuring.looks import FirstLook, LookPrompt
 from maquette.measuring.measure import measured
+from maquette.measuring.memorization import MEASURE as MEMORIZATION_MEASURE
+from maquette.measuring.memorization import NAME as MEMORISATION
+from maquette.measuring.memorization import write_memorization
 from maquette.measuring.references import References, references_of
 from maquette.measuring.scorecards import Scorecards, scorecards_of
 from maquette.project.profile_file import profile_path_near, read_profile
@@ -85,7 +89,13 @@ def look_at_run(
     training = [Path(entry.path) for entry in record.dataset.subject]
     measuring = measuring_of(look, _references(record, references, training), training, encoder=encoder)
     look = yield from measured(look, measuring.measurers)
-    cards = scorecards_of(look, notes=measuring.notes)
+    memory = yield from _memorizing(model, record, folder, look)
+    cards = scorecards_of(
+        look,
+        notes=(*measuring.notes, *memory.notes),
+        beside={label: {MEMORISATION: each.score()} for label, each in memory.found.items()},
+        beside_measures=[MEMORIZATION_MEASURE] if memory.found else [],
+    )
     yield Artifact("scorecards", cards.write(folder.evaluation))
     facts = facts_of_run(
         folder, record, settings, look=look, timings={"first_look_s": time.perf_counter() - began}
@@ -95,6 +105,20 @@ def look_at_run(
     return Evaluation(
         report=report, look=look, pictures=len(look.looks), checkpoints=len(checkpoints), cards=cards
     )
+
+
+def _memorizing(model: Any, record: RunRecord, folder: RunFolder, look: FirstLook) -> Stage[Memorizing]:
+    """Measure whether the checkpoints that were drawn memorise, and write what was found."""
+    from maquette.lora.files import read_lora
+
+    columns = {column.file: column for column in look.columns if column.file is not None}
+    paths = {entry.path.name: entry.path for entry in checkpoints_of(folder, record)}
+    drawn = [column for name, column in columns.items() if name in paths]
+    states = [read_lora(paths[str(column.file)]).state for column in drawn]
+    found = yield from memorizing(model, record, drawn, states)
+    if found.found:
+        yield Artifact("memorisation", write_memorization(folder.evaluation, found.found))
+    return found
 
 
 def _references(record: RunRecord, named: Sequence[Path], training: Sequence[Path]) -> References | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,9 +132,9 @@ def _measured(
     found = [Measured(lora=None, point=point_of(0, base, None, None), losses=tuple(base))]
     yield Progress(STAGE, 1, len(loras) + 1, "LoRA")
     for start in range(0, len(loras), PACK):
-        for path, losses in zip(
-            loras[start : start + PACK], _of_pack(validator, model, states[start : start + PACK]), strict=True
-        ):
+        measured = losses_of_pack(model, states[start : start + PACK], validator.measure)
+        for path, each in zip(loras[start : start + PACK], measured, strict=True):
+            losses = each.tolist()
             point = point_of(len(found), losses, base, list(found[-1].losses))
             found.append(Measured(lora=path, point=point, losses=tuple(losses)))
         yield Progress(STAGE, len(found), len(loras) + 1, "LoRA")
@@ -146,8 +146,8 @@ def _measured(
     )
 
 
-def _of_pack(validator: Any, model: Any, states: Sequence[Any]) -> list[list[float]]:
-    """Return the losses of LoRAs that are measured in one pass; those of different kinds each by itself."""
+def losses_of_pack(model: Any, states: Sequence[Any], measure: Callable[[int], Any]) -> list[Any]:
+    """Return what `measure(trials)` gives of each of `states`: all in one pass, those of different kinds each by itself."""
     from maquette.lora.adapter import LoraAdapter
 
     try:
@@ -155,9 +155,9 @@ def _of_pack(validator: Any, model: Any, states: Sequence[Any]) -> list[list[flo
     except LoraError:
         if len(states) == 1:
             raise
-        return [losses for state in states for losses in _of_pack(validator, model, [state])]
+        return [found for state in states for found in losses_of_pack(model, [state], measure)]
+    adapter.to(model.device)
     try:
-        losses: list[list[float]] = validator.measure(len(states)).tolist()
-        return losses
+        return list(measure(len(states)))
     finally:
         adapter.detach()

@@ -52,12 +52,18 @@ class Validator:
         seed: int,
         texts: CaptionEncoder,
         cache_folder: CacheFolder | None = None,
+        antithetic: bool = False,
     ) -> None:
+        """`antithetic` asks each level of noise twice, with a noise and its negative: what is linear in the noise cancels
+        (`timesteps` counts both).
+        """
         self.model = model
         self.placement = placement
         self.items = tuple(items)
         self.seed = seed
-        self.timesteps_T = spread_timesteps(model, timesteps, seed)
+        self._antithetic = antithetic
+        levels = -(-timesteps // 2) if antithetic else timesteps
+        self.timesteps_T = spread_timesteps(model, levels, seed).repeat_interleave(2 if antithetic else 1)
         self._texts = texts
         self._cache = LatentCache(cache_folder, encoder_name(model), seed)
 
@@ -75,6 +81,11 @@ class Validator:
     @torch.no_grad()
     def measure(self, trials: int = 1) -> torch.Tensor:
         """Return the mean loss of each picture under each of `trials` adapters that stand in the base, float32 [P, N]."""
+        return self.measure_levels(trials).mean(dim=2)
+
+    @torch.no_grad()
+    def measure_levels(self, trials: int = 1) -> torch.Tensor:
+        """Return the loss of each picture at each level of noise under each of `trials` adapters, float32 [P, N, T]."""
         return torch.stack([self._of_picture(item, trials) for item in self.items], dim=1)
 
     @torch.no_grad()
@@ -90,7 +101,7 @@ class Validator:
     def _of_picture(self, item: Item, trials: int) -> torch.Tensor:
         conditioning = self._conditioning(item, trials)
         losses = [self._pass(item, conditioning, part, trials) for part in _parts(len(self.timesteps_T))]
-        return torch.cat(losses, dim=1).mean(dim=1)
+        return torch.cat(losses, dim=1)
 
     def _pass(self, item: Item, conditioning: Conditioning, part: range, trials: int) -> torch.Tensor:
         """Return the losses of one picture at some levels of noise, [P, T']."""
@@ -110,8 +121,10 @@ class Validator:
         return error_RCHW.mean(dim=(1, 2, 3)).view(trials, len(part)).cpu()
 
     def _noise(self, item: Item, level: int, like_CHW: torch.Tensor) -> torch.Tensor:
-        generator = generator_at(self.seed, "validation", item.picture.sha256, level)
-        return torch.randn(like_CHW.shape, generator=generator)
+        drawn, is_negative = divmod(level, 2) if self._antithetic else (level, 0)
+        generator = generator_at(self.seed, "validation", item.picture.sha256, drawn)
+        noise_CHW = torch.randn(like_CHW.shape, generator=generator)
+        return -noise_CHW if is_negative else noise_CHW
 
     def _conditioning(self, item: Item, trials: int) -> Conditioning:
         """Return what the denoiser is told of a picture under each trial: text encoders may be adapted too."""
