@@ -141,7 +141,7 @@ def test_a_resumed_run_stands_on_the_same_file(short_run: ShortRun, earlier: Pat
 def test_loras_that_are_merged_into_the_base_change_what_is_trained_on(
     short_run: ShortRun, earlier: Path, tiny_base: Path
 ) -> None:
-    from maquette.evaluating.run import load_base
+    from maquette.evaluating.base import load_base
 
     given = short_run(base_weights=(earlier,), base_weights_multiplier=(0.5,), steps=1)
     events: list[Event] = []

@@ -179,8 +179,9 @@ def _train(config: Path) -> Stage[tuple[RunFolder, Settings]]:
 def _look(folder: RunFolder, settings: Settings, bare_seeds: int, other_seeds: int) -> Stage[FirstLook]:
     """Draw the cast's prompts with no LoRA and with every checkpoint; the judge scores each picture."""
     from maquette.demo.judging import cast_measurer, look_prompts
+    from maquette.evaluating.base import load_base
     from maquette.evaluating.first_look import first_look
-    from maquette.evaluating.run import checkpoints_of, load_base, plan_of
+    from maquette.evaluating.run import checkpoints_of, plan_of
     from maquette.measuring.measure import measured
     from maquette.runs.record import read_record
 

@@ -129,7 +129,7 @@ def _drawn(lora: Path, scenery: Scenery) -> Stage[tuple[Image.Image, Image.Image
 def _base(scenery: Scenery) -> Any:
     from maquette import families
     from maquette.devices import chosen
-    from maquette.evaluating.run import load_base
+    from maquette.evaluating.base import load_base
 
     if scenery.settings is not None:
         return load_base(scenery.settings)

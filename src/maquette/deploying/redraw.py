@@ -37,7 +37,7 @@ def _drawn(preview: Preview, lora: Path, recipe: Recipe, settings: Settings, pat
     from maquette.dataset.opening import opened
     from maquette.drawing.draw import drawing
     from maquette.drawing.pictures import save_picture
-    from maquette.evaluating.run import load_base
+    from maquette.evaluating.base import load_base
     from maquette.lora.adapter import LoraAdapter
     from maquette.lora.files import read_lora
 

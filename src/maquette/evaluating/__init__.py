@@ -1,6 +1,7 @@
 """Evaluate: what a LoRA draws, and what that is worth.
 
 first_look   fixed prompts and seeds without the LoRA and with every checkpoint
+base         the base model of a run, as it trained with it
 grid         a first look as one picture
 verdict      what the numbers say: learned or not, and what speaks against it
 report       everything about a run as one self-contained HTML page

@@ -11,6 +11,7 @@ from typing import Any
 from maquette.drawing.packing import batch_for
 from maquette.drawing.samples import sampling_of
 from maquette.errors import OutputError, Problem
+from maquette.evaluating.base import load_base
 from maquette.evaluating.facts import Delivery, ReportFacts
 from maquette.evaluating.first_look import LookCheckpoint, LookPlan, first_look
 from maquette.evaluating.measurers import measuring_of
@@ -134,24 +135,6 @@ def _references(record: RunRecord, named: Sequence[Path], training: Sequence[Pat
         training=[path for path in training if path.is_file()],
         trained_sha256={entry.sha256 for entry in record.dataset.subject},
     )
-
-
-def load_base(settings: Settings) -> Any:
-    """Return the run's base model on the device and in the precision that it was trained with."""
-    from maquette import families
-    from maquette.devices import chosen
-    from maquette.lora.baking import bake
-    from maquette.lora.config import with_strengths
-
-    place = chosen(settings.training.device, settings.training.precision)
-    model = families.load(
-        settings.model.base,
-        dtype=place.weight_dtype,
-        device=str(place.device),
-        stated=families.stated_by(settings.objective, settings.model),
-    )
-    bake(model, with_strengths(settings.model.base_weights, settings.model.base_weights_multiplier))
-    return model
 
 
 def checkpoints_of(folder: RunFolder, record: RunRecord) -> list[LookCheckpoint]:

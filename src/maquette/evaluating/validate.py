@@ -106,7 +106,7 @@ def _measured(
     options: ValidateOptions,
 ) -> Stage[Validated]:
     from maquette.devices import chosen
-    from maquette.evaluating.run import load_base
+    from maquette.evaluating.base import load_base
     from maquette.lora.files import read_lora
     from maquette.training.texts import CaptionEncoder
     from maquette.training.validation import Validator, point_of
