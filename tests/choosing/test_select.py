@@ -12,8 +12,9 @@ from click.testing import CliRunner
 from maquette.choosing.options import SelectOptions
 from maquette.choosing.select import judged_in, select_events
 from maquette.cli.app import maquette as command
-from maquette.errors import ConfigError, OutputError
+from maquette.errors import ConfigError
 from maquette.events import run_stage
+from maquette.measuring.protocol import Measure
 from maquette.runs.choice import NAME, read_choice
 from maquette.runs.folder import RunFolder
 from maquette.runs.record import Checkpoint
@@ -103,8 +104,18 @@ def test_a_folder_without_run_or_evaluation_is_bad_input(tmp_path: Path) -> None
     assert result.exit_code == 2 and "error" in json.loads(result.stdout)
 
 
-def test_pictures_that_nobody_measured_are_no_ground_for_a_choice(evaluation: Path) -> None:
+def test_pictures_that_nobody_measured_leave_the_last_checkpoint_and_say_so(evaluation: Path) -> None:
     look = judged_in(evaluation).look
     replace(look, looks=tuple(replace(each, scores={}) for each in look.looks), measures=()).write()
-    with pytest.raises(OutputError, match="vote"):
-        run_stage(select_events(evaluation, SelectOptions()))
+    choice = run_stage(select_events(evaluation, SelectOptions())).choice
+    assert choice.label == "step 300" and choice.score is None and not choice.distinguishable
+    assert choice.decided_by == "nobody" and "Cannot tell" in choice.headline and "vote" in choice.reasons[0]
+
+
+def test_a_score_that_does_not_know_the_subject_decides_nothing(evaluation: Path) -> None:
+    look = judged_in(evaluation).look
+    technical = Measure(name="technical", title="Technical quality", definition="how sound.")
+    looks = tuple(replace(each, scores={"technical": 0.9 - (each.step or 0) / 1000}) for each in look.looks)
+    replace(look, looks=looks, measures=(technical,)).write()
+    choice = run_stage(select_events(evaluation, SelectOptions())).choice
+    assert choice.label == "step 300" and choice.decided_by == "nobody"

@@ -12,12 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image, ImageOps
 
 from maquette.errors import OutputError
 from maquette.evaluating.charts import Axis, Series, line_chart, short, smoothed, thinned, ticks
+from maquette.evaluating.decision_section import nearest_pairs
 from maquette.evaluating.report import facts_json, read_block, render_report, write_report
 from maquette.evaluating.verdict import verdict_of
 from maquette.measuring.looks import FLOOR
+from maquette.measuring.scorecards import scorecards_of
+from maquette.runs.choice import Choice, Ranked, Suspicion
 from tests.runs.making import run_record
 
 from .making import facts_of, look_of
@@ -261,3 +265,48 @@ def test_an_empty_or_constant_curve_is_drawn(facts: Any) -> None:
             y=Axis(label="y"),
         )
         assert len(chart.lines) == min(len(points), 1) and chart.x_ticks and chart.y_ticks
+
+
+def test_the_choice_its_numbers_and_what_speaks_against_it_are_shown(tmp_path: Path) -> None:
+    look = look_of(tmp_path / "look", {FLOOR: [0.1, 0.2], "step 100": [0.4, 0.5], "step 200": [0.8, 0.9]})
+    suspicion = Suspicion(kind="leak", told="It leaks.", remedy="Regularize.")
+    ranking = (
+        Ranked(checkpoint="b.safetensors", label="step 200", step=200, strength=1.0, score=0.8),
+        Ranked(
+            checkpoint="a.safetensors", label="step 100", step=100, strength=1.0, score=0.4,
+            behind=0.4, behind_low=0.3, behind_high=0.5,
+        ),
+    )  # fmt: skip
+    choice = Choice(
+        checkpoint="b.safetensors", label="step 200", step=200, strength=1.0, score=0.8, headline="Step 200 is the best.",
+        reasons=("Because.",), suspicions=(suspicion,), ranking=ranking,
+    )  # fmt: skip
+    facts = facts_of(tmp_path / "run", look, choice=choice, cards=scorecards_of(look))
+    page = Page(render_report(facts))
+    text = " ".join("".join(page.text).split())
+    for fact in (
+        "Step 200 is the best.",
+        "Because.",
+        "It leaks.",
+        "Regularize.",
+        "worse",
+        "+0.300 to +0.500",
+    ):
+        assert fact in text, fact
+    assert "Score by step" in text and "Identity from the trigger alone" in text
+    path = write_report(tmp_path / "report.html", facts)
+    block = read_block(path)
+    assert block["choice"]["checkpoint"] == "b.safetensors" and block["verdict"]["checkpoint"] == "step 200"
+    assert block["scorecards"]["cards"][2]["column"]["label"] == "step 200"
+
+
+def test_drawings_stand_beside_the_training_picture_that_they_resemble(tmp_path: Path) -> None:
+    look = look_of(tmp_path / "look", {FLOOR: [0.1], "step 100": [0.4]})
+    facts = facts_of(tmp_path / "run", look)
+    training = tmp_path / "twin.png"
+    Image.effect_noise((64, 64), 90).convert("RGB").save(training)
+    drawn = look.folder / look.find("step 100", "zkw", 1).path
+    ImageOps.mirror(Image.open(training)).save(drawn)
+    copying = replace(look, looks=tuple(replace(each, scores={"copying": 0.9}) for each in look.looks))
+    (pair,) = nearest_pairs(replace(facts, look=copying, pictures=[*facts.pictures, (training, "")]))
+    assert pair.training == training and "mirrored" in pair.told and pair.drawn == drawn

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from statistics import NormalDist
 
+import numpy as np
+
 from maquette.choosing.pictures_needed import MorePictures, more_pictures
 from maquette.errors import ConfigError, Problem, did_you_mean
 from maquette.measuring.looks import FLOOR, Column, FirstLook
@@ -117,7 +119,11 @@ def decide(cards: Scorecards, reading: Reading) -> Decision | None:
     found = candidates_of(cards)
     if not found:
         return None
-    sound = [each for each in found if not each.failures] or found
+    counts = pictures_by_column(reading)
+    most = max(counts[each.label] for each in found)
+    # Who left a race has fewer pictures, and left it because it was behind.
+    running = [each for each in found if counts[each.label] == most]
+    sound = [each for each in running if not each.failures] or running
     best = max(each.score.mean for each in sound)
     tied = [each for each in sound if best - each.score.mean < TIE]
     chosen = tied[0]
@@ -139,7 +145,24 @@ def _rank(candidate: Candidate, failing_counts: bool) -> tuple[bool, float, int]
 
 
 def _difference(reading: Reading, one: Candidate, other: Candidate) -> Estimate:
-    return reading.total_difference(_place(reading, one), _place(reading, other))
+    """Return the paired difference over the pictures that both have: who left a race has fewer."""
+    labels = (one.label, other.label)
+    known = reading if _is_full(reading, labels) else reading.of_shared(labels)
+    return known.total_difference(_place(known, one), _place(known, other))
+
+
+def _is_full(reading: Reading, labels: Sequence[str]) -> bool:
+    counts = pictures_by_column(reading)
+    return len({counts[label] for label in labels}) == 1
+
+
+def pictures_by_column(reading: Reading) -> dict[str, int]:
+    """Return how many scored pictures each column has."""
+    table = reading.table
+    return {
+        label: sum(int((~np.isnan(scores[place])).sum()) for scores in table.scores.values())
+        for place, label in enumerate(table.columns)
+    }
 
 
 def _place(reading: Reading, candidate: Candidate) -> int:

@@ -107,7 +107,8 @@ def _score_the_same(decision: Decision) -> str:
 
 def _others(decision: Decision) -> Iterator[str]:
     """Name those beyond the runner-up that cannot be told apart either."""
-    others = [gap for gap in decision.undecided if gap is not decision.runner_up]
+    said = {*decision.tied_with, decision.runner_up.other.label if decision.runner_up else ""}
+    others = [gap for gap in decision.undecided if gap.other.label not in said]
     if not others:
         return
     names = [named(gap.other) for gap in others[:_MOST_NAMED]]

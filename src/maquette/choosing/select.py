@@ -110,12 +110,11 @@ def choice_of(
 ) -> Choice:
     """Return the choice that an evaluation speaks for, or that a person makes against it.
 
-    Raises OutputError where nothing was measured that counts, ConfigError for a checkpoint that is not among the measured.
+    Where nothing measured the subject it is the last one, and says so. Raises OutputError where only the base was drawn,
+    ConfigError for a checkpoint that is not among the measured.
     """
-    decision = decide(judged.cards, judged.reading)
-    if decision is None:
-        raise OutputError(_unmeasured(judged))
-    choice = _by_measures(decision, judged, folder, record)
+    decision = decide(judged.cards, judged.reading) if says_who(judged.cards) else None
+    choice = _unjudged(judged, record) if decision is None else _by_measures(decision, judged, folder, record)
     if options.checkpoint is not None:
         return overruled(choice, options.checkpoint, options.strength, options.reason)
     if options.strength is not None or options.reason:
@@ -125,12 +124,49 @@ def choice_of(
     return choice
 
 
-def _unmeasured(judged: Judged) -> Problem:
-    return Problem(
-        str(judged.look.folder),
-        "nothing was measured that a score is made of",
-        "an evaluation with references, or with a judge",
-        "Give pictures of the subject that were not trained on (references/ of the project), or vote: maquette vote RUN.",
+def says_who(cards: Scorecards) -> bool:
+    """Whether anything measured the subject or its style: without that a score says which checkpoint changes least."""
+    return any(headline.aspect in ("identity", "style") for headline in cards.headlines)
+
+
+def _unjudged(judged: Judged, record: RunRecord | None) -> Choice:
+    """Return the last checkpoint, and that nobody can tell."""
+    known = [card.column for card in judged.cards.cards if not card.is_floor]
+    if not known:
+        raise OutputError(
+            Problem(
+                str(judged.look.folder),
+                "was drawn with the base alone",
+                "an evaluation of at least one LoRA",
+                "Evaluate a run: maquette evaluate RUN",
+            )
+        )
+    last = max(known, key=lambda column: (column.step or 0, -abs(column.strength - 1)))
+    return Choice(
+        checkpoint=_path_of(last.file or last.label, record),
+        label=last.label,
+        step=last.step,
+        strength=last.strength,
+        distinguishable=len({column.file or column.label for column in known}) == 1,
+        decided_by="nobody",
+        headline=f"Cannot tell: nothing measured whether the subject is drawn. The last checkpoint, {last.label}, is named.",
+        reasons=(
+            "Give pictures of the subject that were not trained on (references/ of the project, or --references of maquette "
+            "evaluate), or judge by eye: maquette vote RUN.",
+            *judged.cards.notes,
+        ),
+        ranking=tuple(
+            Ranked(
+                checkpoint=_path_of(column.file or column.label, record),
+                label=column.label,
+                step=column.step,
+                strength=column.strength,
+            )
+            for column in known
+        ),
+        pictures=len(judged.look.looks),
+        evaluation=_digest(judged.look.folder / LOOK),
+        time=now(),
     )
 
 
@@ -234,10 +270,11 @@ def overruled(choice: Choice, name: str, strength: float | None, reason: str) ->
 
 def _reported(folder: RunFolder, record: RunRecord, judged: Judged) -> Stage[Path]:
     """Write the run's report again, with the choice."""
+    from maquette.evaluating.decision_section import chosen_first
     from maquette.evaluating.report import write_report
     from maquette.evaluating.run import facts_of_run
 
-    facts = facts_of_run(folder, record, record.settings, look=judged.look)
+    facts = chosen_first(facts_of_run(folder, record, record.settings, look=judged.look, cards=judged.cards))
     report = write_report(folder.path / "report.html", facts)
     yield Artifact("report", report)
     return report

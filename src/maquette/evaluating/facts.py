@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from maquette.measuring.looks import FirstLook
+from maquette.measuring.scorecards import Scorecards
+from maquette.runs.choice import Choice
 from maquette.runs.record import RunRecord
 
 
@@ -41,6 +43,10 @@ class ReportFacts:
     metrics: Sequence[Mapping[str, Any]] = ()
     """Rows of metrics.jsonl: step, loss, learning rates."""
     look: FirstLook | None = None
+    cards: Scorecards | None = None
+    """The scorecards of the look, where it was measured."""
+    choice: Choice | None = None
+    """The choice among the checkpoints, where one was made."""
     pictures: Sequence[tuple[Path, str]] = ()
     """The training pictures with their captions."""
     deliveries: tuple[Delivery, ...] = ()

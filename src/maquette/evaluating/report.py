@@ -14,7 +14,14 @@ from typing import Any
 from maquette import __version__
 from maquette.drawing.scene import webui_prompt
 from maquette.errors import OutputError, Problem
-from maquette.evaluating import comparison, drawn_sections, picture_section, run_sections, validation_section
+from maquette.evaluating import (
+    comparison,
+    decision_section,
+    drawn_sections,
+    picture_section,
+    run_sections,
+    validation_section,
+)
 from maquette.evaluating.facts import ReportFacts
 from maquette.evaluating.page import Pictures, json_markup, own_asset, render
 from maquette.evaluating.verdict import Verdict, verdict_of
@@ -47,6 +54,9 @@ def render_report(facts: ReportFacts, *, home: Path | None = None) -> str:
         mark=drawn_sections.MARKS[verdict.outcome],
         tiles=drawn_sections.tiles(facts, verdict),
         before_after=drawn_sections.before_after(facts, verdict),
+        decision=decision_section.decision(facts),
+        headlines=decision_section.headlines(facts),
+        nearest=decision_section.nearest_pairs(facts),
         measures=drawn_sections.measures(facts, verdict),
         grid=comparison.grid(facts),
         use=run_sections.use(facts),
@@ -77,6 +87,8 @@ def facts_json(facts: ReportFacts, verdict: Verdict) -> dict[str, Any]:
         "run": str(facts.run),
         "verdict": {**asdict(verdict), "ratio": verdict.ratio},
         "record": facts.record.as_json(),
+        "choice": facts.choice.to_json() if facts.choice else None,
+        "scorecards": facts.cards.to_json() if facts.cards else None,
         "first_look": facts.look.to_json() if facts.look else None,
         "metrics": [{name: value for name, value in row.items() if name != "shown"} for row in facts.metrics],
         "pictures": [{"path": str(path), "caption": caption} for path, caption in facts.pictures],

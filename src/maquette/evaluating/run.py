@@ -29,6 +29,7 @@ from maquette.measuring.references import References, references_of
 from maquette.measuring.scorecards import Scorecards, scorecards_of
 from maquette.project.profile_file import profile_path_near, read_profile
 from maquette.project.settings import Settings
+from maquette.runs.choice import read_choice
 from maquette.runs.deliveries import read_deliveries
 from maquette.runs.folder import RunFolder
 from maquette.runs.record import Checkpoint, RunRecord, read_record
@@ -99,7 +100,12 @@ def look_at_run(
     )
     yield Artifact("scorecards", cards.write(folder.evaluation))
     facts = facts_of_run(
-        folder, record, settings, look=look, timings={"first_look_s": time.perf_counter() - began}
+        folder,
+        record,
+        settings,
+        look=look,
+        cards=cards,
+        timings={"first_look_s": time.perf_counter() - began},
     )
     report = write_report(folder.path / "report.html", facts)
     yield Artifact("report", report)
@@ -201,6 +207,7 @@ def facts_of_run(
     settings: Settings,
     *,
     look: FirstLook | None,
+    cards: Scorecards | None = None,
     title: str = "",
     deliveries: tuple[Delivery, ...] = (),
     prompt_template: str = "",
@@ -225,6 +232,8 @@ def facts_of_run(
         lora_bytes=lora.stat().st_size,
         metrics=read_metrics(folder.metrics),
         look=look,
+        cards=cards,
+        choice=read_choice(folder.path),
         pictures=pictures,
         deliveries=deliveries or _deliveries(folder, sha256_file(lora)),
         timings=timings or {},

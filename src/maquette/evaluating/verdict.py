@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from maquette.evaluating.facts import ReportFacts
-from maquette.measuring.looks import FLOOR, FirstLook, Measure, Summary, choose
+from maquette.measuring.looks import FLOOR, Choice, FirstLook, Measure, Summary, choose
 from maquette.measuring.statistics import Estimate
 
 LEAK_ROLE = "leak"
@@ -58,13 +58,22 @@ def verdict_of(facts: ReportFacts, *, role: str = "bare") -> Verdict:
     if look is None or measure is None:
         return _unjudged(facts)
     role = role if role in look.roles() else look.roles()[0]
-    choice = choose(look, measure=measure.name, role=role)
+    choice = _speaking(facts, look, measure, role)
     floor = look.summary(FLOOR, role, measure.name)
     best = look.summary(choice.checkpoint, role, measure.name) if choice else None
     if choice is None or floor is None or best is None:
         return _unjudged(facts)
     flaws = (*_unclean(look, facts.trigger, best), *_leaks(look, measure, best))
     return _judged(facts, look, measure, floor, best, flaws, choice.undecided)
+
+
+def _speaking(facts: ReportFacts, look: FirstLook, measure: Measure, role: str) -> Choice | None:
+    """Return the checkpoint that the verdict is about: the chosen one, else the measure's best."""
+    made = facts.choice
+    if made is None or not look.scores(made.label, role, measure.name):
+        return choose(look, measure=measure.name, role=role)
+    undecided = tuple(each.label for each in made.ranking if each.is_undecided)
+    return Choice(checkpoint=made.label, role=role, measure=measure.name, undecided=undecided)
 
 
 def _unclean(look: FirstLook, trigger: str, best: Summary) -> Iterator[Flaw]:

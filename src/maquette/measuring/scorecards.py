@@ -175,6 +175,11 @@ class Reading:
         found = self.table.estimates_of(self._drawn_totals, self._pictures())
         return [None if np.isnan(each.mean) else each for each in found]
 
+    def of_shared(self, labels: Sequence[str]) -> Reading:
+        """Return the reading of these columns and the base over the pictures that all of `labels` have."""
+        table = self.table.of_shared(labels)
+        return Reading(table, tuple(self._measures.values()), self._ceilings, self.headlines, self.weights)
+
     def total_difference(self, column: int, other: int) -> Estimate:
         """Return by how much the score of `column` exceeds that of `other`, paired over prompts and seeds."""
         return self.table.estimates_of(self._drawn_difference(column, other), self._pictures())[0]

@@ -53,6 +53,19 @@ class ScoreTable:
         """Return which prompts have one of `roles`, bool [N]."""
         return np.array([role in roles for role in self.roles], dtype=bool)
 
+    def of_shared(self, labels: Sequence[str]) -> ScoreTable:
+        """Return the table of these columns and the base, with the scores that every one of `labels` has."""
+        wanted = [FLOOR, *labels] if FLOOR in self.columns else list(labels)
+        places = [self.columns.index(label) for label in dict.fromkeys(wanted)]
+        shared = [self.columns.index(label) for label in labels]
+        scores = {}
+        for name, values_CNS in self.scores.items():
+            # A sum with a missing score is missing: NaN spreads over the columns, and is laid on each of them.
+            missing_1NS = 0 * values_CNS[shared].sum(axis=0, keepdims=True)
+            scores[name] = values_CNS[places] + missing_1NS
+        columns = tuple(self.columns[place] for place in places)
+        return ScoreTable(columns, self.prompts, self.roles, self.seeds, scores)
+
     def means(self, measure: str, roles: Sequence[str], prompts_DN: Array, seeds_DS: Array) -> Array:
         """Return the weighted mean of a measure over the prompts of `roles`, [D, C]; NaN where there is none."""
         values_CNS = self.scores[measure]

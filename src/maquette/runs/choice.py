@@ -18,7 +18,7 @@ from maquette.reading import FileKind
 VERSION = 1
 NAME = "choice.json"
 FILE = FileKind("the choice among a run's checkpoints", "Choose again: maquette select.", OutputError)
-DecidedBy = Literal["measures", "votes", "person", "early stop"]
+DecidedBy = Literal["measures", "votes", "person", "early stop", "nobody"]
 
 
 @dataclass(frozen=True, kw_only=True)

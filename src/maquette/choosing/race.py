@@ -1,0 +1,118 @@
+"""The race: a few seeds of every checkpoint first, more only of those that are still in it.
+
+After each round a column leaves that is behind the leader by more than the widest of so many differences would be by chance (the
+interval of the paired difference, widened for every column and every round that could have sent it out). So the best leaves in at
+most about one race of twenty, and most pictures go to those that are hard to tell apart. The base alone is drawn in every round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from maquette.choosing.decide import widened
+from maquette.events import Message, Stage
+from maquette.measuring.looks import FLOOR, FirstLook
+from maquette.measuring.scorecards import Reading, scorecards_of
+from maquette.measuring.tables import table_of
+from maquette.spoken import counted
+
+FIRST_SEEDS = 2
+DrawRound = Callable[[tuple[str, ...], tuple[int, ...]], Stage[FirstLook]]
+"""Draws the columns (by label, without the base, which comes in any case) with all of the seeds, and measures them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Raced:
+    """The look that a race leaves: those that left it have fewer seeds."""
+
+    look: FirstLook
+    pictures: int
+    pictures_of_all: int
+    """What all columns with all seeds would have taken."""
+    left: tuple[tuple[str, int], ...] = ()
+    """Who left, and after how many seeds."""
+
+    @property
+    def share(self) -> float:
+        return self.pictures / self.pictures_of_all if self.pictures_of_all else 1.0
+
+
+def rounds_of(seeds: Sequence[int], first: int = FIRST_SEEDS) -> list[tuple[int, ...]]:
+    """Return the seeds of each round, twice as many each time, the last with all."""
+    counts = [first]
+    while counts[-1] < len(seeds):
+        counts.append(min(2 * counts[-1], len(seeds)))
+    return [tuple(seeds[:count]) for count in counts if count <= len(seeds)] or [tuple(seeds)]
+
+
+def race(
+    columns: Sequence[str], seeds: Sequence[int], draw: DrawRound, *, first: int = FIRST_SEEDS
+) -> Stage[Raced]:
+    """Race `columns` over `seeds`; return everything that was drawn. It ends early where one column alone is left."""
+    rounds = rounds_of(seeds, first)
+    running = tuple(columns)
+    left: list[tuple[str, int]] = []
+    kept: list[FirstLook] = []
+    chances = max(1, len(columns) - 1) * max(1, len(rounds) - 1)
+    for number, part in enumerate(rounds):
+        look = yield from draw(running, part)
+        kept.append(look)
+        if number + 1 == len(rounds):
+            break
+        out = behind(look, running, chances)
+        left += [(label, len(part)) for label in out]
+        running = tuple(label for label in running if label not in out)
+        if out:
+            yield Message(
+                f"{counted(len(out), 'column')} clearly behind after {counted(len(part), 'seed')}: {', '.join(out)}."
+                f" {counted(len(running), 'column')} still in the race."
+            )
+        if len(running) < 2:
+            break
+    whole = merged(kept)
+    cells = _cells_of_all(whole, len(seeds))
+    return Raced(
+        look=whole, pictures=len(whole.looks), pictures_of_all=cells * (len(columns) + 1), left=tuple(left)
+    )
+
+
+def behind(look: FirstLook, running: Sequence[str], chances: int) -> tuple[str, ...]:
+    """Return which of `running` are clearly behind the leader; those without a score stay."""
+    cards = scorecards_of(look)
+    totals = {card.column.label: card.total.mean for card in cards.cards if card.total is not None}
+    scored = [label for label in running if label in totals]
+    if len(scored) < 2:
+        return ()
+    reading = Reading(table_of(look), look.measures, look.ceilings, cards.headlines, cards.weights)
+    leader = max(scored, key=lambda label: totals[label])
+    places = {label: reading.table.columns.index(label) for label in scored}
+    out = []
+    for label in scored:
+        if label == leader:
+            continue
+        gap = widened(reading.total_difference(places[leader], places[label]), chances)
+        if gap.low is not None and gap.low > 0:
+            out.append(label)
+    return tuple(out)
+
+
+def merged(looks: Sequence[FirstLook]) -> FirstLook:
+    """Return the looks of all rounds as one: of a column that was drawn again the later round counts."""
+    newest: dict[str, FirstLook] = {}
+    for look in looks:
+        for label in look.checkpoints():
+            newest[label] = look
+    order = list(dict.fromkeys(label for look in looks for label in look.checkpoints()))
+    order.sort(key=lambda label: label != FLOOR)
+    entries = [entry for label in order for entry in newest[label].looks if entry.checkpoint == label]
+    sets = [entry for label in order for entry in newest[label].sets if entry.checkpoint == label]
+    columns = [column for label in order for column in newest[label].columns if column.label == label]
+    return replace(looks[-1], looks=tuple(entries), sets=tuple(sets), columns=tuple(columns))
+
+
+def _cells_of_all(look: FirstLook, seeds: int) -> int:
+    """Return how many pictures one column takes with every seed."""
+    drawn = max(len(look.seeds(prompt)) for prompt in look.prompts())
+    whole = max(1, drawn)
+    return sum(round(len(look.seeds(prompt)) * seeds / whole) for prompt in look.prompts())

@@ -1,0 +1,87 @@
+"""The race over columns whose truth is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from maquette.choosing.race import Raced, merged, race, rounds_of
+from maquette.events import Stage, run_stage
+from maquette.measuring.looks import FLOOR, FirstLook
+
+from .making import decided, look_of
+
+
+def raced(
+    truths: dict[str, float], seed: int, *, seeds: int = 8, own: float = 0.05
+) -> tuple[Raced, FirstLook]:
+    """Return a race over made-up scores, and the look of everything."""
+    prompts = [(f"p{number}", "full") for number in range(4)]
+    whole = look_of(truths, seed=seed, seeds=seeds, own=own, prompts=prompts)
+
+    def draw(columns: tuple[str, ...], numbers: tuple[int, ...]) -> Stage[FirstLook]:
+        wanted = {FLOOR, *columns}
+        looks = [each for each in whole.looks if each.checkpoint in wanted and each.seed in numbers]
+        known = [each for each in whole.columns if each.label in wanted]
+        return replace(whole, looks=tuple(looks), columns=tuple(known))
+        yield
+
+    return run_stage(race(tuple(truths), tuple(range(1, seeds + 1)), draw)), whole
+
+
+FAR = {"step 100": 2.0, "step 200": 3.0, "step 300": 6.0, "step 400": 3.5, "step 500": 2.5, "step 600": 6.05}
+
+
+def test_those_that_are_clearly_behind_get_no_more_seeds() -> None:
+    found, whole = raced(FAR, 1)
+    assert {label for label, _ in found.left} == {"step 100", "step 200", "step 400", "step 500"}
+    assert found.pictures_of_all == len(whole.looks) and found.share < 0.6
+    counts = {
+        label: sum(each.checkpoint == label for each in found.look.looks)
+        for label in found.look.checkpoints()
+    }
+    assert counts[FLOOR] == counts["step 300"] == counts["step 600"] == 32 and counts["step 100"] == 8
+
+
+def test_it_chooses_what_drawing_everything_chooses() -> None:
+    same = sum(
+        decided(found.look).chosen.label == decided(whole).chosen.label
+        for seed in range(20)
+        for found, whole in [raced(FAR, seed)]
+    )
+    assert same == 20
+
+
+def test_the_best_seldom_leaves() -> None:
+    truths = {f"step {number}00": 5.0 + 0.1 * (number == 3) for number in range(1, 6)}
+    gone = sum("step 300" in dict(raced(truths, seed, own=0.1)[0].left) for seed in range(40))
+    assert gone <= 2
+
+
+def test_what_left_comes_behind_what_stayed_and_its_gap_is_of_shared_pictures() -> None:
+    found, whole = raced(FAR, 2)
+    decision = decided(found.look)
+    assert {gap.other.label for gap in decision.gaps[1:]} == {label for label, _ in found.left}
+    few = replace(whole, looks=tuple(each for each in whole.looks if each.seed in (1, 2)))
+    gap, all_two = decision.gap_to("step 100"), decided(few).gap_to("step 100")
+    assert gap is not None and all_two is not None
+    if decided(few).chosen.label == decision.chosen.label:
+        assert gap.difference.mean == pytest.approx(all_two.difference.mean)
+
+
+def test_one_column_alone_ends_the_race_at_once() -> None:
+    found, _ = raced({"step 100": 1.0, "step 200": 8.0}, 0)
+    assert dict(found.left) == {"step 100": 2} and len(found.look.looks) == 3 * 4 * 2
+
+
+def test_rounds_double_and_end_with_all() -> None:
+    assert rounds_of(range(1, 9)) == [(1, 2), (1, 2, 3, 4), tuple(range(1, 9))]
+    assert rounds_of(range(1, 7)) == [(1, 2), (1, 2, 3, 4), (1, 2, 3, 4, 5, 6)]
+    assert rounds_of((5,)) == [(5,)]
+
+
+def test_a_merged_look_holds_every_picture_once() -> None:
+    whole = look_of(FAR)
+    few = replace(whole, looks=tuple(each for each in whole.looks if each.seed < 3))
+    assert merged([few, whole]).looks == whole.looks
