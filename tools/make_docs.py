@@ -14,6 +14,7 @@ import importlib
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,20 @@ from maquette.cli.app import maquette as cli
 from maquette.comparing.options import ReproduceOptions
 from maquette.curating.options import CurateOptions
 from maquette.deploying.options import DeployOptions
+from maquette.encoders import load_encoder
 from maquette.evaluating.options import EvaluateOptions
 from maquette.evaluating.validate_options import ValidateOptions
 from maquette.masking.options import MasksOptions
+from maquette.measuring.copying import CopyingMeasurer
+from maquette.measuring.drift import DriftMeasurer
+from maquette.measuring.embedder import Embedder
+from maquette.measuring.headlines import HEADLINES, WEIGHTS
+from maquette.measuring.looks import FirstLook
+from maquette.measuring.memorization import MEASURE as MEMORIZATION
+from maquette.measuring.protocol import Measure
+from maquette.measuring.technical import TechnicalMeasurer
+from maquette.measuring.variety import VarietyMeasurer
+from maquette.measuring.world import MEASURES as WORLD_MEASURES
 from maquette.planning.init_options import InitOptions
 from maquette.planning.options import PlanOptions
 from maquette.project.fields import Options, flag_of
@@ -119,6 +131,7 @@ def stale_pages() -> dict[Path, str | None]:
         REFERENCE / "cli.md": cli_page(cli),
         REFERENCE / "settings.md": settings_page(SECTIONS),
         REFERENCE / "options.md": options_page(STAGES),
+        REFERENCE / "measures.md": measures_page(),
         **rule_pages(),
     }
     pages |= {path: None for path in RULES.glob("*.md") if path not in pages}
@@ -127,6 +140,81 @@ def stale_pages() -> dict[Path, str | None]:
         for path, text in pages.items()
         if not path.is_file() or path.read_text(encoding="utf-8") != text
     }
+
+
+ANCHORS = {
+    "base": "what the base alone scores",
+    "low": "the measure's low end",
+    "high": "the measure's high end",
+    "ceiling": "what the references score among themselves, else the measure's high end",
+}
+
+
+def measures_page() -> str:
+    """Return the page of measures and of the numbers that scorecards make of them."""
+    lines = [
+        NOTICE,
+        "# Measures and scorecards",
+        "",
+        "What `maquette evaluate` measures, and what a scorecard's numbers mean. `maquette evaluate RUN --json` gives them as",
+        "`checkpoints`: name → measure → `value`, `low`, `high` (95 %).",
+        "",
+        "## Measures",
+        "",
+    ]
+    for measure in known_measures():
+        lines += [f"### {measure.title} (`{measure.name}`)", "", f"{capital(measure.definition)}", ""]
+        facts = {
+            "Formula": measure.formula,
+            "Range": f"{measure.low:g} to {measure.high:g}, {measure.direction} is better",
+            "Looked at by": measure.encoder,
+            "Blind to": measure.blind_to,
+            "Least": ""
+            if measure.least is None
+            else f"{measure.least:g}: below it, the card says what fails",
+        }
+        lines += [f"- {name}: {value}" for name, value in facts.items() if value] + [""]
+    lines += [
+        "## Headlines",
+        "",
+        "A headline is a measure over the prompts of some roles. On the common scale 0 and 1 are anchored, so that more is",
+        "always better and headlines can be weighed against each other.",
+        "",
+        "| headline | measure | prompts | 0 is | 1 is | counts towards |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    lines += [
+        f"| `{each.name}` | `{each.measure}` | {', '.join(each.roles)} | {ANCHORS[each.zero]} | {ANCHORS[each.one]} "
+        f"| {each.aspect or 'nothing: it warns'} |"
+        for each in HEADLINES
+    ]
+    weights = ", ".join(f"{name} {weight:g}" for name, weight in WEIGHTS.items())
+    lines += [
+        "",
+        f"The score weighs the aspects: {weights}. An aspect's headlines count",
+        "alike, each cut to 0 to 1; what was not measured is left out of the sum. A failed floor is",
+        "said beside the score and never hidden by it.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def known_measures() -> list[Measure]:
+    """Return every measure, those of the small world's judge under their own names' first meaning."""
+    embedder = Embedder(load_encoder("world"))
+    nothing = embedder.of_pictures([])
+    look = FirstLook(folder=Path(), looks=())
+    measurers = (VarietyMeasurer(embedder, nothing, 4), DriftMeasurer(embedder, look))
+    told = [*WORLD_MEASURES, *(measure for each in measurers for measure in each.measures)]
+    told = [
+        replace(measure, encoder="") if measure.name in ("variety", "drift") else measure for measure in told
+    ]
+    return [*told, *CopyingMeasurer.measures, *TechnicalMeasurer.measures, MEMORIZATION]
+
+
+def capital(text: str) -> str:
+    """Return a sentence with its first letter large."""
+    return text[:1].upper() + text[1:]
 
 
 def rule_pages() -> dict[Path, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from maquette.encoders import load_encoder
-from maquette.measuring.copying import CopyingMeasurer
+from maquette.measuring.copying import CopyingMeasurer, write_nearest
 from maquette.measuring.drift import DriftMeasurer
 from maquette.measuring.embedder import Embedder
 from maquette.measuring.looks import FLOOR, FirstLook, Look
@@ -125,6 +126,8 @@ def test_copies_are_found_mirrored_ones_too(tmp_path: Path) -> None:
     found = [measurer.nearest[entry.path] for entry in looks]
     assert [each.training.name for each in found[:2]] == ["3.png", "4.png"]
     assert [each.is_mirrored for each in found[:2]] == [False, True]
+    told = json.loads(write_nearest(tmp_path, measurer.nearest).read_text(encoding="utf-8"))["drawings"]
+    assert told[looks[1].path] == {"training": str(tmp_path / "4.png"), "is_mirrored": True, "likeness": 1.0}
 
 
 def test_the_judge_reads_who_is_meant_off_references_and_what_is_asked_off_prompts(tmp_path: Path) -> None:

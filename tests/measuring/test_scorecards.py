@@ -129,3 +129,17 @@ def test_scorecards_are_read_back_as_written(tmp_path: Path) -> None:
     assert read_scorecards(tmp_path) == cards
     assert [headline.name for headline in cards.headlines] == ["identity_bare"]
     assert len({headline.name for headline in HEADLINES}) == len(HEADLINES)
+
+
+def test_a_failed_floor_is_said_whatever_the_score_and_not_where_the_base_fails_it_too() -> None:
+    clean = Measure(
+        name="technical", title="Clean", definition="clean.", least=0.75, lack="heads are smeared"
+    )
+
+    def failures(base: float) -> tuple[str, ...]:
+        look = look_of(
+            {(FLOOR, "zkw", "bare"): [base] * 4, ("a", "zkw", "bare"): [1.0, 0.0, 0.0, 1.0]}, "technical"
+        )
+        return scorecards_of(replace(look, measures=(clean,))).card("a").failures
+
+    assert failures(1.0) == ("2 of 4 heads are smeared",) and failures(0.5) == ()

@@ -43,6 +43,7 @@ def measuring_of(
     sees = _encoder(encoder, references)
     if references is not None and sees is not None and sees.name == "world":
         measurers.append(_world(references))
+        notes = []  # the judge reads features off a drawing; it compares with no picture
     else:
         sound = (
             references.pictures if references is not None else [path for path in training if path.is_file()]

@@ -20,6 +20,7 @@ from maquette.evaluating.options import EvaluateOptions
 from maquette.evaluating.report import write_report
 from maquette.events import Artifact, Stage
 from maquette.files import sha256_file
+from maquette.measuring.copying import write_nearest
 from maquette.measuring.looks import FirstLook, LookPrompt
 from maquette.measuring.measure import measured
 from maquette.measuring.memorization import MEASURE as MEMORIZATION_MEASURE
@@ -91,6 +92,8 @@ def look_at_run(
     training = [Path(entry.path) for entry in record.dataset.subject]
     measuring = measuring_of(look, _references(record, references, training), training, encoder=encoder)
     look = yield from measured(look, measuring.measurers)
+    if measuring.copying is not None:
+        yield Artifact("nearest", write_nearest(folder.evaluation, measuring.copying.nearest))
     memory = yield from _memorizing(model, record, folder, look)
     cards = scorecards_of(
         look,

@@ -7,7 +7,7 @@ never seen the pictures.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from PIL import Image as pictures_of_pillow
 from PIL import ImageOps
 
 from maquette.dataset.opening import picture_rgb
+from maquette.files import write_json
 from maquette.measuring.protocol import Measure, PictureMeasurer
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from maquette.measuring.looks import Look
 
 NAME = "copying"
+NEAREST_NAME = "nearest.json"
 _SIDE_PX = 16
 
 
@@ -78,6 +80,19 @@ class CopyingMeasurer(PictureMeasurer):
         likeness = mirrored if is_mirrored else plain
         index = int(likeness.argmax())
         return Nearest(self._paths[index], is_mirrored, float(likeness[index]))
+
+
+def write_nearest(folder: Path, nearest: Mapping[str, Nearest]) -> Path:
+    """Write nearest.json: by the drawing's path, the training picture that it resembles most."""
+    told = {
+        drawn: {
+            "training": str(each.training),
+            "is_mirrored": each.is_mirrored,
+            "likeness": round(each.likeness, 4),
+        }
+        for drawn, each in nearest.items()
+    }
+    return write_json(folder / NEAREST_NAME, {"nearest_version": 1, "drawings": told})
 
 
 def _squared(picture: Image.Image) -> Image.Image:

@@ -5,7 +5,7 @@ FOLDER/scorecards.json
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -122,7 +122,14 @@ def scorecards_of(
             if (score := reading.score(headline, index)) is not None
         }
         scores |= beside.get(label, {})
-        cards.append(Scorecard(column=look.column(label), scores=scores, total=totals[index]))
+        cards.append(
+            Scorecard(
+                column=look.column(label),
+                scores=scores,
+                total=totals[index],
+                failures=tuple(_failures(scores, reading.headlines, look.measures)),
+            )
+        )
     return Scorecards(
         cards=tuple(cards),
         headlines=tuple(reading.headlines),
@@ -130,6 +137,21 @@ def scorecards_of(
         weights=dict(weights),
         notes=tuple(notes),
     )
+
+
+def _failures(
+    scores: Mapping[str, Score], headlines: Sequence[Headline], measures: Sequence[Measure]
+) -> Iterator[str]:
+    """Yield what a column's pictures lack, where a measure asks for a least share of sound ones and the base alone has it."""
+    known = {measure.name: measure for measure in measures}
+    for headline in headlines:
+        measure, score = known[headline.measure], scores.get(headline.name)
+        if measure.least is None or score is None or score.value.mean >= measure.least:
+            continue
+        if score.floor is not None and score.floor < measure.least:
+            continue
+        count = score.value.count
+        yield f"{round((1 - score.value.mean) * count)} of {count} {measure.lack}"
 
 
 class Reading:
