@@ -25,7 +25,7 @@ from maquette.captioning.options import CaptionOptions
 from maquette.checking.options import CheckOptions
 from maquette.choosing.options import SelectOptions
 from maquette.cli.app import maquette as cli
-from maquette.comparing.options import ReproduceOptions
+from maquette.comparing.options import ReproduceOptions, RunsOptions
 from maquette.curating.options import CurateOptions
 from maquette.deploying.options import DeployOptions
 from maquette.encoders import load_encoder
@@ -87,6 +87,7 @@ STAGES: dict[str, type[Options]] = {
     "select": SelectOptions,
     "validate": ValidateOptions,
     "deploy": DeployOptions,
+    "runs": RunsOptions,
     "reproduce": ReproduceOptions,
     "lora_inspect": InspectOptions,
     "lora_convert": ConvertOptions,

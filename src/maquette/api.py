@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from maquette.choosing.options import SelectOptions
     from maquette.choosing.select import Selection
     from maquette.comparing.diff import Difference
-    from maquette.comparing.options import ReproduceOptions
+    from maquette.comparing.listing import RunsFound
+    from maquette.comparing.options import ReproduceOptions, RunsOptions
     from maquette.comparing.reproducing import Reproduction
     from maquette.curating.options import CurateOptions
     from maquette.curating.records import CurateResult
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from maquette.planning.run import PlanResult
     from maquette.regularizing.options import RegularizeOptions
     from maquette.regularizing.run import Regularized
+    from maquette.runs.notes import Note
     from maquette.toolbox.baking import Baked
     from maquette.toolbox.compare import Compared
     from maquette.toolbox.convert import Converted
@@ -487,3 +489,36 @@ def lora_prune_blocks(file: str | Path, *, options: PruneOptions | None = None, 
     from maquette.toolbox.prune import prune_blocks
 
     return prune_blocks(Path(file), PruneOptions.made_from(options, given))
+
+
+def list_runs(folder: str | Path = ".", *, options: RunsOptions | None = None, **given: Any) -> RunsFound:
+    """Return the runs below `folder` as their records tell them, and those that cannot be read (`comparing.options`: html=)."""
+    from maquette.comparing.listing import runs_below
+    from maquette.comparing.options import RunsOptions
+
+    wanted = RunsOptions.made_from(options, given)
+    found = runs_below(Path(folder), wanted)
+    if wanted.html is not None:
+        from maquette.evaluating.notebook import write_notebook
+
+        write_notebook(wanted.html, found)
+    return found
+
+
+def note(run: str | Path, text: str, *, verdict: str | None = None, amends: int | None = None) -> list[Note]:
+    """Write down what was decided about `run` ("kept", "rejected", "open") and why; return all its notes."""
+    from maquette.runs.folder import RunFolder
+    from maquette.runs.notes import add_note, note_on
+
+    known = notes_of(run)
+    return [*known, add_note(RunFolder(Path(run)), note_on(text, verdict, amends, len(known)))]
+
+
+def notes_of(run: str | Path) -> list[Note]:
+    """Return the notes of `run`, in the order in which they were written."""
+    from maquette.runs.folder import RunFolder
+    from maquette.runs.notes import read_notes, require_run
+
+    folder = RunFolder(Path(run))
+    require_run(folder)
+    return read_notes(folder)

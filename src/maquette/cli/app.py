@@ -27,6 +27,8 @@ COMMANDS = {
     "select": "Choose the best checkpoint and strength of a run, say why and how sure that is.",
     "validate": "Measure the loss of held-out pictures under checkpoints or any LoRA files.",
     "deploy": "Install a run's LoRA into ComfyUI with a workflow and a prompt template.",
+    "runs": "List runs: base, trigger, steps, losses, what was decided.",
+    "note": "Write down what was decided about a run, and why.",
     "diff": "Say exactly what changed between two runs: settings, captions, pictures, environment.",
     "reproduce": "Train a run again from its record and compare the weights bit for bit.",
     "models": "Look at base models.",

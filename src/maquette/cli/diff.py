@@ -13,6 +13,7 @@ from maquette.cli.output import painted, result_command
 if TYPE_CHECKING:
     from maquette.comparing.captions import CaptionDifference
     from maquette.comparing.diff import Changes, Difference
+    from maquette.comparing.listing import RunLine
     from maquette.comparing.matching import PictureDifference
 
 MOST_CAPTIONS = 12
@@ -43,8 +44,10 @@ def command(a: Path, b: Path, show_all: bool) -> dict[str, Any]:
 
 
 def _lines(found: Difference, show_all: bool) -> Iterator[str]:
-    yield f"A  {found.a.title}  ({found.a.path})"
-    yield f"B  {found.b.title}  ({found.b.path})"
+    for name, side, line in zip("AB", (found.a, found.b), found.results, strict=True):
+        yield f"{name}  {side.title}  ({side.path})"
+        if line is not None:
+            yield f"   {_result(line)}"
     if found.is_same:
         yield "The same: settings, captions, pictures by content, environment."
     elif not (found.settings or found.captions or found.pictures):
@@ -63,6 +66,16 @@ def _lines(found: Difference, show_all: bool) -> Iterator[str]:
         yield from ("", painted("Names and places", bold=True), *_table(found.places))
     if found.unknown:
         yield from ("", painted("Not compared", bold=True), *(f"  {each}" for each in found.unknown))
+
+
+def _result(line: RunLine) -> str:
+    told = [line.told_state, f"{line.step} steps"]
+    told += [f"loss {line.loss:.4f}"] if line.loss is not None else []
+    told += [f"validation {line.validation:.4f}"] if line.validation is not None else []
+    told += (
+        [f"{line.verdict}: {line.reason}" if line.verdict else f"noted: {line.reason}"] if line.reason else []
+    )
+    return ", ".join(told)
 
 
 def _table(changes: Changes) -> Iterator[str]:

@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from maquette.comparing.captions import CaptionDifference, WordChange, caption_differences, word_changes
+from maquette.comparing.listing import RunLine, line_from
 from maquette.comparing.matching import Names, Pair, PictureDifference, pairs_of, picture_differences
 from maquette.comparing.sides import Side
 from maquette.dataset.config import DatasetSource, SubsetOptions, SubsetSource
@@ -34,6 +35,7 @@ PLACES = frozenset(
 )
 """Settings that say where something lies or what it is called: what lies there is compared for itself."""
 OF_A_FOLDER = ("num_repeats", "is_regularization", "class_tokens", "caption_extension")
+RESULTS = ("state", "step", "loss", "validation", "verdict", "reason")
 SCHEDULE = ("train_items", "regularization_items", "steps_per_epoch", "epochs", "steps")
 
 
@@ -63,6 +65,8 @@ class Difference:
     """Names, and paths whose content is compared for itself."""
     schedule: Changes
     """The steps that follow from settings and pictures."""
+    results: tuple[RunLine | None, RunLine | None] = (None, None)
+    """What came of each, where it is a run: as a list of runs shows it."""
     unknown: tuple[str, ...] = ()
     """What one side does not say, so that it was not compared."""
 
@@ -92,6 +96,10 @@ class Difference:
             "places": _plain(self.places),
             "schedule": _plain(self.schedule),
             "words": [asdict(each) for each in self.words],
+            "results": {
+                side: {name: getattr(line, name) for name in RESULTS} if line else None
+                for side, line in zip("ab", self.results, strict=True)
+            },
             "unknown": list(self.unknown),
         }
 
@@ -113,6 +121,7 @@ def compare(a: Side, b: Side) -> Difference:
         environment=environment_differences(a.environment, b.environment),
         places=places,
         schedule=dict(_changes(_schedule(a), _schedule(b))) if a.record and b.record else {},
+        results=(_line(a), _line(b)),
         unknown=(*_unknown(a, b), *untold),
     )
 
@@ -204,6 +213,10 @@ def _of_table(table: DatasetSource) -> dict[str, Any]:
 def _schedule(side: Side) -> dict[str, Any]:
     assert side.record is not None
     return {name: getattr(side.record.schedule, name) for name in SCHEDULE}
+
+
+def _line(side: Side) -> RunLine | None:
+    return line_from(side.path, side.record) if side.record else None
 
 
 def _unknown(a: Side, b: Side) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -19,3 +20,16 @@ class ReproduceOptions(Options):
     base: str = Field("", description="Where the base lies now, if it was moved.")
     images: Path | None = Field(None, description="Where the pictures lie now, if they were moved.")
     dry_run: bool = Field(False, description="Say what would be done, and train nothing.")
+
+
+class RunsOptions(Options):
+    """Listing runs."""
+
+    sort: Literal["when", "name", "base", "trigger", "steps", "state", "loss", "validation", "verdict"] = (
+        Field("when", description="Column to sort by.")
+    )
+    reverse: bool = Field(False, description="Sort the other way round.")
+    notes: bool = Field(False, description="Show every note of every run instead of the table.")
+    html: Path | None = Field(
+        None, description="Write a page of all decisions, failures and reasons to this file."
+    )

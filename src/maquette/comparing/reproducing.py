@@ -21,7 +21,7 @@ from maquette.errors import ModelError, OutputError, Problem
 from maquette.events import Artifact, Event, Finished, Message, Stage, Started, mapped
 from maquette.files import sha256_file
 from maquette.locking import holder_of
-from maquette.project.settings import SampleSettings, Settings, ValidationSettings
+from maquette.project.settings import Settings
 from maquette.runs.folder import RunFolder
 from maquette.runs.record import Checkpoint, RunRecord, read_record, require_begun
 from maquette.stopping import Stop, Stopped
@@ -186,13 +186,12 @@ def _job(run: Path, record: RunRecord, needs: Needs, options: ReproduceOptions, 
 
 
 def _as_trained(record: RunRecord, settings: Settings) -> Settings:
-    """Return settings with what `auto` meant then, and without what has no effect on weights."""
+    """Return settings with the precision that `auto` meant then."""
     training = settings.training
-    if record.device is not None and training.precision == "auto":
-        training = training.model_copy(update={"precision": record.device.precision})
-    return settings.model_copy(
-        update={"training": training, "samples": SampleSettings(), "validation": ValidationSettings()}
-    )
+    if record.device is None or training.precision != "auto":
+        return settings
+    precision = training.model_copy(update={"precision": record.device.precision})
+    return settings.model_copy(update={"training": precision})
 
 
 def _trained(job: Job, last: int, stop: Stop | None) -> Stage[None]:

@@ -10,6 +10,7 @@ from typing import Any
 from maquette.measuring.looks import FirstLook
 from maquette.measuring.scorecards import Scorecards
 from maquette.runs.choice import Choice
+from maquette.runs.notes import Note
 from maquette.runs.record import RunRecord
 
 
@@ -54,3 +55,5 @@ class ReportFacts:
     timings: Mapping[str, float] = field(default_factory=dict)
     """Seconds by stage, beyond the record's own."""
     notes: tuple[str, ...] = ()
+    notebook: Sequence[Note] = ()
+    """What was decided about the run, and why."""

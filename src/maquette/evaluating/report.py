@@ -23,6 +23,7 @@ from maquette.evaluating import (
     validation_section,
 )
 from maquette.evaluating.facts import ReportFacts
+from maquette.evaluating.notebook import entries_of
 from maquette.evaluating.page import Pictures, json_markup, own_asset, render
 from maquette.evaluating.verdict import Verdict, verdict_of
 from maquette.files import write_atomic
@@ -44,13 +45,14 @@ def render_report(facts: ReportFacts, *, home: Path | None = None) -> str:
     return render(
         "report.html.jinja",
         version=__version__,
-        style=own_asset("report.css"),
+        style=own_asset("report.css") + own_asset("notebook.css"),
         script=own_asset("report.js"),
         block_id=BLOCK_ID,
         block=json_markup(_finite(facts_json(facts, verdict))),
         pictures=Pictures(home),
         facts=facts,
         verdict=verdict,
+        notebook=entries_of(facts.notebook),
         mark=drawn_sections.MARKS[verdict.outcome],
         tiles=drawn_sections.tiles(facts, verdict),
         before_after=drawn_sections.before_after(facts, verdict),
@@ -96,6 +98,7 @@ def facts_json(facts: ReportFacts, verdict: Verdict) -> dict[str, Any]:
         "prompt_template": facts.prompt_template,
         "timings": {**facts.record.timings, **facts.timings},
         "notes": list(facts.notes),
+        "notebook": [asdict(note) for note in facts.notebook],
     }
 
 

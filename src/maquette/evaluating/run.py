@@ -33,6 +33,7 @@ from maquette.project.settings import Settings
 from maquette.runs.choice import read_choice
 from maquette.runs.deliveries import read_deliveries
 from maquette.runs.folder import RunFolder
+from maquette.runs.notes import read_notes
 from maquette.runs.record import Checkpoint, RunRecord, read_record
 
 _CAPTIONS_DRAWN = 2
@@ -241,6 +242,7 @@ def facts_of_run(
         deliveries=deliveries or _deliveries(folder, sha256_file(lora)),
         timings=timings or {},
         notes=notes,
+        notebook=read_notes(folder),
         prompt_template=prompt_template or (f"{trigger}, [pose], [view], [scene]" if trigger else ""),
     )
 

@@ -6,6 +6,7 @@ RUN/events.jsonl        what was told while it trained, one line an event (runs/
 RUN/checkpoints/        NAME-step00000200.safetensors, NAME-000002.safetensors, NAME.safetensors
 RUN/samples/            pictures drawn while training
 RUN/masks.png           what its masks hide, over its pictures as they are trained
+RUN/notes.jsonl         what was decided about it and why, one line each (runs/notes.py)
 RUN/deliveries.jsonl    where its LoRAs were installed, one line each (runs/deliveries.py)
 RUN/choice.json         which checkpoint was chosen, and why (runs/choice.py)
 RUN/evaluation/         what was drawn and measured afterwards
@@ -56,6 +57,10 @@ class RunFolder:
     @property
     def masks(self) -> Path:
         return self.path / "masks.png"
+
+    @property
+    def notes(self) -> Path:
+        return self.path / "notes.jsonl"
 
     @property
     def deliveries(self) -> Path:

@@ -225,6 +225,11 @@ def read_record(run: Path) -> RunRecord:
 
     Raises OutputError where it is none, is damaged, or is of a newer version.
     """
+    return read_versioned(run)[0]
+
+
+def read_versioned(run: Path) -> tuple[RunRecord, int]:
+    """Return the record likewise, and the version in which it lies there."""
     path = run if run.name == RECORD_NAME else run / RECORD_NAME
     table = read_table(path, FILE)
     version = table.get("record_version")
@@ -241,7 +246,7 @@ def read_record(run: Path) -> RunRecord:
                 "A newer release of Maquette wrote it; read it with that one.",
             )
         )
-    return checked(RunRecord, migrated(table, version), str(path), FILE)
+    return checked(RunRecord, migrated(table, version), str(path), FILE), version
 
 
 def require_begun(run: Path) -> None:
