@@ -55,7 +55,7 @@ def _lines(found: RunsFound, with_notes: bool) -> Iterator[str]:
 
 
 def _table(found: RunsFound) -> Iterator[str]:
-    head = ("run", "began", "base", "trigger", "steps", "state", "loss", "validation", "verdict")
+    head = ("run", "began", "base", "trigger", "steps", "state", "loss", "validation", "chosen", "verdict")
     rows = [_row(each, found.folder) for each in found.runs]
     widths = [max(len(row[place]) for row in (head, *rows)) for place in range(len(head))]
     yield painted(_joined(head, widths), bold=True)
@@ -67,7 +67,9 @@ def _table(found: RunsFound) -> Iterator[str]:
 
 def _joined(cells: Sequence[str], widths: Sequence[int]) -> str:
     *first, last = cells
-    return "  ".join([*(f"{cell:<{width}}" for cell, width in zip(first, widths, strict=False)), last])
+    return "  ".join(
+        [*(f"{cell:<{width}}" for cell, width in zip(first, widths, strict=False)), last]
+    ).rstrip()
 
 
 def _row(each: RunLine, folder: Path) -> tuple[str, ...]:
@@ -82,6 +84,7 @@ def _row(each: RunLine, folder: Path) -> tuple[str, ...]:
         each.told_state,
         "" if each.loss is None else f"{each.loss:.4f}",
         "" if each.validation is None else f"{each.validation:.4f}",
+        each.choice or "",
         verdict if len(verdict) <= LONGEST_REASON else f"{verdict[: LONGEST_REASON - 1]}…",
     )
 

@@ -35,7 +35,7 @@ PLACES = frozenset(
 )
 """Settings that say where something lies or what it is called: what lies there is compared for itself."""
 OF_A_FOLDER = ("num_repeats", "is_regularization", "class_tokens", "caption_extension")
-RESULTS = ("state", "step", "loss", "validation", "verdict", "reason")
+RESULTS = ("state", "step", "loss", "validation", "choice", "verdict", "reason")
 SCHEDULE = ("train_items", "regularization_items", "steps_per_epoch", "epochs", "steps")
 
 

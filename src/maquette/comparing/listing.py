@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from maquette.comparing.options import RunsOptions
-from maquette.errors import ConfigError, MaquetteError, Problem
+from maquette.errors import ConfigError, MaquetteError, OutputError, Problem
 from maquette.locking import holder_of
 from maquette.logs.metrics import read_metrics
+from maquette.runs.choice import read_choice
 from maquette.runs.folder import RECORD_NAME, RunFolder
 from maquette.runs.migrations import RECORD_VERSION
 from maquette.runs.notes import Note, amended, read_notes, standing_of
@@ -49,6 +50,8 @@ class RunLine:
     checkpoints: int
     error: str | None
     """What ended it early."""
+    choice: str | None
+    """The checkpoint that was chosen, as `maquette select` names it."""
     verdict: str | None
     reason: str
     notes: tuple[Note, ...]
@@ -166,6 +169,7 @@ def line_from(run: Path, record: RunRecord, version: int = RECORD_VERSION) -> Ru
         validation=points[-1].loss if points else None,
         checkpoints=len(record.checkpoints),
         error=record.error,
+        choice=_choice(run),
         verdict=standing.verdict,
         reason=standing.reason,
         notes=notes,
@@ -181,6 +185,17 @@ def _folders(folder: Path) -> Iterator[Path]:
             each for each in names if not each.startswith(".") and not (is_run and each in OF_A_RUN)
         )
         yield Path(place)
+
+
+def _choice(run: Path) -> str | None:
+    """Return the chosen checkpoint in words; None where none was, or its file is damaged, which choosing again mends."""
+    try:
+        found = read_choice(run)
+    except OutputError:
+        return None
+    if found is None:
+        return None
+    return found.label if found.strength == 1 else f"{found.label} at {found.strength:g}"
 
 
 def _loss(run: Path, record: RunRecord) -> float | None:
