@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,18 @@ def test_the_sum_is_written_out(
     made = schedule(members, **options)
     assert made.steps == steps
     assert made.explain() == text
+
+
+def test_processes_share_each_batch_or_are_dealt_whole_ones() -> None:
+    """Of 5 + 5 pictures in two buckets, 2 for each of 2 processes: two batches of each bucket, or three dealt to both."""
+    wide = [replace(picture, width_px=768, height_px=384) for picture in on_paper(5, 1)]
+    pictures = [*on_paper(5, 1), *wide]
+    shared = schedule(pictures, epochs=1, batch_size=2, processes=2)
+    assert (shared.steps, shared.batch_sizes) == (4, (4,))
+    assert "batch 4 (2 processes × 2)" in shared.explain()
+    assert schedule(pictures, epochs=1, batch_size=2, processes=2, deals_whole=True).steps == 3
+    assert schedule(pictures, epochs=1, batch_size=4).steps == 4
+    assert [shared.batch_of_one(0, count) for count in (1, 2, 3, 9)] == [1, 1, 2, 2]
 
 
 @given(st.integers(1, 30), st.integers(1, 12), st.integers(0, 30), st.integers(1, 12))

@@ -114,6 +114,14 @@ def test_cuda_graphs_are_taken_from_accelerate_and_from_the_backend(tmp_path: Pa
     assert "compile_mode" not in taken_from(tmp_path, "train.sh", compiled).settings()
 
 
+def test_all_gpus_are_no_number(tmp_path: Path) -> None:
+    told = SCRIPT.replace("accelerate launch", "accelerate launch --multi_gpu")
+    taken = taken_from(tmp_path, "train.sh", told)
+    assert "processes" not in taken.values and "--multi_gpu" in taken.left
+    counted = taken_from(tmp_path, "train.sh", told.replace("--multi_gpu", "--multi_gpu --num_processes=2"))
+    assert counted.settings()["processes"] == 2 and "--multi_gpu" not in counted.left
+
+
 def test_one_process_is_no_setting(tmp_path: Path) -> None:
     told = SCRIPT.replace("accelerate launch", "accelerate launch --num_processes=1")
     assert "processes" not in taken_from(tmp_path, "train.sh", told).settings()

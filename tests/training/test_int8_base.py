@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import maquette
 from maquette import families
 from maquette.devices import place
-from maquette.errors import LoraError
+from maquette.errors import LoraError, ModelError
 from maquette.events import Message
 from maquette.families.protocol import BaseModel, PictureSize
 from maquette.lora.adapter import LoraAdapter
@@ -66,6 +66,12 @@ def test_a_weight_is_off_by_half_a_scale_at_most(dtype: torch.dtype) -> None:
         largest = weight.double().flatten(1).abs()
         assert bool((off[largest == largest.amax(dim=1, keepdim=True)] <= own.max()).all())
         assert not bool(dequantised(int8, scale, dtype)[2].any())
+
+
+def test_a_broken_weight_is_not_hidden() -> None:
+    for broken in (float("nan"), float("inf")):
+        with pytest.raises(ModelError, match="no finite numbers"):
+            quantised(torch.tensor([[1.0, broken], [1.0, 2.0]]))
 
 
 def test_layers_give_what_their_weights_as_they_are_held_give_and_keep_only_these() -> None:

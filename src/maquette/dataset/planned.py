@@ -102,7 +102,8 @@ def schedule_of(
     """Return the run's arithmetic as its trainer does it, or None where it has no pictures or impossible settings.
 
     Regularization pictures are topped up to the training items or cut off at them, as both trainers do. With
-    sd-scripts epochs win over steps. Several processes count as one with so many times the batch.
+    sd-scripts epochs win over steps. Several processes count as one with so many times the batch; sd-scripts deals whole
+    batches out to them, which makes fewer steps where buckets do not fill them.
 
     grid_px: what the base model needs sides to be a multiple of.
     """
@@ -126,6 +127,7 @@ def schedule_over(
     return make_schedule(
         fitted,
         processes=request.value("processes") or 1,
+        deals_whole=request.trainer == "sd-scripts",
         batch_size=tuple(source.batch_size or request.value("batch_size") or 1 for source in datasets),
         accumulation=request.value("accumulation") or 1,
         epochs=epochs,

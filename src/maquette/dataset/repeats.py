@@ -131,16 +131,20 @@ def make_schedule(
     epochs: int | None = None,
     steps: int | None = None,
     processes: int = 1,
+    deals_whole: bool = False,
 ) -> Schedule:
     """Return the arithmetic of a run over `items` (with buckets), for a number of epochs or of steps.
 
-    An accumulation group that an epoch's end cuts short still makes a step. Raises ConfigError when both or
+    An accumulation group that an epoch's end cuts short still makes a step. `deals_whole`: a batch is one process's, as with
+    sd-scripts; else it is shared out among all. Raises ConfigError when both or
     neither of `epochs` and `steps` are given, or a number is below 1.
     """
     of_one = (batch_size,) if isinstance(batch_size, int) else tuple(batch_size)
     _require_numbers(of_one, accumulation, epochs, steps)
     sizes = tuple(size * processes for size in of_one)
-    batches = count_batches(items, sizes)
+    batches = (
+        math.ceil(count_batches(items, of_one) / processes) if deals_whole else count_batches(items, sizes)
+    )
     steps_per_epoch = math.ceil(batches / accumulation)
     by_steps = steps is not None
     total = steps if steps is not None else (epochs or 0) * steps_per_epoch

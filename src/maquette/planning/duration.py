@@ -66,6 +66,8 @@ def usual_request(request: TimeRequest) -> MemoryRequest:
     groups = items_by_bucket(request.items)
     bucket = max(groups, key=lambda bucket: len(groups[bucket]))
     batch = request.schedule.batch_of_one(bucket.dataset, len(groups[bucket]))
+    if request.memory.device == "cpu":  # its cores are divided among the processes
+        batch *= request.schedule.processes
     return request.memory.changed(size_wh=(bucket.width_px, bucket.height_px), batch=batch)
 
 

@@ -197,6 +197,7 @@ def take_over(request: TrainingRequest, spec: FamilySpec | None = None) -> Taken
     ):
         step(taken)
     take_network(taken, spec)
+    _all_gpus(taken)
     for name, why in NOT_TAKEN.items():
         if not (name == "full_precision" and request.full_precision == "fp8"):
             taken.leave(name, why)
@@ -274,6 +275,13 @@ def _attention(taken: Taken) -> None:
         taken.put("attention", "efficient", "attention")
     elif taken.request.attention == "xformers":
         taken.leave("attention", "PyTorch's own attention is used, with the same result")
+
+
+def _all_gpus(taken: Taken) -> None:
+    """Note a launcher that takes every GPU of the machine: how many these are stands nowhere."""
+    told = taken.request.launcher_options
+    if "multi_gpu" in told and taken.request.processes is None:
+        taken.left["--multi_gpu"] = "accelerate takes all GPUs: say how many with processes"
 
 
 def _compiling(taken: Taken) -> None:

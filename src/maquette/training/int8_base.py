@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.grad import conv2d_input
 
+from maquette.errors import ModelError, Problem
 from maquette.events import Event, Message
 
 if TYPE_CHECKING:
@@ -50,9 +51,15 @@ def told_of_int8(model: BaseModel) -> Iterator[Event]:
 
 
 def quantised(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the int8 of a weight [O, …] and its scales, float32 [O]."""
+    """Return the int8 of a weight [O, …] and its scales, float32 [O]. Raises ModelError for a broken one, which it would hide."""
     values = weight.detach().float()
     largest = values.flatten(1).abs().amax(dim=1)
+    if not bool(largest.isfinite().all()):
+        raise ModelError(
+            Problem(
+                "the denoiser", "weights that are no finite numbers", "a sound base", "Give another file."
+            )
+        )
     scale = torch.where(largest > 0, largest / LARGEST, torch.ones_like(largest))
     int8 = (values / _wide(scale, values)).round().clamp(-LARGEST, LARGEST).to(torch.int8)
     return int8, scale
