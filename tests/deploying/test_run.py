@@ -12,6 +12,7 @@ from maquette.deploying.chosen import checkpoint_of, chosen_of
 from maquette.deploying.of_run import recipe_of as recipe_of_checkpoint
 from maquette.deploying.recipe import Recipe, check_recipe
 from maquette.errors import ConfigError, OutputError
+from maquette.runs.choice import Choice
 from maquette.runs.record import Checkpoint, RunRecord
 from tests.runs.making import captioned, run_record
 
@@ -113,29 +114,25 @@ def test_checkpoints_are_known_by_name() -> None:
 
 
 def test_the_chosen_checkpoint_goes_out(tmp_path: Path) -> None:
-    """What was asked for, else what judging chose with its strength, else the last; and why."""
+    """What was asked for, else what was chosen with its strength, else the last; and why."""
     record = record_of()
     last = chosen_of(tmp_path, record)
     assert (last.checkpoint.step, last.strength) == (400, 1.0) and "no choice was made" in last.why
-    choice = tmp_path / "choice.json"
-    choice.write_text('{"checkpoint": "zkw-step00000200", "strength": 0.8, "score": 71}', encoding="utf-8")
+    Choice(
+        checkpoint="checkpoints/zkw-step00000200.safetensors", label="step 200", step=200, strength=0.8
+    ).write(tmp_path)
     chosen = chosen_of(tmp_path, record)
-    assert (chosen.checkpoint.step, chosen.strength) == (200, 0.8) and "judging" in chosen.why
-    assert chosen_of(tmp_path, record, strength=0.5).strength == 0.5
+    assert (chosen.checkpoint.step, chosen.strength) == (200, 0.8) and "by measures" in chosen.why
+    assert chosen.is_the_choice and chosen_of(tmp_path, record, strength=0.5).strength == 0.5
     named = chosen_of(tmp_path, record, "zkw")
-    assert (named.checkpoint.step, named.strength) == (400, 1.0)
+    assert (named.checkpoint.step, named.strength, named.is_the_choice) == (400, 1.0, False)
 
 
-@pytest.mark.parametrize(
-    ("written", "said"),
-    [
-        ('{"checkpoint": "zkw-step0000020"}', "Did you mean 'zkw-step00000200'"),
-        ('{"checkpoint": 3, "strength": "high"}', "a number from -2 to 2"),
-        ('{"strength": 0.8}', "the name of a checkpoint"),
-        ("nonsense", "choice.json"),
-    ],
-)
-def test_a_choice_that_cannot_be_read_is_said(tmp_path: Path, written: str, said: str) -> None:
-    (tmp_path / "choice.json").write_text(written, encoding="utf-8")
-    with pytest.raises(ConfigError, match=said):
+def test_a_choice_that_cannot_be_followed_is_said(tmp_path: Path) -> None:
+    gone = Choice(checkpoint="checkpoints/zkw-step0000020.safetensors", label="x", step=20, strength=1.0)
+    gone.write(tmp_path)
+    with pytest.raises(ConfigError, match="Did you mean 'zkw-step00000200'"):
+        chosen_of(tmp_path, record_of())
+    (tmp_path / "choice.json").write_text("nonsense", encoding="utf-8")
+    with pytest.raises(OutputError, match=r"choice\.json"):
         chosen_of(tmp_path, record_of())

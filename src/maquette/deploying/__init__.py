@@ -11,6 +11,9 @@ ledger       what was written before, so that a person's changes are never overw
 folders      where a program looks for models, shared folders included
 comfyui      install into a ComfyUI folder, with a workflow and a prompt template
 webui        install into an AUTOMATIC1111 / Forge folder
+diffusers_folder  write a folder that diffusers loads from, and the Hub shows
+card         the model card: what it is, how it was judged, its known faults
+telling      what the released file says of itself
 editor       a workflow in the format of ComfyUI's editor
 nodes        the nodes that workflows use, and the check of any workflow against a node table
 servers      how running programs are reached

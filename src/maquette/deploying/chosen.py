@@ -1,21 +1,16 @@
-"""Which weights of a run go out: those that were asked for, those that judging chose, else its last."""
+"""Which weights of a run go out: those that were asked for, those that were chosen (runs/choice.py), else its last."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from maquette.errors import ConfigError, OutputError, Problem, did_you_mean
-from maquette.reading import FileKind, is_finite, read_table
+from maquette.runs.choice import NAME as CHOICE
+from maquette.runs.choice import Choice, read_choice
 from maquette.runs.record import Checkpoint, RunRecord
 
-CHOICE = "choice.json"
-"""RUN/choice.json  {"checkpoint": file name, "strength": number, …}: what judging chose."""
 ENDING = ".safetensors"
-_AGAIN = "Choose again (maquette select), or name one with --checkpoint."
-_FILE = FileKind("the choice among a run's checkpoints", _AGAIN, ConfigError)
-_LIMIT = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,26 +20,33 @@ class Chosen:
     checkpoint: Checkpoint
     strength: float
     why: str
+    choice: Choice | None = None
+    """The choice that was made among the run's checkpoints, whichever goes out."""
+
+    @property
+    def is_the_choice(self) -> bool:
+        """Whether it is the checkpoint that was chosen."""
+        return (
+            self.choice is not None and Path(self.choice.checkpoint).stem == Path(self.checkpoint.path).stem
+        )
 
 
 def chosen_of(run: Path, record: RunRecord, name: str | None = None, strength: float | None = None) -> Chosen:
     """Return the checkpoint called `name`, else the chosen one, else the last; `strength` wins over the chosen one's.
 
-    Raises ConfigError for a choice that cannot be read or names no checkpoint of the run, OutputError where there is none.
+    Raises ConfigError for a name that no checkpoint of the run has, OutputError where it has none or its choice is damaged.
     """
+    choice = read_choice(run)
+    best = 1.0
     if name is not None:
-        return Chosen(
-            checkpoint=checkpoint_of(record, name), strength=_or_one(strength), why="asked for by name"
-        )
-    path = run / CHOICE
-    if not path.is_file():
-        why = "the last one: no choice was made"
-        return Chosen(checkpoint=checkpoint_of(record), strength=_or_one(strength), why=why)
-    chosen, best = _choice(path)
+        checkpoint, why = checkpoint_of(record, name), "asked for by name"
+    elif choice is not None:
+        checkpoint = checkpoint_of(record, choice.checkpoint, where=f"{run / CHOICE}: checkpoint")
+        best, why = choice.strength, f"chosen by {choice.decided_by} ({CHOICE})"
+    else:
+        checkpoint, why = checkpoint_of(record), "the last one: no choice was made (maquette select)"
     return Chosen(
-        checkpoint=checkpoint_of(record, chosen, where=f"{path}: checkpoint"),
-        strength=best if strength is None else strength,
-        why=f"chosen by judging ({CHOICE})",
+        checkpoint=checkpoint, strength=best if strength is None else strength, why=why, choice=choice
     )
 
 
@@ -74,23 +76,3 @@ def checkpoint_of(record: RunRecord, name: str | None = None, *, where: str = "c
             )
         )
     return known[stem]
-
-
-def _or_one(strength: float | None) -> float:
-    return 1.0 if strength is None else strength
-
-
-def _choice(path: Path) -> tuple[str, float]:
-    """Return the name and the strength that the file says; whoever chose may say more there."""
-    table = read_table(path, _FILE)
-    name: Any = table.get("checkpoint")
-    strength: Any = 1.0 if table.get("strength") is None else table["strength"]
-    problems = []
-    if not isinstance(name, str) or not name:
-        problems.append(Problem(f"{path}: checkpoint", repr(name), "the name of a checkpoint", _AGAIN))
-    if not is_finite(strength) or not abs(strength) <= _LIMIT:
-        required = f"a number from -{_LIMIT:g} to {_LIMIT:g}"
-        problems.append(Problem(f"{path}: strength", repr(strength), required, _AGAIN))
-    if problems:
-        raise ConfigError(problems)
-    return name, float(strength)

@@ -5,6 +5,7 @@ COMFYUI/
   user/default/workflows/NAME.json     where ComfyUI's Workflows sidebar lists it
   maquette/NAME.workflow.json          the API format: POST {"prompt": …} to /prompt
   maquette/NAME.prompts.txt
+  maquette/NAME.card.md                the model card
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from maquette.deploying.card import Judged, write_card
 from maquette.deploying.editor import editor_workflow
 from maquette.deploying.folders import ModelFolders, comfyui_folders
 from maquette.deploying.ledger import Ledger
@@ -48,6 +50,7 @@ def install(
     name: str,
     recipe: Recipe,
     preview: Preview | None = None,
+    judged: Judged | None = None,
     create: bool = False,
 ) -> Installed:
     """Install the LoRA file into the ComfyUI at `comfy_dir` as a release of its own; nothing there that a person made or
@@ -73,6 +76,7 @@ def install(
     text = prompt_template(recipe, placed.name)
     prompts = ledger.put_under_free_name(ours, placed.stem, ".prompts.txt", text)
     picture = write_preview(ledger, placed, preview, scene) if preview else None
+    card = write_card(ledger, released, ours, placed.stem, judged=judged, picture=picture)
     sidecar = write_webui_sidecar(ledger, placed, recipe)
     metadata = write_manager_sidecar(ledger, placed, recipe, picture)
     return Installed(
@@ -91,6 +95,7 @@ def install(
         metadata=metadata,
         prompts=prompts,
         root=root,
+        card=card,
         notes=tuple(_notes(root, released, ledger, folders)),
     )
 

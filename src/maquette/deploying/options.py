@@ -19,8 +19,11 @@ class DeployOptions(Options):
     webui: Annotated[Path | None, Flag(metavar="DIR")] = Field(
         None, description="AUTOMATIC1111's or Forge's folder."
     )
+    diffusers: Annotated[Path | None, Flag(metavar="DIR")] = Field(
+        None, description="Folder that receives NAME/ for diffusers and the Hub, with a model card."
+    )
     checkpoint: Annotated[str | None, Flag(metavar="NAME")] = Field(
-        None, description="Checkpoint to install. Default: the one that judging chose, else the last."
+        None, description="Checkpoint to install. Default: the chosen one (maquette select), else the last."
     )
     name: str | None = Field(None, description="Name of the release. Default: the run's, or the file's.")
     trigger: Annotated[str | None, Flag(metavar="WORD")] = Field(
@@ -33,7 +36,7 @@ class DeployOptions(Options):
         None,
         ge=-2,
         le=2,
-        description="Strength in workflow, prompts, sidecars and preview. Default: the one that judging chose, else 1.",
+        description="Strength in workflow, prompts, sidecars and preview. Default: the chosen one's, else 1.",
     )
     create: bool = Field(False, description="Make the folders where no such program is.")
     compare: bool = Field(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from maquette.deploying.folders import ModelFolders
 from maquette.deploying.ledger import Ledger
@@ -12,6 +12,9 @@ from maquette.deploying.recipe import Recipe, check_recipe
 from maquette.deploying.release import Placed, place_lora, release_stem, require_lora
 from maquette.errors import LoraError, OutputError, Problem
 from maquette.files import require_writable_folder
+
+if TYPE_CHECKING:
+    from maquette.lora.facts import LoraFacts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +36,7 @@ class Installed:
     strength: float
     why: str = ""
     """Why these weights of the run; empty for a bare file."""
-    sidecar: Path
+    sidecar: Path | None
     preview: Path | None
     workflow: Path | None
     """In the API format."""
@@ -44,6 +47,8 @@ class Installed:
     prompts: Path
     root: Path
     """The program's folder."""
+    card: Path | None = None
+    """The model card."""
     pose_workflow: Path | None = None
     """In the API format, the pose that a picture shows taken over by a ControlNet; where one was named."""
     pose_editor_workflow: Path | None = None
@@ -109,33 +114,34 @@ class Release:
 
     placed: Placed
     recipe: Recipe
-    model_hash: str
-    num_modules: int = 0
-    unfound: int = 0
-    """Modules whose names drawing programs do not look for, so that they draw without them."""
+    facts: LoraFacts
+
+    @property
+    def model_hash(self) -> str:
+        """SHA-256 of its tensors, as the file says it; empty where it says none."""
+        from maquette.lora.metadata import MODEL_HASH
+
+        return self.facts.metadata.get(MODEL_HASH, "")
 
 
 _CONVERT = "maquette lora convert FILE writes the same weights under names that all of them read."
 
 
-def release(lora: Path, folders: ModelFolders, *, name: str, recipe: Recipe) -> Release:
-    """Check everything, then copy the LoRA under a name of its own."""
-    from maquette.lora.metadata import MODEL_HASH
-
+def check_release(lora: Path, *, name: str, recipe: Recipe) -> LoraFacts:
+    """Return what the LoRA is. Raises what keeps it from being released: its own faults, its recipe's, its name's."""
     check_recipe(recipe)
     release_stem(name)
     facts = require_lora(lora)
     if facts.unfound and len(facts.unfound) == len(facts.modules):
         given = f"drawing programs find none of its {len(facts.modules)} modules under their names"
         raise LoraError(Problem(str(lora), given, "kohya's names, which all of them read", _CONVERT))
-    placed = place_lora(lora, folders, name)
-    return Release(
-        placed=placed,
-        recipe=recipe,
-        model_hash=facts.metadata.get(MODEL_HASH, ""),
-        num_modules=len(facts.modules),
-        unfound=len(facts.unfound),
-    )
+    return facts
+
+
+def release(lora: Path, folders: ModelFolders, *, name: str, recipe: Recipe) -> Release:
+    """Check everything, then copy the LoRA under a name of its own."""
+    facts = check_release(lora, name=name, recipe=recipe)
+    return Release(placed=place_lora(lora, folders, name), recipe=recipe, facts=facts)
 
 
 def common_notes(released: Release, ledger: Ledger, own: Path, folders: ModelFolders) -> list[str]:
@@ -148,9 +154,9 @@ def common_notes(released: Release, ledger: Ledger, own: Path, folders: ModelFol
         notes.append(f"{placed.folder} is the folder for LoRAs that this program is told to read.")
     if not recipe.trigger:
         notes.append("No trigger is known, and the sidecars name none: --trigger WORD says one.")
-    if released.unfound:
+    if unfound := released.facts.unfound:
         notes.append(
-            f"{released.unfound} of {released.num_modules} modules have names that drawing programs skip: {_CONVERT}"
+            f"{len(unfound)} of {len(released.facts.modules)} modules have names that drawing programs skip: {_CONVERT}"
         )
     if ledger.kept:
         names = ", ".join(str(path) for path in ledger.kept)

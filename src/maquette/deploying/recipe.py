@@ -60,6 +60,11 @@ def _bad_size(size_px: int) -> bool:
     return not 16 <= size_px <= 16384 or size_px % 8 != 0
 
 
+def pattern_of(recipe: Recipe) -> str:
+    """Return the pattern of a good prompt, with [slots] to fill."""
+    return recipe.template or ", ".join(filter(None, (recipe.trigger, "[pose], [view], [scene]")))
+
+
 def prompt_template(recipe: Recipe, lora_name: str) -> str:
     """Return the text file that tells a person how to draw with the LoRA; its prompts can be pasted as they stand."""
     scene = recipe.scene
@@ -67,7 +72,7 @@ def prompt_template(recipe: Recipe, lora_name: str) -> str:
     assert there is not None
     size = f"{request.width_px} × {request.height_px} px"
     more = f"{request.steps} steps, cfg {request.guidance:g}, {size}"
-    pattern = recipe.template or ", ".join(filter(None, (recipe.trigger, "[pose], [view], [scene]")))
+    pattern = pattern_of(recipe)
     lines = [
         f"LoRA       {lora_name}",
         *([f"Weights    {recipe.origin}"] if recipe.origin else []),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -52,12 +53,21 @@ def place_lora(source: Path, folders: ModelFolders, name: str) -> Placed:
     A file with the same content that was released under this name before is found and kept. Nothing that
     exists is ever changed. Raises LoraError for an unusable source, ConfigError for an unusable name.
     """
+    return _placed(source, folders, name, lambda stem: f"{stem}.safetensors")
+
+
+def place_in_own_folder(source: Path, folders: ModelFolders, name: str) -> Placed:
+    """Copy the LoRA `source` likewise, into a folder of its own: NAME/NAME.safetensors."""
+    return _placed(source, folders, name, lambda stem: f"{stem}/{PurePosixPath(stem).name}.safetensors")
+
+
+def _placed(source: Path, folders: ModelFolders, name: str, path_of: Callable[[str], str]) -> Placed:
     require_lora(source)
     stem = release_stem(name)
     digest = sha256_file(source)
     folder = folders.install
     for number in range(1, 10_000):
-        relative = f"{stem}{'' if number == 1 else f'-v{number}'}.safetensors"
+        relative = path_of(f"{stem}{'' if number == 1 else f'-v{number}'}")
         there = next((path for path in folders.paths if (path / relative).exists()), None)
         if there is not None:
             if _is_copy(there / relative, source, digest):

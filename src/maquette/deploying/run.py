@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
+from maquette.deploying.card import Judged
 from maquette.deploying.chosen import ENDING, Chosen, chosen_of
 from maquette.deploying.of_run import preview_of, recipe_of
 from maquette.deploying.options import DeployOptions
 from maquette.deploying.program import Installed
 from maquette.deploying.recipe import Recipe
+from maquette.deploying.release import require_lora
 from maquette.deploying.sidecars import Preview
 from maquette.errors import ConfigError, MaquetteError, OutputError, Problem
 from maquette.events import Artifact, Message, Stage
+from maquette.files import sha256_file
 from maquette.project.settings import Settings
 from maquette.runs.deliveries import Delivered, note_delivery
 from maquette.runs.folder import RECORD_NAME, RunFolder
 from maquette.runs.record import RunRecord, read_record
+
+if TYPE_CHECKING:
+    from maquette.measuring.scorecards import Scorecards
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +39,8 @@ class Delivery:
     why: str = ""
     """Why these weights of the run and no others; empty for a bare file."""
     preview: Preview | None = None
+    judged: Judged | None = None
+    """What is known of them beside the file; None for a bare file."""
     run: RunFolder | None = None
     """The run that made it; None for a bare file."""
     settings: Settings | None = None
@@ -46,58 +56,84 @@ class PartlyInstalled(OutputError):
 
 
 def deploy_events(source: Path, options: DeployOptions) -> Stage[list[Installed]]:
-    """Install a checkpoint of a run, or a LoRA file, into a ComfyUI and/or AUTOMATIC1111 folder; return what was installed.
+    """Install a checkpoint of a run, or a LoRA file, wherever `options` say; return what was installed.
 
     Raises PartlyInstalled where one place took it and another did not, the latter's own error where none did.
     """
-    from maquette.deploying import comfyui, webui
-    from maquette.deploying.redraw import at_strength
-
-    wanted = [
-        (comfyui.COMFYUI, comfyui.install, options.comfyui),
-        (webui.WEBUI, webui.install, options.webui),
-    ]
-    places = [(program, install, place) for program, install, place in wanted if place is not None]
-    if not places:
-        raise ConfigError(
-            Problem(
-                "deploy", "no place given", "a drawing program's folder", "Add --comfyui DIR or --webui DIR."
-            )
-        )
+    if (options.comfyui, options.webui, options.diffusers) == (None, None, None):
+        remedy = "Add --comfyui DIR, --webui DIR or --diffusers DIR."
+        raise ConfigError(Problem("deploy", "no place given", "a drawing program's folder", remedy))
     delivery = delivery_of(source, options)
     yield from (Message(text, "warning") for text in _drawn_otherwise(delivery))
     installed: list[Installed] = []
     errors: list[MaquetteError] = []
     with tempfile.TemporaryDirectory(prefix="maquette-") as folder:
-        preview = delivery.preview
-        if delivery.settings is not None and (
-            options.create or any(program.is_at(place) for program, _, place in places)
-        ):
-            drawn = (preview, delivery.lora, delivery.recipe, delivery.settings, Path(folder))
-            preview = yield from at_strength(*drawn)
-        for _, install, place in places:
+        preview = yield from _preview(delivery, options, Path(folder))
+        lora = _telling(delivery, options, Path(folder))
+        for install in _installers(delivery, options, lora, preview):
             try:
-                entry = install(
-                    delivery.lora,
-                    place,
-                    name=options.name or delivery.name,
-                    recipe=delivery.recipe,
-                    preview=preview,
-                    create=options.create,
-                )
+                entry = replace(install(), why=delivery.why)
             except MaquetteError as error:
                 errors.append(error)
             else:
-                entry = replace(entry, why=delivery.why)
                 installed.append(entry)
                 if delivery.run is not None:
-                    note_delivery(delivery.run, _delivered(entry))
+                    note_delivery(delivery.run, _delivered(entry, delivery.lora))
                 yield Artifact("installed LoRA", entry.lora)
     if errors and installed:
         raise PartlyInstalled(tuple(installed), _problems(errors))
     if errors:
         raise type(errors[0])(_problems(errors))
     return installed
+
+
+def _installers(
+    delivery: Delivery, options: DeployOptions, lora: Path, preview: Preview | None
+) -> list[Callable[[], Installed]]:
+    """Return what installs the LoRA into each place that was asked for."""
+    from maquette.deploying import comfyui, diffusers_folder, webui
+
+    common: dict[str, Any] = {
+        "name": options.name or delivery.name,
+        "recipe": delivery.recipe,
+        "preview": preview,
+        "judged": delivery.judged,
+    }
+    found: list[Callable[[], Installed]] = []
+    if options.comfyui is not None:
+        found.append(partial(comfyui.install, lora, options.comfyui, create=options.create, **common))
+    if options.webui is not None:
+        found.append(partial(webui.install, lora, options.webui, create=options.create, **common))
+    if options.diffusers is not None:
+        found.append(partial(diffusers_folder.install, lora, options.diffusers, **common))
+    return found
+
+
+def _preview(delivery: Delivery, options: DeployOptions, folder: Path) -> Stage[Preview | None]:
+    """Return the preview at the strength that goes out; it is drawn anew only where some place will take it."""
+    from maquette.deploying.comfyui import COMFYUI
+    from maquette.deploying.redraw import at_strength
+    from maquette.deploying.webui import WEBUI
+
+    places = ((COMFYUI, options.comfyui), (WEBUI, options.webui))
+    is_taken = options.create or options.diffusers is not None
+    is_taken = is_taken or any(place is not None and program.is_at(place) for program, place in places)
+    if delivery.settings is None or not is_taken:
+        return delivery.preview
+    return (
+        yield from at_strength(delivery.preview, delivery.lora, delivery.recipe, delivery.settings, folder)
+    )
+
+
+def _telling(delivery: Delivery, options: DeployOptions, folder: Path) -> Path:
+    """Return a copy of the LoRA that says how it is drawn; its tensors are the same to the bit."""
+    from maquette.deploying.telling import told_by
+    from maquette.lora.stamping import stamped
+
+    facts = require_lora(delivery.lora)
+    name = options.name or delivery.name
+    told = told_by(delivery.recipe, PurePosixPath(name).name, facts.metadata, delivery.preview)
+    return stamped(delivery.lora, folder / delivery.lora.name, told)
 
 
 def _drawn_otherwise(delivery: Delivery) -> Iterator[str]:
@@ -115,7 +151,7 @@ def _drawn_otherwise(delivery: Delivery) -> Iterator[str]:
         )
 
 
-def _delivered(entry: Installed) -> Delivered:
+def _delivered(entry: Installed, source: Path) -> Delivered:
     return Delivered(
         program=entry.program,
         lora=str(entry.lora),
@@ -125,6 +161,7 @@ def _delivered(entry: Installed) -> Delivered:
         strength=f"{entry.strength:g}",
         workflow=str(entry.workflow or ""),
         prompts=str(entry.prompts),
+        source_sha256=sha256_file(source),
     )
 
 
@@ -183,10 +220,21 @@ def _of_run(run: Path, record: RunRecord, chosen: Chosen, options: DeployOptions
         name=record.run,
         recipe=recipe,
         why=chosen.why,
+        judged=Judged(record=record, chosen=chosen, scorecards=_scorecards(folder)),
         preview=preview_of(folder, record, chosen.checkpoint),
         run=folder,
         settings=record.settings,
     )
+
+
+def _scorecards(folder: RunFolder) -> Scorecards | None:
+    """Return what the run's evaluation measured, where there is one that can be read."""
+    from maquette.measuring.scorecards import read_scorecards
+
+    try:
+        return read_scorecards(folder.evaluation)
+    except MaquetteError:
+        return None
 
 
 def _of_file(source: Path, options: DeployOptions) -> Delivery:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from maquette.deploying.ledger import Ledger
-from maquette.deploying.recipe import Recipe
+from maquette.deploying.recipe import Recipe, pattern_of
 from maquette.deploying.release import Placed
 from maquette.drawing.scene import Scene, picture_chunks
 from maquette.errors import DatasetError, OutputError, Problem
@@ -36,9 +36,13 @@ def write_webui_sidecar(ledger: Ledger, placed: Placed, recipe: Recipe) -> Path:
     """Write NAME.json, as AUTOMATIC1111, Forge and model browsers read it."""
     scene = recipe.scene
     examples = "\n".join(escaped_for_webui(prompt) for prompt in recipe.prompts)
+    there, request = scene.elsewhere, scene.request
+    sampler = " / ".join(there.webui) if there else scene.sampler
     notes = [
         recipe.origin[:1].upper() + recipe.origin[1:],
+        f"{sampler}, {request.steps} steps, CFG {request.guidance:g}",
         f"Clip skip {scene.clip_skip}",
+        f"Template: {escaped_for_webui(pattern_of(recipe))}",
         f"Examples:\n{examples}",
     ]
     table = {

@@ -1,12 +1,13 @@
 """Install a LoRA into an AUTOMATIC1111 or Forge folder, with its sidecar, its preview and a prompt template.
 
-WEBUI/models/Lora/NAME.safetensors  NAME.json  NAME.png  NAME.prompts.txt
+WEBUI/models/Lora/NAME.safetensors  NAME.json  NAME.png  NAME.prompts.txt  NAME.card.md
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from maquette.deploying.card import Judged, write_card
 from maquette.deploying.folders import webui_folders
 from maquette.deploying.ledger import Ledger
 from maquette.deploying.program import Installed, Program, common_notes, release
@@ -48,6 +49,7 @@ def install(
     name: str,
     recipe: Recipe,
     preview: Preview | None = None,
+    judged: Judged | None = None,
     create: bool = False,
 ) -> Installed:
     """Install the LoRA file into the web UI at `webui_dir` as a release of its own; nothing there that a person made or
@@ -65,6 +67,7 @@ def install(
     prompts = ledger.put_under_free_name(placed.path.parent, placed.path.stem, ".prompts.txt", text)
     scene = recipe.scene_of(placed.name, released.model_hash)
     picture = write_preview(ledger, placed, preview, scene) if preview else None
+    card = write_card(ledger, released, placed.path.parent, placed.path.stem, judged=judged, picture=picture)
     sidecar = write_webui_sidecar(ledger, placed, recipe)
     return Installed(
         program=WEBUI.title,
@@ -82,6 +85,7 @@ def install(
         metadata=None,
         prompts=prompts,
         root=root,
+        card=card,
         notes=(
             "Press Refresh on the Lora tab; the trigger and the weight come from the sidecar.",
             *_prediction_notes(recipe),

@@ -259,7 +259,7 @@ def _deliveries(folder: RunFolder, sha256: str) -> tuple[Delivery, ...]:
             notes=(f"Installed with strength {each.strength}.",),
         )
         for each in read_deliveries(folder)
-        if each.sha256 == sha256 and each.is_there
+        if each.is_of(sha256) and each.is_there
     )
 
 

@@ -10,6 +10,10 @@ kohya's names are read by every program.
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from maquette.lora.facts import LoraFacts
 
 _FLAT = re.compile(r"(lora_unet|lora_te[12]?|lycoris)_[^.]+$")
 _ORIGINAL = re.compile(r"diffusion_model\.(input_blocks|middle_block|output_blocks)\.")
@@ -24,3 +28,16 @@ def comfyui_finds(module: str) -> bool:
     if _FLAT.match(module) or _ORIGINAL.match(module) or _TEXT.match(module):
         return True
     return bool(_UNET.match(module)) and (not _ATTENTION.search(module) or bool(_PROCESSOR.search(module)))
+
+
+_DIFFUSERS_FLAT = ("lora_unet_", "lora_te_", "lora_te1_", "lora_te2_")
+
+
+def diffusers_draws(facts: LoraFacts) -> bool:
+    """Tell whether diffusers draws a LoRA as it was trained: plain LoRA alone, all under kohya's names or all under dotted ones.
+
+    It drops a DoRA's lengths with a warning, and cannot name LoHa, LoKr, OFT or a tensor beside (diffusers 0.42, read).
+    """
+    flat = [module.name.startswith(_DIFFUSERS_FLAT) for module in facts.modules]
+    dotted = ["." in module.name for module in facts.modules]
+    return facts.is_plain and not facts.stray and (all(flat) or all(dotted))

@@ -31,6 +31,12 @@ class Delivered:
     workflow: str = ""
     prompts: str = ""
     time: str = ""
+    source_sha256: str = ""
+    """Of the run's own file; the installed one says more in its metadata."""
+
+    def is_of(self, sha256: str) -> bool:
+        """Whether it is the run's file with this hash that was installed."""
+        return sha256 in (self.sha256, self.source_sha256)
 
     @property
     def is_there(self) -> bool:
