@@ -8,10 +8,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from maquette import lora_extract, lora_merge
+import maquette
+from maquette import lora_compare, lora_convert, lora_extract, lora_inspect, lora_merge
 from maquette.errors import ConfigError, LoraError, ModelError, OutputError
-from maquette.families import FAMILIES, inspect, weight_places
-from tests.toolbox.conftest import MakeLora, changes_of, loaded, weights_of
+from maquette.families import FAMILIES, inspect, load, weight_places
+from maquette.lora.adapter import LoraAdapter
+from maquette.lora.config import TrialSpec
+from maquette.lora.files import save_lora
+from tests.toolbox.conftest import MakeLora, changes_of, loaded, trained, weights_of
 
 KINDS = ("lora", "dora", "loha", "lokr", "oft")
 
@@ -97,7 +101,7 @@ def test_what_does_not_go_together_is_refused_before_anything_is_written(
     bases: dict[str, Path], make_lora: MakeLora, tmp_path: Path
 ) -> None:
     place = tmp_path / "m.safetensors"
-    with pytest.raises(LoraError, match=r"none of its .* modules is in this model"):
+    with pytest.raises(LoraError, match=r"it is for Stable Diffusion XL — a LoRA for Stable Diffusion 1"):
         lora_merge(make_lora("sdxl"), base=bases["sd1"], output=place)
     with pytest.raises(ModelError, match="it is a LoRA, not a base model"):
         lora_merge(make_lora(), base=make_lora(), output=place)
@@ -126,3 +130,25 @@ def test_every_layer_s_weight_lies_where_the_loader_reads_it(family: str, bases:
     own = {target.key: target.module.weight for target in loaded(bases[family]).lora_targets()}
     found = weights_of(bases[family])
     assert list(found) == list(own) and all(torch.equal(found[key], weight) for key, weight in own.items())
+
+
+def test_a_model_with_layers_of_its_own_is_merged_extracted_and_told_by_blocks(tmp_path: Path) -> None:
+    """The small world has attention where no published model has some."""
+    base = Path(maquette.__file__).parent / "world" / "pack" / "small_world.safetensors"
+    adapter = LoraAdapter.attach(load(base), [TrialSpec(rank=3, alpha=3.0, seed=1)])
+    lora = tmp_path / "lora.safetensors"
+    save_lora(lora, trained(adapter.state_dict(0), 1), {}, dtype="fp32")
+    inspected = lora_inspect(lora)
+    assert inspected.facts.strangers and set(inspected.parts) == {"text_encoder", "unet"}
+    assert {block.name for block in inspected.blocks} >= {"text_encoder", "IN01", "MID", "OUT00"}
+    there = lora_convert(lora, base=base, to="diffusers", output=tmp_path / "d.safetensors")
+    assert there.modules == len(inspected.facts.modules) and not there.left_out
+    tuned = lora_merge(there.path, base=base, dtype="fp32", output=tmp_path / "m.safetensors")
+    back = lora_extract(tuned.path, base=base, rank=3, dtype="fp32", output=tmp_path / "e.safetensors")
+    assert back.written.modules == len(inspected.facts.modules)
+    cosine = lora_compare(lora, back.written.path).whole.cosine
+    assert cosine == pytest.approx(1.0, abs=1e-6)
+    with pytest.raises(LoraError, match=r"in no published model.*--base BASE"):
+        lora_convert(lora, to="diffusers", output=tmp_path / "x.safetensors")
+    kept = lora_convert(lora, dtype="fp16", output=tmp_path / "h.safetensors")
+    assert kept.modules == len(inspected.facts.modules) and not kept.left_out

@@ -80,17 +80,19 @@ def test_inspect_names_what_is_wrong(
     assert code in {each["code"] for each in answer("lora", "inspect", path)["problems"]}
 
 
-def test_what_is_of_no_layer_is_counted_and_only_convert_leaves_it_out(
+def test_modules_of_no_known_layer_stay_and_strays_only_convert_leaves_out(
     make_lora: MakeLora, tmp_path: Path
 ) -> None:
+    """A model may have layers of its own; a tensor that is part of no adapter is read by nobody."""
     strange = {f"lora_unet_mystery.lora_{each}.weight": torch.ones(4, 4) for each in ("up", "down")}
     path = described(make_lora, tmp_path / "fox.safetensors", **strange)
     assert answer("lora", "inspect", path)["unknown_modules"] == 1
-    refused = run("lora", "resize", path, "--rank", 2)
-    assert (
-        refused.exit_code == 2 and "lora_unet_mystery" in refused.stderr and "lora convert" in refused.stderr
-    )
-    assert answer("lora", "convert", path)["left_out"] == ["lora_unet_mystery"]
+    kept = answer("lora", "resize", path, "--rank", 2, "--output", tmp_path / "r.safetensors")
+    assert "lora_unet_mystery" in kept["errors"]
+    stray = described(make_lora, tmp_path / "stray.safetensors", notes=torch.ones(2))
+    refused = run("lora", "resize", stray, "--rank", 2)
+    assert refused.exit_code == 2 and "notes" in refused.stderr and "lora convert" in refused.stderr
+    assert answer("lora", "convert", stray)["left_out"] == ["notes"]
 
 
 def test_what_learned_nothing_or_lacks_what_programs_need_has_problems(

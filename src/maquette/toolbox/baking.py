@@ -60,7 +60,7 @@ def merge_into_base_events(paths: Sequence[Path], options: MergeOptions) -> Stag
     strengths = strengths_of(paths, options)
     base = base_weights(options.base)
     _require_single_file(base, options)
-    loras = [open_lora(path) for path in paths]
+    loras = [open_lora(path, base) for path in paths]
     for lora in loras:
         base.require_fit(lora.path, lora.modules)
     file = Path(base.info.path)

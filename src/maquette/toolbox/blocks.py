@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 
 from maquette.families import FAMILIES, LoraModule
 from maquette.lora.choosing import LayerChoice
@@ -41,14 +42,26 @@ def meant(lora: OpenedLora, pattern: str) -> list[str]:
     return [
         key
         for key in lora.modules
-        if blocks[key] == pattern or (key in lora.layers and choice.means(pattern, lora.layers[key]))
+        if blocks[key] == pattern or means(choice, pattern, key, lora.layers.get(key))
     ]
+
+
+def means(choice: LayerChoice, pattern: str, key: str, layer: LoraModule | None) -> bool:
+    """Tell whether a pattern means a module; of one whose layer is not known, its name with underlines for dots tells."""
+    if layer is not None:
+        return choice.means(pattern, layer)
+    sets = (each for name in choice.sets if fnmatchcase(name, pattern) for each in choice.sets[name])
+    patterns = (pattern, *sets)
+    return fnmatchcase(key, pattern) or any(
+        fnmatchcase(f"_{key}_", f"*_{each.replace('.', '_')}_*") for each in patterns
+    )
 
 
 def _block(key: str, layer: LoraModule | None, names: Sequence[str], choice: LayerChoice) -> str:
     if layer is None:
+        own = next((name for name in names if means(choice, name, key, None)), None)
         match = FIRST_NUMBER.match(key)
-        return match[0] if match else key
+        return own or (match[0] if match else key)
     if layer.part == "text_encoder":
         return layer.diffusers_key.partition(".")[0]
     own = next((name for name in names if choice.means(name, layer)), None)

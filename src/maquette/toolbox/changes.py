@@ -128,9 +128,7 @@ def _module(base: Tensor) -> nn.Module:
 def _kernel(weights: ModuleWeights, layer: LoraModule | None) -> tuple[int, ...]:
     if layer is not None:
         return sizes_of_layer(layer).kernel
-    return next(
-        (shape[2:] for shape in weights.shapes if len(shape) == CONV_RANKS and shape[2:] != (1, 1)), ()
-    )
+    return next((shape[2:] for shape in weights.shapes if len(shape) == CONV_RANKS), ())
 
 
 # --- singular values -------------------------------------------------------------------------------------

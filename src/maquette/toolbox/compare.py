@@ -71,9 +71,9 @@ class _Table:
 def compare(first: Path, second: Path, options: CompareOptions | None = None) -> Compared:
     """Return how the LoRA at `second` is like the one at `first`. Raises LoraError where they are for different models."""
     options = options or CompareOptions()
-    loras = (open_lora(first), open_lora(second))
-    family = require_same_model(loras)
     base = base_weights(options.base) if options.base is not None else None
+    loras = (open_lora(first, base), open_lora(second, base))
+    family = require_same_model(loras)
     require_base_for(loras, base, "Name it: --base BASE")
     if base is not None:
         for lora in loras:

@@ -24,7 +24,7 @@ from maquette.lora.names import BUNDLED
 from maquette.lora.reading import read_lora_facts
 from maquette.lora.state import ModuleWeights
 from maquette.toolbox.metadata import described
-from maquette.toolbox.opening import OpenedLora, is_plain, open_lora, require_base_for
+from maquette.toolbox.opening import OpenedLora, is_plain, open_lora, require_base_for, require_kernels
 from maquette.toolbox.options import ConvertOptions
 from maquette.toolbox.shortening import shortened
 from maquette.toolbox.truncation import Truncation
@@ -68,10 +68,11 @@ def convert_lora_events(path: Path, options: ConvertOptions) -> Stage[Converted]
     output = place_for(path, options.output, done, overwrite=options.overwrite)
     embeddings = {name: output.with_name(f"{name}.safetensors") for name in facts.embeddings}
     require_free(*embeddings.values(), overwrite=options.overwrite)
-    lora = open_lora(path, leave_strangers=True)
+    base = base_weights(options.base) if options.base is not None else None
+    lora = open_lora(path, base, leave_strangers=True)
+    _require_names(lora, options)
     modules, errors = lora.modules, None
     if options.plain and not is_plain(lora):
-        base = base_weights(options.base) if options.base is not None else None
         modules, errors = yield from _plain(lora, base, options)
     state: dict[str, Tensor] = state_of(modules)
     metadata = described(lora.metadata, modules, facts.family, path.stem)
@@ -100,11 +101,21 @@ def convert_lora_events(path: Path, options: ConvertOptions) -> Stage[Converted]
 
 def _require_meant(options: ConvertOptions) -> None:
     """Raise ConfigError for options that mean something with --plain alone."""
-    given = [name for name in ("rank", "conv_rank", "energy", "base") if getattr(options, name) is not None]
+    given = [name for name in ("rank", "conv_rank", "energy") if getattr(options, name) is not None]
     if given and not options.plain:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         remedy = "Add --plain, or change ranks with maquette lora resize."
         raise ConfigError(Problem(flags, "given without --plain", "both", remedy))
+
+
+def _require_names(lora: OpenedLora, options: ConvertOptions) -> None:
+    """Raise LoraError where diffusers' names of some layers are not known: kohya's do not tell them."""
+    unknown = [key for key in lora.modules if key not in lora.layers]
+    if unknown and options.to == "diffusers":
+        given = f"{len(unknown)} of its layers are in no published model ({unknown[0]})"
+        raise LoraError(
+            Problem(str(lora.path), given, "the base that it was trained on", "Name it: --base BASE")
+        )
 
 
 def _require_known(facts: LoraFacts) -> LoraFacts:
@@ -130,6 +141,7 @@ def _plain(
 ) -> Stage[tuple[Mapping[str, ModuleWeights], Errors]]:
     """Return plain LoRA whose change is that of `lora`, as nearly as ranks allow, and how near that is."""
     require_base_for([lora], base, "Name it: --base BASE")
+    require_kernels([lora])
     if base is not None:
         base.require_fit(lora.path, lora.modules)
     rule = Truncation(options.rank or PLAIN.rank, options.conv_rank, options.energy or _energy(options))

@@ -77,7 +77,7 @@ def inspect(path: Path, judge: Judge, options: InspectOptions | None = None) -> 
     chart = _drawn(options.chart, facts, blocks) if options.chart is not None else None
     return Inspected(
         facts=facts,
-        parts=dict(Counter(_part(module) for module in facts.modules)),
+        parts=_parts(facts),
         kinds=dict(Counter(_kind(module) for module in facts.modules)),
         alphas=tuple(
             sorted(
@@ -93,10 +93,14 @@ def inspect(path: Path, judge: Judge, options: InspectOptions | None = None) -> 
     )
 
 
-def _part(module: ModuleFact) -> str:
-    if module.known is not None:
-        return module.known.diffusers_key.partition(".")[0]
-    return "text_encoder" if module.is_text else "unknown"
+def _parts(facts: LoraFacts) -> dict[str, int]:
+    """Return how many modules each network has; modules of a layer that no published model has count as their like do."""
+    known = [
+        (module, module.known.diffusers_key.partition(".")[0]) for module in facts.modules if module.known
+    ]
+    like = {module.is_text: component for module, component in reversed(known)}
+    strange = (like.get(module.is_text, "unknown") for module in facts.modules if not module.known)
+    return dict(Counter((*(component for _, component in known), *strange)))
 
 
 def _kind(module: ModuleFact) -> str:

@@ -21,6 +21,7 @@ from maquette.toolbox.opening import (
     OpenedLora,
     open_lora,
     require_base_for,
+    require_kernels,
     require_plain,
     require_same_model,
 )
@@ -69,6 +70,7 @@ def merge_loras_events(paths: Sequence[Path], options: MergeOptions) -> Stage[Wr
     else:
         remedy = "Make it plain first: maquette lora convert FILE --plain --base BASE"
         require_base_for(loras, None, remedy)
+        require_kernels(loras)
     output = place_for(paths[0], options.output, "merged", overwrite=options.overwrite)
     precision: Precision = options.dtype or _widest(loras)
     made, errors = yield from _sum(loras, strengths, options, precision)

@@ -15,9 +15,10 @@ from maquette.lora.facts import LoraFacts
 from maquette.lora.files import read_tensors, require_lora
 from maquette.lora.formats import to_kohya
 from maquette.lora.kinds import DEFAULT_KIND
+from maquette.lora.matching import layers_of
 from maquette.lora.reading import read_lora_facts
 from maquette.lora.size import Precision
-from maquette.lora.state import ModuleWeights, modules_of, split_key
+from maquette.lora.state import ModuleWeights, modules_of
 from maquette.toolbox.changes import Change, change_of
 from maquette.toolbox.weights import BaseWeights
 
@@ -34,9 +35,9 @@ class OpenedLora:
     modules: Mapping[str, ModuleWeights]
     """By kohya key, in the order of its family's layers."""
     layers: Mapping[str, LoraModule]
-    """What each stands on; empty where no family of ours is meant."""
+    """What each stands on, where the base or the family's published model has such a layer."""
     left_out: tuple[str, ...] = ()
-    """Modules that its family does not have, and tensors that are part of no adapter."""
+    """Modules that the model does not have, and tensors that are part of no adapter."""
 
     @property
     def path(self) -> Path:
@@ -55,29 +56,55 @@ class OpenedLora:
         return change_of(key, self.modules[key], self.layers.get(key), base)
 
 
-def open_lora(path: Path, *, leave_strangers: bool = False) -> OpenedLora:
-    """Return the LoRA at `path`. Raises LoraError where it is none, or is damaged, or holds what no layer is called.
+def open_lora(path: Path, base: BaseWeights | None = None, *, leave_strangers: bool = False) -> OpenedLora:
+    """Return the LoRA at `path`. Raises LoraError where it is none, is damaged, or holds what belongs to no module.
 
-    leave_strangers: modules that the family does not have, and stray tensors, are left out and named in place of that.
+    Names are read by the layers of `base`, else by those of its family's published model; modules of neither stay under the names
+    that they have, where these are kohya's: models have layers of their own. leave_strangers: what programs would skip is left
+    out and named in place of that.
     """
     facts = require_lora(read_lora_facts(path, depth="header"))
-    table = dict(lora_modules(facts.family)) if facts.family is not None else None
+    table = _table(facts, base)
     if table is None:
         _require_flat(facts)
-    strays = (*(module.name for module in facts.strangers if table is not None), *facts.stray)
-    if not leave_strangers and (strays or facts.embeddings):
-        raise LoraError(_strays(facts, (*strays, *facts.embeddings)))
+    leaves = leave_strangers and table is not None and (base is not None or not facts.is_for_another_model)
     own = {name: tensor for name, tensor in read_tensors(facts).items() if name not in facts.loose}
-    renamed = to_kohya(own, list(table.values()) if table is not None else None, facts.alphas_beside).state
-    known = {name: tensor for name, tensor in renamed.items() if table is None or split_key(name)[0] in table}
+    renamed = to_kohya(own, list(table.values()) if table is not None else None, facts.alphas_beside)
+    if base is not None and renamed.strangers:
+        _require_family(facts, base)
+    strangers = tuple(name for name in renamed.strangers if table is not None and (leaves or "." in name))
+    left_out = (*strangers, *facts.stray)
+    if not leave_strangers and (left_out or facts.embeddings):
+        raise LoraError(_strays(facts, (*left_out, *facts.embeddings)))
+    known = {
+        name: tensor
+        for name, tensor in renamed.state.items()
+        if not any(name.startswith(f"{stranger}.") for stranger in strangers)
+    }
     modules = modules_of(known, str(path))
-    order = [key for key in table if key in modules] if table is not None else list(modules)
+    layers = {key: table[key] for key in table if key in modules} if table is not None else {}
+    order = (*layers, *(key for key in modules if key not in layers))
     return OpenedLora(
         facts=facts,
         modules={key: modules[key] for key in order},
-        layers={key: table[key] for key in order} if table is not None else {},
-        left_out=strays,
+        layers=layers,
+        left_out=left_out,
     )
+
+
+def _require_family(facts: LoraFacts, base: BaseWeights) -> None:
+    """Say in one line that a LoRA with names which its base does not know is for another model, where that is known."""
+    if facts.family not in (None, base.info.family):
+        required = f"a LoRA for {base.info.title}"
+        remedy = "Choose the base that it was trained on."
+        raise LoraError(Problem(str(facts.path), f"it is for {facts.family_title}", required, remedy))
+
+
+def _table(facts: LoraFacts, base: BaseWeights | None) -> dict[str, LoraModule] | None:
+    """Return the layers by which a file's names are read, by kohya key; None for a model that no family is."""
+    if base is not None:
+        return {layer.key: layer for layer in layers_of(base.info)}
+    return dict(lora_modules(facts.family)) if facts.family is not None else None
 
 
 def _require_flat(facts: LoraFacts) -> None:
@@ -165,6 +192,23 @@ def require_plain(loras: Sequence[OpenedLora]) -> None:
     ]
     if problems:
         raise LoraError(problems)
+
+
+def require_kernels(loras: Iterable[OpenedLora]) -> None:
+    """Raise LoraError for modules that are to become plain LoRA where nothing tells whether they stand on a convolution."""
+    problems = [
+        Problem(
+            f"{lora.path}: {key}",
+            f"{weights.kind.title} on a layer that no published model has",
+            "the base that it was trained on",
+            "Name it with maquette lora convert --plain --base BASE.",
+        )
+        for lora in loras
+        for key, weights in lora.modules.items()
+        if weights.kind.row != DEFAULT_KIND and key not in lora.layers
+    ]
+    if problems:
+        raise LoraError(problems[:SHOWN])
 
 
 def is_plain(lora: OpenedLora) -> bool:

@@ -77,7 +77,7 @@ class ConvertOptions(WriteOptions, RankOptions):
     )
     base: Annotated[str | None, BeforeValidator(_text), Flag(metavar="BASE")] = Field(
         None,
-        description="The base that a DoRA or OFT was trained on, whose weights its change depends on (with --plain).",
+        description="The base that it was trained on: for --plain of DoRA and OFT, and for layers that no published model has.",
     )
 
 
