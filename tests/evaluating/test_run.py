@@ -59,7 +59,9 @@ def test_a_run_is_looked_at_and_reported(run: RunFolder) -> None:
     assert (block["lora"], block["lora_sha256"]) == (str(lora), sha256_file(lora))
     assert [row["step"] for row in block["metrics"]] == [1, 2, 3, 4]
     assert len(block["pictures"]) == 3 and block["pictures"][0]["caption"] == "zkw, pose 0"
-    assert block["verdict"]["outcome"] == "unjudged"
+    verdict = block["verdict"]
+    assert verdict["measure"] == "identity" and verdict["outcome"] != "unjudged"
+    assert {measure.encoder for measure in result.look.measures if measure.name == "identity"} == {"photo"}
     assert record.schedule.sum in result.report.read_text(encoding="utf-8")
 
 

@@ -47,12 +47,9 @@ def from_hub(name: str, patterns: Sequence[str], required: Sequence[str], remedy
     """
     from huggingface_hub import snapshot_download
 
-    try:
-        folder = Path(snapshot_download(name, allow_patterns=list(patterns), local_files_only=True))
-        if all(any(folder.glob(pattern)) for pattern in required):
-            return folder
-    except Exception:  # not in the cache: every version of the library has its own exceptions for it
-        pass
+    here = in_cache(name, patterns, required)
+    if here is not None:
+        return here
     try:
         folder = Path(snapshot_download(name, allow_patterns=list(patterns)))
     except Exception as error:
@@ -76,6 +73,17 @@ def from_hub(name: str, patterns: Sequence[str], required: Sequence[str], remedy
             )
         )
     return folder
+
+
+def in_cache(name: str, patterns: Sequence[str], required: Sequence[str]) -> Path | None:
+    """Return the folder of the hub model `name` in the hub's cache; None where it is not there whole."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = Path(snapshot_download(name, allow_patterns=list(patterns), local_files_only=True))
+    except Exception:  # not in the cache: every version of the library has its own exceptions for it
+        return None
+    return folder if all(any(folder.glob(pattern)) for pattern in required) else None
 
 
 def fingerprint(files: Iterable[Path]) -> str:

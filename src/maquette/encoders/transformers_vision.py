@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from maquette.devices import resolve_device
 from maquette.encoders import UNMEASURED_BAND, cosine
 from maquette.encoders.preprocess import CONFIG_NAME, Preprocessing, read_preprocessing
-from maquette.encoders.source import MODEL_FILE, fingerprint, model_folder
+from maquette.encoders.source import MODEL_FILE, fingerprint, in_cache, model_folder
 from maquette.errors import ModelError, Problem
 from maquette.reading import read_table, shown
 
@@ -105,6 +105,11 @@ def load(name: str, source: str, device: str | None) -> TransformersVision:
     _require_kind(name, kind, folder)
     shown = f"{name}={source or kind.hub_name}"
     return TransformersVision(shown, kind, folder, device or resolve_device("auto"))
+
+
+def is_here(name: str) -> bool:
+    """Return whether the model that `name` alone stands for is in the hub's cache."""
+    return in_cache(KINDS[name].hub_name, PATTERNS, REQUIRED) is not None
 
 
 def _require_kind(name: str, kind: VisionKind, folder: Path) -> None:

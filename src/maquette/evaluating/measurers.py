@@ -11,6 +11,7 @@ from maquette.encoders import Encoder
 from maquette.measuring.copying import CopyingMeasurer
 from maquette.measuring.drift import DriftMeasurer
 from maquette.measuring.embedder import Embedder
+from maquette.measuring.identity import IdentityMeasurer
 from maquette.measuring.looks import FirstLook
 from maquette.measuring.protocol import Measurer
 from maquette.measuring.references import References
@@ -40,7 +41,8 @@ def measuring_of(
         else ["No pictures say who the subject is: name some with --references."]
     )
     measurers: list[Measurer] = []
-    sees = _encoder(encoder, references)
+    sees, seen = _encoder(encoder, references)
+    notes += seen
     if references is not None and sees is not None and sees.name == "world":
         measurers.append(_world(references))
         notes = []  # the judge reads features off a drawing; it compares with no picture
@@ -52,10 +54,10 @@ def measuring_of(
     if sees is not None and references is not None:
         embedder = Embedder(sees)
         seeds = len({entry.seed for entry in look.looks})
-        measurers += [
-            VarietyMeasurer(embedder, embedder.of_files(references.pictures), seeds),
-            DriftMeasurer(embedder, look),
-        ]
+        rows = embedder.of_files(references.pictures)
+        if sees.name != "world":
+            measurers.append(IdentityMeasurer(embedder, rows))
+        measurers += [VarietyMeasurer(embedder, rows, seeds), DriftMeasurer(embedder, look)]
     there = [path for path in training if path.is_file()]
     copying = CopyingMeasurer(there) if there else None
     if copying is not None:
@@ -63,15 +65,36 @@ def measuring_of(
     return Measuring(measurers=tuple(measurers), notes=tuple(notes), copying=copying)
 
 
-def _encoder(name: str, references: References | None) -> Encoder | None:
-    from maquette.encoders import load_encoder
-    from maquette.encoders.world import shows_the_small_world
+def _encoder(name: str, references: References | None) -> tuple[Encoder | None, list[str]]:
+    """Return the encoder that was named, or the one that suits the references as far as it is here; and what to know of it.
 
-    if name:
-        return load_encoder(name)
-    if references is not None and shows_the_small_world(references.pictures):
-        return load_encoder("world")
-    return None
+    Raises ModelError for a named one that is not to be had.
+    """
+    from maquette.encoders import load_encoder
+    from maquette.encoders.choosing import DRAWINGS, encoder_for
+
+    if name or references is None:
+        return (load_encoder(name) if name else None), []
+    suits, why = encoder_for(references.pictures)
+    if suits == DRAWINGS and not _is_here(suits):
+        return None, [_NOBODY_LOOKED]
+    sees = load_encoder(suits)
+    if sees.name == "world":
+        return sees, []
+    said = f"{sees.name} compared the pictures with the references, since {why}. It cannot tell: {sees.blind_to}."
+    return sees, [said]
+
+
+_NOBODY_LOOKED = (
+    "Identity and variety were not measured: the references are drawings, and no encoder for drawings is on this machine. "
+    "Name one: --encoder clip, dinov2 or ccip (fetched once)."
+)
+
+
+def _is_here(name: str) -> bool:
+    from maquette.encoders.transformers_vision import is_here
+
+    return is_here(name)
 
 
 def _world(references: References) -> Measurer:

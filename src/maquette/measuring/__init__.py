@@ -3,7 +3,7 @@
 looks        the record of what was drawn: columns (a checkpoint at a strength), prompts with their roles, pictures
 protocol     what a measure is, and what a measurer does
 references   which pictures say who the subject is
-embedder     pictures as an encoder's rows; world, variety, drift, copying, technical: the measurers
+embedder     pictures as an encoder's rows; world, identity, variety, drift, copying, technical: the measurers
 memorization gains on training pictures beside gains on held-out ones
 measure      a look's pictures scored by measurers
 headlines    the numbers of a scorecard: a measure over the prompts of some roles
