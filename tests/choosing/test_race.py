@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from maquette.choosing.race import Raced, merged, race, rounds_of
+from maquette.choosing.race import Raced, merged, pictures_of_all, race, rounds_of
 from maquette.events import Stage, run_stage
-from maquette.measuring.looks import FLOOR, FirstLook
+from maquette.measuring.looks import FLOOR, FirstLook, choose
 
 from .making import decided, look_of
 
@@ -36,7 +36,7 @@ FAR = {"step 100": 2.0, "step 200": 3.0, "step 300": 6.0, "step 400": 3.5, "step
 def test_those_that_are_clearly_behind_get_no_more_seeds() -> None:
     found, whole = raced(FAR, 1)
     assert {label for label, _ in found.left} == {"step 100", "step 200", "step 400", "step 500"}
-    assert found.pictures_of_all == len(whole.looks) and found.share < 0.6
+    assert pictures_of_all(found.look) == len(whole.looks) and len(found.look.looks) < 0.6 * len(whole.looks)
     counts = {
         label: sum(each.checkpoint == label for each in found.look.looks)
         for label in found.look.checkpoints()
@@ -85,3 +85,12 @@ def test_a_merged_look_holds_every_picture_once() -> None:
     whole = look_of(FAR)
     few = replace(whole, looks=tuple(each for each in whole.looks if each.seed < 3))
     assert merged([few, whole]).looks == whole.looks
+
+
+def test_a_look_with_fewer_seeds_of_some_is_summed_up_over_shared_pictures() -> None:
+    found, _ = raced(FAR, 1)
+    look = found.look
+    assert set(look.seeds_of_all("p0")) == {1, 2} and len(look.seeds("p0")) == 8
+    summary = look.summary("step 100", "full", "identity")
+    assert summary is not None and summary.change is not None and summary.change.count == 8
+    assert choose(look, measure="identity", role="full") is not None

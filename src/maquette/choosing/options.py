@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pathlib import Path
+from typing import Annotated
 
-from maquette.project.fields import Options
+from pydantic import BeforeValidator, Field
+
+from maquette.evaluating.options import seeds_of
+from maquette.project.fields import Flag, Options
 
 
 class SelectOptions(Options):
     """Who decides, and on which pictures."""
+
+    seeds: Annotated[tuple[int, ...], BeforeValidator(seeds_of), Flag(metavar="N", single=True)] = Field(
+        tuple(range(1, 9)),
+        min_length=1,
+        description="Most pictures per prompt, seeds 1 to N; from Python a list of seeds too. Default: 8.",
+    )
+    race: bool = Field(
+        True,
+        description="Draw two seeds of every checkpoint first, and more only of those that are not clearly behind.",
+    )
+    references: tuple[Path, ...] = Field(
+        (),
+        description="Pictures or folders that show the subject and were not trained on. Default: the project's references/.",
+    )
+    encoder: str = Field(
+        "",
+        description="What looks at the pictures: NAME or NAME=FOLDER, as for `curate`. Default: what suits the references.",
+    )
 
     checkpoint: str | None = Field(
         None,

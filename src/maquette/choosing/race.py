@@ -7,11 +7,15 @@ most about one race of twenty, and most pictures go to those that are hard to te
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from maquette.choosing.decide import widened
-from maquette.events import Message, Stage
+from maquette.evaluating.first_look import LookCheckpoint
+from maquette.evaluating.grid import write_grid
+from maquette.evaluating.run import Round
+from maquette.events import Artifact, Message, Stage
 from maquette.measuring.looks import FLOOR, FirstLook
 from maquette.measuring.scorecards import Reading, scorecards_of
 from maquette.measuring.tables import table_of
@@ -27,15 +31,14 @@ class Raced:
     """The look that a race leaves: those that left it have fewer seeds."""
 
     look: FirstLook
-    pictures: int
-    pictures_of_all: int
-    """What all columns with all seeds would have taken."""
     left: tuple[tuple[str, int], ...] = ()
     """Who left, and after how many seeds."""
 
-    @property
-    def share(self) -> float:
-        return self.pictures / self.pictures_of_all if self.pictures_of_all else 1.0
+
+def pictures_of_all(look: FirstLook) -> int:
+    """Return how many pictures every column with every seed of a look would be."""
+    counts = Counter(entry.checkpoint for entry in look.looks)
+    return max(counts.values()) * len(counts)
 
 
 def rounds_of(seeds: Sequence[int], first: int = FIRST_SEEDS) -> list[tuple[int, ...]]:
@@ -70,11 +73,7 @@ def race(
             )
         if len(running) < 2:
             break
-    whole = merged(kept)
-    cells = _cells_of_all(whole, len(seeds))
-    return Raced(
-        look=whole, pictures=len(whole.looks), pictures_of_all=cells * (len(columns) + 1), left=tuple(left)
-    )
+    return Raced(look=merged(kept), left=tuple(left))
 
 
 def behind(look: FirstLook, running: Sequence[str], chances: int) -> tuple[str, ...]:
@@ -111,8 +110,20 @@ def merged(looks: Sequence[FirstLook]) -> FirstLook:
     return replace(looks[-1], looks=tuple(entries), sets=tuple(sets), columns=tuple(columns))
 
 
-def _cells_of_all(look: FirstLook, seeds: int) -> int:
-    """Return how many pictures one column takes with every seed."""
-    drawn = max(len(look.seeds(prompt)) for prompt in look.prompts())
-    whole = max(1, drawn)
-    return sum(round(len(look.seeds(prompt)) * seeds / whole) for prompt in look.prompts())
+def racing(checkpoints: Sequence[LookCheckpoint], seeds: tuple[int, ...], draw: Round) -> Stage[FirstLook]:
+    """Look at the checkpoints of a run in a race; the look that it leaves is written where its rounds were."""
+    known = {entry.label: entry for entry in checkpoints}
+
+    def drawn(labels: tuple[str, ...], part: tuple[int, ...]) -> Stage[FirstLook]:
+        return (yield from draw([known[label] for label in labels], part))
+
+    raced = yield from race(tuple(known), seeds, drawn)
+    look = raced.look
+    if raced.left:
+        yield Artifact("grid", write_grid(look, look.folder / "grid.png"))
+        yield Artifact("first look", look.write())
+    whole = pictures_of_all(look)
+    yield Message(
+        f"The race took {len(look.looks)} pictures; all checkpoints with all seeds would be {whole}."
+    )
+    return look

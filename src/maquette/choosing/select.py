@@ -6,16 +6,19 @@ RUN/report.html          written again, with it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from maquette.choosing.decide import Candidate, Decision, decide, named_in, reading_of
 from maquette.choosing.options import SelectOptions
+from maquette.choosing.race import pictures_of_all, racing
 from maquette.choosing.reasons import headline_of, reasons_of
 from maquette.choosing.rivals import rivals_of
 from maquette.choosing.suspicions import suspicions_of
 from maquette.errors import ConfigError, OutputError, Problem
+from maquette.evaluating.options import EvaluateOptions
+from maquette.evaluating.run import evaluate_events
 from maquette.events import Artifact, Message, Stage
 from maquette.files import sha256_file
 from maquette.measuring.looks import FirstLook, read_first_look
@@ -73,22 +76,21 @@ def judged_in(folder: Path) -> Judged:
 
 def _evaluated(folder: RunFolder, record: RunRecord, options: SelectOptions) -> Stage[Judged]:
     """Return the evaluation of every checkpoint that is there, made now where it is not there or is older than one of them."""
-    why = "it is asked for" if options.redraw else _missing(folder, record)
+    why = "it is asked for" if options.redraw else _missing(folder, record, options)
     if why:
-        from maquette.evaluating.options import EvaluateOptions
-        from maquette.evaluating.run import evaluate_events
-
         yield Message(f"The checkpoints are evaluated first: {why}.")
-        yield from evaluate_events(folder.path, EvaluateOptions())
+        wanted = EvaluateOptions(seeds=options.seeds, references=options.references, encoder=options.encoder)
+        yield from evaluate_events(folder.path, wanted, looking=racing if options.race else None)
     return judged_in(folder.evaluation)
 
 
-def _missing(folder: RunFolder, record: RunRecord) -> str:
+def _missing(folder: RunFolder, record: RunRecord, options: SelectOptions) -> str:
     """Return why the evaluation of a run does not do; empty where it does."""
     file = folder.evaluation / LOOK
     if not file.is_file():
         return "there is no evaluation yet"
-    drawn = {Path(column.file).name for column in read_first_look(file).columns if column.file}
+    look = read_first_look(file)
+    drawn = {Path(column.file).name for column in look.columns if column.file}
     made = file.stat().st_mtime
     for entry in record.checkpoints:
         path = folder.path / entry.path
@@ -98,7 +100,11 @@ def _missing(folder: RunFolder, record: RunRecord) -> str:
             return f"{path.name} is not in the evaluation"
         if path.stat().st_mtime > made:
             return f"{path.name} is newer than the evaluation"
-    return ""
+    asked = options.given()
+    if {"references", "encoder"} & asked.keys():
+        return "it is to be measured with other eyes"
+    seeds = {entry.seed for entry in look.looks}
+    return "more seeds are asked for" if "seeds" in asked and not set(options.seeds) <= seeds else ""
 
 
 def choice_of(
@@ -200,15 +206,23 @@ def _by_measures(
         distinguishable=decision.distinguishable,
         more=_more(decision),
         headline=headline_of(decision),
-        reasons=reasons_of(decision, judged.cards, rivals),
+        reasons=(*reasons_of(decision, judged.cards, rivals), *_drawn(judged.look)),
         suspicions=suspicions,
         rivals=tuple(replace(each, checkpoint=_path_of(each.checkpoint, record)) for each in rivals),
         ranking=(best, *(ranked(gap.other, gap, record) for gap in decision.gaps)),
         weights=dict(judged.cards.weights),
         pictures=len(judged.look.looks),
+        pictures_of_all=pictures_of_all(judged.look),
         evaluation=_digest(judged.look.folder / LOOK),
         time=now(),
     )
+
+
+def _drawn(look: FirstLook) -> Iterator[str]:
+    """Say what a race saved."""
+    drawn, whole = len(look.looks), pictures_of_all(look)
+    if drawn < whole:
+        yield f"It took {drawn} pictures, {drawn / whole:.0%} of all: checkpoints that were clearly behind got no more seeds."
 
 
 def _digest(path: Path) -> str:

@@ -77,7 +77,7 @@ def grid(facts: ReportFacts) -> Grid | None:
     columns = look.checkpoints()
     shown, rest = [], []
     for prompt in look.prompts():
-        rows = [_row(look, prompt, seed, columns) for seed in look.seeds(prompt)]
+        rows = [_row(look, prompt, seed, columns) for seed in look.seeds_of_all(prompt)]
         front = _front(rows)
         shown.append((prompt, [row for row in rows if row in front]))
         if folded := [row for row in rows if row not in front]:

@@ -94,7 +94,7 @@ def before_after(facts: ReportFacts, verdict: Verdict) -> BeforeAfter | None:
         return None
     shown = verdict.checkpoint or look.checkpoints()[-1]
     prompt = (look.prompts("bare") or look.prompts())[0]
-    seeds = look.seeds(prompt)[:_STRIP]
+    seeds = look.seeds_of_all(prompt)[:_STRIP]
     rows = []
     if facts.pictures:
         subject = [(path, f"Training picture: {caption}") for path, caption in facts.pictures[:_STRIP]]

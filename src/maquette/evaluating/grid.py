@@ -20,7 +20,7 @@ _HEAD_PX = 40
 
 def write_grid(look: FirstLook, path: Path, *, seeds_shown: int = 4) -> Path:
     """Write the grid of the first `seeds_shown` seeds of every prompt as PNG and return `path`."""
-    rows = [(prompt, seed) for prompt in look.prompts() for seed in look.seeds(prompt)[:seeds_shown]]
+    rows = [(prompt, seed) for prompt in look.prompts() for seed in look.seeds_of_all(prompt)[:seeds_shown]]
     columns = look.checkpoints()
     first = picture_rgb(look.folder / look.find(columns[0], *rows[0]).path)
     cell = paper.cell_size(first.size, _CELL_PX, _MOST_CELL_PX)

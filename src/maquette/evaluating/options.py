@@ -12,7 +12,7 @@ from maquette.project.fields import Flag, Options
 MOST_SEEDS = 64
 
 
-def _seeds(value: Any) -> Any:
+def seeds_of(value: Any) -> Any:
     """Return the seeds 1 to N for a number N, as the command line says it; a list stays."""
     if not isinstance(value, int | str):
         return value
@@ -28,7 +28,7 @@ class EvaluateOptions(Options):
     prompts: Annotated[tuple[str, ...], Flag("--prompt")] = Field(
         (), description="Prompt to draw; {trigger} stands for the trigger. Default: the run's samples."
     )
-    seeds: Annotated[tuple[int, ...], BeforeValidator(_seeds), Flag(metavar="N", single=True)] = Field(
+    seeds: Annotated[tuple[int, ...], BeforeValidator(seeds_of), Flag(metavar="N", single=True)] = Field(
         (1, 2, 3, 4),
         min_length=1,
         description="Pictures per prompt, seeds 1 to N; from Python a list of seeds too. Default: 4.",

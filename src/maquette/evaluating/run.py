@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from maquette.evaluating.options import EvaluateOptions
 from maquette.evaluating.report import write_report
 from maquette.events import Artifact, Stage
 from maquette.files import sha256_file
-from maquette.measuring.copying import write_nearest
+from maquette.measuring.copying import Nearest, write_nearest
 from maquette.measuring.looks import FirstLook, LookPrompt
 from maquette.measuring.measure import measured
 from maquette.measuring.memorization import MEASURE as MEMORIZATION_MEASURE
@@ -39,14 +39,26 @@ from maquette.runs.record import Checkpoint, RunRecord, read_record
 _CAPTIONS_DRAWN = 2
 
 
-def evaluate_events(run: Path, options: EvaluateOptions) -> Stage[Evaluation]:
-    """Look at the run in the folder `run`: draw with its checkpoints and write its report."""
+Round = Callable[[Sequence[LookCheckpoint], tuple[int, ...]], Stage[FirstLook]]
+"""Draws these columns and the base with these seeds, and measures them."""
+Looking = Callable[[Sequence[LookCheckpoint], tuple[int, ...], Round], Stage[FirstLook]]
+"""Looks at the columns with the seeds, in one round or in several."""
+
+
+def evaluate_events(
+    run: Path, options: EvaluateOptions, *, looking: Looking | None = None
+) -> Stage[Evaluation]:
+    """Look at the run in the folder `run`: draw with its checkpoints and write its report.
+
+    `looking` decides which columns are drawn with how many of the seeds; all with all by default.
+    """
     return look_at_run(
         RunFolder(run),
         prompts=options.prompts or None,
         seeds=options.seeds,
         references=options.references,
         encoder=options.encoder,
+        looking=looking,
     )
 
 
@@ -68,6 +80,7 @@ def look_at_run(
     seeds: Sequence[int] = (1, 2, 3, 4),
     references: Sequence[Path] = (),
     encoder: str = "",
+    looking: Looking | None = None,
 ) -> Stage[Evaluation]:
     """Draw with no LoRA and with every checkpoint of the run, write RUN/report.html.
 
@@ -89,16 +102,30 @@ def look_at_run(
     began = time.perf_counter()
     model = load_base(settings)
     plan = plan_of(settings, record, look_prompts(settings, record, prompts), seeds, model)
-    look = yield from first_look(model, checkpoints, plan, folder.evaluation)
     training = [Path(entry.path) for entry in record.dataset.subject]
-    measuring = measuring_of(look, _references(record, references, training), training, encoder=encoder)
-    look = yield from measured(look, measuring.measurers)
-    if measuring.copying is not None:
-        yield Artifact("nearest", write_nearest(folder.evaluation, measuring.copying.nearest))
+    shown = _references(record, references, training)
+    notes: list[str] = []
+    nearest: dict[str, Nearest] = {}
+
+    def one_round(columns: Sequence[LookCheckpoint], part: tuple[int, ...]) -> Stage[FirstLook]:
+        look = yield from first_look(model, columns, replace(plan, seeds=part), folder.evaluation)
+        measuring = measuring_of(look, shown, training, encoder=encoder)
+        notes[:] = measuring.notes
+        look = yield from measured(look, measuring.measurers)
+        if measuring.copying is not None:
+            nearest.update(measuring.copying.nearest)
+        return look
+
+    if looking is None:
+        look = yield from one_round(checkpoints, plan.seeds)
+    else:
+        look = yield from looking(checkpoints, plan.seeds, one_round)
+    if nearest:
+        yield Artifact("nearest", write_nearest(folder.evaluation, nearest))
     memory = yield from _memorizing(model, record, folder, look)
     cards = scorecards_of(
         look,
-        notes=(*measuring.notes, *memory.notes),
+        notes=(*notes, *memory.notes),
         beside={label: {MEMORISATION: each.score()} for label, each in memory.found.items()},
         beside_measures=[MEMORIZATION_MEASURE] if memory.found else [],
     )

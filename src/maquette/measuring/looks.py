@@ -134,6 +134,12 @@ class FirstLook:
         """Return the seeds that a prompt was drawn with."""
         return tuple(dict.fromkeys(look.seed for look in self.looks if look.prompt == prompt))
 
+    def seeds_of_all(self, prompt: str) -> tuple[int, ...]:
+        """Return the seeds that every column drew a prompt with: a column that left a race has fewer."""
+        drawn = {(look.checkpoint, look.seed) for look in self.looks if look.prompt == prompt}
+        columns = self.checkpoints()
+        return tuple(seed for seed in self.seeds(prompt) if all((name, seed) in drawn for name in columns))
+
     def find(self, checkpoint: str, prompt: str, seed: int) -> Look:
         """Return the picture in one cell."""
         wanted = (checkpoint, prompt, seed)
@@ -146,22 +152,40 @@ class FirstLook:
 
     def scores(self, checkpoint: str, role: str, measure: str) -> list[list[float]]:
         """Return one measure as a table [prompt][seed]; empty when it was not judged."""
+        return [list(row.values()) for row in self._table(checkpoint, role, measure).values()]
+
+    def paired(
+        self, checkpoint: str, other: str, role: str, measure: str
+    ) -> tuple[list[list[float]], list[list[float]]]:
+        """Return one measure of two columns as tables [prompt][seed] of the pictures that both have."""
+        one, two = (self._table(label, role, measure) for label in (checkpoint, other))
+        shared = {
+            prompt: [seed for seed in row if seed in two[prompt]]
+            for prompt, row in one.items()
+            if prompt in two
+        }
+        tables = tuple(
+            [[table[prompt][seed] for seed in seeds] for prompt, seeds in shared.items() if seeds]
+            for table in (one, two)
+        )
+        return tables[0], tables[1]
+
+    def _table(self, checkpoint: str, role: str, measure: str) -> dict[str, dict[int, float]]:
         table: dict[str, dict[int, float]] = {}
         for look in self.looks:
             if look.checkpoint == checkpoint and look.role == role and measure in look.scores:
                 table.setdefault(look.prompt, {})[look.seed] = look.scores[measure]
-        return [list(row.values()) for row in table.values()]
+        return table
 
     def summaries(self) -> tuple[Summary, ...]:
         """Return every measure of every checkpoint and role, each with its change to the floor."""
         found = []
         for role in self.roles():
             for measure in self.measures:
-                floor = self.scores(FLOOR, role, measure.name)
                 for checkpoint in self.checkpoints():
                     scores = self.scores(checkpoint, role, measure.name)
                     if scores:
-                        found.append(self._summary(checkpoint, role, measure, scores, floor))
+                        found.append(self._summary(checkpoint, role, measure, scores))
         return tuple(found)
 
     def _summary(
@@ -170,10 +194,10 @@ class FirstLook:
         role: str,
         measure: Measure,
         scores: list[list[float]],
-        floor: list[list[float]],
     ) -> Summary:
         limits = (measure.low, measure.high)
-        change = difference(scores, floor, limits=limits) if floor and checkpoint != FLOOR else None
+        pairs = self.paired(checkpoint, FLOOR, role, measure.name)
+        change = difference(*pairs, limits=limits) if pairs[0] and checkpoint != FLOOR else None
         score = estimate(scores, limits=limits)
         step = self.step_of(checkpoint)
         return Summary(
@@ -259,7 +283,7 @@ def choose(look: FirstLook, *, measure: str, role: str = "bare") -> Choice | Non
     best = max(tables, key=lambda name: estimate(tables[name]).mean)
     undecided = [
         name
-        for name, scores in tables.items()
-        if name != best and not difference(tables[best], scores).shows_difference_from(0.0)
+        for name in tables
+        if name != best and not difference(*look.paired(best, name, role, measure)).shows_difference_from(0.0)
     ]
     return Choice(checkpoint=best, role=role, measure=measure, undecided=tuple(undecided))

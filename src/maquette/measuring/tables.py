@@ -182,7 +182,10 @@ def table_of(look: FirstLook) -> ScoreTable:
     for entry in look.looks:
         for measure, value in entry.scores.items():
             table(measure)[rows[entry.checkpoint], places[entry.prompt], lanes[entry.seed]] = value
+    drawn: dict[tuple[str, str], list[int]] = {}
+    for entry in look.looks:
+        drawn.setdefault((entry.checkpoint, entry.prompt), []).append(lanes[entry.seed])
     for each in look.sets:
-        drawn = [lanes[seed] for seed in look.seeds(each.prompt)]
-        table(each.measure)[rows[each.checkpoint], places[each.prompt], drawn] = each.value
+        own = drawn[each.checkpoint, each.prompt]
+        table(each.measure)[rows[each.checkpoint], places[each.prompt], own] = each.value
     return ScoreTable(columns, prompts, tuple(roles[prompt] for prompt in prompts), seeds, scores)
