@@ -23,7 +23,7 @@ from pydantic import BaseModel
 
 from maquette.captioning.options import CaptionOptions
 from maquette.checking.options import CheckOptions
-from maquette.choosing.options import SelectOptions
+from maquette.choosing.options import SelectOptions, VoteOptions
 from maquette.cli.app import maquette as cli
 from maquette.comparing.options import ReproduceOptions, RunsOptions
 from maquette.curating.options import CurateOptions
@@ -85,6 +85,7 @@ STAGES: dict[str, type[Options]] = {
     "plan": PlanOptions,
     "evaluate": EvaluateOptions,
     "select": SelectOptions,
+    "vote": VoteOptions,
     "validate": ValidateOptions,
     "deploy": DeployOptions,
     "runs": RunsOptions,

@@ -67,6 +67,7 @@ __all__ = [
     "select",
     "train",
     "validate",
+    "vote",
 ]
 
 

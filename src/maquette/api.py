@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from maquette.captioning.run import Confirm
     from maquette.checking.options import CheckOptions
     from maquette.checking.run import CheckResult
-    from maquette.choosing.options import SelectOptions
+    from maquette.choosing.options import SelectOptions, VoteOptions
     from maquette.choosing.select import Selection
+    from maquette.choosing.vote import Ballot, Counted
     from maquette.comparing.diff import Difference
     from maquette.comparing.listing import RunsFound
     from maquette.comparing.options import ReproduceOptions, RunsOptions
@@ -316,6 +317,22 @@ def select(
     from maquette.choosing.select import select_events
 
     stage = select_events(Path(run), SelectOptions.made_from(options, given))
+    return run_stage(stoppable(stage, stop), on_event)
+
+
+def vote(
+    run: str | Path,
+    *,
+    options: VoteOptions | None = None,
+    on_event: OnEvent = None,
+    stop: Stop | None = None,
+    **given: Any,
+) -> Ballot | Counted:
+    """Write a page of pairs of `run` to judge blindly, or take in the votes that it saved (`choosing.options`: votes=)."""
+    from maquette.choosing.options import VoteOptions
+    from maquette.choosing.vote import vote_events
+
+    stage = vote_events(Path(run), VoteOptions.made_from(options, given))
     return run_stage(stoppable(stage, stop), on_event)
 
 

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from maquette.choosing.race import Raced, merged, pictures_of_all, race, rounds_of
+from maquette.choosing.race import Raced, behind, merged, pictures_of_all, race, rounds_of
 from maquette.events import Stage, run_stage
-from maquette.measuring.looks import FLOOR, FirstLook, choose
+from maquette.measuring.looks import FLOOR, FirstLook, SetScore, choose
+from maquette.measuring.protocol import Measure
 
 from .making import decided, look_of
 
@@ -94,3 +95,46 @@ def test_a_look_with_fewer_seeds_of_some_is_summed_up_over_shared_pictures() -> 
     summary = look.summary("step 100", "full", "identity")
     assert summary is not None and summary.change is not None and summary.change.count == 8
     assert choose(look, measure="identity", role="full") is not None
+
+
+def with_variety(look: FirstLook, of: dict[str, float]) -> FirstLook:
+    """Return the look with the variety of each column's pictures of each prompt."""
+    sets = tuple(
+        SetScore(checkpoint=label, prompt=prompt, role="full", measure="variety", value=value)
+        for label, value in of.items()
+        for prompt in look.prompts()
+    )
+    variety = Measure(name="variety", title="Variety", definition="how many.")
+    return replace(look, sets=sets, measures=(*look.measures, variety))
+
+
+def test_what_whole_sets_score_sends_nobody_out() -> None:
+    look = look_of({"step 100": 5.0, "step 200": 5.0}, noise=0.0, seeds=2)
+    assert behind(with_variety(look, {"step 100": 0.1, "step 200": 0.9}), ("step 100", "step 200"), 1) == ()
+    far = look_of({"step 100": 1.0, "step 200": 9.0}, noise=0.0, seeds=2)
+    assert behind(with_variety(far, {"step 100": 0.5, "step 200": 0.5}), ("step 100", "step 200"), 1) == (
+        "step 100",
+    )
+
+
+def test_the_variety_of_one_prompt_alone_tells_nobody_apart() -> None:
+    prompts = (("a", "full"), ("b", "bare"))
+    look = look_of({"step 100": 5.0, "step 200": 5.0}, noise=0.0, prompts=prompts)
+    varied = decided(with_variety(look, {FLOOR: 0.5, "step 100": 0.1, "step 200": 0.9}))
+    assert varied.chosen.label == "step 200" and not varied.distinguishable
+
+
+def test_sets_of_different_sizes_are_not_compared() -> None:
+    found, _ = raced(FAR, 1)
+    one = with_variety(found.look, {"step 100": 1.0, "step 300": 0.0, "step 600": 0.0})
+    gap = decided(one).gap_to("step 100")
+    assert gap is not None and gap.difference.mean > 0.3
+
+
+def test_coarse_scores_that_agree_by_chance_tell_nobody_apart() -> None:
+    look = look_of(
+        {"step 100": 9.7, "step 200": 10.0}, noise=0.0, seeds=2, prompts=(("a", "full"), ("b", "bare"))
+    )
+    alike = decided(look)
+    assert alike.runner_up is not None and alike.runner_up.difference.low != alike.runner_up.difference.high
+    assert not alike.distinguishable

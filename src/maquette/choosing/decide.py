@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -19,6 +20,10 @@ from maquette.runs.choice import Ranked
 
 TIE = 0.005
 """Scores, which go from 0 to 1, that lie closer are the same to anybody who looks: the earlier checkpoint wins."""
+
+
+LEAST_SPREAD = 0.05
+"""Standard deviation of one picture's difference in score, at the least."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +153,33 @@ def _difference(reading: Reading, one: Candidate, other: Candidate) -> Estimate:
     """Return the paired difference over the pictures that both have: who left a race has fewer."""
     labels = (one.label, other.label)
     known = reading if _is_full(reading, labels) else reading.of_shared(labels)
-    return known.total_difference(_place(known, one), _place(known, other))
+    return sure_difference(known, one.label, other.label)
+
+
+def sure_difference(reading: Reading, one: str, other: str, *, spread: float = LEAST_SPREAD) -> Estimate:
+    """Return the paired difference of two columns' scores, its interval never narrower than so many pictures allow.
+
+    Scores come in coarse grains, so that a few pictures may all agree by chance; `spread` is the least standard deviation that a
+    picture's difference is taken to have. Where no role has a second prompt, nothing says how sure the score of a whole set
+    (variety) is: then the difference must be there without it too.
+    """
+    places = (reading.table.columns.index(one), reading.table.columns.index(other))
+    found = reading.total_difference(*places)
+    if found.low is None or found.high is None:
+        return found
+    pictures = max(
+        1,
+        min(
+            pictures_by_column(reading)[label] // max(1, len(reading.table.scores)) for label in (one, other)
+        ),
+    )
+    half = NormalDist().inv_cdf(0.975) * spread / math.sqrt(pictures)
+    low, high = min(found.low, found.mean - half), max(found.high, found.mean + half)
+    if reading.table.of_sets and not reading.table.varies_by_prompt:
+        alone = reading.of_pictures().total_difference(*places)
+        low = min(low, alone.low) if alone.low is not None else low
+        high = max(high, alone.high) if alone.high is not None else high
+    return Estimate(mean=found.mean, low=low, high=high, count=found.count)
 
 
 def _is_full(reading: Reading, labels: Sequence[str]) -> bool:

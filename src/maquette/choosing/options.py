@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
 from maquette.evaluating.options import seeds_of
 from maquette.project.fields import Flag, Options
+
+Judges = Literal["auto", "measures", "votes"]
 
 
 class SelectOptions(Options):
@@ -43,6 +45,24 @@ class SelectOptions(Options):
         description="With --checkpoint: the strength it is to be used at. Default: its best.",
     )
     reason: str = Field("", description="With --checkpoint: why, for the record.")
+    by: Judges = Field(
+        "auto",
+        description="Who decides: the measures, a person's votes (maquette vote), or auto: the measures, unless the votes "
+        "clearly prefer another.",
+    )
     redraw: bool = Field(
         False, description="Evaluate anew, even where these checkpoints were evaluated before."
     )
+
+
+class VoteOptions(Options):
+    """Which pairs a person is shown, or the votes that came back."""
+
+    pairs: Annotated[int, Flag(metavar="N")] = Field(
+        60, ge=1, le=1000, description="Most pairs on the page; every two checkpoints come about as often."
+    )
+    seed: int = Field(0, ge=0, description="Seed of which pairs are shown, in which order and on which side.")
+    votes: Path | None = Field(
+        None, description="File that the page saved: its votes are stored and counted."
+    )
+    voter: str = Field("", description="Whose votes they are, where several people vote.")

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from maquette.choosing.decide import widened
+from maquette.choosing.decide import sure_difference, widened
 from maquette.evaluating.first_look import LookCheckpoint
 from maquette.evaluating.grid import write_grid
 from maquette.evaluating.run import Round
@@ -22,6 +22,8 @@ from maquette.measuring.tables import table_of
 from maquette.spoken import counted
 
 FIRST_SEEDS = 2
+LEAST_SPREAD = 0.15
+"""Standard deviation of one picture's difference in score that a race reckons with at the least: it goes by few pictures."""
 DrawRound = Callable[[tuple[str, ...], tuple[int, ...]], Stage[FirstLook]]
 """Draws the columns (by label, without the base, which comes in any case) with all of the seeds, and measures them."""
 
@@ -79,18 +81,19 @@ def race(
 def behind(look: FirstLook, running: Sequence[str], chances: int) -> tuple[str, ...]:
     """Return which of `running` are clearly behind the leader; those without a score stay."""
     cards = scorecards_of(look)
-    totals = {card.column.label: card.total.mean for card in cards.cards if card.total is not None}
-    scored = [label for label in running if label in totals]
+    # Sets of two or four pictures vary more than anything says: what is scored picture by picture sends out alone.
+    whole = Reading(table_of(look), look.measures, look.ceilings, cards.headlines, cards.weights)
+    reading = whole.of_pictures()
+    totals = dict(zip(reading.table.columns, reading.totals(), strict=True))
+    scored = {label: total.mean for label in running if (total := totals.get(label)) is not None}
     if len(scored) < 2:
         return ()
-    reading = Reading(table_of(look), look.measures, look.ceilings, cards.headlines, cards.weights)
-    leader = max(scored, key=lambda label: totals[label])
-    places = {label: reading.table.columns.index(label) for label in scored}
+    leader = max(scored, key=lambda label: scored[label])
     out = []
     for label in scored:
         if label == leader:
             continue
-        gap = widened(reading.total_difference(places[leader], places[label]), chances)
+        gap = widened(sure_difference(reading, leader, label, spread=LEAST_SPREAD), chances)
         if gap.low is not None and gap.low > 0:
             out.append(label)
     return tuple(out)

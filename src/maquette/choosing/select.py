@@ -16,6 +16,7 @@ from maquette.choosing.race import pictures_of_all, racing
 from maquette.choosing.reasons import headline_of, reasons_of
 from maquette.choosing.rivals import rivals_of
 from maquette.choosing.suspicions import suspicions_of
+from maquette.choosing.voted import with_votes
 from maquette.errors import ConfigError, OutputError, Problem
 from maquette.evaluating.options import EvaluateOptions
 from maquette.evaluating.run import evaluate_events
@@ -121,6 +122,9 @@ def choice_of(
     """
     decision = decide(judged.cards, judged.reading) if says_who(judged.cards) else None
     choice = _unjudged(judged, record) if decision is None else _by_measures(decision, judged, folder, record)
+    choice = with_votes(
+        choice, folder.path if folder is not None else judged.look.folder, judged.look, options.by
+    )
     if options.checkpoint is not None:
         return overruled(choice, options.checkpoint, options.strength, options.reason)
     if options.strength is not None or options.reason:

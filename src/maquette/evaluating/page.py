@@ -17,6 +17,7 @@ from markupsafe import Markup, escape
 
 from maquette.errors import DatasetError
 
+ROOM = "maquette.evaluating"
 _THUMBNAIL_PX = 384
 _SMALL_PX = 160
 _TILE_PX = 136
@@ -59,10 +60,10 @@ class Pictures:
         return quote(path.resolve().relative_to(self.home).as_posix())
 
 
-def render(template: str, **values: Any) -> str:
-    """Return the page of a template of this room. Text in `values` cannot become markup, whatever it contains."""
+def render(template: str, *, room: str = ROOM, **values: Any) -> str:
+    """Return the page of a template of this room, or of one above it. No text in `values` can become markup."""
     environment = Environment(
-        loader=PackageLoader("maquette.evaluating"),
+        loader=PackageLoader(room),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -101,9 +102,9 @@ def embedded(path: Path) -> Embedded | None:
     return Embedded(f"data:image/{kind};base64,{data}", *picture.size)
 
 
-def own_asset(name: str) -> Markup:
-    """Return this room's own style or script file as markup."""
-    return Markup(resources.files("maquette.evaluating").joinpath(name).read_text(encoding="utf-8"))
+def own_asset(name: str, *, room: str = ROOM) -> Markup:
+    """Return the style or script file of this room, or of one above it, as markup."""
+    return Markup(resources.files(room).joinpath(name).read_text(encoding="utf-8"))
 
 
 def json_markup(value: Any) -> Markup:

@@ -199,7 +199,13 @@ class Reading:
 
     def of_shared(self, labels: Sequence[str]) -> Reading:
         """Return the reading of these columns and the base over the pictures that all of `labels` have."""
-        table = self.table.of_shared(labels)
+        return self._of(self.table.of_shared(labels))
+
+    def of_pictures(self) -> Reading:
+        """Return the reading of what was scored picture by picture, without whole sets."""
+        return self._of(self.table.without(self.table.of_sets))
+
+    def _of(self, table: ScoreTable) -> Reading:
         return Reading(table, tuple(self._measures.values()), self._ceilings, self.headlines, self.weights)
 
     def total_difference(self, column: int, other: int) -> Estimate:

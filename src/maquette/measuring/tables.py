@@ -14,8 +14,8 @@ Legend: C columns, N prompts, S seeds, D draws.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -43,6 +43,8 @@ class ScoreTable:
     """Of each prompt."""
     seeds: tuple[int, ...]
     scores: dict[str, Array]
+    of_sets: frozenset[str] = frozenset()
+    """Measures of whole sets, which all seeds of a column and prompt share: seeds say nothing of how sure they are."""
 
     @property
     def floor(self) -> int | None:
@@ -59,12 +61,28 @@ class ScoreTable:
         places = [self.columns.index(label) for label in dict.fromkeys(wanted)]
         shared = [self.columns.index(label) for label in labels]
         scores = {}
+        counts = {
+            tuple((~np.isnan(values[place])).sum() for values in self.scores.values()) for place in shared
+        }
         for name, values_CNS in self.scores.items():
+            if name in self.of_sets and len(counts) > 1:
+                continue  # sets of different sizes do not compare
             # A sum with a missing score is missing: NaN spreads over the columns, and is laid on each of them.
             missing_1NS = 0 * values_CNS[shared].sum(axis=0, keepdims=True)
             scores[name] = values_CNS[places] + missing_1NS
         columns = tuple(self.columns[place] for place in places)
-        return ScoreTable(columns, self.prompts, self.roles, self.seeds, scores)
+        return replace(self, columns=columns, scores=scores)
+
+    def without(self, measures: Collection[str]) -> ScoreTable:
+        """Return the table without some measures."""
+        return replace(
+            self, scores={name: each for name, each in self.scores.items() if name not in measures}
+        )
+
+    @property
+    def varies_by_prompt(self) -> bool:
+        """Whether some role has several prompts, so that drawing prompts anew says how sure a number is."""
+        return self._free_prompts > 0
 
     def means(self, measure: str, roles: Sequence[str], prompts_DN: Array, seeds_DS: Array) -> Array:
         """Return the weighted mean of a measure over the prompts of `roles`, [D, C]; NaN where there is none."""
@@ -188,4 +206,5 @@ def table_of(look: FirstLook) -> ScoreTable:
     for each in look.sets:
         own = drawn[each.checkpoint, each.prompt]
         table(each.measure)[rows[each.checkpoint], places[each.prompt], own] = each.value
-    return ScoreTable(columns, prompts, tuple(roles[prompt] for prompt in prompts), seeds, scores)
+    of_sets = frozenset(each.measure for each in look.sets)
+    return ScoreTable(columns, prompts, tuple(roles[prompt] for prompt in prompts), seeds, scores, of_sets)
