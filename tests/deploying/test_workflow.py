@@ -12,6 +12,7 @@ import pytest
 
 from maquette.deploying.editor import editor_workflow
 from maquette.deploying.nodes import NODES, SAMPLERS, SCHEDULERS, check_workflow
+from maquette.deploying.posing import with_pose
 from maquette.deploying.recipe import Recipe, check_recipe, prompt_template
 from maquette.drawing.scene import comfyui_workflow, webui_parameters
 from maquette.errors import ConfigError
@@ -131,7 +132,7 @@ def test_the_check_finds_what_comfyui_would_refuse(
 
 @pytest.mark.parametrize("class_type", NODES)
 def test_every_required_input_is_required(recipe: Recipe, class_type: str) -> None:
-    workflow = workflow_of(with_scene(recipe, prediction="v"))
+    workflow = with_pose(workflow_of(with_scene(recipe, prediction="v")), "pose.safetensors", "pose.png")
     for name in NODES[class_type]["input"]["required"]:
         changed = copy.deepcopy(workflow)
         for entry in changed.values():

@@ -14,6 +14,9 @@ webui        install into an AUTOMATIC1111 / Forge folder
 diffusers_folder  write a folder that diffusers loads from, and the Hub shows
 card         the model card: what it is, how it was judged, its known faults
 telling      what the released file says of itself
+workflows    the workflows of an installation, filled and with their slots open
+slots        templates: which slots there are, how they are filled
+posing       a pose taken over by a ControlNet
 editor       a workflow in the format of ComfyUI's editor
 nodes        the nodes that workflows use, and the check of any workflow against a node table
 servers      how running programs are reached

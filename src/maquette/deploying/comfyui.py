@@ -4,6 +4,7 @@ COMFYUI/
   models/loras/NAME.safetensors  NAME.json  NAME.metadata.json  NAME.png
   user/default/workflows/NAME.json     where ComfyUI's Workflows sidebar lists it
   maquette/NAME.workflow.json          the API format: POST {"prompt": …} to /prompt
+  maquette/NAME.template.json          the same with its slots open (workflows.py)
   maquette/NAME.prompts.txt
   maquette/NAME.card.md                the model card
 """
@@ -14,25 +15,21 @@ from dataclasses import replace
 from pathlib import Path
 
 from maquette.deploying.card import Judged, write_card
-from maquette.deploying.editor import editor_workflow
 from maquette.deploying.folders import ModelFolders, comfyui_folders
 from maquette.deploying.ledger import Ledger
-from maquette.deploying.nodes import check_workflow
 from maquette.deploying.program import Installed, Program, Release, common_notes, release
-from maquette.deploying.recipe import Recipe, prompt_template
+from maquette.deploying.recipe import Recipe, check_recipe, prompt_template
 from maquette.deploying.sidecars import (
     Preview,
     write_manager_sidecar,
     write_preview,
     write_webui_sidecar,
 )
-from maquette.drawing.scene import comfyui_workflow
+from maquette.deploying.workflows import OURS, Drawings, check_drawings, write_workflows
 from maquette.errors import nearest
-from maquette.files import json_text
 
 LORAS = Path("models/loras")
 CHECKPOINTS = Path("models/checkpoints")
-WORKFLOWS = Path("user/default/workflows")
 COMFYUI = Program(
     title="ComfyUI",
     loras=LORAS,
@@ -41,6 +38,8 @@ COMFYUI = Program(
     made=(LORAS, CHECKPOINTS),
     home="the folder that holds ComfyUI's main.py and models/",
 )
+
+_OURS_ALONE = Drawings()
 
 
 def install(
@@ -51,6 +50,7 @@ def install(
     recipe: Recipe,
     preview: Preview | None = None,
     judged: Judged | None = None,
+    drawings: Drawings = _OURS_ALONE,
     create: bool = False,
 ) -> Installed:
     """Install the LoRA file into the ComfyUI at `comfy_dir` as a release of its own; nothing there that a person made or
@@ -62,17 +62,14 @@ def install(
     """
     root = COMFYUI.root(comfy_dir, create=create)
     folders = comfyui_folders(root, "loras", LORAS)
+    check_recipe(recipe)
+    check_drawings(recipe.scene_of(f"{name}.safetensors"), drawings)
     released = release(lora, folders, name=name, recipe=recipe)
     placed = released.placed
     ledger = Ledger(root)
     scene = recipe.scene_of(placed.name, released.model_hash)
-    workflow = comfyui_workflow(scene, prefix=placed.stem.replace("/", "-"))
-    sound = check_workflow(workflow)
-    assert not sound, sound
-    ours = root / "maquette"
-    api = ledger.put_under_free_name(ours, placed.stem, ".workflow.json", json_text(workflow))
-    editor = json_text(editor_workflow(workflow))
-    edited = ledger.put_under_free_name(root / WORKFLOWS, placed.stem, ".json", editor)
+    written = write_workflows(ledger, root, placed.stem, scene, drawings)
+    ours = root / OURS
     text = prompt_template(recipe, placed.name)
     prompts = ledger.put_under_free_name(ours, placed.stem, ".prompts.txt", text)
     picture = write_preview(ledger, placed, preview, scene) if preview else None
@@ -90,13 +87,17 @@ def install(
         strength=recipe.scene.strength,
         sidecar=sidecar,
         preview=picture,
-        workflow=api,
-        editor_workflow=edited,
+        workflow=written.api,
+        editor_workflow=written.editor,
+        template=written.template,
+        pose_workflow=written.pose_api,
+        pose_editor_workflow=written.pose_editor,
+        has_pose=drawings.pose is not None and drawings.pose.picture is not None,
         metadata=metadata,
         prompts=prompts,
         root=root,
         card=card,
-        notes=tuple(_notes(root, released, ledger, folders)),
+        notes=(*written.notes, *_notes(root, released, ledger, folders)),
     )
 
 

@@ -5,6 +5,7 @@ Made from the API format: nodes get a place on the canvas, links a number, and v
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from maquette.deploying.nodes import NODES, Workflow, kind_of
@@ -12,8 +13,9 @@ from maquette.deploying.nodes import NODES, Workflow, kind_of
 VERSION = 0.4
 _COLUMN_PX, _ROW_PX, _WIDTH_PX = 340, 190, 300
 _HEIGHT_PX = {"KSampler": 262, "CLIPTextEncode": 160}
-_AFTER_SEED = "fixed"
-"""What becomes of the seed after drawing: it stays, so that the workflow draws the same again."""
+_AFTER: Mapping[tuple[str, str], str] = {("KSampler", "seed"): "fixed", ("LoadImage", "image"): "image"}
+"""Values of the editor alone, behind those of some inputs: the seed stays after drawing, so that the workflow draws the same
+again; the button that takes another picture."""
 
 
 def editor_workflow(workflow: Workflow) -> dict[str, Any]:
@@ -98,7 +100,7 @@ def _node(
         ],
         "outputs": [
             {
-                "name": kind,
+                "name": NODES[class_type]["output_name"][slot],
                 "type": kind,
                 "slot_index": slot,
                 "links": [link[0] for link in links if link[1:3] == [number, slot]],
@@ -111,9 +113,11 @@ def _node(
 
 
 def _widgets(node: Any) -> list[Any]:
-    """Return the values of a node in the order of its inputs; behind a seed stands what becomes of it."""
+    """Return the values of a node in the order of its inputs."""
     values: list[Any] = []
     for name in _declared(node):
         if not isinstance(node["inputs"][name], list):
-            values += [node["inputs"][name], *([_AFTER_SEED] if name == "seed" else [])]
+            values.append(node["inputs"][name])
+            if after := _AFTER.get((node["class_type"], name)):
+                values.append(after)
     return values

@@ -47,8 +47,19 @@ def _size(default: int) -> tuple[str, dict[str, int]]:
     return ("INT", {"default": default, "min": 16, "max": MAX_SIZE_PX, "step": 8})
 
 
-def _node(required: dict[str, Any], output: tuple[str, ...], *, output_node: bool = False) -> dict[str, Any]:
-    return {"input": {"required": required}, "output": list(output), "output_node": output_node}
+def _node(
+    required: dict[str, Any],
+    output: tuple[str, ...],
+    *,
+    output_node: bool = False,
+    names: tuple[str, ...] | None = None,
+) -> dict[str, Any]:
+    return {
+        "input": {"required": required},
+        "output": list(output),
+        "output_name": list(names or output),
+        "output_node": output_node,
+    }
 
 
 NODES: NodeTable = {
@@ -95,6 +106,21 @@ NODES: NodeTable = {
         ("LATENT",),
     ),
     "VAEDecode": _node({"samples": ("LATENT",), "vae": ("VAE",)}, ("IMAGE",)),
+    "LoadImage": _node({"image": _ANY_FILE}, ("IMAGE", "MASK")),
+    "ControlNetLoader": _node({"control_net_name": _ANY_FILE}, ("CONTROL_NET",)),
+    "ControlNetApplyAdvanced": _node(
+        {
+            "positive": ("CONDITIONING",),
+            "negative": ("CONDITIONING",),
+            "control_net": ("CONTROL_NET",),
+            "image": ("IMAGE",),
+            "strength": ("FLOAT", {"min": 0.0, "max": 10.0}),
+            "start_percent": ("FLOAT", {"min": 0.0, "max": 1.0}),
+            "end_percent": ("FLOAT", {"min": 0.0, "max": 1.0}),
+        },
+        ("CONDITIONING", "CONDITIONING"),
+        names=("positive", "negative"),
+    ),
     "SaveImage": _node({"images": ("IMAGE",), "filename_prefix": ("STRING", {})}, (), output_node=True),
 }
 

@@ -38,6 +38,17 @@ class DeployOptions(Options):
         le=2,
         description="Strength in workflow, prompts, sidecars and preview. Default: the chosen one's, else 1.",
     )
+    workflow: Annotated[Path | None, Flag(metavar="FILE")] = Field(
+        None,
+        description="Your own ComfyUI workflow in API format, with slots ({{lora_name}}, {{prompt_text}}…), in place of ours.",
+    )
+    controlnet: Annotated[str | None, Flag(metavar="FILE")] = Field(
+        None,
+        description="Also write a workflow that takes a pose over by this ControlNet, named as in ComfyUI.",
+    )
+    pose: Annotated[Path | None, Flag(metavar="PICTURE")] = Field(
+        None, description="Picture of the pose, as the ControlNet reads it."
+    )
     create: bool = Field(False, description="Make the folders where no such program is.")
     compare: bool = Field(
         True, description="Draw a server's picture here too and say how far apart they are."

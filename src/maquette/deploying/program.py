@@ -49,6 +49,8 @@ class Installed:
     """The program's folder."""
     card: Path | None = None
     """The model card."""
+    template: Path | None = None
+    """The workflow with its slots open."""
     pose_workflow: Path | None = None
     """In the API format, the pose that a picture shows taken over by a ControlNet; where one was named."""
     pose_editor_workflow: Path | None = None

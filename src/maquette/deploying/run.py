@@ -92,6 +92,8 @@ def _installers(
 ) -> list[Callable[[], Installed]]:
     """Return what installs the LoRA into each place that was asked for."""
     from maquette.deploying import comfyui, diffusers_folder, webui
+    from maquette.deploying.posing import pose_of
+    from maquette.deploying.workflows import Drawings
 
     common: dict[str, Any] = {
         "name": options.name or delivery.name,
@@ -101,7 +103,9 @@ def _installers(
     }
     found: list[Callable[[], Installed]] = []
     if options.comfyui is not None:
-        found.append(partial(comfyui.install, lora, options.comfyui, create=options.create, **common))
+        drawings = Drawings(pose=pose_of(options.controlnet, options.pose), template=options.workflow)
+        more: dict[str, Any] = {"create": options.create, "drawings": drawings}
+        found.append(partial(comfyui.install, lora, options.comfyui, **more, **common))
     if options.webui is not None:
         found.append(partial(webui.install, lora, options.webui, create=options.create, **common))
     if options.diffusers is not None:

@@ -73,7 +73,8 @@ def serve_events(source: Path, options: DeployOptions, entry: Installed, url: st
 
     Raises ConfigError where `url` is no address.
     """
-    scenery = _scenery(source, options, entry) if options.compare and not entry.has_pose else None
+    is_ours = options.workflow is None and not entry.has_pose  # what a person adds, we do not draw
+    scenery = _scenery(source, options, entry) if options.compare and is_ours else None
     assert entry.to_draw is not None, "ComfyUI's installations have a workflow"
     skipped = unmatched_tensors(entry.lora)
     workflow: Workflow = json_of(entry.to_draw)
