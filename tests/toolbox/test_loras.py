@@ -72,6 +72,15 @@ def test_precision_is_what_was_asked_for(
     assert done.dtype == dtype
 
 
+def test_norms_of_a_kind_that_leans_on_the_base_are_told_over_it(
+    bases: dict[str, Path], make_lora: MakeLora
+) -> None:
+    lora = make_lora("sd1", "dora")
+    assert lora_inspect(lora).norm is None
+    norms = [float(change.norm()) for change in changes_of(bases["sd1"], lora).values()]
+    assert lora_inspect(lora, base=bases["sd1"]).norm == pytest.approx(math.hypot(*norms), rel=1e-4)
+
+
 # --- merge -----------------------------------------------------------------------------------------------
 
 

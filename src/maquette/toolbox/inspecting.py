@@ -17,6 +17,7 @@ from maquette.families.lora_names import LoraModule
 from maquette.findings.records import Finding
 from maquette.lora.facts import LoraFacts, ModuleFact
 from maquette.lora.files import require_adapter
+from maquette.lora.names import aliases, look_up
 from maquette.lora.reading import read_lora_facts
 from maquette.toolbox.blocks import blocks_of, in_order
 from maquette.toolbox.metadata import read_for_people
@@ -70,7 +71,8 @@ def inspect(path: Path, judge: Judge, options: InspectOptions | None = None) -> 
     if options.chart is not None:
         require_free(options.chart, overwrite=options.overwrite)
     facts = require_adapter(read_lora_facts(path, depth="header" if options.quick else "values"))
-    blocks = () if options.quick else _blocks(facts)
+    norms_by_base = _norms_over(path, options.base) if options.base is not None and not options.quick else {}
+    blocks = () if options.quick else _blocks(facts, norms_by_base)
     norms = [block.norm for block in blocks]
     findings = judge(facts)
     problems = tuple(each for each in findings if each.severity != "hint" or each.code in LACKS)
@@ -112,7 +114,7 @@ def _kind(module: ModuleFact) -> str:
     return KINDS[module.kind].title if module.kind else "unknown"
 
 
-def _blocks(facts: LoraFacts) -> tuple[Block, ...]:
+def _blocks(facts: LoraFacts, over_base: Mapping[str, float]) -> tuple[Block, ...]:
     layers: dict[str, LoraModule] = {
         module.name: module.known for module in facts.modules if module.known is not None
     }
@@ -120,7 +122,7 @@ def _blocks(facts: LoraFacts) -> tuple[Block, ...]:
     grouped: dict[str, list[ModuleFact]] = {}
     for module in facts.modules:
         grouped.setdefault(names[module.name], []).append(module)
-    norms = {name: _together([_norm(module) for module in own]) for name, own in grouped.items()}
+    norms = {name: _together([_norm(module, over_base) for module in own]) for name, own in grouped.items()}
     whole = _together(list(norms.values()))
     return tuple(
         Block(
@@ -133,8 +135,21 @@ def _blocks(facts: LoraFacts) -> tuple[Block, ...]:
     )
 
 
-def _norm(module: ModuleFact) -> float | None:
-    return 0.0 if module.idle else module.norm
+def _norm(module: ModuleFact, over_base: Mapping[str, float]) -> float | None:
+    return over_base.get(module.name, 0.0 if module.idle else module.norm)
+
+
+def _norms_over(path: Path, base: str) -> dict[str, float]:
+    """Return the norms of those modules that change the base's own weights, by their names in the file."""
+    from maquette.toolbox.opening import needs_base, open_lora
+    from maquette.toolbox.weights import base_weights
+
+    weights = base_weights(base)
+    lora = open_lora(path, weights)
+    weights.require_fit(path, lora.modules)
+    table = aliases([place.target for place in weights.places.values()])
+    names = {look_up(table, module.name): module.name for module in lora.facts.modules}
+    return {names[key]: math.sqrt(lora.change(key, weights.read(key)).squared) for key in needs_base(lora)}
 
 
 def _together(norms: Sequence[float | None]) -> float | None:

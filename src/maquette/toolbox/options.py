@@ -41,6 +41,9 @@ class InspectOptions(Options):
     quick: bool = Field(
         False, description="Read the header alone: no norms, no weights that are NaN or zero."
     )
+    base: Annotated[str | None, BeforeValidator(_text), Flag(metavar="BASE")] = Field(
+        None, description="The base that it was trained on: norms of DoRA and OFT need its weights."
+    )
     chart: Annotated[Path | None, Flag(metavar="PNG")] = Field(
         None, description="Draw the norms by block into this picture."
     )
