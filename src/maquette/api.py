@@ -288,20 +288,21 @@ def init(project: str | Path, *, options: InitOptions | None = None, **given: An
 
 
 def evaluate(
-    run: str | Path,
-    *,
+    *targets: str | Path,
     options: EvaluateOptions | None = None,
     on_event: OnEvent = None,
     stop: Stop | None = None,
     **given: Any,
 ) -> Evaluation:
-    """Draw with no LoRA and with every checkpoint of `run` and write its report (`evaluating.options`)."""
+    """Draw with LoRAs and with their base alone, measure, and write the report (`evaluating.options`: suite=, strengths=, base=).
+
+    targets: a run, whose checkpoints are meant, or LoRA files and folders of them.
+    """
     from maquette.evaluating.options import EvaluateOptions
     from maquette.evaluating.run import evaluate_events
 
-    return run_stage(
-        stoppable(evaluate_events(Path(run), EvaluateOptions.made_from(options, given)), stop), on_event
-    )
+    stage = evaluate_events([Path(each) for each in targets], EvaluateOptions.made_from(options, given))
+    return run_stage(stoppable(stage, stop), on_event)
 
 
 def select(

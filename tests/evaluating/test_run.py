@@ -9,11 +9,16 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from maquette.errors import OutputError
+from maquette.drawing.packing import batch_for
+from maquette.drawing.pictures import chunks_of
+from maquette.errors import ConfigError, OutputError
+from maquette.evaluating.asked import checkpoints_of
+from maquette.evaluating.options import EvaluateOptions
 from maquette.evaluating.report import read_block
-from maquette.evaluating.run import batch_for, checkpoints_of, look_at_run
-from maquette.events import run_stage
+from maquette.evaluating.run import Evaluation, evaluate_events
+from maquette.events import Message, run_stage
 from maquette.files import sha256_file
+from maquette.lora.files import read_lora, save_lora
 from maquette.runs.folder import RunFolder
 from maquette.runs.record import RunRecord, read_record
 from tests.drawing.trained import train_small
@@ -23,6 +28,10 @@ from tests.drawing.trained import train_small
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A run of four steps with a checkpoint and a sample every two."""
     return train_small(tmp_path_factory.mktemp("project"))
+
+
+def evaluated(*targets: Path, **given: Any) -> Evaluation:
+    return run_stage(evaluate_events(targets, EvaluateOptions(**given)))
 
 
 def test_samples_are_drawn_at_every_checkpoint(run: RunFolder) -> None:
@@ -39,7 +48,7 @@ def test_samples_are_drawn_at_every_checkpoint(run: RunFolder) -> None:
 
 
 def test_a_run_is_looked_at_and_reported(run: RunFolder) -> None:
-    result = run_stage(look_at_run(run, seeds=(1, 2)))
+    result = evaluated(run.path, prompts=("{trigger}", "zkw, waving"), seeds=(1, 2))
     assert (result.pictures, result.checkpoints) == (3 * 2 * 2, 2)
     for look in result.look.looks:
         with Image.open(result.look.folder / look.path) as picture:
@@ -66,7 +75,7 @@ def test_a_run_is_looked_at_and_reported(run: RunFolder) -> None:
 
 
 def test_prompts_may_be_given(run: RunFolder) -> None:
-    look = run_stage(look_at_run(run, prompts=("a blue {trigger}",), seeds=(5,))).look
+    look = evaluated(run.path, prompts=("a blue {trigger}",), seeds=(5,)).look
     assert look.prompts() == ("a blue zkw",)
 
 
@@ -84,9 +93,80 @@ def test_a_run_without_checkpoints_says_so(run: RunFolder, tmp_path: Path) -> No
     changes: dict[str, Any] = {"checkpoints": ()}
     read_record(run.path).with_(**changes).write(empty)
     with pytest.raises(OutputError, match="no checkpoint"):
-        list(look_at_run(empty))
+        evaluated(empty.path)
     assert isinstance(read_record(empty.path), RunRecord)
 
 
 def test_batches_shrink_as_pictures_grow() -> None:
     assert [batch_for(side, side) for side in (64, 256, 512, 768, 1024)] == [24, 16, 4, 1, 1]
+
+
+def test_a_quick_suite_is_drawn_where_nothing_is_said(run: RunFolder, tmp_path: Path) -> None:
+    """The trigger with every seed, the rest with two; the run's own samples among it; into a folder of one's own."""
+    events: list[Any] = []
+    options = EvaluateOptions(seeds=3, steps=1, size=32, output=tmp_path / "own", strengths="0.5,1")
+    found = run_stage(evaluate_events(run.path, options), events.append)
+    roles = {entry.role for entry in found.look.looks}
+    assert {"bare", "pose", "novel", "bleed", "drift", "prompt"} <= roles and "leak" not in roles
+    assert found.look.prompts("bare") == ("zkw",) and found.look.seeds("zkw") == (1, 2, 3)
+    assert found.look.prompts("prompt") == ("zkw, waving",) and found.look.seeds("zkw, waving") == (1, 2)
+    labels = ("no LoRA", "step 2 × 0.5", "step 2", "final (4) × 0.5", "final (4)")
+    assert found.look.checkpoints() == labels
+    assert found.report == tmp_path / "own" / "report.html" and found.look.folder == tmp_path / "own"
+    assert any("class word" in event.text for event in events if isinstance(event, Message))
+
+
+def test_a_run_s_file_is_that_run_s_and_a_folder_of_files_is_none(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same LoRA where its run lies needs nothing said; elsewhere the base is needed, and its metadata tell the trigger."""
+    monkeypatch.chdir(tmp_path)
+    lora = run.path / read_record(run.path).checkpoints[0].path
+    quick: dict[str, Any] = {"prompts": ("{trigger}",), "seeds": (1,), "steps": 1, "size": 32}
+    own = evaluated(lora, **quick)
+    assert own.look.checkpoints() == ("no LoRA", "step 2") and own.look.prompts() == ("zkw",)
+    assert own.report == Path("evaluations") / lora.stem / "report.html"
+    folder = tmp_path / "loras"
+    folder.mkdir()
+    for entry in read_record(run.path).checkpoints:
+        (folder / Path(entry.path).name).write_bytes((run.path / entry.path).read_bytes())
+    base = read_record(run.path).settings.model.base
+    (folder / "base.safetensors").write_bytes(Path(base).read_bytes())
+    with pytest.raises(ConfigError, match=r"--base: not given .* base\.safetensors; Stable Diffusion 1"):
+        evaluated(folder)
+    found = evaluated(folder, base=base, **quick)
+    assert found.look.checkpoints() == ("no LoRA", "step 2", "final (4)")
+    assert found.look.prompts() == ("zkw",)
+    assert [column.step for column in found.look.columns] == [None, 2, 4]
+    block = read_block(found.report)
+    assert block["first_look"]["drawing"]["steps"] == 1
+    assert "report of" not in found.report.read_text(encoding="utf-8").lower() and block["scorecards"]
+
+
+def test_another_lora_beside_changes_every_picture_and_is_told(run: RunFolder, tmp_path: Path) -> None:
+    one, two = (run.path / entry.path for entry in read_record(run.path).checkpoints)
+    quick: dict[str, Any] = {"prompts": ("{trigger}",), "seeds": (1,), "steps": 1, "size": 32}
+    alone = evaluated(one, output=tmp_path / "alone", **quick).look
+    beside = evaluated(one, output=tmp_path / "beside", beside=(f"{two}:2",), **quick).look
+    told = [chunks_of(beside.folder / entry.path)["parameters"] for entry in beside.looks]
+    assert f"<lora:{two.stem}:2>" in told[0] and f"<lora:{one.stem}:1> <lora:{two.stem}:2>" in told[1]
+    with (
+        Image.open(alone.folder / alone.looks[0].path) as before,
+        Image.open(beside.folder / beside.looks[0].path) as after,
+    ):
+        assert before.tobytes() != after.tobytes()
+
+
+def test_what_is_missing_is_said_together(run: RunFolder, tmp_path: Path) -> None:
+    lora = tmp_path / "stranger.safetensors"
+    state = read_lora(run.path / read_record(run.path).checkpoints[0].path).state
+    save_lora(lora, state, {"ss_sd_model_name": "hero.safetensors"})
+    with pytest.raises(ConfigError) as caught:
+        evaluated(lora)
+    assert [problem.where for problem in caught.value.problems] == ["--base", "--trigger"]
+    assert "hero.safetensors" in caught.value.problems[0].remedy
+    with pytest.raises(ConfigError, match="one run, or files"):
+        evaluated(run.path, lora)
+    with pytest.raises(ConfigError) as caught:
+        evaluated(tmp_path / "nothing", run.path.parent.parent / "images")
+    assert len(caught.value.problems) == 2

@@ -13,15 +13,30 @@ from maquette.evaluating.options import EvaluateOptions
 
 
 @result_command(
-    click.argument("run", type=click.Path(path_type=Path)), *options_of(EvaluateOptions), name="evaluate"
+    click.argument(
+        "targets", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN|FILE…|FOLDER"
+    ),
+    *options_of(EvaluateOptions),
+    name="evaluate",
 )
-def command(run: Path, **given: Any) -> dict[str, Any]:
-    """Draw with no LoRA and with every checkpoint of RUN, same prompts and seeds, and write RUN/report.html."""
+def command(targets: tuple[Path, ...], **given: Any) -> dict[str, Any]:
+    """Draw with LoRAs and with the base alone, same prompts and seeds, measure, and write a report.
+
+    RUN means its checkpoints; FILE any trainer's LoRA, FOLDER all that lie in it: name their base, and their trigger where the
+    files do not say it. Pictures that are there already, drawn from the same, are not drawn again.
+
+    \b
+      maquette evaluate my-project/runs/myword
+      maquette evaluate my-project/runs/myword --suite profile --strengths 0.6,0.8,1
+      maquette evaluate loras/ --base model.safetensors --trigger myword --class-word man
+      maquette evaluate hero.safetensors --base model.safetensors --with ink.safetensors:0.7 --prompts prompts.txt
+    """
     from maquette.evaluating.run import evaluate_events
 
-    found = follow(evaluate_events(run, EvaluateOptions(**given)))
+    found = follow(evaluate_events(targets, EvaluateOptions(**given)))
+    loras = "1 LoRA" if found.checkpoints == 1 else f"{found.checkpoints} LoRAs"
     return {
-        "run": str(run),
+        "run": str(targets[0]),
         "report": str(found.report),
         "pictures": found.pictures,
         "checkpoints": {
@@ -32,7 +47,7 @@ def command(run: Path, **given: Any) -> dict[str, Any]:
             for card in found.cards.cards
         },
         "lines": [
-            f"{found.pictures} pictures of {found.checkpoints} checkpoints and of the base alone",
+            f"{found.pictures} pictures of {loras} and of the base alone",
             f"Report: {found.report}",
         ],
     }

@@ -179,15 +179,18 @@ def _train(config: Path) -> Stage[tuple[RunFolder, Settings]]:
 def _look(folder: RunFolder, settings: Settings, bare_seeds: int, other_seeds: int) -> Stage[FirstLook]:
     """Draw the cast's prompts with no LoRA and with every checkpoint; the judge scores each picture."""
     from maquette.demo.judging import cast_measurer, look_prompts
+    from maquette.evaluating.asked import checkpoints_of
     from maquette.evaluating.base import load_base
     from maquette.evaluating.first_look import first_look
-    from maquette.evaluating.run import checkpoints_of, plan_of
+    from maquette.evaluating.run import plan_of
     from maquette.measuring.measure import measured
     from maquette.runs.record import read_record
 
     record = read_record(folder.path)
     model = load_base(settings)
-    plan = plan_of(settings, record, look_prompts(seeds_each=other_seeds), range(1, bare_seeds + 1), model)
+    prompts = look_prompts(seeds_each=other_seeds)
+    size_wh = settings.dataset.resolution
+    plan = plan_of(settings, prompts, range(1, bare_seeds + 1), model, size_wh=size_wh)
     checkpoints = checkpoints_of(folder, record)
     look = yield from first_look(model, checkpoints, plan, folder.evaluation)
     return (yield from measured(look, [cast_measurer()]))
@@ -195,7 +198,8 @@ def _look(folder: RunFolder, settings: Settings, bare_seeds: int, other_seeds: i
 
 def _facts(folder: RunFolder, settings: Settings, look: FirstLook) -> tuple[ReportFacts, Verdict]:
     """Return the report's facts about the checkpoint that the judge's numbers speak for, and the verdict."""
-    from maquette.evaluating.run import checkpoints_of, facts_of_run, speaking_for
+    from maquette.evaluating.asked import checkpoints_of
+    from maquette.evaluating.run import facts_of_run, speaking_for
     from maquette.evaluating.verdict import verdict_of
     from maquette.runs.record import read_record
     from maquette.world.cast import BARE_PROMPT

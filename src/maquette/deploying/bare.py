@@ -11,10 +11,8 @@ from maquette.deploying.release import require_lora
 from maquette.errors import ConfigError, Problem
 from maquette.families.protocol import FamilySpec, Prediction
 from maquette.lora.facts import LoraFacts
+from maquette.lora.told import clip_skip_told, size_told
 
-_SIZE = re.compile(r"\D{0,8}(\d{2,5})\D{1,8}(\d{2,5})\D{0,8}")
-_SIZE_KEYS = ("modelspec.resolution", "ss_resolution")
-_CLIP_SKIP_KEYS = ("ss_clip_skip", "modelspec.encoder_layer")
 _WORDLESS = "a picture"
 """A prompt for a LoRA that needs no word of its own."""
 
@@ -79,22 +77,13 @@ def recipe_of_file(
 
 
 def _size_of(told: Mapping[str, str], spec: FamilySpec) -> tuple[int, int]:
-    for key in _SIZE_KEYS:
-        if found := _SIZE.fullmatch(told.get(key, "")):
-            width_px, height_px = int(found[1]) // 8 * 8, int(found[2]) // 8 * 8
-            if min(width_px, height_px) >= 64 and max(width_px, height_px) <= 4096:
-                return width_px, height_px
     edge_px = spec.resolution_of(_prediction_of(told))
-    return edge_px, edge_px
+    return size_told(told) or (edge_px, edge_px)
 
 
 def _options_of(facts: LoraFacts, spec: FamilySpec) -> dict[str, int]:
-    option = spec.option("clip_skip")
-    for key in _CLIP_SKIP_KEYS:
-        number = facts.number(key)
-        if number is not None and number in range(1, 13) and option and not option.fixed:
-            return {"clip_skip": int(number)}
-    return {}
+    option, told = spec.option("clip_skip"), clip_skip_told(facts)
+    return {"clip_skip": told} if told is not None and option and not option.fixed else {}
 
 
 def _prediction_of(told: Mapping[str, str]) -> Prediction:

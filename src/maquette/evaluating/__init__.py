@@ -6,5 +6,5 @@ grid         a first look as one picture
 verdict      what the numbers say: learned or not, and what speaks against it
 report       everything about a run as one self-contained HTML page
              (facts, drawn_sections, comparison, run_sections, words, charts, page)
-run          a finished run, looked at and reported
+run          an evaluation: what is asked for (asked, files, suites, prompt_files), drawn, measured and reported
 """

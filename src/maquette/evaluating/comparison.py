@@ -10,7 +10,7 @@ from pathlib import Path
 
 from maquette.errors import DatasetError
 from maquette.evaluating.drawn_sections import picture_of
-from maquette.evaluating.facts import ReportFacts
+from maquette.evaluating.facts import Drawn
 from maquette.measuring.looks import FLOOR, FirstLook
 
 _ROWS_SHOWN = 2
@@ -69,7 +69,7 @@ class Grid:
         return f"{told}{',' if alike == len(rows) else ';'} {which} the checkpoints draw almost the same"
 
 
-def grid(facts: ReportFacts) -> Grid | None:
+def grid(facts: Drawn) -> Grid | None:
     """Return all drawings; None where nothing was drawn."""
     look = facts.look
     if look is None:

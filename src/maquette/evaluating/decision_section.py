@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from maquette.evaluating.charts import Axis, Chart, Series, line_chart
-from maquette.evaluating.facts import ReportFacts
+from maquette.evaluating.facts import Drawn, ReportFacts
 from maquette.measuring.headlines import Headline
 from maquette.measuring.scorecards import Scorecard, Scorecards
 from maquette.measuring.statistics import Estimate
@@ -139,7 +139,7 @@ def _series(points: dict[float, list[tuple[Scorecard, Estimate]]], first: float)
     return found
 
 
-def headlines(facts: ReportFacts) -> list[HeadlinePart]:
+def headlines(facts: Drawn) -> list[HeadlinePart]:
     """Return every number of the scorecards over the steps, with interval, floor and ceiling."""
     cards = facts.cards
     if cards is None:
@@ -152,9 +152,7 @@ def headlines(facts: ReportFacts) -> list[HeadlinePart]:
     ]
 
 
-def _headline(
-    cards: Scorecards, headline: Headline, strength: float, facts: ReportFacts
-) -> HeadlinePart | None:
+def _headline(cards: Scorecards, headline: Headline, strength: float, facts: Drawn) -> HeadlinePart | None:
     by_strength = _by_strength(cards)
     points = {
         at: [(card, card.scores[headline.name].value) for card in known if headline.name in card.scores]

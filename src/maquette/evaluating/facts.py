@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from maquette.measuring.looks import FirstLook
 from maquette.measuring.scorecards import Scorecards
@@ -57,3 +57,24 @@ class ReportFacts:
     notes: tuple[str, ...] = ()
     notebook: Sequence[Note] = ()
     """What was decided about the run, and why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileFacts:
+    """What a report of LoRA files outside a run shows: what was drawn with them and measured."""
+
+    title: str
+    look: FirstLook
+    cards: Scorecards
+    choice: None = None
+
+
+class Drawn(Protocol):
+    """What sections about drawings need of a report's facts."""
+
+    @property
+    def look(self) -> FirstLook | None: ...
+    @property
+    def cards(self) -> Scorecards | None: ...
+    @property
+    def choice(self) -> Choice | None: ...

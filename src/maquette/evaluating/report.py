@@ -48,7 +48,7 @@ def render_report(facts: ReportFacts, *, home: Path | None = None) -> str:
         style=own_asset("report.css") + own_asset("notebook.css"),
         script=own_asset("report.js"),
         block_id=BLOCK_ID,
-        block=json_markup(_finite(facts_json(facts, verdict))),
+        block=json_markup(finite(facts_json(facts, verdict))),
         pictures=Pictures(home),
         facts=facts,
         verdict=verdict,
@@ -102,12 +102,12 @@ def facts_json(facts: ReportFacts, verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """Return `value` with paths as text and numbers that JSON cannot hold as None."""
     if isinstance(value, dict):
-        return {str(key): _finite(entry) for key, entry in value.items()}
+        return {str(key): finite(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
+        return [finite(entry) for entry in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return str(value) if isinstance(value, Path) else value

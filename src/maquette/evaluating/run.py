@@ -1,4 +1,4 @@
-"""A finished run, looked at: draws with its checkpoints and writes its report."""
+"""An evaluation: draws with a run's checkpoints or with LoRA files, measures, and writes the report."""
 
 from __future__ import annotations
 
@@ -9,16 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from maquette.drawing.packing import batch_for
+from maquette.drawing.samplers import sampler_named
 from maquette.drawing.samples import sampling_of
-from maquette.errors import OutputError, Problem
+from maquette.evaluating.asked import Asked, asked_of
 from maquette.evaluating.base import load_base
-from maquette.evaluating.facts import Delivery, ReportFacts
-from maquette.evaluating.first_look import LookCheckpoint, LookPlan, first_look
+from maquette.evaluating.facts import Delivery, FileFacts, ReportFacts
+from maquette.evaluating.file_report import write_file_report
+from maquette.evaluating.first_look import LookCheckpoint, LookPlan, PlannedPrompt, first_look
 from maquette.evaluating.measurers import measuring_of
 from maquette.evaluating.memorizing import Memorizing, memorizing
 from maquette.evaluating.options import EvaluateOptions
+from maquette.evaluating.prompt_files import planned_prompts
 from maquette.evaluating.report import write_report
-from maquette.events import Artifact, Stage
+from maquette.evaluating.suites import Suite, SuiteSubject, each_once, given_prompts, suite_of
+from maquette.events import Artifact, Message, Stage
+from maquette.families.protocol import ModelInfo
 from maquette.files import sha256_file
 from maquette.measuring.copying import Nearest, write_nearest
 from maquette.measuring.looks import FirstLook, LookPrompt
@@ -28,16 +33,13 @@ from maquette.measuring.memorization import NAME as MEMORISATION
 from maquette.measuring.memorization import write_memorization
 from maquette.measuring.references import References, references_of
 from maquette.measuring.scorecards import Scorecards, scorecards_of
-from maquette.project.profile_file import profile_path_near, read_profile
 from maquette.project.settings import Settings
 from maquette.runs.choice import read_choice
 from maquette.runs.deliveries import read_deliveries
 from maquette.runs.folder import RunFolder
 from maquette.runs.notes import read_notes
-from maquette.runs.record import Checkpoint, RunRecord, read_record
-
-_CAPTIONS_DRAWN = 2
-
+from maquette.runs.record import RunRecord
+from maquette.world.pack import is_small_world
 
 Round = Callable[[Sequence[LookCheckpoint], tuple[int, ...]], Stage[FirstLook]]
 """Draws these columns and the base with these seeds, and measures them."""
@@ -46,25 +48,20 @@ Looking = Callable[[Sequence[LookCheckpoint], tuple[int, ...], Round], Stage[Fir
 
 
 def evaluate_events(
-    run: Path, options: EvaluateOptions, *, looking: Looking | None = None
+    targets: Path | Sequence[Path], options: EvaluateOptions, *, looking: Looking | None = None
 ) -> Stage[Evaluation]:
-    """Look at the run in the folder `run`: draw with its checkpoints and write its report.
+    """Draw with the LoRAs of `targets` (a run, files, folders of files) and with no LoRA, measure, and write the report.
 
-    `looking` decides which columns are drawn with how many of the seeds; all with all by default.
+    `looking` decides which columns are drawn with how many of the seeds; all with all by default. Raises MaquetteError with what
+    is missing or does not fit, before anything is drawn.
     """
-    return look_at_run(
-        RunFolder(run),
-        prompts=options.prompts or None,
-        seeds=options.seeds,
-        references=options.references,
-        encoder=options.encoder,
-        looking=looking,
-    )
+    asked = asked_of([targets] if isinstance(targets, Path) else list(targets), options)
+    return _evaluated(asked, options, looking)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What looking at a run gave: the report, the first look behind it, and how much was drawn."""
+    """What an evaluation gave: the report, the first look behind it, and how much was drawn."""
 
     report: Path
     look: FirstLook
@@ -73,43 +70,24 @@ class Evaluation:
     cards: Scorecards
 
 
-def look_at_run(
-    folder: RunFolder,
-    *,
-    prompts: Sequence[str] | None = None,
-    seeds: Sequence[int] = (1, 2, 3, 4),
-    references: Sequence[Path] = (),
-    encoder: str = "",
-    looking: Looking | None = None,
-) -> Stage[Evaluation]:
-    """Draw with no LoRA and with every checkpoint of the run, write RUN/report.html.
+def _evaluated(asked: Asked, options: EvaluateOptions, looking: Looking | None) -> Stage[Evaluation]:
+    from maquette import families
 
-    `prompts` of None are the run's sample prompts, or the trigger alone and some of its captions. Raises
-    OutputError when the run has no checkpoint, ModelError when its base model is gone.
-    """
-    record = read_record(folder.path)
-    settings = record.settings
-    checkpoints = checkpoints_of(folder, record)
-    if not checkpoints:
-        raise OutputError(
-            Problem(
-                str(folder.path),
-                "has no checkpoint yet",
-                "a run with LoRA files",
-                "Train it further: maquette train --resume",
-            )
-        )
     began = time.perf_counter()
+    settings = asked.settings
+    info = families.inspect(settings.model.base, families.stated_by(settings.objective, settings.model))
+    suite = prompts_of(asked, options, info)
+    yield from (Message(note) for note in (*asked.notes, *suite.notes))
     model = load_base(settings)
-    plan = plan_of(settings, record, look_prompts(settings, record, prompts), seeds, model)
-    training = [Path(entry.path) for entry in record.dataset.subject]
-    shown = _references(record, references, training)
+    plan = plan_of(settings, suite.prompts, options.seeds, model, size_wh=asked.size_wh)
+    plan = replace(plan, beside=asked.beside, batch=options.batch or plan.batch)
+    shown = _references(asked, options.references)
     notes: list[str] = []
     nearest: dict[str, Nearest] = {}
 
     def one_round(columns: Sequence[LookCheckpoint], part: tuple[int, ...]) -> Stage[FirstLook]:
-        look = yield from first_look(model, columns, replace(plan, seeds=part), folder.evaluation)
-        measuring = measuring_of(look, shown, training, encoder=encoder)
+        look = yield from first_look(model, columns, replace(plan, seeds=part), asked.output)
+        measuring = measuring_of(look, shown, asked.training, encoder=options.encoder)
         notes[:] = measuring.notes
         look = yield from measured(look, measuring.measurers)
         if measuring.copying is not None:
@@ -117,115 +95,127 @@ def look_at_run(
         return look
 
     if looking is None:
-        look = yield from one_round(checkpoints, plan.seeds)
+        look = yield from one_round(asked.checkpoints, plan.seeds)
     else:
-        look = yield from looking(checkpoints, plan.seeds, one_round)
+        look = yield from looking(asked.checkpoints, plan.seeds, one_round)
     if nearest:
-        yield Artifact("nearest", write_nearest(folder.evaluation, nearest))
-    memory = yield from _memorizing(model, record, folder, look)
+        yield Artifact("nearest", write_nearest(asked.output, nearest))
+    memory = yield from _memorizing(model, asked, look)
     cards = scorecards_of(
         look,
-        notes=(*notes, *memory.notes),
+        notes=(*suite.notes, *notes, *memory.notes),
         beside={label: {MEMORISATION: each.score()} for label, each in memory.found.items()},
         beside_measures=[MEMORIZATION_MEASURE] if memory.found else [],
     )
-    yield Artifact("scorecards", cards.write(folder.evaluation))
-    facts = facts_of_run(
-        folder,
-        record,
-        settings,
-        look=look,
-        cards=cards,
-        timings={"first_look_s": time.perf_counter() - began},
-    )
-    report = write_report(folder.path / "report.html", facts)
+    yield Artifact("scorecards", cards.write(asked.output))
+    report = _report(asked, look, cards, time.perf_counter() - began)
     yield Artifact("report", report)
     return Evaluation(
-        report=report, look=look, pictures=len(look.looks), checkpoints=len(checkpoints), cards=cards
+        report=report, look=look, pictures=len(look.looks), checkpoints=len(asked.checkpoints), cards=cards
     )
 
 
-def _memorizing(model: Any, record: RunRecord, folder: RunFolder, look: FirstLook) -> Stage[Memorizing]:
+def prompts_of(asked: Asked, options: EvaluateOptions, info: ModelInfo) -> Suite:
+    """Return what is drawn: a person's own prompts, a file's, a suite's; the suite alone where nothing was said."""
+    subject = asked.settings.subject
+    own: list[LookPrompt] = [*given_prompts(options.prompts, subject.trigger)]
+    if options.prompt_file is not None:
+        own += planned_prompts(options.prompt_file, subject.trigger, info.vae_factor)
+    if own and options.suite is None:
+        return Suite(prompts=each_once(own))
+    asking = SuiteSubject(
+        trigger=subject.trigger,
+        class_word=subject.class_word,
+        profile=asked.profile,
+        captions=asked.captions,
+        samples=tuple(
+            prompt.replace("{trigger}", subject.trigger) for prompt in asked.settings.samples.sample_prompts
+        ),
+        is_of_small_world=is_small_world(info.title),
+    )
+    suite = suite_of(options.suite or "quick", asking)
+    return replace(suite, prompts=each_once([*suite.prompts, *own]))
+
+
+def _memorizing(model: Any, asked: Asked, look: FirstLook) -> Stage[Memorizing]:
     """Measure whether the checkpoints that were drawn memorise, and write what was found."""
     from maquette.lora.files import read_lora
 
-    columns = {column.file: column for column in look.columns if column.file is not None}
-    paths = {entry.path.name: entry.path for entry in checkpoints_of(folder, record)}
-    drawn = [column for name, column in columns.items() if name in paths]
-    states = [read_lora(paths[str(column.file)]).state for column in drawn]
-    found = yield from memorizing(model, record, drawn, states)
+    if asked.record is None:
+        return Memorizing(found={})
+    paths = {entry.label: entry.path for entry in asked.checkpoints}
+    # What a file memorised is its own, at whichever strength it is drawn: it is said of the one nearest to 1.
+    columns = sorted(
+        (column for column in look.columns if column.label in paths),
+        key=lambda column: -abs(column.strength - 1.0),
+    )
+    by_file = {paths[column.label]: column for column in columns}
+    drawn = [column for column in look.columns if column in by_file.values()]
+    states = [read_lora(paths[column.label], model.lora_targets()).state for column in drawn]
+    found = yield from memorizing(model, asked.record, drawn, states)
     if found.found:
-        yield Artifact("memorisation", write_memorization(folder.evaluation, found.found))
+        yield Artifact("memorisation", write_memorization(asked.output, found.found))
     return found
 
 
-def _references(record: RunRecord, named: Sequence[Path], training: Sequence[Path]) -> References | None:
-    """Return the pictures that say who the run's LoRA should draw."""
-    first = next(iter(training), None)
-    profile = profile_path_near(first) if first is not None else None
-    held = record.validation if record.validation and record.validation.measured_on == "held-out" else None
+def _references(asked: Asked, named: Sequence[Path]) -> References | None:
+    """Return the pictures that say who the LoRAs should draw."""
+    record, profile = asked.record, asked.profile
+    validation = record.validation if record else None
+    held = validation if validation and validation.measured_on == "held-out" else None
     return references_of(
         named=named,
-        project=profile.parent if profile else None,
-        profile=read_profile(profile) if profile else None,
+        project=profile.source.parent if profile and profile.source else None,
+        profile=profile,
         held_out=[path for each in held.pictures if (path := Path(each.path)).is_file()] if held else (),
-        training=[path for path in training if path.is_file()],
-        trained_sha256={entry.sha256 for entry in record.dataset.subject},
+        training=asked.training,
+        trained_sha256={entry.sha256 for entry in record.dataset.subject} if record else (),
     )
 
 
-def checkpoints_of(folder: RunFolder, record: RunRecord) -> list[LookCheckpoint]:
-    """Return the run's LoRA files in the order of steps, labelled for a person; files that are gone are left
-    out.
-    """
-    found = []
-    for entry in sorted(record.checkpoints, key=lambda entry: (entry.step, entry.final)):
-        path = folder.path / entry.path
-        if path.is_file():
-            found.append(LookCheckpoint(label=_label(entry), step=entry.step, path=path))
-    return found
-
-
-def _label(entry: Checkpoint) -> str:
-    return f"final ({entry.step})" if entry.final else f"step {entry.step}"
-
-
-def look_prompts(
-    settings: Settings, record: RunRecord, prompts: Sequence[str] | None
-) -> tuple[LookPrompt, ...]:
-    """Return what is drawn: the given prompts, else the sample prompts, else trigger and captions. The
-    trigger alone leads.
-    """
-    trigger = settings.subject.trigger
-    wanted = [prompt.replace("{trigger}", trigger) for prompt in prompts or settings.samples.sample_prompts]
-    if prompts is None:
-        wanted = ([trigger] if trigger else []) + (wanted or _captions(record))
-    texts = list(dict.fromkeys(wanted)) or [settings.subject.class_word]
-    return tuple(LookPrompt(text=text, role="bare" if text == trigger else "prompt") for text in texts)
-
-
-def _captions(record: RunRecord) -> list[str]:
-    captions = record.dataset.captions
-    step = max(1, len(captions) // _CAPTIONS_DRAWN)
-    return captions[::step][:_CAPTIONS_DRAWN]
+def _report(asked: Asked, look: FirstLook, cards: Scorecards, seconds: float) -> Path:
+    """Write the report: of a run with everything that is known of it, of files with what was drawn and measured."""
+    if asked.run is None or asked.record is None:
+        return write_file_report(asked.report, FileFacts(title=asked.title, look=look, cards=cards))
+    facts = facts_of_run(
+        asked.run,
+        asked.record,
+        asked.settings,
+        look=look,
+        cards=cards,
+        timings={"first_look_s": seconds},
+    )
+    return write_report(asked.report, facts)
 
 
 def plan_of(
-    settings: Settings, record: RunRecord, prompts: tuple[LookPrompt, ...], seeds: Sequence[int], model: Any
+    settings: Settings,
+    prompts: tuple[LookPrompt, ...],
+    seeds: Sequence[int],
+    model: Any,
+    *,
+    size_wh: tuple[int, int] | None = None,
 ) -> LookPlan:
-    """Return the plan of a first look at the run's training size, with its sampling settings."""
+    """Return the plan of a first look at `size_wh`, else the base's own size, with the settings' sampling."""
     factor = model.info.vae_factor
-    width_px, height_px = (side // factor * factor for side in settings.dataset.resolution)
+    sides = size_wh or (model.info.resolution, model.info.resolution)
+    width_px, height_px = (max(factor, side // factor * factor) for side in sides)
     samples = settings.samples
     guidance, sampler = sampling_of(settings, model.spec)
+    named = [
+        replace(prompt, sampler=sampler_named(model.spec, prompt.sampler))
+        if isinstance(prompt, PlannedPrompt) and prompt.sampler
+        else prompt
+        for prompt in prompts
+    ]
     return LookPlan(
-        prompts=prompts,
+        prompts=tuple(named),
         seeds=tuple(seeds),
         width_px=width_px,
         height_px=height_px,
         steps=samples.sample_steps,
         guidance=guidance,
-        sampler=sampler,
+        sampler=sampler_named(model.spec, sampler),
         negative=samples.negative_prompt,
         options=settings.family_values(),
         batch=batch_for(width_px, height_px),

@@ -15,6 +15,8 @@ PACK = Path(__file__).parent / "pack"
 MODEL_NAME = "small_world.safetensors"
 JUDGE_NAME = "judge.safetensors"
 FACTS_NAME = "pack.json"
+TITLE = "Maquette small world"
+"""What a base of the small world is called in its own metadata, the shipped one and whichever the recipe makes."""
 
 
 def _present(name: str) -> Path:
@@ -33,6 +35,11 @@ def _present(name: str) -> Path:
 def base_path() -> Path:
     """Return the single-file checkpoint, Stable Diffusion 1.x layout; ModelError when the pack is missing."""
     return _present(MODEL_NAME)
+
+
+def is_small_world(title: str) -> bool:
+    """Return whether a model's title says that it is the small world's."""
+    return title.endswith(TITLE)
 
 
 def load_judge() -> Judge:

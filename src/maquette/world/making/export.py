@@ -18,6 +18,7 @@ from maquette.families.common.vae_keys import vae_bindings
 from maquette.files import replacing
 from maquette.world.making.networks import DENOISER_CHANNELS, LATENT_CHANNELS, TEXT_WIDTH, VAE_CHANNELS
 from maquette.world.making.unet import Painter
+from maquette.world.pack import TITLE
 from maquette.world.tokenizer import Vocabulary
 
 TEXT_PREFIX = "cond_stage_model.transformer.text_model."
@@ -61,7 +62,7 @@ def export_model(painter: Painter, vocabulary: Vocabulary, path: Path) -> None:
     metadata = {
         "modelspec.sai_model_spec": "1.0.0",
         "modelspec.architecture": "stable-diffusion-v1",
-        "modelspec.title": "Maquette small world",
+        "modelspec.title": TITLE,
         "modelspec.description": "Flat cartoon characters at 64 pixels; trained from nothing on the project's own drawings.",
         "modelspec.license": "Apache-2.0",
         "modelspec.resolution": "64x64",
