@@ -2,6 +2,7 @@
 
     photo                  photographs of animals and objects: offline, its weights are shipped
     clip, siglip, dinov2   a transformers model by hub name or local folder: `clip=openai/clip-vit-large-patch14`
+    csd                    styles, whoever is shown: `csd=/models/csd`
     ccip                   anime characters, through onnxruntime: `ccip=/models/ccip-caformer-24-randaug-pruned`
     world                  the small world's judge: offline, and only for pictures of the small world
 
@@ -25,6 +26,7 @@ TABLE: dict[str, str] = {
     "clip": "transformers_vision",
     "siglip": "transformers_vision",
     "dinov2": "transformers_vision",
+    "csd": "csd",
     "ccip": "ccip",
     "world": "world",
 }
