@@ -23,7 +23,7 @@ from pydantic import BaseModel
 
 from maquette.captioning.options import CaptionOptions
 from maquette.checking.options import CheckOptions
-from maquette.choosing.options import SelectOptions, VoteOptions
+from maquette.choosing.options import CompareRunsOptions, SelectOptions, VoteOptions
 from maquette.cli.app import maquette as cli
 from maquette.comparing.options import ReproduceOptions, RunsOptions
 from maquette.curating.options import CurateOptions
@@ -86,6 +86,7 @@ STAGES: dict[str, type[Options]] = {
     "evaluate": EvaluateOptions,
     "select": SelectOptions,
     "vote": VoteOptions,
+    "compare": CompareRunsOptions,
     "validate": ValidateOptions,
     "deploy": DeployOptions,
     "runs": RunsOptions,

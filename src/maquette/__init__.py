@@ -45,6 +45,7 @@ __all__ = [
     "__version__",
     "caption",
     "check",
+    "compare",
     "curate",
     "deploy",
     "diff",

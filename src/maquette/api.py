@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from maquette.captioning.run import Confirm
     from maquette.checking.options import CheckOptions
     from maquette.checking.run import CheckResult
-    from maquette.choosing.options import SelectOptions, VoteOptions
+    from maquette.choosing.compare import Comparison
+    from maquette.choosing.options import CompareRunsOptions, SelectOptions, VoteOptions
     from maquette.choosing.select import Selection
     from maquette.choosing.vote import Ballot, Counted
     from maquette.comparing.diff import Difference
@@ -334,6 +335,21 @@ def vote(
     from maquette.choosing.vote import vote_events
 
     stage = vote_events(Path(run), VoteOptions.made_from(options, given))
+    return run_stage(stoppable(stage, stop), on_event)
+
+
+def compare(
+    *runs: str | Path,
+    options: CompareRunsOptions | None = None,
+    on_event: OnEvent = None,
+    stop: Stop | None = None,
+    **given: Any,
+) -> Comparison:
+    """Put evaluated runs side by side, with what was changed from each to the next (`choosing.options`: html=)."""
+    from maquette.choosing.compare import compare_events
+    from maquette.choosing.options import CompareRunsOptions
+
+    stage = compare_events([Path(run) for run in runs], CompareRunsOptions.made_from(options, given))
     return run_stage(stoppable(stage, stop), on_event)
 
 

@@ -66,3 +66,11 @@ class VoteOptions(Options):
         None, description="File that the page saved: its votes are stored and counted."
     )
     voter: str = Field("", description="Whose votes they are, where several people vote.")
+
+
+class CompareRunsOptions(Options):
+    """What a comparison of runs writes."""
+
+    html: Path | None = Field(
+        None, description="File to write the comparison into as a page that loads nothing."
+    )

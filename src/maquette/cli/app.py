@@ -25,6 +25,7 @@ COMMANDS = {
     "train": "Train a LoRA from a project or from flags alone; resume; --smoke proves the device.",
     "evaluate": "Draw with every checkpoint of a run and write its report.",
     "select": "Choose the best checkpoint and strength of a run, say why and how sure that is.",
+    "compare": "Put evaluated runs side by side, with what was changed between them.",
     "vote": "Judge pairs of pictures blindly, and let the votes count.",
     "validate": "Measure the loss of held-out pictures under checkpoints or any LoRA files.",
     "deploy": "Install a run's LoRA into ComfyUI with a workflow and a prompt template.",
