@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 from pydantic import BaseModel
 
 from maquette.captioning.options import CaptionOptions
@@ -39,6 +40,7 @@ from maquette.measuring.headlines import HEADLINES, WEIGHTS
 from maquette.measuring.looks import FirstLook
 from maquette.measuring.memorization import MEASURE as MEMORIZATION
 from maquette.measuring.protocol import Measure
+from maquette.measuring.style import StyleMeasurer
 from maquette.measuring.technical import TechnicalMeasurer
 from maquette.measuring.variety import VarietyMeasurer
 from maquette.measuring.world import MEASURES as WORLD_MEASURES
@@ -212,6 +214,8 @@ def known_measures() -> list[Measure]:
     told = [
         replace(measure, encoder="") if measure.name in ("variety", "drift") else measure for measure in told
     ]
+    style = Embedder(load_encoder("style", "cpu"))
+    told += StyleMeasurer(style, np.ones((2, style.encoder.dims), np.float32), look).measures
     return [*told, *CopyingMeasurer.measures, *TechnicalMeasurer.measures, MEMORIZATION]
 
 

@@ -81,6 +81,7 @@ def test_photographs_are_scored_between_another_dog_and_the_dog_itself(tmp_path:
         for seed, path in enumerate(paths):
             place = f"{column}-{seed}.png"
             pictures[place] = Image.open(path).convert("RGB").resize((320, 320))
+            pictures[place].save(tmp_path / place)
             step = None if column == "no LoRA" else 1
             entries.append(
                 Look(checkpoint=column, step=step, prompt="zkw", role="pose", seed=seed, path=place)

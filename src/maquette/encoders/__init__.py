@@ -4,6 +4,7 @@
     clip, siglip, dinov2   a transformers model by hub name or local folder: `clip=openai/clip-vit-large-patch14`
     csd                    styles, whoever is shown: `csd=/models/csd`
     ccip                   anime characters, through onnxruntime: `ccip=/models/ccip-caformer-24-randaug-pruned`
+    style                  how a picture is drawn, not who is on it: offline; for evaluating, not for identity
     world                  the small world's judge: offline, and only for pictures of the small world
 
 Shapes: N pictures, R references, D numbers a picture.
@@ -29,6 +30,7 @@ TABLE: dict[str, str] = {
     "csd": "csd",
     "ccip": "ccip",
     "world": "world",
+    "style": "style",
 }
 """Name → the module in this package that makes it, by its function `load(name, source, device)`."""
 

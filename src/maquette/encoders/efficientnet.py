@@ -118,6 +118,9 @@ class EfficientNetLite0(nn.Module):
 
     def forward(self, pixels_NCHW: Tensor) -> Tensor:
         """Return [N, D], each at least 0."""
-        x_NCHW = F.relu6(self.bn0(self.conv_stem(pixels_NCHW)))
-        features_NCHW = F.relu6(self.bn1(self.conv_head(self.blocks(x_NCHW))))
+        features_NCHW = F.relu6(self.bn1(self.conv_head(self.blocks(self.stem(pixels_NCHW)))))
         return features_NCHW.mean(dim=(2, 3))
+
+    def stem(self, pixels_NCHW: Tensor) -> Tensor:
+        """Return the first features [N, C, H / 2, W / 2], which the blocks go on from."""
+        return F.relu6(self.bn0(self.conv_stem(pixels_NCHW)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maquette.dataset.opening import picture_rgb
-from maquette.encoders import Encoder
+from maquette.encoders import Encoder, load_encoder
 from maquette.measuring.copying import CopyingMeasurer
 from maquette.measuring.drift import DriftMeasurer
 from maquette.measuring.embedder import Embedder
@@ -15,6 +15,7 @@ from maquette.measuring.identity import IdentityMeasurer
 from maquette.measuring.looks import FirstLook
 from maquette.measuring.protocol import Measurer
 from maquette.measuring.references import References
+from maquette.measuring.style import StyleMeasurer
 from maquette.measuring.technical import TechnicalMeasurer
 from maquette.measuring.variety import VarietyMeasurer
 
@@ -35,34 +36,51 @@ def measuring_of(
     look: FirstLook, references: References | None, training: Sequence[Path], *, encoder: str = ""
 ) -> Measuring:
     """Return who measures `look`. `encoder` names one; else it is the one that suits the references."""
-    notes = (
-        list(references.notes)
-        if references
-        else ["No pictures say who the subject is: name some with --references."]
-    )
-    measurers: list[Measurer] = []
-    sees, seen = _encoder(encoder, references)
-    notes += seen
-    if references is not None and sees is not None and sees.name == "world":
-        measurers.append(_world(references))
-        notes = []  # the judge reads features off a drawing; it compares with no picture
-    else:
-        sound = (
-            references.pictures if references is not None else [path for path in training if path.is_file()]
-        )
-        measurers.append(TechnicalMeasurer([picture_rgb(path) for path in sound[:_SOUND]]))
-    if sees is not None and references is not None:
-        embedder = Embedder(sees)
-        seeds = len({entry.seed for entry in look.looks})
-        rows = embedder.of_files(references.pictures)
-        if sees.name != "world":
-            measurers.append(IdentityMeasurer(embedder, rows))
-        measurers += [VarietyMeasurer(embedder, rows, seeds), DriftMeasurer(embedder, look)]
     there = [path for path in training if path.is_file()]
+    if references is None:
+        parts = Measuring(measurers=(_technical(there),), notes=(_NO_REFERENCES,))
+    else:
+        parts = _by_references(look, references, encoder)
     copying = CopyingMeasurer(there) if there else None
-    if copying is not None:
-        measurers.append(copying)
-    return Measuring(measurers=tuple(measurers), notes=tuple(notes), copying=copying)
+    measurers = (*parts.measurers, copying) if copying is not None else parts.measurers
+    return Measuring(measurers=measurers, notes=parts.notes, copying=copying)
+
+
+def _by_references(look: FirstLook, references: References, encoder: str) -> Measuring:
+    sees, said = _encoder(encoder, references)
+    seeds = len({entry.seed for entry in look.looks})
+    if sees is not None and sees.name == "world":
+        embedder = Embedder(sees)
+        rows = embedder.of_files(references.pictures)
+        # The judge reads features off a drawing: it compares with no picture, so nothing is to be said of the references.
+        world = (_world(references), VarietyMeasurer(embedder, rows, seeds), DriftMeasurer(embedder, look))
+        return Measuring(measurers=world)
+    measurers: list[Measurer] = [_technical(references.pictures)]
+    if sees is not None:
+        embedder = Embedder(sees)
+        rows = embedder.of_files(references.pictures)
+        measurers += [
+            IdentityMeasurer(embedder, rows),
+            VarietyMeasurer(embedder, rows, seeds),
+            DriftMeasurer(embedder, look),
+        ]
+    style, why_not = _style(look, references)
+    return Measuring(measurers=(*measurers, *style), notes=(*references.notes, *said, *why_not))
+
+
+def _technical(subject: Sequence[Path]) -> Measurer:
+    return TechnicalMeasurer([picture_rgb(path) for path in subject[:_SOUND]])
+
+
+def _style(look: FirstLook, references: References) -> tuple[list[Measurer], list[str]]:
+    """Return the measurer of style where it can tell this one, else why it cannot."""
+    embedder = Embedder(load_encoder("style"))
+    measurer = StyleMeasurer(embedder, embedder.of_files(references.pictures), look)
+    test = measurer.test
+    return ([measurer], []) if test.is_passed else ([], [test.sentence])
+
+
+_NO_REFERENCES = "No pictures say who the subject is: name some with --references."
 
 
 def _encoder(name: str, references: References | None) -> tuple[Encoder | None, list[str]]:
@@ -70,7 +88,6 @@ def _encoder(name: str, references: References | None) -> tuple[Encoder | None, 
 
     Raises ModelError for a named one that is not to be had.
     """
-    from maquette.encoders import load_encoder
     from maquette.encoders.choosing import DRAWINGS, encoder_for
 
     if name or references is None:
