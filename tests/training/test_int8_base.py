@@ -23,7 +23,14 @@ from maquette.lora.kinds import rows as adapter_rows
 from maquette.training.batches import MicroBatch
 from maquette.training.config import TrialSettings
 from maquette.training.engine import Engine
-from maquette.training.int8_base import Int8Conv2d, Int8Linear, dequantised, hold_in_int8, quantised
+from maquette.training.int8_base import (
+    Int8Conv2d,
+    Int8Linear,
+    dequantised,
+    hold_in_int8,
+    multiplied_at_once,
+    quantised,
+)
 
 
 def layers() -> list[tuple[nn.Module, tuple[int, ...]]]:
@@ -66,6 +73,14 @@ def test_a_weight_is_off_by_half_a_scale_at_most(dtype: torch.dtype) -> None:
         largest = weight.double().flatten(1).abs()
         assert bool((off[largest == largest.amax(dim=1, keepdim=True)] <= own.max()).all())
         assert not bool(dequantised(int8, scale, dtype)[2].any())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_the_kernel_of_gpus_gives_the_same_bits(dtype: torch.dtype) -> None:
+    for shape in ((7, 33), (5, 4, 3, 3)):
+        int8, scale = quantised(torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(dtype))
+        wide = scale.view(-1, *(1 for _ in shape[1:]))
+        assert torch.equal(multiplied_at_once(int8, wide, dtype), dequantised(int8, scale, dtype))
 
 
 def test_a_broken_weight_is_not_hidden() -> None:

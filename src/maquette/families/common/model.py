@@ -117,8 +117,11 @@ class LatentDiffusionModel:
     ) -> LatentDiffusionModel:
         """Move all parts; the VAE keeps float32 where the family's VAE cannot do `dtype`. Returns itself."""
         for module in (self.denoiser, *self.text_encoders):
-            module.to(device=device, dtype=dtype)
-        self.vae.to(device=device, dtype=None if dtype is None else vae_dtype_for(self.spec, dtype))
+            # diffusers' own `to` warns of modules to be kept in float32 even where there are none.
+            nn.Module.to(module, device=device, dtype=dtype)
+        nn.Module.to(
+            self.vae, device=device, dtype=None if dtype is None else vae_dtype_for(self.spec, dtype)
+        )
         return self
 
     def tokenize(
