@@ -28,6 +28,7 @@ ROOMS = (
     "api",
     "demo",
     "checking",
+    "importing",
     "planning",
     "rules",
     "deploying",

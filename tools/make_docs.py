@@ -32,6 +32,7 @@ from maquette.deploying.options import DeployOptions
 from maquette.encoders import load_encoder
 from maquette.evaluating.options import EvaluateOptions
 from maquette.evaluating.validate_options import ValidateOptions
+from maquette.importing.options import ImportOptions
 from maquette.masking.options import MasksOptions
 from maquette.measuring.copying import CopyingMeasurer
 from maquette.measuring.drift import DriftMeasurer
@@ -92,6 +93,7 @@ STAGES: dict[str, type[Options]] = {
     "validate": ValidateOptions,
     "deploy": DeployOptions,
     "runs": RunsOptions,
+    "import": ImportOptions,
     "reproduce": ReproduceOptions,
     "lora_inspect": InspectOptions,
     "lora_convert": ConvertOptions,

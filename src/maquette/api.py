@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from maquette.evaluating.run import Evaluation
     from maquette.evaluating.validate import Validated
     from maquette.evaluating.validate_options import ValidateOptions
+    from maquette.importing.options import ImportOptions
+    from maquette.importing.run import ImportedRun
     from maquette.masking.options import MasksOptions
     from maquette.masking.run import MasksResult
     from maquette.planning.init_options import InitOptions, NewProjectResult
@@ -172,7 +174,12 @@ def settings_of_run(
             )
         )
     require_begun(run)
-    known = read_record(run).settings
+    record = read_record(run)
+    if record.foreign is not None:
+        made = f"{record.foreign.trainer} trained it; it was imported"
+        remedy = "Go on from its LoRA file: maquette train --network-weights FILE."
+        raise ConfigError(Problem(str(run), made, "a run that Maquette trained", remedy))
+    known = record.settings
     return known if not changes else with_changes(known, changes)
 
 
@@ -537,6 +544,22 @@ def list_runs(folder: str | Path = ".", *, options: RunsOptions | None = None, *
 
         write_notebook(wanted.html, found)
     return found
+
+
+def import_runs(
+    folder: str | Path,
+    *,
+    options: ImportOptions | None = None,
+    on_event: OnEvent = None,
+    stop: Stop | None = None,
+    **given: Any,
+) -> list[ImportedRun]:
+    """Record the runs of another trainer in `folder`; its files stay as they are (`importing.options`: output=, base=)."""
+    from maquette.importing.options import ImportOptions
+    from maquette.importing.run import import_events
+
+    stage = import_events(Path(folder), ImportOptions.made_from(options, given))
+    return run_stage(stoppable(stage, stop), on_event)
 
 
 def note(run: str | Path, text: str, *, verdict: str | None = None, amends: int | None = None) -> list[Note]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import keyword
 import time
 
 import click
@@ -30,6 +31,7 @@ COMMANDS = {
     "validate": "Measure the loss of held-out pictures under checkpoints or any LoRA files.",
     "deploy": "Install a run's LoRA into ComfyUI with a workflow and a prompt template.",
     "runs": "List runs: base, trigger, steps, losses, what was decided.",
+    "import": "Read the runs of another trainer, so that they can be compared and judged.",
     "note": "Write down what was decided about a run, and why.",
     "diff": "Say exactly what changed between two runs: settings, captions, pictures, environment.",
     "reproduce": "Train a run again from its record and compare the weights bit for bit.",
@@ -47,7 +49,8 @@ class LazyGroup(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"maquette.cli.{name}").command
+        module = f"{name}_" if keyword.iskeyword(name) else name
+        command: click.Command = importlib.import_module(f"maquette.cli.{module}").command
         return command
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:

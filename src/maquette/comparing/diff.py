@@ -106,7 +106,8 @@ class Difference:
 
 def compare(a: Side, b: Side) -> Difference:
     """Return what differs between `a` and `b`."""
-    pairs, names = pairs_of(a, b), Names(a, b)
+    without = [side for side in (a, b) if not side.pictures]  # an import that did not find them
+    pairs, names = ([] if without else pairs_of(a, b)), Names(a, b)
     flat_a, flat_b = _flat(a.settings), _flat(b.settings)
     changed = dict(_changes(flat_a, flat_b))
     places = {name: change for name, change in changed.items() if _is_place(name, change)}
@@ -122,7 +123,11 @@ def compare(a: Side, b: Side) -> Difference:
         places=places,
         schedule=dict(_changes(_schedule(a), _schedule(b))) if a.record and b.record else {},
         results=(_line(a), _line(b)),
-        unknown=(*_unknown(a, b), *untold),
+        unknown=(
+            *_unknown(a, b),
+            *untold,
+            *(f"{side.title}: has no pictures to compare" for side in without),
+        ),
     )
 
 
@@ -222,7 +227,7 @@ def _line(side: Side) -> RunLine | None:
 def _unknown(a: Side, b: Side) -> Iterator[str]:
     for side in (a, b):
         for what in side.unknown:
-            yield f"{side.title} does not say {what}"
+            yield f"{side.title}: {what}"
 
 
 def _plain(changes: Changes) -> dict[str, Any]:

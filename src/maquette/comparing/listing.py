@@ -30,6 +30,8 @@ class RunLine:
 
     path: Path
     name: str
+    trainer: str
+    """Who trained it: Maquette, or the trainer that it was imported from."""
     when: str
     """When it began: ISO 8601, UTC."""
     base: str
@@ -64,7 +66,8 @@ class RunLine:
 
     @property
     def told_state(self) -> str:
-        return f"{self.state}, left" if self.is_left else self.state
+        state = f"{self.state}, left" if self.is_left else self.state
+        return state if self.trainer == "Maquette" else f"{state} ({self.trainer})"
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -156,6 +159,7 @@ def line_from(run: Path, record: RunRecord, version: int = RECORD_VERSION) -> Ru
     return RunLine(
         path=run,
         name=record.run,
+        trainer=record.foreign.trainer if record.foreign else "Maquette",
         when=record.created_at,
         base=Path(record.settings.model.base).name,
         trigger=record.settings.subject.trigger,
@@ -164,7 +168,7 @@ def line_from(run: Path, record: RunRecord, version: int = RECORD_VERSION) -> Ru
         step=record.step,
         steps=record.schedule.steps,
         state=record.state,
-        is_left=is_begun and holder_of(run) is None,
+        is_left=record.foreign is None and is_begun and holder_of(run) is None,
         loss=_loss(run, record),
         validation=points[-1].loss if points else None,
         checkpoints=len(record.checkpoints),

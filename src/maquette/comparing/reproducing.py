@@ -104,9 +104,11 @@ def reproduce_events(
     require_begun(run)
     record = read_record(run)
     kept, lost = _kept_files(run, record)
+    refused = _refusals(run, record, kept)
+    if record.foreign is not None:
+        raise OutputError(refused)
     needs = needs_of(run, record, base=options.base, images=options.images)
-    problems = [*_refusals(run, record, kept), *needs.problems]
-    if problems:
+    if problems := [*refused, *needs.problems]:
         raise OutputError(problems)
     yield from (Message(note) for note in needs.notes)
     yield from (Message(text, "warning") for text in lost)
@@ -154,6 +156,12 @@ def _kept_files(run: Path, record: RunRecord) -> tuple[list[_Kept], list[str]]:
 
 def _refusals(run: Path, record: RunRecord, kept: list[_Kept]) -> list[Problem]:
     problems = []
+    if record.foreign is not None:
+        given = f"{record.foreign.trainer} trained it; it was imported"
+        remedy = (
+            "Train its settings anew: maquette init PROJECT --from FILE, with its trainer's settings file."
+        )
+        return [Problem(str(run), given, "a run that Maquette trained", remedy)]
     if record.state in ("prepared", "running") and holder_of(run) is not None:
         problems.append(
             Problem(str(run), "is being trained now", "a run that has ended", "Wait until it has ended.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,14 @@ from maquette.runs.environment import VARIABLES, EnvironmentRecord, environment
 from maquette.runs.folder import RECORD_NAME
 from maquette.runs.record import DatasetRecord, PictureRecord, RunRecord, read_record
 
-NOT_RECORDED: Mapping[str, Any] = {"processor": "", "instructions": (), "capability": "", "threads": None}
+NOT_RECORDED: Mapping[str, Any] = {
+    "python": "",
+    "platform": "",
+    "processor": "",
+    "instructions": (),
+    "capability": "",
+    "threads": None,
+}
 """What older records lack of the environment, and how it stands in them."""
 
 
@@ -64,7 +71,7 @@ def side_of(path: Path) -> Side:
             str(path),
             found,
             f"a run's folder (with its {RECORD_NAME}), a project or its {CONFIG_NAME}",
-            "Name the folder that holds the record, or the project.",
+            "maquette runs FOLDER lists the runs below a folder; maquette import FOLDER reads another trainer's.",
         )
     )
 
@@ -81,13 +88,19 @@ def side_of_run(folder: Path, record: RunRecord) -> Side:
         dataset=record.dataset,
         files={**files, **record.lora_files},
         environment={
-            "maquette": record.maquette_version,
+            **({"maquette": record.maquette_version} if record.foreign is None else {}),
             **told,
             **{f"device.{name}": value for name, value in device.items() if value},
         },
-        unknown=(*missing, *(() if device else ("the device: the run never began",))),
+        unknown=_unknown(record, missing),
         record=record,
     )
+
+
+def _unknown(record: RunRecord, missing: Sequence[str]) -> tuple[str, ...]:
+    if record.foreign is not None:
+        return record.foreign.unknown
+    return (*missing, *(() if record.device else ("no device: the run never began",)))
 
 
 def side_of_settings(path: Path, settings: Settings) -> Side:
@@ -109,7 +122,7 @@ def side_of_settings(path: Path, settings: Settings) -> Side:
         dataset=dataset_record(dataset_of(read_dataset(dataset_input(settings)))),
         files=_files_now(settings),
         environment=told,
-        unknown=(*missing, "the device: it is chosen when the run begins"),
+        unknown=(*missing, "the device is chosen when the run begins"),
     )
 
 
@@ -129,7 +142,7 @@ def _environment(found: EnvironmentRecord) -> tuple[dict[str, Any], list[str]]:
     flat = {name: value for name, value in flat.items() if name not in missing}
     flat |= {f"packages.{name}": version for name, version in packages.items()}
     if missing:  # an older release, which did not look at variables either
-        return flat, [f"{', '.join(missing)}, variables of the environment"]
+        return flat, [f"{', '.join(missing)} and variables of the environment are not recorded"]
     return flat | {f"variables.{name}": variables.get(name) for name in VARIABLES}, []
 
 

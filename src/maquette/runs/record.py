@@ -27,6 +27,7 @@ from maquette.project.validation import checked
 from maquette.reading import FileKind, read_table
 from maquette.runs.environment import EnvironmentRecord
 from maquette.runs.folder import RECORD_NAME, RunFolder, has_begun_at_most
+from maquette.runs.foreign import ForeignRecord
 from maquette.runs.migrations import RECORD_VERSION, WITHOUT_EFFECT_ON_WEIGHTS, migrated, weights_digest
 from maquette.runs.picture_losses import PictureLoss
 from maquette.runs.validation import ValidationRecord
@@ -179,6 +180,8 @@ class RunRecord(BaseModel):
     resumed_at_steps: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
     error: str | None = None
+    foreign: ForeignRecord | None = None
+    """Of a run that another trainer made and that was imported."""
 
     def write(self, folder: RunFolder) -> None:
         """Replace `folder`'s record with this one, whole or not at all."""
