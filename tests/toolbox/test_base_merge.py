@@ -20,7 +20,7 @@ from tests.toolbox.conftest import MakeLora, changes_of, loaded, trained, weight
 KINDS = ("lora", "dora", "loha", "lokr", "oft")
 
 
-@pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
+@pytest.mark.parametrize("family", [pytest.param("sd1", marks=pytest.mark.slow), "sd2", "sdxl"])
 def test_a_merged_base_is_the_base_and_the_lora(
     family: str, bases: dict[str, Path], make_lora: MakeLora, tmp_path: Path
 ) -> None:
@@ -88,6 +88,7 @@ def test_merged_and_taken_out_again_it_is_the_lora(
         assert float((found[key] - change).norm() / change.norm()) < 1e-4, key
 
 
+@pytest.mark.slow
 def test_another_precision_is_that_of_all_tensors(
     bases: dict[str, Path], make_lora: MakeLora, tmp_path: Path
 ) -> None:

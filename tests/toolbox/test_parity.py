@@ -63,7 +63,8 @@ def test_merged_into_a_base(inputs: dict[str, Path], numbers: dict[str, Any], tm
 
 
 @pytest.mark.parametrize(
-    ("name", "quantile", "relative"), [("extract", 1.0, RELATIVE), ("extract clamped", 0.99, 0.03)]
+    ("name", "quantile", "relative"),
+    [("extract", 1.0, RELATIVE), pytest.param("extract clamped", 0.99, 0.03, marks=pytest.mark.slow)],
 )
 def test_extracted(
     name: str,
