@@ -8,6 +8,8 @@ from pathlib import Path
 
 from maquette.dataset.opening import picture_rgb
 from maquette.encoders import Encoder, load_encoder
+from maquette.errors import ModelError
+from maquette.measuring.adherence import AdherenceMeasurer
 from maquette.measuring.copying import CopyingMeasurer
 from maquette.measuring.drift import DriftMeasurer
 from maquette.measuring.embedder import Embedder
@@ -33,20 +35,28 @@ class Measuring:
 
 
 def measuring_of(
-    look: FirstLook, references: References | None, training: Sequence[Path], *, encoder: str = ""
+    look: FirstLook,
+    references: References | None,
+    training: Sequence[Path],
+    *,
+    encoder: str = "",
+    trigger: str = "",
+    class_word: str = "",
 ) -> Measuring:
     """Return who measures `look`. `encoder` names one; else it is the one that suits the references."""
     there = [path for path in training if path.is_file()]
     if references is None:
         parts = Measuring(measurers=(_technical(there),), notes=(_NO_REFERENCES,))
     else:
-        parts = _by_references(look, references, encoder)
+        parts = _by_references(look, references, encoder, (trigger, class_word))
     copying = CopyingMeasurer(there) if there else None
     measurers = (*parts.measurers, copying) if copying is not None else parts.measurers
     return Measuring(measurers=measurers, notes=parts.notes, copying=copying)
 
 
-def _by_references(look: FirstLook, references: References, encoder: str) -> Measuring:
+def _by_references(
+    look: FirstLook, references: References, encoder: str, subject: tuple[str, str]
+) -> Measuring:
     sees, said = _encoder(encoder, references)
     seeds = len({entry.seed for entry in look.looks})
     if sees is not None and sees.name == "world":
@@ -64,12 +74,32 @@ def _by_references(look: FirstLook, references: References, encoder: str) -> Mea
             VarietyMeasurer(embedder, rows, seeds),
             DriftMeasurer(embedder, look),
         ]
+        follows, unread = _adherence(embedder, subject)
+        measurers += follows
+        said += unread
     style, why_not = _style(look, references)
     return Measuring(measurers=(*measurers, *style), notes=(*references.notes, *said, *why_not))
 
 
 def _technical(subject: Sequence[Path]) -> Measurer:
     return TechnicalMeasurer([picture_rgb(path) for path in subject[:_SOUND]])
+
+
+def _adherence(embedder: Embedder, subject: tuple[str, str]) -> tuple[list[Measurer], list[str]]:
+    """Return the measurer of prompt adherence where the encoder reads words, too, else why there is none."""
+    kind, _, source = embedder.encoder.name.partition("=")
+    if kind != "clip":
+        return [], [
+            "Prompt adherence was not measured: it takes an encoder that reads words, --encoder clip."
+        ]
+    from maquette.devices import resolve_device
+    from maquette.encoders import clip_text
+
+    try:
+        text = clip_text.load(source, resolve_device("auto"))
+    except ModelError as error:
+        return [], [f"Prompt adherence was not measured: {error}"]
+    return [AdherenceMeasurer(embedder, text, trigger=subject[0], class_word=subject[1])], []
 
 
 def _style(look: FirstLook, references: References) -> tuple[list[Measurer], list[str]]:

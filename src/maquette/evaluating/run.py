@@ -87,7 +87,14 @@ def _evaluated(asked: Asked, options: EvaluateOptions, looking: Looking | None) 
 
     def one_round(columns: Sequence[LookCheckpoint], part: tuple[int, ...]) -> Stage[FirstLook]:
         look = yield from first_look(model, columns, replace(plan, seeds=part), asked.output)
-        measuring = measuring_of(look, shown, asked.training, encoder=options.encoder)
+        measuring = measuring_of(
+            look,
+            shown,
+            asked.training,
+            encoder=options.encoder,
+            trigger=settings.subject.trigger,
+            class_word=settings.subject.class_word,
+        )
         notes[:] = measuring.notes
         look = yield from measured(look, measuring.measurers)
         if measuring.copying is not None:
