@@ -14,10 +14,10 @@ from PIL import Image
 from safetensors import safe_open
 
 import maquette
+from maquette.deploying.telling import stamped
 from maquette.errors import LoraError
 from maquette.families.protocol import BaseModel
 from maquette.lora.files import inspect_lora, save_lora
-from maquette.lora.stamping import stamped
 from maquette.measuring.headlines import HEADLINES
 from maquette.measuring.looks import Column
 from maquette.measuring.scorecards import Score, Scorecard, Scorecards

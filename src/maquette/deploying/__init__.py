@@ -4,6 +4,7 @@ run          a run's checkpoint or a bare file becomes a delivery
 chosen       which checkpoint of a run goes out, and why
 of_run       how a run's checkpoint is drawn, as its record tells
 bare         what a file without its run tells of how it is drawn
+bases        which base models a program has, for a file that names none
 recipe       how a LoRA is meant to be drawn
 release      naming, copying: a new name per release, never a file overwritten in place
 sidecars     what model browsers, model managers and drawing programs read beside it

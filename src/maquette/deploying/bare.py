@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
 from maquette.deploying.recipe import Recipe
@@ -13,14 +13,22 @@ from maquette.families.protocol import FamilySpec, Prediction
 from maquette.lora.facts import LoraFacts
 from maquette.lora.told import clip_skip_told, size_told
 
+_OR = " or "
 _WORDLESS = "a picture"
 """A prompt for a LoRA that needs no word of its own."""
 
 
 def recipe_of_file(
-    source: Path, *, base_name: str | None = None, strength: float = 1.0, trigger: str | None = None
+    source: Path,
+    *,
+    base_name: str | None = None,
+    bases: Callable[[str], list[str]] = lambda family: [],
+    strength: float = 1.0,
+    trigger: str | None = None,
 ) -> Recipe:
     """Return how the LoRA file `source` is drawn: what was given, else what it says of itself, else its family's ways.
+
+    `bases` tells which base models of a family are where it goes: the only one is what a file without a word is drawn with.
 
     Raises LoraError when it is no LoRA, ConfigError when neither it nor the caller says which model it is drawn with.
     """
@@ -30,8 +38,11 @@ def recipe_of_file(
 
     facts = require_lora(source)
     told = facts.metadata
-    base = base_name or PurePosixPath(told.get("ss_sd_model_name", "").replace("\\", "/")).name
+    base = base_name or base_told(told)
     family = facts.family or facts.named_family
+    known = [] if base or family is None else bases(family)
+    if len(known) == 1:
+        base = known[0]
     problems = []
     if family is None:
         problems.append(
@@ -45,7 +56,10 @@ def recipe_of_file(
     if not base:
         problems.append(
             Problem(
-                str(source), "does not say its base model", "the base's file name", "Add --base-name FILE."
+                str(source),
+                "does not say its base model",
+                f"the base's file name{f' ({_OR.join(known[:5])})' if known else ''}",
+                "Add --base-name FILE.",
             )
         )
     if problems or family is None:
@@ -74,6 +88,11 @@ def recipe_of_file(
             strength=strength,
         ),
     )
+
+
+def base_told(told: Mapping[str, str]) -> str:
+    """Return the base model's file name as metadata tell it; empty where they do not."""
+    return PurePosixPath(told.get("ss_sd_model_name", "").replace("\\", "/")).name
 
 
 def _size_of(told: Mapping[str, str], spec: FamilySpec) -> tuple[int, int]:

@@ -103,7 +103,7 @@ def _front_matter(facts: CardFacts) -> str:
         widget["output"] = {"url": facts.picture}
     values: dict[str, Any] = {
         "base_model": _base_on_the_hub(facts),
-        "base_model_relation": "adapter",
+        "base_model_relation": "adapter" if _base_on_the_hub(facts) else None,
         "library_name": "diffusers",
         "pipeline_tag": "text-to-image",
         "license": told.get("modelspec.license"),
@@ -169,7 +169,7 @@ def _diffusers(facts: CardFacts) -> list[str]:
     scene = facts.recipe.scene
     pipeline = "DiffusionPipeline"
     base = _base_on_the_hub(facts)
-    loaded = f"from_pretrained({_quoted(base or scene.base)})"
+    loaded = f"from_pretrained({_quoted(base)})" if base else f'from_pretrained("…")  # {_plain(scene.base)}'
     return [
         "```python",
         f"from diffusers import {pipeline}",

@@ -43,6 +43,8 @@ class Delivery:
     """What is known of them beside the file; None for a bare file."""
     run: RunFolder | None = None
     """The run that made it; None for a bare file."""
+    is_base_found: bool = False
+    """Whether nobody said the base model, and the program's only one of the family stands in."""
     settings: Settings | None = None
     """Of the run that made it, which say how its base model is loaded; None for a bare file."""
 
@@ -69,7 +71,7 @@ def deploy_events(source: Path, options: DeployOptions) -> Stage[list[Installed]
     errors: list[MaquetteError] = []
     with tempfile.TemporaryDirectory(prefix="maquette-") as folder:
         preview = yield from _preview(delivery, options, Path(folder))
-        lora = _telling(delivery, options, Path(folder))
+        lora = yield from _telling(delivery, options, Path(folder))
         for install in _installers(delivery, options, lora, preview):
             try:
                 entry = replace(install(), why=delivery.why)
@@ -129,15 +131,31 @@ def _preview(delivery: Delivery, options: DeployOptions, folder: Path) -> Stage[
     )
 
 
-def _telling(delivery: Delivery, options: DeployOptions, folder: Path) -> Path:
-    """Return a copy of the LoRA that says how it is drawn; its tensors are the same to the bit."""
-    from maquette.deploying.telling import told_by
-    from maquette.lora.stamping import stamped
+def _telling(delivery: Delivery, options: DeployOptions, folder: Path) -> Stage[Path]:
+    """Return a copy of the LoRA that says how it is drawn, under names that every program reads; its tensors stay the same."""
+    from maquette.deploying.telling import stamped, told_by
 
     facts = require_lora(delivery.lora)
+    source = delivery.lora
+    if facts.unfound and not facts.strangers:
+        source = yield from _renamed(source, folder)
     name = options.name or delivery.name
     told = told_by(delivery.recipe, PurePosixPath(name).name, facts.metadata, delivery.preview)
-    return stamped(delivery.lora, folder / delivery.lora.name, told)
+    return stamped(source, folder / delivery.lora.name, told)
+
+
+def _renamed(source: Path, folder: Path) -> Stage[Path]:
+    """Return the LoRA under kohya's names in `folder`."""
+    from maquette.toolbox.convert import convert_lora_events
+    from maquette.toolbox.options import ConvertOptions
+
+    yield Message(
+        f"{source.name} has names that drawing programs skip: the same weights go out under kohya's, which all of them read."
+    )
+    output = folder / "kohya" / source.name
+    output.parent.mkdir()
+    converted = yield from convert_lora_events(source, ConvertOptions(output=output))
+    return converted.path
 
 
 def _drawn_otherwise(delivery: Delivery) -> Iterator[str]:
@@ -148,6 +166,11 @@ def _drawn_otherwise(delivery: Delivery) -> Iterator[str]:
     if delivery.settings is not None:
         yield from told_of_base_weights(delivery.settings.model)
     facts = read_lora_facts(delivery.lora, depth="header")
+    if delivery.is_base_found:
+        yield (
+            f"{delivery.lora.name} does not say its base model: {delivery.recipe.scene.base}, the only "
+            f"{delivery.recipe.scene.family.title} model there, stands in for it. --base-name names another."
+        )
     if any(module.differs for module in facts.modules):
         yield (
             f"{delivery.lora.name} is {facts.titles} by outputs: ComfyUI draws it differently from training. Compare pictures, "
@@ -242,12 +265,16 @@ def _scorecards(folder: RunFolder) -> Scorecards | None:
 
 
 def _of_file(source: Path, options: DeployOptions) -> Delivery:
-    from maquette.deploying.bare import recipe_of_file
+    from maquette.deploying.bare import base_told, recipe_of_file
+    from maquette.deploying.bases import bases_for
+    from maquette.lora.files import inspect_lora
 
     recipe = recipe_of_file(
         source,
         base_name=options.base_name,
+        bases=bases_for(options),
         strength=1.0 if options.strength is None else options.strength,
         trigger=options.trigger,
     )
-    return Delivery(lora=source, name=source.stem, recipe=recipe)
+    found = options.base_name is None and not base_told(inspect_lora(source).metadata)
+    return Delivery(lora=source, name=source.stem, recipe=recipe, is_base_found=found)

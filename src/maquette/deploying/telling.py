@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,10 +11,16 @@ from pathlib import Path
 from maquette.deploying.recipe import Recipe, pattern_of
 from maquette.deploying.sidecars import Preview
 from maquette.errors import DatasetError
+from maquette.families.common.header import read_header
+from maquette.lora.files import MAX_HEADER_BYTES
+from maquette.lora.metadata import MODEL_HASH
+from maquette.toolbox.streaming import rewrite
 from maquette.words.prompts import escaped
 
+_THUMBNAIL = "modelspec.thumbnail"
 _THUMBNAIL_PX = 256
 _QUALITY = 85
+_BLOCK_BYTES = 8 << 20
 
 
 def told_by(
@@ -30,12 +37,37 @@ def told_by(
         "modelspec.title": name,
         "modelspec.usage_hint": usage_hint(recipe),
         "modelspec.description": recipe.origin[:1].upper() + recipe.origin[1:],
-        "modelspec.thumbnail": "" if preview is None else _thumbnail(preview.path),
+        _THUMBNAIL: "" if preview is None else _thumbnail(preview.path),
     }
     told = {key: value for key, value in missing.items() if value and not own.get(key)}
     if recipe.trigger:
         told["modelspec.trigger_phrase"] = recipe.trigger
     return told
+
+
+def stamped(source: Path, target: Path, told: Mapping[str, str]) -> Path:
+    """Write `source` to `target` with `told` over its metadata, and the hash of its tensors where it has none.
+
+    The tensors are the same to the bit. A thumbnail is left out where the header would become longer than programs read.
+    """
+    header = read_header(source)
+    metadata = {**header.metadata, **told}
+    metadata[MODEL_HASH] = metadata.get(MODEL_HASH) or _hash_of(source)
+    if sum(len(key) + len(value.encode()) for key, value in metadata.items()) > MAX_HEADER_BYTES // 2:
+        metadata.pop(_THUMBNAIL, None)
+    for _ in rewrite(target, header.tensors, metadata):
+        pass
+    return target
+
+
+def _hash_of(path: Path) -> str:
+    """Return the SHA-256 of the bytes after a file's header."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        file.seek(8 + int.from_bytes(file.read(8), "little"))
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def usage_hint(recipe: Recipe) -> str:
