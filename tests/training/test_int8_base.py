@@ -19,7 +19,6 @@ from maquette.events import Message
 from maquette.families.protocol import BaseModel, PictureSize
 from maquette.lora.adapter import LoraAdapter
 from maquette.lora.config import TrialSpec
-from maquette.lora.kinds import rows as adapter_rows
 from maquette.training.batches import MicroBatch
 from maquette.training.config import TrialSettings
 from maquette.training.engine import Engine
@@ -179,10 +178,13 @@ def gradients(model: BaseModel, kind: str, trials: int, *, again: bool) -> list[
 
 @pytest.mark.parametrize(
     "kind",
-    [kind if kind == "lora" else pytest.param(kind, marks=pytest.mark.slow) for kind in adapter_rows()],
+    ["lora", pytest.param("dora", marks=pytest.mark.slow), pytest.param("oft", marks=pytest.mark.slow)],
 )
 def test_adapters_train_on_it_as_on_a_base_of_these_weights(tiny_base: Path, kind: str) -> None:
-    """One trial and two, with blocks computed again or not: the gradients of a plain base with the same weights."""
+    """One trial and two, with blocks computed again or not: the gradients of a plain base with the same weights.
+
+    The kinds beside LoRA are those whose change of the weight is made of the weight itself.
+    """
     model, plain = loaded(tiny_base), loaded(tiny_base, int8=False)
     with torch.no_grad():
         for mine, other in zip(model.denoiser.modules(), plain.denoiser.modules(), strict=True):

@@ -297,12 +297,13 @@ def _changes(request: MemoryRequest, work: Workload) -> float:
 
 
 def _whole_weight(request: MemoryRequest) -> float:
-    """Return the bytes of the largest weight while it is made whole of int8: float32, and in the precision of the run."""
+    """Return the bytes of the largest weight while it is made whole of int8; a processor makes it in float32 first."""
     if not request.int8_base:
         return 0.0
     layers = [layer for layer in parts_of(request.layout).modules if layer.part == "denoiser"]
     largest = max(math.prod(sizes_of_layer(layer).weight) for layer in layers)
-    return largest * (4 if request.value_bytes == 4 else 4 + request.value_bytes)
+    by_float32 = 4 if request.device == "cpu" and request.value_bytes != 4 else 0
+    return largest * (request.value_bytes + by_float32)
 
 
 def _norm_bytes(request: MemoryRequest) -> int:

@@ -96,10 +96,11 @@ def _op_seconds(op: Op, request: MemoryRequest, speed: Speed, size: int, *, back
 
 
 def _made_whole(op: Op, request: MemoryRequest, size: int) -> float:
-    """Return the bytes that go through memory while an int8 weight is made whole: read, in float32 twice, and as it computes."""
+    """Return the bytes that go through memory while an int8 weight is made whole; on a processor in float32 first."""
     if not request.int8_base or op.part != "denoiser" or op.kind not in ("conv", "linear"):
         return 0.0
-    return op.weights * (1 + 3 * 4 + (0 if size == 4 else 4 + size))
+    through_float32 = 1 + 3 * 4 + (0 if size == 4 else 4 + size)
+    return op.weights * (through_float32 if request.device == "cpu" else 1 + size)
 
 
 def start_seconds(layout: Layout) -> float:
