@@ -22,6 +22,7 @@ from maquette.evaluating.verdict import verdict_of
 from maquette.measuring.looks import FLOOR
 from maquette.measuring.scorecards import scorecards_of
 from maquette.runs.choice import Choice, Ranked, Suspicion
+from maquette.runs.notes import Note
 from tests.runs.making import run_record
 
 from .making import facts_of, look_of
@@ -310,3 +311,18 @@ def test_drawings_stand_beside_the_training_picture_that_they_resemble(tmp_path:
     copying = replace(look, looks=tuple(replace(each, scores={"copying": 0.9}) for each in look.looks))
     (pair,) = nearest_pairs(replace(facts, look=copying, pictures=[*facts.pictures, (training, "")]))
     assert pair.training == training and "mirrored" in pair.told and pair.drawn == drawn
+
+
+def test_what_was_decided_about_a_run_stands_in_its_report(facts: Any) -> None:
+    notes = (
+        Note(text="too dark", verdict="rejected", time="2026-01-02T10:00:00+00:00"),
+        Note(text="it was the screen", verdict="kept", amends=1, time="2026-01-03T10:00:00+00:00"),
+    )
+    page = render_report(replace(facts, notebook=notes))
+    section = page.split('<section id="notebook">')[1].split("</section>")[0]
+    assert (
+        'class="amended">too dark' in section
+        and "it was the screen" in section
+        and "2026-01-03 10:00" in section
+    )
+    assert '<section id="notebook">' not in render_report(facts)

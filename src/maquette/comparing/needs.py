@@ -16,6 +16,7 @@ from maquette.errors import Problem
 from maquette.files import sha256_file
 from maquette.project.settings import PATHS, Settings
 from maquette.runs.record import PictureRecord, RunRecord
+from maquette.training.claiming import TRIALS
 
 PUT_BACK = "Put it back as it was, or say where it lies now (--base, --images)."
 MOST_NAMED = 5
@@ -90,7 +91,7 @@ def needs_of(run: Path, record: RunRecord, *, base: str = "", images: Path | Non
         settings=settings,
         dataset=Dataset(pictures=pictures, datasets=record.dataset.datasets, subsets=record.dataset.subsets),
         problems=(*_files(settings, record, search), *gone),
-        notes=tuple(_notes(record, search)),
+        notes=tuple(_notes(run, record, search)),
     )
 
 
@@ -207,7 +208,9 @@ def _told(faults: list[tuple[Path, str]]) -> Iterator[Problem]:
 # --- what has no effect ----------------------------------------------------------------------------------
 
 
-def _notes(record: RunRecord, search: _Search) -> Iterator[str]:
+def _notes(run: Path, record: RunRecord, search: _Search) -> Iterator[str]:
+    if run.resolve().parent.name == TRIALS:
+        yield "It was trained with other trials in one pass. Alone, sums are rounded otherwise: its bits need not be the same."
     if edited := _edited(record, search):
         yield f"{edited} caption files were edited or removed since; the captions of the record are trained."
     if search.moved:
