@@ -95,3 +95,16 @@ def test_every_gain_is_written(tmp_path: Path) -> None:
     found = memorization({"a": under["a"]}, {"h": under["h"]}, base)
     path = write_memorization(tmp_path, {"step 10": found})
     assert '"chance"' in path.read_text(encoding="utf-8") and '"h"' in path.read_text(encoding="utf-8")
+
+
+def test_a_trace_that_any_training_leaves_is_no_memory() -> None:
+    """Training pictures that gained a tenth more than the others, each of them: certain, and of no account."""
+    gains = {f"m{n}": 1.1 + n / 1000 for n in range(8)} | {f"h{n}": 1.0 + n / 1000 for n in range(8)}
+    under, base = losses(gains)
+    found = memorization(
+        {name: value for name, value in under.items() if name[0] == "m"},
+        {name: value for name, value in under.items() if name[0] == "h"},
+        base,
+    )
+    assert found.area.mean == 1.0 and found.chance < 0.01
+    assert found.excess == pytest.approx(1.1, rel=0.01) and not found.is_found and not found.copied

@@ -86,7 +86,13 @@ def test_aspects_weigh_as_they_are_told() -> None:
 def test_scores_beyond_the_ceiling_buy_nothing() -> None:
     look = look_of({(FLOOR, "zkw", "bare"): [0.1, 0.1], ("a", "zkw", "bare"): [0.9, 0.9]})
     total = scorecards_of(replace(look, ceilings={"identity": 0.6})).card("a").total
-    assert total is not None and total.mean == 1.0
+    assert total is not None and (total.mean, total.high) == (1.0, 1.0)
+
+
+def test_a_score_whose_interval_is_wider_than_its_range_ends_with_it() -> None:
+    look = look_of({(FLOOR, "zkw", "bare"): [0.0, 0.0], ("a", "zkw", "bare"): [0.2, 0.9]})
+    total = scorecards_of(look).card("a").total
+    assert total is not None and (total.low, total.high) == (0.0, 1.0)
 
 
 def test_one_prompt_gives_students_interval_over_seeds() -> None:

@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,10 @@ NAME = "memorisation"
 DELTA = 1e-3
 """δ: below it a loss says nothing more; latents are of unit variance."""
 SUSPECT = 0.65
-"""The area from which a LoRA is said to memorise, where it is more than chance."""
+"""The area from which a LoRA is said to memorise, where it is more than chance and its training pictures gained EXCESS times what
+the others did: any training leaves a trace of its pictures, and enough held-out ones find the slightest.
+"""
+EXCESS = 1.5
 CHANCE = 0.05
 LEAST_HELD_OUT, ENOUGH_HELD_OUT = 3, 8
 PERMUTATIONS = 4000
@@ -63,8 +67,14 @@ class Memorization:
 
     @property
     def is_found(self) -> bool:
-        """Whether it memorises, more than chance would have it."""
-        return self.area.mean > SUSPECT and self.chance < CHANCE
+        """Whether it memorises, more than chance would have it and more than any training does."""
+        return self.area.mean > SUSPECT and self.chance < CHANCE and self.excess > EXCESS
+
+    @property
+    def excess(self) -> float:
+        """How many times what held-out pictures gained the training pictures did, in the mean; infinite over no gain at all."""
+        ours, theirs = (fmean(each.gain for each in group) for group in (self.members, self.held_out))
+        return ours / theirs if theirs > 0 else math.inf if ours > 0 else 0.0
 
     @property
     def copied(self) -> tuple[Gain, ...]:
@@ -170,6 +180,7 @@ def write_memorization(folder: Path, found: Mapping[str, Memorization]) -> Path:
         column: {
             **asdict(each),
             "is_found": each.is_found,
+            "excess": each.excess if math.isfinite(each.excess) else None,
             "copied": [gain.path for gain in each.copied],
             "idle": [gain.path for gain in each.idle],
         }

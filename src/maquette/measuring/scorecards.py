@@ -195,7 +195,7 @@ class Reading:
     def totals(self) -> list[Estimate | None]:
         """Return the weighted score of each column, None where nothing that counts was measured."""
         found = self.table.estimates_of(self._drawn_totals, self._pictures())
-        return [None if np.isnan(each.mean) else each for each in found]
+        return [None if np.isnan(each.mean) else _cut(each, 0.0, 1.0, each.count) for each in found]
 
     def of_shared(self, labels: Sequence[str]) -> Reading:
         """Return the reading of these columns and the base over the pictures that all of `labels` have."""
