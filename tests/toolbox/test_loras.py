@@ -179,6 +179,28 @@ def test_what_chooses_no_rank_is_refused(make_lora: MakeLora) -> None:
         lora_resize(make_lora("sd1", "dora"), rank=2)
 
 
+def test_weights_that_are_no_numbers_are_refused_and_zeros_are_not(
+    make_lora: MakeLora, tmp_path: Path
+) -> None:
+    tensors = load_file(make_lora())
+    name = next(name for name in tensors if "lora_up" in name)
+    save_file({**tensors, name: torch.full_like(tensors[name], float("nan"))}, tmp_path / "nan.safetensors")
+    idle = {name: torch.zeros_like(value) if "lora_up" in name else value for name, value in tensors.items()}
+    save_file(idle, tmp_path / "idle.safetensors")
+    for tool, asked in (
+        (lora_resize, {"rank": 2}),
+        (lora_convert, {}),
+        (lora_prune_blocks, {"block": ("MID",)}),
+    ):
+        with pytest.raises(LoraError, match=f"1 of its .* tensors hold NaN or infinity .*{name}"):
+            tool(tmp_path / "nan.safetensors", **asked)
+    resized = lora_resize(tmp_path / "idle.safetensors", energy=0.9)
+    assert resized.ranks == (1,) and resized.error == 0.0
+    assert lora_compare(tmp_path / "idle.safetensors", make_lora()).whole.cosine is None
+    merged = lora_merge(tmp_path / "idle.safetensors", make_lora(), output=tmp_path / "m.safetensors")
+    assert lora_compare(merged.path, make_lora()).whole.cosine == pytest.approx(1.0)
+
+
 # --- compare ---------------------------------------------------------------------------------------------
 
 

@@ -69,6 +69,7 @@ def open_lora(path: Path, base: BaseWeights | None = None, *, leave_strangers: b
         _require_flat(facts)
     leaves = leave_strangers and table is not None and (base is not None or not facts.is_for_another_model)
     own = {name: tensor for name, tensor in read_tensors(facts).items() if name not in facts.loose}
+    _require_finite(facts, own)
     renamed = to_kohya(own, list(table.values()) if table is not None else None, facts.alphas_beside)
     if base is not None and renamed.strangers:
         _require_family(facts, base)
@@ -90,6 +91,13 @@ def open_lora(path: Path, base: BaseWeights | None = None, *, leave_strangers: b
         layers=layers,
         left_out=left_out,
     )
+
+
+def _require_finite(facts: LoraFacts, tensors: Mapping[str, Tensor]) -> None:
+    broken = [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]
+    if broken:
+        given = f"{len(broken)} of its {len(tensors)} tensors hold NaN or infinity (first: {broken[0]})"
+        raise LoraError(Problem(str(facts.path), given, "finite weights", "Use an earlier checkpoint."))
 
 
 def _require_family(facts: LoraFacts, base: BaseWeights) -> None:
