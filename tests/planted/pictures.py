@@ -353,3 +353,28 @@ def _keep(case: Case, number: int) -> None:
     for path in case.pictures[number:]:
         path.unlink()
         path.with_suffix(".txt").unlink()
+
+
+def _held_beside(case: Case, name: str, other: Image.Image) -> None:
+    """Hold the third picture out of a project's training, and add another to those that are trained on."""
+    held = case.pictures[2]
+    add(case, name, other, like=2)
+    text = case.config.read_text(encoding="utf-8").rstrip()
+    validation = f'[validation]\nvalidation_images = ["images/{held.name}"]'
+    case.config.write_text(f"{text}\n\n{validation}\n", encoding="utf-8")
+
+
+@fault("PIC030", "a held-out picture at another size is trained on", start="project")
+def held_out_is_trained_on(case: Case) -> None:
+    _held_beside(case, "one_more.png", changed(case, 2).resize((640, 640), Image.Resampling.LANCZOS))
+
+
+@fault("PIC030", "the mirror image of a held-out picture is trained on", start="project")
+def held_out_is_mirrored(case: Case) -> None:
+    _held_beside(case, "one_more.png", ImageOps.mirror(changed(case, 2)))
+
+
+@close_call("PIC030", "the same file twice: both are held out", start="project")
+def held_out_twice(case: Case) -> None:
+    shutil.copy(case.pictures[2], case.pictures[2].with_name("one_more.png"))
+    _held_beside(case, "another.png", changed(case, 3).rotate(180))

@@ -255,6 +255,11 @@ class DatasetFacts:
         return self._measured(self.regularization_files)
 
     @cached_property
+    def held(self) -> tuple[Measured, ...]:
+        """The same for the subject's pictures that are held out."""
+        return self._measured(self.held_out)
+
+    @cached_property
     def decoded(self) -> Mapping[Path, PictureFacts]:
         """What is known of every picture that was decoded whole, regularization included."""
         return {path: look for path, look in self.looks.items() if isinstance(look, PictureFacts)}

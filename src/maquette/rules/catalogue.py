@@ -17,6 +17,7 @@ RULE_MODULES = (
     "maquette.rules.caption_texts",
     "maquette.rules.folders",
     "maquette.rules.masks",
+    "maquette.rules.held_out",
     "maquette.rules.picture_sets",
     "maquette.rules.pictures",
     "maquette.rules.kernels",

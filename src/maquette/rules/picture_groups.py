@@ -61,6 +61,25 @@ def many(
     yield report(where, "", f"{subject_of(paths)} {what}", remedy, fix=fix, severity=severity)
 
 
+def like_by_sight(
+    own: Sequence[tuple[Path, Measures]], others: Sequence[tuple[Path, Measures]]
+) -> dict[Path, tuple[Path, str]]:
+    """Return which of `others` look like one of `own` or like its mirror image, each with that one and in what way."""
+    from maquette.dataset.hashes import mirror_images, near_duplicates
+
+    if not own or not others:
+        return {}
+    paths = [path for path, _ in (*own, *others)]
+    measures: list[Measures] = [each for _, each in (*own, *others)]
+    found: dict[Path, tuple[Path, str]] = {}
+    for how, pairs in (("mirrors", mirror_images(measures)), ("is nearly", near_duplicates(measures))):
+        for pair in pairs:
+            first, second = sorted((pair.first, pair.second))
+            if first < len(own) <= second and paths[first].resolve() != paths[second].resolve():
+                found[paths[second]] = (paths[first], how)
+    return found
+
+
 def subject_of(paths: Sequence[Path]) -> str:
     """Return `fox_01.png`, or `12 pictures (a.png, b.png, c.png, …)`."""
     if len(paths) == 1:

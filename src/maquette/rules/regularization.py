@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from maquette.dataset.facts import DatasetFacts
-from maquette.dataset.measures import Measures
 from maquette.findings.records import Finding
 from maquette.findings.registry import Report, rule
 from maquette.rules.folders import copied_folders
-from maquette.rules.picture_groups import aside, many
+from maquette.rules.picture_groups import aside, like_by_sight, many
 
 
 @rule("PIC022", "subject-among-regularization", "error", since="0.2", repair="safe")
@@ -61,27 +60,10 @@ def _alike(facts: DatasetFacts) -> Mapping[Path, tuple[Path, str]]:
         own = hashes.get(look.sha256) if look is not None else None
         if own is not None and own.resolve() != path.resolve():
             found[path] = (own, "is")
-    return {**_like_by_sight(facts, found), **found}
-
-
-def _like_by_sight(facts: DatasetFacts, known: Mapping[Path, object]) -> dict[Path, tuple[Path, str]]:
-    """Return those that look like one of the subject's or like its mirror image, as far as pictures were measured."""
-    from maquette.dataset.hashes import mirror_images, near_duplicates
-
-    own = [(each.path, each.measures) for each in facts.pictures if each.is_sound]
+    of_subject = [(each.path, each.measures) for each in facts.pictures if each.is_sound]
     others = [
         (each.path, each.measures)
         for each in facts.regularization
-        if each.is_sound and each.path not in known
+        if each.is_sound and each.path not in found
     ]
-    if not own or not others:
-        return {}
-    paths = [path for path, _ in (*own, *others)]
-    measures: list[Measures] = [each for _, each in (*own, *others)]
-    found: dict[Path, tuple[Path, str]] = {}
-    for how, pairs in (("mirrors", mirror_images(measures)), ("is nearly", near_duplicates(measures))):
-        for pair in pairs:
-            first, second = sorted((pair.first, pair.second))
-            if first < len(own) <= second and paths[first].resolve() != paths[second].resolve():
-                found[paths[second]] = (paths[first], how)
-    return found
+    return {**like_by_sight(of_subject, others), **found}
