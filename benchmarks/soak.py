@@ -14,6 +14,7 @@ for the disk is hit too. Linux only: elsewhere nobody tells another process's se
 from __future__ import annotations
 
 import argparse
+import gc
 import hashlib
 import importlib
 import json
@@ -249,6 +250,8 @@ class Soak:
         self.base = write_tiny_base(self.root / "tiny.safetensors")
         for kind in KINDS:
             self._import_what_it_needs(kind)
+            gc.collect()
+            gc.freeze()  # or every child walks through, and copies, all that was imported
             place, began = self._fresh("whole"), _children_cpu_s()
             if ended(forked(lambda kind=kind, place=place: train(place, kind, self.phase), self._heard)):
                 sys.exit(f"{kind}, undisturbed: {self._heard.read_text(encoding='utf-8')}")
@@ -290,12 +293,14 @@ class Soak:
         tally.runs += 1
         try:
             for _ in range(min(kills, MOST_KILLS)):
-                # Half of a run is its start: more than that is drawn, or most kills would find no step.
-                moment = self.draw.uniform(0, 1.2) * self.cpu_s[kind]
+                # A run that goes on is shorter than a whole one: its end lies within this as well.
+                moment = self.draw.uniform(0, 0.8) * self.cpu_s[kind]
                 child = forked(lambda: train(place, kind, self.phase), self._heard)
                 if not killed(child, moment, self.draw.uniform(0, SUDDEN_S)):
                     break
                 self._after_kill(place, kind, child, about)
+                if is_finished(place):
+                    break  # killed between its last word and its end
             else:
                 if not is_finished(place):
                     self._go_on(place, kind)
