@@ -8,7 +8,8 @@ the run's folder is read. At the end weights, samples and losses are compared bi
 
 A run is a process forked from one that has imported everything, so that a kill costs a second instead of ten. Its moment is drawn
 in seconds of the processor, so that a busy machine does not move it, and then delayed by up to 5 ms of the clock, so that waiting
-for the disk is hit too. Linux only: elsewhere nobody tells another process's seconds of the processor.
+for the disk is hit too. Ctrl-C ends it with a result of the kills so far. Linux only: elsewhere nobody tells another process's
+seconds of the processor.
 """
 
 from __future__ import annotations
@@ -355,12 +356,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as root:
         soak = Soak(Path(root), given.seed)
         kinds = list(KINDS)
-        while soak.tally.kills < given.kills:
-            soak.run(kinds[soak.tally.runs % len(kinds)], given.kills - soak.tally.kills)
-            losses = soak.tally.losses
-            print(f"{soak.tally.kills} kills, {soak.tally.runs} runs, {len(losses)} losses", flush=True)
-            for loss in losses[-1:]:
-                print(loss, flush=True)
+        try:
+            while soak.tally.kills < given.kills:
+                soak.run(kinds[soak.tally.runs % len(kinds)], given.kills - soak.tally.kills)
+                losses = soak.tally.losses
+                print(f"{soak.tally.kills} kills, {soak.tally.runs} runs, {len(losses)} losses", flush=True)
+                for loss in losses[-1:]:
+                    print(loss, flush=True)
+        except KeyboardInterrupt:
+            print("Ended before all kills were done.", flush=True)
     result = _result(soak, given)
     print(json.dumps(result, indent=2))
     if given.output:
