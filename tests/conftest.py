@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ import psutil
 import pytest
 from PIL import Image
 
-import maquette  # noqa: F401 (before torch: it says how torch's libraries must start)
+import maquette  # (before torch: it says how torch's libraries must start)
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # processes side by side must not each start a thread a core
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -20,8 +23,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # processes side by side must not each 
 MAX_PROCESSES = 4
 PROCESS_BYTES = 3 * 2**30
 """What a process of tests may need: libraries, tiny models, and a while a checkpoint of two gigabytes."""
+NOTABLE_IMPORTS = 100
+"""So many modules hold enough for the garbage collector to pass over them."""
+_SPARED = {"modules": 0}
 LEFT_OUT = pytest.StashKey[int]()
 
+PICTURE_SIZES = [(96, 96), (96, 96), (144, 72)]
 REPOSITORY = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -50,6 +57,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if not item.get_closest_marker("slow")]
     config.hook.pytest_deselected(items=slow)
     config.stash[LEFT_OUT] = len(slow)
+
+
+def pytest_collection_finish() -> None:
+    _spare_what_stays()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
+    if len(sys.modules) >= _SPARED["modules"] + NOTABLE_IMPORTS:
+        _spare_what_stays()
+
+
+def _spare_what_stays() -> None:
+    """Let the garbage collector pass over what modules hold: half a million objects, walked through in every test."""
+    _SPARED["modules"] = len(sys.modules)
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -89,7 +113,7 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     """Three small pictures of two shapes with captions."""
-    return make_pictures(tmp_path / "pictures", [(96, 96), (96, 96), (144, 72)])
+    return make_pictures(tmp_path / "pictures", PICTURE_SIZES)
 
 
 def make_pictures(folder: Path, sizes: list[tuple[int, int]]) -> Path:
@@ -103,29 +127,38 @@ def make_pictures(folder: Path, sizes: list[tuple[int, int]]) -> Path:
     return folder
 
 
+def short_settings(base: Path, images: Path, output: Path, /, **changes: object) -> dict[str, Any]:
+    """Return settings of a run that takes seconds; keywords override."""
+    values: dict[str, Any] = {
+        "images": images,
+        "base": str(base),
+        "trigger": "zkw",
+        "steps": 6,
+        "rank": 2,
+        "resolution": 64,
+        "bucket_step_px": 16,
+        "device": "cpu",
+        "precision": "no",
+        "output": output,
+        "name": "zkw",
+        "state_every_steps": 2,
+        "dropout": 0.1,
+        "shuffle_caption": True,
+        "keep_tokens": 1,
+        "save_precision": "fp32",
+    }
+    return {**values, **changes}
+
+
 @pytest.fixture
 def short_run(tiny_base: Path, pictures: Path, tmp_path: Path) -> Callable[..., dict]:
     """Return settings of a run that takes seconds; keywords override."""
+    return partial(short_settings, tiny_base, pictures, tmp_path / "out")
 
-    def settings(**changes: object) -> dict:
-        values = {
-            "images": pictures,
-            "base": str(tiny_base),
-            "trigger": "zkw",
-            "steps": 6,
-            "rank": 2,
-            "resolution": 64,
-            "bucket_step_px": 16,
-            "device": "cpu",
-            "precision": "no",
-            "output": tmp_path / "out",
-            "name": "zkw",
-            "state_every_steps": 2,
-            "dropout": 0.1,
-            "shuffle_caption": True,
-            "keep_tokens": 1,
-            "save_precision": "fp32",
-        }
-        return {**values, **changes}
 
-    return settings
+@pytest.fixture(scope="session")
+def whole_run(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The finished run of `short_run`'s own settings, by which others are measured: to be read only."""
+    folder = tmp_path_factory.mktemp("whole")
+    images = make_pictures(folder / "pictures", PICTURE_SIZES)
+    return maquette.train(**short_settings(tiny_base, images, folder / "out", name="whole"))

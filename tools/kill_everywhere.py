@@ -2,6 +2,7 @@
 
     python tools/kill_everywhere.py                        everything, at every point
     python tools/kill_everywhere.py apply --points 20      twenty points of one of them, drawn with --seed
+    python tools/kill_everywhere.py apply training:3       every point of one, three of another
 
 A process forks, the child ends itself with SIGKILL just before its n-th change of a file, another child does what a person
 would do then. `training` is killed at moments of the clock as well, several times on its way to the end.
@@ -10,6 +11,7 @@ would do then. `training` is killed at moments of the clock as well, several tim
 from __future__ import annotations
 
 import argparse
+import gc
 import hashlib
 import importlib
 import os
@@ -315,6 +317,8 @@ def at_changes(name: str, folder: Path, points: int | None, draw: random.Random)
     scenario = SCENARIOS[name]
     for module in scenario.modules:
         importlib.import_module(module)
+    gc.collect()
+    gc.freeze()  # or every child walks through, and copies, all that was imported
     whole, num_changes = _whole(scenario, folder)
     numbers = list(range(1, num_changes + 1))
     for number in numbers if points is None else sorted(draw.sample(numbers, min(points, num_changes))):
@@ -360,7 +364,9 @@ def at_moments(folder: Path, chains: int, draw: random.Random) -> int:
 def main() -> None:
     """Kill what was asked for and say how often that was; end with 1 where something was lost."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("names", nargs="*", help=f"of {', '.join(SCENARIOS)}; default: all")
+    parser.add_argument(
+        "names", nargs="*", help=f"of {', '.join(SCENARIOS)}, with :POINTS where wanted; default: all"
+    )
     parser.add_argument(
         "--points", type=int, help="kill at so many changes of files, drawn at random; default: at each"
     )
@@ -372,10 +378,10 @@ def main() -> None:
     draw = random.Random(given.seed)
     with tempfile.TemporaryDirectory() as place:
         try:
-            for name in given.names or SCENARIOS:
-                print(
-                    f"{name}: {at_changes(name, Path(place) / name, given.points, draw)} kills, nothing lost"
-                )
+            for wanted in given.names or SCENARIOS:
+                name, _, own = wanted.partition(":")
+                kills = at_changes(name, Path(place) / name, int(own) if own else given.points, draw)
+                print(f"{name}: {kills} kills, nothing lost")
                 if name == "training" and given.chains:
                     kills = at_moments(Path(place) / name, given.chains, draw)
                     print(

@@ -27,6 +27,7 @@ from maquette.training.engine import Engine
 from maquette.training.loop import TrainResult
 from maquette.training.optimize import TrialOptimizer
 from maquette.training.state import latest_state
+from tests.conftest import PICTURE_SIZES, make_pictures, short_settings
 
 ShortRun = Callable[..., dict]
 # Without states of its own accord: what lies there was saved because the run ended.
@@ -39,9 +40,11 @@ RUN = {
 }
 
 
-@pytest.fixture
-def whole(short_run: ShortRun) -> TrainResult:
-    return maquette.train(**short_run(**RUN, name="whole"))
+@pytest.fixture(scope="module")
+def whole(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
+    folder = tmp_path_factory.mktemp("whole")
+    images = make_pictures(folder / "pictures", PICTURE_SIZES)
+    return maquette.train(**short_settings(tiny_base, images, folder / "out", **RUN, name="whole"))
 
 
 def _at_step(step: int) -> Callable[[Event], bool]:

@@ -17,6 +17,7 @@ import maquette
 from maquette.events import Progress
 from maquette.logs.metrics import read_metrics
 from maquette.runs.record import read_record
+from maquette.training.loop import TrainResult
 from maquette.training.state import latest_state
 
 ShortRun = Callable[..., dict]
@@ -86,19 +87,19 @@ def test_a_full_disk_is_one_clear_line_and_leaves_what_was_there(short_run: Shor
     assert not list(run.rglob("*.part")) and not list((run / "checkpoints").glob("*.safetensors"))
 
 
-def test_a_truncated_newest_state_falls_back_to_the_one_before(short_run: ShortRun) -> None:
-    whole = maquette.train(**short_run(name="whole"))
-
+def test_a_truncated_newest_state_falls_back_to_the_one_before(
+    short_run: ShortRun, whole_run: TrainResult, tmp_path: Path
+) -> None:
     def stop(event: object) -> None:
         if isinstance(event, Progress) and event.stage == "train" and event.done == 5:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         maquette.train(**short_run(name="cut"), on_event=stop)
-    run = whole.run.parent / "cut"
+    run = tmp_path / "out" / "cut"
     newest = max((run / "state").glob("state-*.safetensors"))
     with newest.open("r+b") as file:
         file.truncate(os.path.getsize(newest) // 2)  # noqa: PTH202 (one call)
     resumed = maquette.train(resume=run)
     assert resumed.record.resumed_at_steps == (4,)
-    assert resumed.lora.read_bytes()[-1000:] == whole.lora.read_bytes()[-1000:]
+    assert resumed.lora.read_bytes()[-1000:] == whole_run.lora.read_bytes()[-1000:]

@@ -16,6 +16,7 @@ from maquette.events import Message
 from maquette.families.common.recomputing import block_of
 from maquette.runs.folder import RunFolder
 from maquette.runs.record import read_record
+from maquette.training.loop import TrainResult
 
 ShortRun = Callable[..., dict[str, Any]]
 
@@ -53,25 +54,23 @@ class SmallDevice:
 
 
 def test_a_step_that_finds_the_device_full_is_taken_again_with_more_blocks(
-    short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    short_run: ShortRun, whole_run: TrainResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = maquette.train(**short_run(name="whole"))
     told: list[str] = []
     device = SmallDevice(monkeypatch, 10)
     fitted = maquette.train(
         **short_run(name="fitted", fit_memory_gib=64.0),
         on_event=lambda event: told.append(event.text) if isinstance(event, Message) else None,
     )
-    assert weights(fitted) == weights(whole)
+    assert weights(fitted) == weights(whole_run)
     assert device.refused >= 2 and device.recomputed >= 10
     assert any("Nothing has to be computed again" in text for text in told)
     assert sum("found the device full" in text for text in told) == device.refused
 
 
 def test_where_nothing_gives_room_the_cheapest_way_on_is_told_and_goes_on_to_the_same_weights(
-    short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    short_run: ShortRun, whole_run: TrainResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = maquette.train(**short_run(name="whole"))
     with monkeypatch.context() as patch:
         SmallDevice(patch, 1)
         with pytest.raises(TrainingError) as caught:
@@ -82,7 +81,7 @@ def test_where_nothing_gives_room_the_cheapest_way_on_is_told_and_goes_on_to_the
     assert "OutOfMemoryError" in RunFolder(run).log.read_text()
     assert read_record(run).state == "failed"
     resumed = maquette.train(resume=run, fit_memory_gib=0.001)
-    assert weights(resumed) == weights(whole)
+    assert weights(resumed) == weights(whole_run)
     assert resumed.record.settings.training.fit_memory_gib == 0.001
 
 

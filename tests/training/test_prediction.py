@@ -34,7 +34,7 @@ def noise_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     unet = parts_of("sd1", path)[0]
     model, objective = families.load(path), DiscreteDiffusion("epsilon")
     model.denoiser.requires_grad_(True)
-    optimizer = torch.optim.AdamW(model.denoiser.parameters(), lr=4e-3)
+    optimizer = torch.optim.AdamW(model.denoiser.parameters(), lr=4e-3, fused=True)
     generator = torch.Generator().manual_seed(0)
     text = model.encode_text(model.tokenize([""] * 4))
     for _ in range(40):

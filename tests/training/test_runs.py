@@ -22,6 +22,7 @@ from maquette.errors import MaquetteError, TrainingError
 from maquette.events import Progress
 from maquette.logs.metrics import read_metrics, writes_tensorboard
 from maquette.runs.record import read_record
+from maquette.training.loop import TrainResult
 from maquette.training.optimize import TrialOptimizer
 
 ShortRun = Callable[..., dict]
@@ -36,13 +37,14 @@ def _same(first: Path, second: Path) -> bool:
     return one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
 
 
-def test_the_same_settings_give_the_same_weights_bit_for_bit(short_run: ShortRun) -> None:
-    first = maquette.train(**short_run(name="one"))
+def test_the_same_settings_give_the_same_weights_bit_for_bit(
+    short_run: ShortRun, whole_run: TrainResult
+) -> None:
     second = maquette.train(**short_run(name="two"))
-    assert _same(first.lora, second.lora)
-    assert first.final_loss == second.final_loss
+    assert _same(whole_run.lora, second.lora)
+    assert whole_run.final_loss == second.final_loss
     other = maquette.train(**short_run(name="three", seed=43))
-    assert not _same(first.lora, other.lora)
+    assert not _same(whole_run.lora, other.lora)
 
 
 def test_a_run_stopped_after_any_step_resumes_to_the_same_weights(short_run: ShortRun) -> None:
@@ -223,14 +225,14 @@ def test_every_setting_trains_and_moves_only_what_it_should(short_run: ShortRun,
     assert bool(moved - text) == (changes.get("unet_lr") != 0.0)
 
 
-def test_gradient_checkpointing_changes_no_bit(short_run: ShortRun) -> None:
-    plain = maquette.train(**short_run(name="plain"))
+def test_gradient_checkpointing_changes_no_bit(short_run: ShortRun, whole_run: TrainResult) -> None:
     checkpointed = maquette.train(**short_run(name="checkpointed", gradient_checkpointing=True))
-    assert _same(plain.lora, checkpointed.lora)
+    assert _same(whole_run.lora, checkpointed.lora)
 
 
-def test_latents_kept_on_disk_give_the_same_weights(short_run: ShortRun, tmp_path: Path) -> None:
-    plain = maquette.train(**short_run(name="plain"))
+def test_latents_kept_on_disk_give_the_same_weights(
+    short_run: ShortRun, whole_run: TrainResult, tmp_path: Path
+) -> None:
     filled = maquette.train(**short_run(name="filled", cache_folder=tmp_path / "cache"))
     again = maquette.train(**short_run(name="again", cache_folder=tmp_path / "cache"))
-    assert _same(plain.lora, filled.lora) and _same(filled.lora, again.lora)
+    assert _same(whole_run.lora, filled.lora) and _same(filled.lora, again.lora)

@@ -15,6 +15,7 @@ import maquette
 from maquette.errors import OutputError
 from maquette.events import Event, Progress
 from maquette.training.config import TrialSettings
+from maquette.training.loop import TrainResult
 from maquette.training.optimize import TrialOptimizer
 from maquette.training.rates import RateGroup
 from maquette.training.state import CHECKSUM, SavedState, latest_state, restore_state, save_state
@@ -139,16 +140,16 @@ def test_a_tensor_of_another_form_is_refused_not_broadcast(
     assert torch.equal(parameter, kept)
 
 
-def test_a_run_goes_on_from_the_state_before_a_damaged_one_and_says_so(short_run: ShortRun) -> None:
-    whole = maquette.train(**short_run(name="whole"))
-
+def test_a_run_goes_on_from_the_state_before_a_damaged_one_and_says_so(
+    short_run: ShortRun, whole_run: TrainResult, tmp_path: Path
+) -> None:
     def stop(event: Event) -> None:
         if isinstance(event, Progress) and event.stage == "train" and event.done == 5:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         maquette.train(**short_run(name="cut"), on_event=stop)
-    run = whole.run.parent / "cut"
+    run = tmp_path / "out" / "cut"
     newest = max((run / "state").glob("state-*.safetensors"))
     metadata, tensors = _content(newest)
     assert json.loads(metadata["groups"]) and metadata[CHECKSUM]
@@ -159,4 +160,4 @@ def test_a_run_goes_on_from_the_state_before_a_damaged_one_and_says_so(short_run
     resumed = maquette.train(resume=run, on_event=lambda event: said.append(getattr(event, "text", "")))
     assert any(newest.name in text and "going on from the state of step 4" in text for text in said)
     assert resumed.record.resumed_at_steps == (4,)
-    assert resumed.lora.read_bytes()[-1000:] == whole.lora.read_bytes()[-1000:]
+    assert resumed.lora.read_bytes()[-1000:] == whole_run.lora.read_bytes()[-1000:]
