@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from maquette.families.common.convolving import convolve_by_products
 from maquette.families.common.weights import build_empty
 
 os.environ.setdefault("USE_TF", "0")  # transformers would otherwise probe for other frameworks
@@ -43,7 +44,7 @@ def empty_unet(config: Mapping[str, Any]) -> nn.Module:
     with _lean():
         from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
-    return build_empty(lambda: UNet2DConditionModel.from_config(dict(config)))
+    return convolve_by_products(build_empty(lambda: UNet2DConditionModel.from_config(dict(config))))
 
 
 def empty_vae(config: Mapping[str, Any]) -> nn.Module:
