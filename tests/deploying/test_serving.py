@@ -104,7 +104,10 @@ def test_a_server_that_tells_little_draws_all_the_same(run: RunFolder, comfy: Pa
     server.does.lacks = ("/models/loras", "/view_metadata/loras", "/internal/logs/raw")
     result = deployed(run, comfy, server.url, "--no-compare")
     assert result.exit_code == 0 and "weights were not compared" in result.stderr
-    server.does.lacks += ("/object_info",)
+    server.does.lacks += ("/object_info", "/system_stats")
+    result = deployed(run, comfy, server.url, "--no-compare")
+    assert result.exit_code == 1 and "not as ComfyUI does" in told(result)["problems"][0]
+    server.does.lacks = tuple(page for page in server.does.lacks if page != "/system_stats")
     result = deployed(run, comfy, server.url, "--no-compare")
     assert result.exit_code == 0 and "tells no list of its LoRAs" in result.stderr
 

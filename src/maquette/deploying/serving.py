@@ -117,11 +117,14 @@ def _scenery(source: Path, options: DeployOptions, entry: Installed) -> Scenery:
     return Scenery(scene=scene, settings=delivery.settings, base=base)
 
 
+_SIGNS = ("/system_stats", "/queue", "/prompt", "/object_info", "/models/loras")
+"""Pages of which a ComfyUI of any age has one."""
+
+
 def _require_comfyui(http: Http) -> None:
     """Raise OutputError unless a ComfyUI answers there."""
-    if any(isinstance(asked(http, path, may_lack=True), dict) for path in ("/system_stats", "/queue")):
-        return
-    raise no_answer(http.address.text, "answers, but not as ComfyUI does")
+    if not any(isinstance(asked(http, path, may_lack=True), dict | list) for path in _SIGNS):
+        raise no_answer(http.address.text, "answers, but not as ComfyUI does")
 
 
 def _listing(http: Http, entry: Installed) -> Iterator[str]:

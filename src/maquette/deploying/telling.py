@@ -78,7 +78,6 @@ def usage_hint(recipe: Recipe) -> str:
     parts = {
         "Prompt": escaped(pattern_of(recipe)),
         "Negative": escaped(scene.request.negative),
-        "Base": scene.base,
         "Sampler": f"{sampler}, {scene.request.steps} steps, CFG {scene.request.guidance:g}",
         "Clip skip": str(scene.clip_skip),
     }

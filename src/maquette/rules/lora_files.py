@@ -227,12 +227,13 @@ def another_kind(lora: LoraFacts, report: Report) -> Iterator[Finding]:
     Why: DoRA scales the changed weight to trained lengths. Where they go by outputs (dora_scale [out, 1]), ComfyUI divides by the
     norm of the base's weight alone, where training divided by that of the changed weight, so it draws differently there than in
     training (a warning); PEFT's one-dimensional magnitudes fail, or are silently wrong on square layers. By inputs (dora_scale
-    [1, in], what Maquette trains) and as LoHa, LoKr or OFT they are drawn as trained in ComfyUI, and not in every other program.
+    [1, in], what Maquette trains) and as LoHa, LoKr or OFT they are drawn as trained in ComfyUI, and not in every other program:
+    diffusers drops the lengths of a DoRA with a warning and draws the rest as plain LoRA, and cannot load the others.
     Found by: tensors named dora_scale or lora_magnitude_vector; hada_w…, lokr_w…, oft_…, lora_mid, diff, on_input, a1 and b1.
     Do: compare a picture of the trainer with one of the drawing program before you publish it; train plain LoRA if in doubt.
     Fault: `….dora_scale` [320, 1]
     Instead: plain LoRA, dora_scale [1, 320], or a picture of each program compared
-    Source: ComfyUI 0.3.64, read and measured.
+    Source: ComfyUI 0.3.64, read and measured; diffusers 0.42, read.
     """
     differs = [module for module in lora.modules if module.differs]
     count = sum(bool(module.others) for module in lora.modules)
@@ -248,7 +249,7 @@ def another_kind(lora: LoraFacts, report: Report) -> Iterator[Finding]:
         yield report(
             lora.path,
             lora.titles,
-            f"It is {lora.titles}: ComfyUI draws it as it was trained, other programs may not.",
+            f"It is {lora.titles}: ComfyUI draws it as it was trained; diffusers does not, and others may not.",
             "Make sure that the programs of those who get it can draw with it.",
         )
     elif lora.adapters:
