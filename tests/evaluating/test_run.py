@@ -170,3 +170,15 @@ def test_what_is_missing_is_said_together(run: RunFolder, tmp_path: Path) -> Non
     with pytest.raises(ConfigError) as caught:
         evaluated(tmp_path / "nothing", run.path.parent.parent / "images")
     assert len(caught.value.problems) == 2
+
+
+def test_a_prompt_file_is_drawn_with_seeds_of_its_own(run: RunFolder, tmp_path: Path) -> None:
+    """Prompts of one role need not have as many seeds as each other."""
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("{trigger} one\n{trigger} two --d 9 --s 1 --ss Euler a\n", encoding="utf-8")
+    lora = run.path / read_record(run.path).checkpoints[0].path
+    given: dict[str, Any] = {"prompt_file": prompts, "seeds": 2, "steps": 1, "size": 32}
+    found = evaluated(lora, output=tmp_path / "own", **given)
+    assert found.look.seeds("zkw one") == (1, 2) and found.look.seeds("zkw two") == (9,)
+    told = chunks_of(found.look.folder / found.look.find("step 2", "zkw two", 9).path)
+    assert "Sampler: Euler a" in told["parameters"] and found.report.is_file()

@@ -66,3 +66,11 @@ def test_intervals_hold_the_truth_as_often_as_they_say(prompts: int, seeds: int)
         held += not told.shows_difference_from(0.0)
     # Three standard errors of a share of 600 draws, plus the approximation's own conservatism.
     assert NormalDist(0.95, (0.95 * 0.05 / draws) ** 0.5).inv_cdf(0.001) <= held / draws <= 0.995
+
+
+def test_prompts_of_unlike_numbers_of_seeds_count_by_their_means() -> None:
+    """A prompt file gives each prompt seeds of its own: no prompt weighs more for having more."""
+    ragged = estimate([[0.2, 0.4, 0.6], [0.8], [0.5, 0.7]])
+    means = estimate([[0.4], [0.8], [0.6]])
+    assert (ragged.mean, ragged.low, ragged.high) == pytest.approx((means.mean, means.low, means.high))
+    assert ragged.count == 6

@@ -68,13 +68,18 @@ def t975(degrees_of_freedom: float) -> float:
 
 
 def estimate(scores: Sequence[Sequence[float]], *, limits: tuple[float, float] | None = None) -> Estimate:
-    """Return the mean of `scores[prompt][seed]` (a full table) with its 95 % interval, cut to `limits`."""
+    """Return the mean of `scores[prompt][seed]` with its 95 % interval, cut to `limits`.
+
+    Where prompts have unlike numbers of seeds, each counts by its mean, and the interval is over prompts alone.
+    """
+    count = sum(len(row) for row in scores)
+    if len({len(row) for row in scores}) > 1:
+        scores = [[fmean(row)] for row in scores]
     prompts, seeds = len(scores), len(scores[0])
-    assert all(len(row) == seeds for row in scores), "every prompt needs every seed"
     mean = fmean(fmean(row) for row in scores)
     terms = [(value, count - 1) for value, count in _variance_terms(scores) if count > 1]
     if not terms:
-        return Estimate(mean=mean, low=None, high=None, count=prompts * seeds)
+        return Estimate(mean=mean, low=None, high=None, count=count)
     rest = _rest_variance(scores, mean) / (prompts * seeds) if prompts > 1 and seeds > 1 else 0.0
     squared = max(sum(value for value, _ in terms) - rest, max(value for value, _ in terms))
     spread = sum(value**2 / df for value, df in terms)
@@ -83,7 +88,7 @@ def estimate(scores: Sequence[Sequence[float]], *, limits: tuple[float, float] |
     low, high = mean - half, mean + half
     if limits:
         low, high = max(low, limits[0]), min(high, limits[1])
-    return Estimate(mean=mean, low=low, high=high, count=prompts * seeds)
+    return Estimate(mean=mean, low=low, high=high, count=count)
 
 
 def _variance_terms(scores: Sequence[Sequence[float]]) -> list[tuple[float, int]]:
