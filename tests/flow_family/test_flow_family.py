@@ -17,7 +17,7 @@ from maquette.errors import ConfigError
 from maquette.footprint.workload import workload
 from maquette.lora.adapter import LoraAdapter
 from maquette.lora.config import TrialSpec
-from maquette.lora.files import read_lora
+from maquette.lora.files import read_lora, save_lora
 from maquette.lora.reading import read_lora_facts
 from maquette.project.settings import ObjectiveSettings
 from maquette.training.noise import draw_noise
@@ -72,6 +72,22 @@ def test_it_trains_and_its_lora_comes_back(base: Path, run: Callable[..., dict[s
     ups = [value for name, value in written.items() if name.endswith("lora_up.weight")]
     assert any(value.any() for value in ups)
     assert {name.split("_")[1] for name in written} == {"bytes", "flow"}
+
+
+def test_its_loras_go_through_the_toolbox(base: Path, tmp_path: Path) -> None:
+    model = families.load(base)
+    adapter = LoraAdapter.attach(model, [TrialSpec(rank=2, alpha=2.0, seed=1)])
+    state = {
+        name: value if name.endswith(".alpha") else value + 0.1
+        for name, value in adapter.state_dict(0).items()
+    }
+    adapter.detach()
+    lora = save_lora(tmp_path / "lora.safetensors", state, {}, dtype="fp32").path
+    found = maquette.lora_inspect(lora)
+    assert found.facts.family == SPEC.name and len(found.blocks) > 1 and "text_encoder" in found.parts
+    tuned = maquette.lora_merge(lora, base=base, output=tmp_path / "tuned.safetensors")
+    back = maquette.lora_extract(tuned.path, base=base, rank=2, dtype="fp32").written
+    assert maquette.lora_compare(lora, back.path).whole.cosine == pytest.approx(1.0, abs=1e-6)
 
 
 def test_blocks_computed_again_train_alike(run: Callable[..., dict[str, Any]]) -> None:
