@@ -76,7 +76,8 @@ if TYPE_CHECKING:
 
 OnEvent: TypeAlias = Callable[[Event], None] | None
 DEFAULT_SMOKE_STEPS = 3
-RESUMED_WITH = "--steps, --epochs, --gradient-checkpointing or --fit-memory-gib"
+RESUMABLE = ("steps", "epochs", "early_stop", *CHANGED_ON_RESUME)
+RESUMED_WITH = "--steps, --epochs, --early-stop, --gradient-checkpointing or --fit-memory-gib"
 
 
 def train(
@@ -126,11 +127,13 @@ def train_events(
 
 
 def _train(job: Job, started: float | None, stop: Stop | None) -> Stage[TrainResult]:
+    from maquette.choosing.early import judge_checkpoint
     from maquette.drawing.samples import draw_samples
     from maquette.training.loop import run_job
 
     with job:
-        return (yield from run_job(job, draw=draw_samples, started=started, stop=stop))
+        stage = run_job(job, draw=draw_samples, judge=judge_checkpoint, started=started, stop=stop)
+        return (yield from stage)
 
 
 def resolve_settings(target: str | Path | None, settings: Mapping[str, Any] | None = None) -> Settings:
@@ -161,7 +164,7 @@ def settings_of_run(
     A resumed run takes no other settings: it would be another run.
     """
     given = {name: value for name, value in (settings or {}).items() if value is not None}
-    changes = {name: given.pop(name) for name in ("steps", "epochs", *CHANGED_ON_RESUME) if name in given}
+    changes = {name: given.pop(name) for name in RESUMABLE if name in given}
     extra = [f"--{name.replace('_', '-')}" for name in sorted(given)]
     extra += [str(target)] if target is not None else []
     if extra:

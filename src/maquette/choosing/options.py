@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from maquette.evaluating.options import seeds_of
+from maquette.evaluating.options import seeds_of, strengths_of
+from maquette.evaluating.suites import SuiteName
 from maquette.project.fields import Flag, Options
 
 Judges = Literal["auto", "measures", "votes"]
@@ -21,6 +22,12 @@ class SelectOptions(Options):
         min_length=1,
         description="Most pictures per prompt, seeds 1 to N; from Python a list of seeds too. Default: 8.",
     )
+    suite: SuiteName | None = Field(
+        None, description="Prompts to draw, as for `evaluate`. Default: what `evaluate` draws."
+    )
+    strengths: Annotated[
+        tuple[float, ...], BeforeValidator(strengths_of), Flag(metavar="A,B,…", single=True)
+    ] = Field((1.0,), min_length=1, description="Strengths to draw each checkpoint at: 0.6,0.8,1.")
     race: bool = Field(
         True,
         description="Draw two seeds of every checkpoint first, and more only of those that are not clearly behind.",

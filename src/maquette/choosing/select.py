@@ -80,7 +80,13 @@ def _evaluated(folder: RunFolder, record: RunRecord, options: SelectOptions) -> 
     why = "it is asked for" if options.redraw else _missing(folder, record, options)
     if why:
         yield Message(f"The checkpoints are evaluated first: {why}.")
-        wanted = EvaluateOptions(seeds=options.seeds, references=options.references, encoder=options.encoder)
+        wanted = EvaluateOptions(
+            seeds=options.seeds,
+            suite=options.suite,
+            strengths=options.strengths,
+            references=options.references,
+            encoder=options.encoder,
+        )
         yield from evaluate_events(folder.path, wanted, looking=racing if options.race else None)
     return judged_in(folder.evaluation)
 
@@ -104,6 +110,10 @@ def _missing(folder: RunFolder, record: RunRecord, options: SelectOptions) -> st
     asked = options.given()
     if {"references", "encoder"} & asked.keys():
         return "it is to be measured with other eyes"
+    if "suite" in asked:
+        return "a suite is asked for"
+    if not set(options.strengths) <= {column.strength for column in look.columns}:
+        return "other strengths are asked for"
     seeds = {entry.seed for entry in look.looks}
     return "more seeds are asked for" if "seeds" in asked and not set(options.seeds) <= seeds else ""
 

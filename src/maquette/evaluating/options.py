@@ -25,7 +25,7 @@ def seeds_of(value: Any) -> Any:
     return tuple(range(1, count + 1))
 
 
-def _strengths(value: Any) -> Any:
+def strengths_of(value: Any) -> Any:
     """Return the strengths of `0.6,0.8,1`; a list stays."""
     given = re.split(r"[,\s]+", value.strip()) if isinstance(value, str) else value
     given = (given,) if isinstance(given, int | float) else given
@@ -116,7 +116,7 @@ class EvaluateOptions(DrawnOptions):
         description="Pictures per prompt, seeds 1 to N; from Python a list of seeds too. Default: 4.",
     )
     strengths: Annotated[
-        tuple[float, ...], BeforeValidator(_strengths), Flag(metavar="X,X,…", single=True)
+        tuple[float, ...], BeforeValidator(strengths_of), Flag(metavar="X,X,…", single=True)
     ] = Field(
         (1.0,), min_length=1, description="Strengths that each LoRA is drawn at: 0.6,0.8,1. Default: 1."
     )

@@ -81,7 +81,7 @@ def _evaluated(asked: Asked, options: EvaluateOptions, looking: Looking | None) 
     model = load_base(settings)
     plan = plan_of(settings, suite.prompts, options.seeds, model, size_wh=asked.size_wh)
     plan = replace(plan, beside=asked.beside, batch=options.batch or plan.batch)
-    shown = _references(asked, options.references)
+    shown = references_for(asked, options.references)
     notes: list[str] = []
     nearest: dict[str, Nearest] = {}
 
@@ -165,7 +165,7 @@ def _memorizing(model: Any, asked: Asked, look: FirstLook) -> Stage[Memorizing]:
     return found
 
 
-def _references(asked: Asked, named: Sequence[Path]) -> References | None:
+def references_for(asked: Asked, named: Sequence[Path]) -> References | None:
     """Return the pictures that say who the LoRAs should draw."""
     record, profile = asked.record, asked.profile
     validation = record.validation if record else None

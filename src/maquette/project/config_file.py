@@ -85,13 +85,14 @@ def with_subject(settings: Settings, project: Path | None = None) -> Settings:
 
 
 def with_changes(settings: Settings, changes: Mapping[str, Any]) -> Settings:
-    """Return `settings` with other values of `[training]`; another length takes the place of the one before.
+    """Return `settings` with other values, by their names; another length takes the place of the one before.
 
     Raises ConfigError.
     """
     tables = settings.model_dump()
     _drop_rivals(tables, changes)
-    tables["training"].update(changes)
+    for name, value in changes.items():
+        tables[SECTION_OF[name]][name] = value
     changed, invalid = _validate(tables, "command line", changes)
     if invalid or changed is None:
         raise ConfigError(invalid)

@@ -9,6 +9,7 @@ RUN/masks.png           what its masks hide, over its pictures as they are train
 RUN/notes.jsonl         what was decided about it and why, one line each (runs/notes.py)
 RUN/deliveries.jsonl    where its LoRAs were installed, one line each (runs/deliveries.py)
 RUN/choice.json         which checkpoint was chosen, and why (runs/choice.py)
+RUN/judging/            what was drawn and judged while it trained, to stop early (choosing/early.py)
 RUN/votes.jsonl         a person's votes between its checkpoints' pictures (runs/votes.py)
 RUN/evaluation/         what was drawn and measured afterwards
 RUN/events/             TensorBoard

@@ -30,7 +30,7 @@ from maquette.stopping import Stop, Stopped, stoppable
 from maquette.training.fitting import FittedBlocks
 from maquette.training.job import Job
 from maquette.training.out_of_memory import out_of_memory
-from maquette.training.outputs import SampleDrawer, TrialOutput, TrialResult
+from maquette.training.outputs import CheckpointJudge, SampleDrawer, TrialOutput, TrialResult
 from maquette.training.processes import Crew
 from maquette.training.validating import RunValidation
 from maquette.training.watching import watch_of
@@ -82,7 +82,12 @@ class TrainResult:
 
 
 def run_job(
-    job: Job, *, draw: SampleDrawer | None = None, started: float | None = None, stop: Stop | None = None
+    job: Job,
+    *,
+    draw: SampleDrawer | None = None,
+    judge: CheckpointJudge | None = None,
+    started: float | None = None,
+    stop: Stop | None = None,
 ) -> Stage[TrainResult]:
     """Train `job`.
 
@@ -93,7 +98,7 @@ def run_job(
     from maquette.training.kernels import kernels_of
 
     with closing(job.claim):
-        run = _Run(job, draw, started if started is not None else time.perf_counter())
+        run = _Run(job, draw, judge, started if started is not None else time.perf_counter())
         with closing(run.told), closing(run), kernels_of(job.settings.training):
             try:
                 return (yield from run.told.recorded(stoppable(run.events(), stop)))
@@ -134,9 +139,15 @@ def _with_command(error: MaquetteError, ending: Stopped) -> MaquetteError:
 class _Run:
     """The state of one running job: its record and the clocks."""
 
-    def __init__(self, job: Job, draw: SampleDrawer | None, started: float) -> None:
+    def __init__(
+        self, job: Job, draw: SampleDrawer | None, judge: CheckpointJudge | None, started: float
+    ) -> None:
         self.job = job
         self.draw = draw
+        judges = job.settings.validation.early_stop and job.smoke_steps is None
+        self.judge = judge if judges else None
+        self.is_over = False
+        """Whether the judge of every trial says that no checkpoint gets better any more."""
         self.started = started
         self.outputs = [TrialOutput(job, index) for index in range(len(job.trials))]
         self.step_seconds: list[float] = []
@@ -183,7 +194,8 @@ class _Run:
         yield from (Message(note, "warning") for note in model.notes)
         yield from told_of_int8(model)
         yield from self.blocks.apply(model)
-        draws = self.draw is not None and bool(job.settings.samples.sample_prompts)
+        samples = self.draw is not None and bool(job.settings.samples.sample_prompts)
+        draws = samples or self.judge is not None
         data = self.data = TrainingPictures(job.dataset, model, keep_vae=draws)
         texts = texts_of(job, model, placement)
         yield from data.cut_captions(job.options)
@@ -307,6 +319,8 @@ class _Run:
                 yield from self._samples_of_the_base(engine)
                 yield from self._validate(engine, 0, logs)
             for step in self.steps:
+                if self.is_over:
+                    break
                 began = time.perf_counter()
                 result = yield from self._step(engine, data, step)
                 self._clock(engine, time.perf_counter() - began)
@@ -384,6 +398,25 @@ class _Run:
         yield from self._validate(engine, step, logs, at_checkpoint=bool(due))
         if step != self.saved and (due or (every and step % every == 0)):
             self._save_state(engine, step)
+        if due and self.judge is not None:
+            yield from self._judged(engine, self.judge, step)
+
+    def _judged(self, engine: Engine, judge: CheckpointJudge, step: int) -> Iterator[Event]:
+        """Judge the checkpoints of a step; the run is over where no trial's gets better any more."""
+        verdicts = []
+        with engine.judged():
+            for output in self.outputs:
+                verdicts.append((yield from output.judge(engine, judge, step)))
+        total = self.job.schedule.steps
+        if all(verdicts) and step < total:
+            self.is_over = True
+            told = (
+                f"Stopped early after step {step:,} of {total:,}: {self.job.settings.validation.early_stop} checkpoints in a row "
+                "were no better than the best before. The best is chosen (choice.json)."
+            )
+            yield Message(told)
+            for output in self.outputs:
+                output.note(notes=(*(note for note in output.record.notes if note != told), told))
 
     def _validate(
         self, engine: Engine, step: int, logs: Sequence[MetricsLog], *, at_checkpoint: bool = False
@@ -459,7 +492,7 @@ class _Run:
         return TrainResult(
             run=job.folder.path,
             trials=tuple(output.result() for output in self.outputs),
-            steps=self.steps.stop,
+            steps=self.outputs[0].record.step if self.is_over else self.steps.stop,
             device=device_name(engine.placement.device),
             seconds_per_step=self.timings.get("seconds_per_step", 0.0),
             start_to_first_step_s=self.timings.get("start_to_first_step_s", 0.0),

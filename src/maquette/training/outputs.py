@@ -15,6 +15,8 @@ from maquette.logs.trackers import Tracked, Trackers
 from maquette.project.checkpoints import PlannedCheckpoint, step_file_name
 from maquette.project.config_file import dump_settings
 from maquette.project.settings import Settings
+from maquette.runs.choice import read_choice
+from maquette.runs.folder import RunFolder
 from maquette.runs.picture_losses import apart_in_words
 from maquette.runs.record import Checkpoint, RunRecord, Sample
 from maquette.runs.validation import ValidationPoint
@@ -30,6 +32,11 @@ SampleDrawer = Callable[["BaseModel", "LoraAdapter", int, Settings, int, str, Pa
 """Draws a trial's samples of a step into a folder (model, adapter, trial, settings, step, the LoRA file's name, folder); returns
 a record of each.
 Drawing lives above training, so it is handed in."""
+
+
+CheckpointJudge = Callable[["BaseModel", "LoraAdapter", int, RunRecord, RunFolder, int], Stage[bool]]
+"""Judges a trial's checkpoint of a step (model, adapter, trial, its record and folder, step); returns whether the run may end.
+Judging lives above training, so it is handed in."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,6 +249,16 @@ class TrialOutput:
             parameters = engine.adapter.named_parameters_of(self.index)
             restore_state(self.run.resume, parameters, engine.optimizers[self.index], engine.scaler)
 
+    def _best(self) -> Path | None:
+        """Return the checkpoint that was judged best, of a trial that ended early; None where it ran to its end."""
+        choice = read_choice(self.run.folder.path) if self.record.step < self.job.schedule.steps else None
+        return None if choice is None else self.run.folder.path / choice.checkpoint
+
+    def judge(self, engine: Engine, judge: CheckpointJudge, step: int) -> Stage[bool]:
+        """Judge the trial's checkpoint of `step`; return whether it may end there."""
+        trial = (engine.model, engine.adapter, self.index, self.record, self.run.folder)
+        return (yield from judge(*trial, step))
+
     def final_loss(self) -> float:
         """Return the mean loss over the last epoch's steps: one step's loss alone says nothing."""
         steps = self.job.schedule.steps_per_epoch
@@ -250,9 +267,10 @@ class TrialOutput:
 
     def result(self) -> TrialResult:
         """Return what the finished trial is."""
+        planned = self.run.folder.checkpoints / self.run.checkpoints[-1].file_name
         return TrialResult(
             run=self.run.folder.path,
-            lora=self.run.folder.checkpoints / self.run.checkpoints[-1].file_name,
+            lora=self._best() or planned,
             final_loss=self.record.final_loss or 0.0,
             record=self.record,
         )

@@ -223,7 +223,8 @@ def _resumed(
 
     steps, before = fresh.schedule.steps, known.schedule.steps
     asks_longer = fresh.settings.with_resumable(known.settings) != known.settings
-    if steps <= before and (known.state == "finished" or asks_longer):
+    is_done = known.state == "finished" and known.step >= before  # one that stopped early may go on
+    if steps <= before and (is_done or asks_longer):
         raise OutputError(_no_longer(folder, known, steps, asks_longer))
     state = latest_state(folder.state, steps)
     if not known.makes_the_weights_of(_as_long_as(fresh, known)) or (

@@ -99,7 +99,9 @@ class Settings(Section):
     def with_resumable(self, other: Settings) -> Settings:
         """Return these settings with what may change on resuming as `other` has it."""
         kept = {name: getattr(other.training, name) for name in CHANGED_ON_RESUME}
-        return self.model_copy(update={"training": self.training.model_copy(update=kept)})
+        validation = self.validation.model_copy(update={"early_stop": other.validation.early_stop})
+        training = self.training.model_copy(update=kept)
+        return self.model_copy(update={"training": training, "validation": validation})
 
     def family_values(self) -> dict[str, Any]:
         """Return the settings that families may own, where they were given: their default is the family's."""

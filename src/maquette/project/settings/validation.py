@@ -54,6 +54,13 @@ class ValidationSettings(Section):
         None, ge=1, description="Measure at most so many of the held-out pictures. Default: all."
     )
 
+    early_stop: int = Field(
+        0,
+        ge=0,
+        description="Draw and judge every checkpoint, and end the run when so many in a row are no better than the best before "
+        "by more than noise. 0: never.",
+    )
+
     @field_validator("validation_pictures", "validation_images", "validation_training", "validation_fold")
     @classmethod
     def _one_way(cls, given: Any, others: ValidationInfo) -> Any:
