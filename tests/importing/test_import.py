@@ -170,6 +170,14 @@ def test_a_log_alone_gives_losses_and_an_ending(tmp_path: Path) -> None:
     )
 
 
+def test_settings_alone_are_a_run_that_nobody_says_ever_began(tmp_path: Path) -> None:
+    source = ai_toolkit(tmp_path / "p3r5on", captioned(tmp_path / "pictures", 2))
+    for path in (*source.glob("*.safetensors"), source / "loss_log.db"):
+        path.unlink()
+    (run,) = maquette.import_runs(source, output=tmp_path / "runs")
+    assert (run.record.state, run.record.step, run.record.checkpoints) == ("prepared", 0, ())
+
+
 def test_what_a_file_name_says_of_its_step(tmp_path: Path) -> None:
     def told(name: str) -> tuple[Any, ...]:
         found = named(read_lora_facts(lora(tmp_path / name), depth="header"))

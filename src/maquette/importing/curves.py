@@ -67,6 +67,11 @@ def curves_of(logs: Iterable[Path], trainer: str, accumulation: int = 1) -> Curv
                     )
                     continue
                 _put(values, _of_events(path), trainer, accumulation if trainer == "OneTrainer" else 1)
+            elif text is not None:
+                unknown.append(
+                    f"what {path.name} tells: {text.path.name} was taken; give the run's own log with --log"
+                )
+                continue
             else:
                 text = read_log(path)
         except (MaquetteError, OSError, sqlite3.Error) as error:

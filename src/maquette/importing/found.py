@@ -28,6 +28,7 @@ EVENTS = "events.out.tfevents.*"
 OF_SETTINGS = (".", "config", "onetrainer_config")
 OF_LORAS = (".", "save")
 MOST_FILES = 2000
+ANOTHER = "another trainer"
 MOMENT_OF_EVENTS = re.compile(r"tfevents\.(\d{9,12})")
 TIMES = ("ss_training_started_at", "ss_training_finished_at")
 SLACK_S = 60
@@ -78,7 +79,7 @@ class FoundSettings:
         for name in ("OneTrainer", "ai-toolkit", "SimpleTuner", "diffusion-pipe"):
             if name in self.title:
                 return name
-        return "sd-scripts" if self.request.trainer == "sd-scripts" else "another trainer"
+        return "sd-scripts" if self.request.trainer == "sd-scripts" else ANOTHER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,9 +133,8 @@ def _run(
     settings = max(own, key=lambda each: (each.path.stat().st_mtime, each.path.name), default=None)
     unknown = []
     if settings is None:
-        unknown.append(
-            "the trainer's own settings file: what the LoRA file says of its training is all there is"
-        )
+        told = "what the LoRA file says of its training is all there is" if loras else "none was found"
+        unknown.append(f"the trainer's own settings file: {told}")
     elif len(own) > 1:
         unknown.append(f"which of {len(own)} settings files it was: {settings.path.name} is the newest")
     if not logs:
@@ -189,7 +189,7 @@ def _by_run(
 
 
 def _trainer(loras: Sequence[FoundLora], settings: FoundSettings | None) -> str:
-    if settings is not None and settings.trainer != "another trainer":
+    if settings is not None and settings.trainer != ANOTHER:
         return settings.trainer
     names = {name for each in loras for name in each.facts.metadata}
     if "ot_revision" in names:
@@ -201,7 +201,7 @@ def _trainer(loras: Sequence[FoundLora], settings: FoundSettings | None) -> str:
     if "ss_sd_scripts_commit_hash" in names or "ss_network_dim" in names:
         return "sd-scripts"
     is_toolkit = any("ai-toolkit" in each.facts.metadata.get("software", "") for each in loras)
-    return "ai-toolkit" if is_toolkit else "another trainer"
+    return "ai-toolkit" if is_toolkit else ANOTHER
 
 
 # --- files -----------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from maquette.errors import ConfigError, ModelError
 from maquette.families.protocol import FamilySpec, ModelInfo
 from maquette.files import sha256_file
 from maquette.importing.curves import Curves, curves_of
-from maquette.importing.found import FoundLora, FoundRun
+from maquette.importing.found import ANOTHER, FoundLora, FoundRun
 from maquette.importing.options import ImportOptions
 from maquette.importing.pictures import FoundPictures, pictures_of
 from maquette.importing.sd_metadata import json_in, request_of_metadata, whole_in
@@ -64,15 +64,16 @@ def imported(found: FoundRun, source: Path, options: ImportOptions) -> Imported:
         *_missing(settings, record, request, last),
     )  # fmt: skip
     files = [*([found.settings.path] if found.settings else []), *curves.files]
+    logged = curves.log.trainer if curves.log is not None and found.trainer == ANOTHER else None
     foreign = ForeignRecord(
-        trainer=found.trainer,
+        trainer=logged or found.trainer,
         source=str(source.resolve()),
         files=tuple(str(path.resolve()) for path in files),
         unknown=tuple(dict.fromkeys(unknown)),
         left_over=dict(taken.left) if taken else {},
     )
     notes = (
-        f"Trained with {found.trainer}, imported from {foreign.source}.",
+        f"Trained with {foreign.trainer}, imported from {foreign.source}.",
         *(f"Unknown: {each}." for each in foreign.unknown),
     )
     return Imported(record=record.with_(foreign=foreign, notes=notes), curves=curves)
@@ -273,6 +274,8 @@ def _state(found: FoundRun, curves: Curves, step: int, planned: int) -> RunState
         or (planned and step >= planned)
     ):
         return "finished"
+    if not found.loras and not curves.files:
+        return "prepared"  # its settings alone: nobody says that it ever began
     return "failed" if log is not None and (log.fatal is not None or log.counts) else "interrupted"
 
 
