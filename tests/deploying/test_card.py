@@ -195,7 +195,7 @@ def test_what_diffusers_would_draw_otherwise_is_refused(tmp_path: Path) -> None:
 
 
 def test_sidecars_tell_the_sampler(run: RunFolder, comfy: Path) -> None:
-    [entry] = maquette.deploy(run.path, comfyui=comfy, name="s", strength=0.7)
+    [entry] = maquette.deploy(run.path, comfyui=comfy, name="s")
     assert entry.sidecar is not None
     told = json.loads(entry.sidecar.read_text(encoding="utf-8"))
-    assert told["preferred weight"] == 0.7 and "2 steps" in told["notes"] and "Clip skip 1" in told["notes"]
+    assert told["preferred weight"] == 1 and "2 steps" in told["notes"] and "Clip skip 1" in told["notes"]
