@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
+from maquette.cli.app import maquette as command
 from maquette.drawing.packing import batch_for
 from maquette.drawing.pictures import chunks_of
 from maquette.errors import ConfigError, OutputError
@@ -45,6 +47,24 @@ def test_samples_are_drawn_at_every_checkpoint(run: RunFolder) -> None:
             assert f"zkw, waving <lora:{lora}:1>" in picture.info["parameters"]
             loader = json.loads(picture.info["prompt"])["2"]["inputs"]
             assert loader["lora_name"] == f"{lora}.safetensors"
+
+
+def test_the_command_answers_by_file_as_select_names_it(run: RunFolder) -> None:
+    """The contract: a value and its interval for each measure of each checkpoint; the base is no checkpoint."""
+    asked = ["evaluate", str(run.path), "--prompt", "{trigger}", "--prompt", "zkw, waving", "--seeds", "2"]
+    result = CliRunner().invoke(command, [*asked, "--strengths", "1,0.5", "--json"])
+    assert result.exit_code == 0, result.stderr
+    told = json.loads(result.stdout)
+    files = ["checkpoints/zkw-001-step00000002.safetensors", "checkpoints/zkw-001.safetensors"]
+    assert set(told["checkpoints"]) == {*files, *(f"{file} × 0.5" for file in files)}
+    for measures in (*told["checkpoints"].values(), told["floor"]):
+        assert measures
+        for each in measures.values():
+            assert set(each) == {"value", "low", "high"}
+            assert each["low"] is None or each["low"] <= each["value"] <= each["high"]
+    assert Path(told["report"]).is_file()
+    chosen = CliRunner().invoke(command, ["select", str(run.evaluation), "--json"])
+    assert json.loads(chosen.stdout)["checkpoint"] in {Path(file).name for file in files}
 
 
 def test_a_run_is_looked_at_and_reported(run: RunFolder) -> None:

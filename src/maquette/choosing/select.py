@@ -270,8 +270,7 @@ def ranked(candidate: Candidate, gap: object, record: RunRecord | None) -> Ranke
 
 def _path_of(file: str, record: RunRecord | None) -> str:
     """Return a LoRA file relative to its run, where it belongs to one."""
-    entries = record.checkpoints if record is not None else ()
-    return next((entry.path for entry in entries if Path(entry.path).name == Path(file).name), file)
+    return record.path_of(file) if record is not None else file
 
 
 def overruled(choice: Choice, name: str, strength: float | None, reason: str) -> Choice:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from maquette.cli.options import options_of
 from maquette.cli.output import follow, result_command
 from maquette.evaluating.options import EvaluateOptions
+
+if TYPE_CHECKING:
+    from maquette.measuring.scorecards import Scorecard
 
 
 @result_command(
@@ -40,14 +43,21 @@ def command(targets: tuple[Path, ...], **given: Any) -> dict[str, Any]:
         "report": str(found.report),
         "pictures": found.pictures,
         "checkpoints": {
-            card.column.label: {
-                name: {"value": score.value.mean, "low": score.value.low, "high": score.value.high}
-                for name, score in card.scores.items()
-            }
-            for card in found.cards.cards
+            found.names[card.column.label]: _values(card) for card in found.cards.cards if not card.is_floor
         },
+        "floor": next((_values(card) for card in found.cards.cards if card.is_floor), None),
+        "labels": {name: label for label, name in found.names.items()},
+        "notes": list(found.cards.notes),
         "lines": [
             f"{found.pictures} pictures of {loras} and of the base alone",
             f"Report: {found.report}",
         ],
+    }
+
+
+def _values(card: Scorecard) -> dict[str, dict[str, float | None]]:
+    """Return every headline of a card with its interval; of a single picture there is none."""
+    return {
+        name: {"value": score.value.mean, "low": score.value.low, "high": score.value.high}
+        for name, score in card.scores.items()
     }

@@ -68,6 +68,8 @@ class Evaluation:
     pictures: int
     checkpoints: int
     cards: Scorecards
+    names: Mapping[str, str]
+    """Of each column but the base's the file, as `maquette select` names it: below its run, where it belongs to one."""
 
 
 def _evaluated(asked: Asked, options: EvaluateOptions, looking: Looking | None) -> Stage[Evaluation]:
@@ -118,8 +120,25 @@ def _evaluated(asked: Asked, options: EvaluateOptions, looking: Looking | None) 
     report = _report(asked, look, cards, time.perf_counter() - began)
     yield Artifact("report", report)
     return Evaluation(
-        report=report, look=look, pictures=len(look.looks), checkpoints=len(asked.checkpoints), cards=cards
+        report=report,
+        look=look,
+        pictures=len(look.looks),
+        checkpoints=len(asked.checkpoints),
+        cards=cards,
+        names=_names(cards, asked.record),
     )
+
+
+def _names(cards: Scorecards, record: RunRecord | None) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for card in cards.cards:
+        if card.is_floor:
+            continue
+        file = card.column.file or card.column.label
+        name = record.path_of(file) if record is not None else file
+        name = name if card.column.strength == 1.0 else f"{name} × {card.column.strength:g}"
+        names[card.column.label] = name if name not in names.values() else card.column.label
+    return names
 
 
 def prompts_of(asked: Asked, options: EvaluateOptions, info: ModelInfo) -> Suite:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
@@ -182,6 +182,11 @@ class RunRecord(BaseModel):
     error: str | None = None
     foreign: ForeignRecord | None = None
     """Of a run that another trainer made and that was imported."""
+
+    def path_of(self, file: str) -> str:
+        """Return a LoRA file's path below the run, by its name; of one that is none of the run's what was given."""
+        name = PurePath(file).name
+        return next((entry.path for entry in self.checkpoints if PurePath(entry.path).name == name), file)
 
     def write(self, folder: RunFolder) -> None:
         """Replace `folder`'s record with this one, whole or not at all."""

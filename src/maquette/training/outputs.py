@@ -185,12 +185,17 @@ class TrialOutput:
         """Write the trial's LoRA as it is now, and say so in the record."""
         from maquette.training.export import save_checkpoint
         from maquette.training.load_test import load_test
+        from maquette.world.pack import is_small_world
 
         path = self.run.folder.checkpoints / planned.file_name
         state = engine.adapter.state_dict(self.index)
         saved = save_checkpoint(path, state, self.job, self.run, planned, base_sha256)
         yield from (Message(note, "warning") for note in saved.notes)
         tested = load_test(path, state, self.run.settings.saving.save_precision, trained=self.run.parts)
+        if is_small_world(self.record.base.title):
+            tested = replace(
+                tested, skipped=()
+            )  # no drawing program knows its layers, and none is asked to draw with it
         yield from (Message(text, "warning") for text in tested.warnings() if not planned.final)
         entry = Checkpoint(
             path=path.relative_to(self.run.folder.path).as_posix(),
