@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from maquette.lora.convert import convert_lora
 from PIL import Image
 
+from maquette.api import lora_convert
 from maquette.drawing.draw import draw
 from maquette.drawing.pictures import chunks_of
 from maquette.errors import LoraError
@@ -159,7 +159,7 @@ def test_adapters_of_other_kinds_and_names_are_drawn_beside(base: Any, tmp_path:
     adapter = LoraAdapter.attach(base, [TrialSpec(rank=2, alpha=2, kind="loha", seed=1)])
     save_lora(loha, adapter.state_dict(0), {}, dtype="fp32")
     adapter.detach()
-    renamed = convert_lora(plain, tmp_path / "renamed.safetensors", to="diffusers").path
+    renamed = lora_convert(plain, to="diffusers", output=tmp_path / "renamed.safetensors").path
     paths = {"plain": plain, "loha": loha, "renamed": renamed}
     columns = [LookCheckpoint(label=name, step=1, path=path) for name, path in paths.items()]
     look = looked(base, columns, tmp_path / "look", replace(PLAN, seeds=(1,)))

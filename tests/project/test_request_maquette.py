@@ -29,6 +29,7 @@ NOT_A_REQUEST = {
     "sampler",
     "validation_timesteps",
     "max_validation_pictures",
+    "early_stop",
     "ignore_rules",
     "check_prediction",
 }

@@ -212,7 +212,7 @@ def _loss(run: Path, record: RunRecord) -> float | None:
 
 def _sorted(lines: Sequence[RunLine], sort: str, reverse: bool) -> tuple[RunLine, ...]:
     """Return the runs in order; those that say nothing of a column stand last, whichever way."""
-    column = "step" if sort == "steps" else sort
+    column = {"steps": "step", "held-out": "validation"}.get(sort, sort)
     known = [each for each in lines if getattr(each, column) not in (None, "")]
     rest = [each for each in lines if getattr(each, column) in (None, "")]
     newest_first = sort == "when"

@@ -25,8 +25,8 @@ class ReproduceOptions(Options):
 class RunsOptions(Options):
     """Listing runs."""
 
-    sort: Literal["when", "name", "base", "trigger", "steps", "state", "loss", "validation", "verdict"] = (
-        Field("when", description="Column to sort by.")
+    sort: Literal["when", "name", "base", "trigger", "steps", "state", "loss", "held-out", "verdict"] = Field(
+        "when", description="Column to sort by; held-out is the loss of the pictures that were held out."
     )
     reverse: bool = Field(False, description="Sort the other way round.")
     notes: bool = Field(False, description="Show every note of every run instead of the table.")

@@ -49,7 +49,7 @@ def _size(value: Any) -> Any:
     if (
         not isinstance(pair, list | tuple)
         or len(pair) != 2
-        or not all(_LEAST_PX <= side <= _MOST_PX for side in pair)
+        or not all(isinstance(side, int) and _LEAST_PX <= side <= _MOST_PX for side in pair)
     ):
         raise ValueError(f"pixels from {_LEAST_PX} to {_MOST_PX}: 768, or 832x1216")
     return tuple(pair)
@@ -58,10 +58,15 @@ def _size(value: Any) -> Any:
 def _beside(value: Any) -> Any:
     """Return (file, strength) of each `FILE:0.7`; without a number the strength is 1."""
     found: list[tuple[Path, float]] = []
+    wanted = ValueError("LoRA files, each with a strength behind a colon: ink.safetensors:0.7")
+    if not isinstance(value, str | Path | list | tuple):
+        raise wanted
     for each in (value,) if isinstance(value, str | Path) else value:
-        if isinstance(each, list | tuple):
-            found.append((Path(each[0]), float(each[1])))
+        if isinstance(each, list | tuple) and len(each) == 2 and isinstance(each[1], int | float):
+            found.append((Path(str(each[0])), float(each[1])))
             continue
+        if not isinstance(each, str | Path) or not str(each).strip():
+            raise wanted
         path, _, strength = str(each).rpartition(":")
         is_number = re.fullmatch(r"-?\d*\.?\d+", strength) is not None and bool(path)
         found.append((Path(path), float(strength)) if is_number else (Path(str(each)), 1.0))
