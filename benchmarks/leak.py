@@ -10,6 +10,7 @@ pass, draws with fixed seeds, and lets the small world's judge read the drawings
     faster text         the same, the text encoder at 2.7 times the rate: it has to tell the trigger from the class
     every second        that with half the weight on every second pass
     regularized         pictures of the class drawn by the base; twice the steps, since half of every epoch is theirs
+    masked              the figure alone counts (exact masks), outside it the base's own prediction is the target
     plain, faster text  nothing against leak, the text encoder at that rate
 
 The seeds are of first weights, noise and timesteps; the order of pictures is one for all. What a step costs is measured by
@@ -25,10 +26,12 @@ import os
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from circumstances import commit, hardware, software
 from PIL import Image
@@ -54,7 +57,9 @@ from maquette.training.loop import run_job
 from maquette.training.prepare import prepare
 from maquette.world.captions import VIEW_TAGS, subject
 from maquette.world.cast import BARE_PROMPT, TOVAKI, TRIGGER, training_pictures, write_training_pictures
+from maquette.world.cast import SCENES as SCENES_TRAINED
 from maquette.world.pack import base_path, load_judge
+from maquette.world.renderer import render
 
 STEPS, RANK, BATCH, RATE, WARMUP = 320, 8, 4, 1.5e-3, 20
 """The demo's."""
@@ -67,6 +72,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "faster text": {**PRESERVATION, **FASTER_TEXT},
     "every second": {"preservation": 4.0, "preservation_every": 2, **FASTER_TEXT},
     "regularized": {"regularization": True},
+    "masked": {"masked": True, "masked_prior_preservation_weight": 1.0},
     "preservation": PRESERVATION,
     "plain, faster text": FASTER_TEXT,
 }
@@ -131,7 +137,14 @@ def main() -> None:
     path = arguments.work / "cost.json"
     if not path.exists():
         write_json(
-            path, costs({name: values for name, values in ARMS.items() if not values.get("regularization")})
+            path,
+            costs(
+                {
+                    name: values
+                    for name, values in ARMS.items()
+                    if not {"regularization", "masked"} & values.keys()
+                }
+            ),
         )
     for row in rows:
         row |= cost_of(row["arm"], json.loads(path.read_text(encoding="utf-8")))
@@ -190,6 +203,8 @@ def settings_of(work: Path, arm: str, seed: int) -> Settings:
     """Return the demo's settings with those of an arm."""
     values = dict(ARMS[arm])
     regularized = values.pop("regularization", False)
+    if values.pop("masked", False):
+        values |= {"images": masked_images(work / "masked"), "mask_source": "beside"}
     if regularized:
         values["regularization"] = regularization(work / "regularization", count=REPEATS * 15)
     return load_settings(
@@ -217,6 +232,21 @@ def settings_of(work: Path, arm: str, seed: int) -> Settings:
             **values,
         },
     )
+
+
+def masked_images(folder: Path) -> Path:
+    """Write the pictures with the renderer's own masks, once."""
+    if not folder.exists():
+        (folder / "masks").mkdir(parents=True)
+        for path, scene in zip(write_training_pictures(folder), SCENES_TRAINED, strict=True):
+            other = "pink" if scene.background != "pink" else "blue"
+            walls = (scene.background, other)
+            shown, elsewhere = (
+                np.array(render(TOVAKI, replace(scene, background=wall), 64)) for wall in walls
+            )
+            figure = np.all(shown == elsewhere, axis=2)
+            Image.fromarray((figure * 255).astype(np.uint8)).save(folder / "masks" / path.name)
+    return folder
 
 
 def regularization(folder: Path, count: int) -> Path:
@@ -337,8 +367,8 @@ def a_batch(info: ModelInfo) -> MicroBatch:
 
 
 def cost_of(arm: str, known: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what an arm's step costs, and the whole of its steps against the plain ones'."""
-    if arm == NO_LORA:
+    """Return what an arm's step costs, and the whole of its steps against the plain ones'; nothing where it was not measured."""
+    if arm == NO_LORA or ARMS[arm].get("masked"):
         return {}
     regularized = bool(ARMS[arm].get("regularization"))
     found = dict(known["plain" if regularized else arm])
@@ -349,10 +379,14 @@ def conclusion(rows: Sequence[Mapping[str, Any]]) -> str:
     """Say leak, identity and cost of every arm in one sentence."""
     said = [
         f"{row['arm']} {row['leak_bare']:.2f} and {row['leak_scene']:.2f} (trigger alone {row['identity_trigger']:.2f}, with "
-        f"class word {row['identity_bare']:.2f}, training time ×{row.get('training_ratio', 0):.2f})"
+        f"class word {row['identity_bare']:.2f}{_cost_said(row)})"
         for row in rows
     ]
     return f"Identity without the trigger, bare and in scenes: {'; '.join(said)}."
+
+
+def _cost_said(row: Mapping[str, Any]) -> str:
+    return f", training time ×{row['training_ratio']:.2f}" if "training_ratio" in row else ""
 
 
 if __name__ == "__main__":
