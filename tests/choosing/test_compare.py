@@ -66,12 +66,18 @@ def test_nothing_is_chosen_or_written_by_comparing(tmp_path: Path) -> None:
     assert change is not None and change.mean == 0 and not change.shows_difference_from(0.0)
 
 
+def test_runs_of_one_name_are_told_apart_by_where_they_lie(tmp_path: Path) -> None:
+    runs = [made(tmp_path / place / "runs" / "zkw", 8, 4.0) for place in ("sd15", "sdxl")]
+    found = run_stage(compare_events(runs, CompareRunsOptions()))
+    assert [run.name for run in found.runs] == ["sd15/runs/zkw", "sdxl/runs/zkw"]
+
+
 def test_the_page_is_complete_in_itself(tmp_path: Path) -> None:
     runs = [made(tmp_path / f"run-{number}", 8, 4.0 + number) for number in range(3)]
     found = run_stage(compare_events(runs, CompareRunsOptions(html=tmp_path / "compare.html")))
     assert found.page is not None
     page = found.page.read_text(encoding="utf-8")
-    assert page.count("<h3>") == 2 and page.count("data:image/png") == 3 * 3 * 4
+    assert page.count('<h3 class="name">') == 2 and page.count("data:image/png") == 3 * 3 * 4
     assert "src=" in page and 'src="http' not in page and "href" not in page
 
 

@@ -36,14 +36,12 @@ class Compared:
 
     path: Path
     record: RunRecord
+    name: str
+    """The run's own name; with as much of its path as tells it from the others, where several have one name."""
     choice: Choice | None = None
     judged: Judged | None = None
     scores: dict[str, Estimate] = field(default_factory=dict)
     """Of the chosen checkpoint: the weighted score, and every headline on its own scale."""
-
-    @property
-    def name(self) -> str:
-        return self.record.run
 
     @property
     def drawn(self) -> frozenset[tuple[str, int]]:
@@ -74,7 +72,7 @@ def compare_events(targets: Sequence[Path], options: CompareRunsOptions) -> Stag
                 "maquette compare", f"{len(targets)} run", "at least two runs", "Name another run's folder."
             )
         )
-    runs = tuple(_compared(target) for target in targets)
+    runs = tuple(_compared(target, name) for target, name in zip(targets, _names(targets), strict=True))
     sides = [side_of(target) for target in targets]
     changes = tuple(differences(one, other) for one, other in pairwise(sides))
     titles = {TOTAL: "Score"}
@@ -90,18 +88,28 @@ def compare_events(targets: Sequence[Path], options: CompareRunsOptions) -> Stag
     return Comparison(runs=runs, changes=changes, titles=titles, notes=found.notes, page=page)
 
 
-def _compared(target: Path) -> Compared:
+def _names(targets: Sequence[Path]) -> list[str]:
+    """Return each run's folder name, with as many folders above it as it takes to tell the runs apart."""
+    paths = [target.resolve().parts for target in targets]
+    for count in range(1, max(map(len, paths)) + 1):
+        names = ["/".join(parts[-count:]) for parts in paths]
+        if len(set(names)) == len(names):
+            return names
+    return [str(target) for target in targets]
+
+
+def _compared(target: Path, name: str) -> Compared:
     """Return a run with its evaluation and its choice, where it has them; what was chosen is not changed."""
     record, folder = read_record(target), RunFolder(target)
     if not (folder.evaluation / LOOK).is_file():
-        return Compared(path=target, record=record)
+        return Compared(path=target, record=record, name=name)
     judged = judged_in(folder.evaluation)
     choice = read_choice(target) or choice_of(judged, SelectOptions(), folder=folder, record=record)
     card = next((card for card in judged.cards.cards if card.column.label == choice.label), None)
     scores = {name: score.value for name, score in card.scores.items()} if card is not None else {}
     if card is not None and card.total is not None:
         scores = {TOTAL: card.total, **scores}
-    return Compared(path=target, record=record, choice=choice, judged=judged, scores=scores)
+    return Compared(path=target, record=record, name=name, choice=choice, judged=judged, scores=scores)
 
 
 def _notes(runs: Sequence[Compared]) -> Iterator[str]:
