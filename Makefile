@@ -15,9 +15,10 @@ PROCESSES ?= 2
 
 BIN := $(VENV)/bin
 SOURCES := src tests tools benchmarks
-NUMERICAL := tests/families tests/lora $(addprefix tests/training/test_,$(addsuffix .py,base_prediction kernels kinds losses \
-	masked noise optimizers preservation reference rates runs schedules trials validation)) tests/world tests/drawing tests/evaluating tests/encoders \
-	tests/flow_family tests/dataset/test_preprocess.py tests/dataset/test_cache.py tests/dataset/test_measuring.py
+COMPUTING := tests/families tests/lora $(addprefix tests/training/test_,$(addsuffix .py,base_prediction kernels kinds losses \
+	masked noise optimizers preservation reference rates runs schedules trials validation))
+NUMERICAL := $(COMPUTING) tests/world tests/drawing tests/measuring tests/encoders tests/flow_family \
+	tests/dataset/test_preprocess.py tests/dataset/test_cache.py tests/dataset/test_measuring.py
 PACKED := tests/lora/test_trials.py tests/training/test_trials.py
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
@@ -41,14 +42,15 @@ test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
 # torch's and MKL's kernels for processors without vector units, and without any wider than AVX2: no test may depend on which
-# ones ran. The slow tests of packed trials run as well, since they feel most how sums are ordered.
+# ones ran. The slow tests of packed trials run as well, since they feel most how sums are ordered; with AVX2, which every newer
+# processor has, what trains is enough.
 OLDEST := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPATIBLE
 AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_CBWR=AVX2,STRICT
 
 test-portable: $(VENV)/.dev
 	$(OLDEST) $(BIN)/python -m pytest -n $(PROCESSES) $(NUMERICAL) $(PYTEST_ARGS)
 	$(OLDEST) $(BIN)/python -m pytest -n $(PROCESSES) -m slow $(PACKED) $(PYTEST_ARGS)
-	$(AVX2) $(BIN)/python -m pytest -n $(PROCESSES) $(NUMERICAL) $(PYTEST_ARGS)
+	$(AVX2) $(BIN)/python -m pytest -n $(PROCESSES) $(COMPUTING) $(PYTEST_ARGS)
 
 check: lint format-check types docs-check test
 
