@@ -15,8 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from maquette.choosing.decide import decide, reading_of, sure_difference
-from maquette.choosing.reasons import headline_of, reasons_of
-from maquette.choosing.select import ranked, says_who
+from maquette.choosing.select import decided, says_who
 from maquette.drawing.draw import DrawRequest, drawing
 from maquette.drawing.pictures import save_picture
 from maquette.evaluating.asked import asked_of
@@ -30,7 +29,7 @@ from maquette.measuring.measure import measured
 from maquette.measuring.scorecards import Reading, Scorecards, scorecards_of
 from maquette.runs.choice import Choice
 from maquette.runs.folder import RunFolder
-from maquette.runs.record import RunRecord, now
+from maquette.runs.record import RunRecord
 
 if TYPE_CHECKING:
     from maquette.families.protocol import BaseModel
@@ -137,22 +136,4 @@ def _choose(look: FirstLook, cards: Scorecards, record: RunRecord) -> Choice:
     """Return the choice among what was judged so far."""
     decision = decide(cards, reading_of(look, cards))
     assert decision is not None, "the subject was measured"
-    best, gap = ranked(decision.chosen, None, record), decision.runner_up
-    return Choice(
-        checkpoint=best.checkpoint,
-        label=best.label,
-        step=best.step,
-        strength=best.strength,
-        score=best.score,
-        low=best.low,
-        high=best.high,
-        runner_up=ranked(gap.other, None, record).checkpoint if gap else None,
-        distinguishable=decision.distinguishable,
-        decided_by="early stop",
-        headline=headline_of(decision),
-        reasons=reasons_of(decision, cards, ()),
-        ranking=(best, *(ranked(each.other, each, record) for each in decision.gaps)),
-        weights=dict(cards.weights),
-        pictures=len(look.looks),
-        time=now(),
-    )
+    return replace(decided(decision, cards, look, record), decided_by="early stop")

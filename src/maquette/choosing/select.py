@@ -206,6 +206,19 @@ def _by_measures(
         trigger=subject.trigger if subject else "",
         class_word=subject.class_word if subject else "",
     )
+    return replace(
+        decided(decision, judged.cards, judged.look, record),
+        more=_more(decision),
+        reasons=(*reasons_of(decision, judged.cards, rivals), *_drawn(judged.look)),
+        suspicions=suspicions,
+        rivals=tuple(replace(each, checkpoint=_path_of(each.checkpoint, record)) for each in rivals),
+        pictures_of_all=pictures_of_all(judged.look),
+        evaluation=_digest(judged.look.folder / LOOK),
+    )
+
+
+def decided(decision: Decision, cards: Scorecards, look: FirstLook, record: RunRecord | None) -> Choice:
+    """Return a decision as the choice that is kept: what was chosen, its rivals in order, and why."""
     best = ranked(decision.chosen, None, record)
     gap = decision.runner_up
     return Choice(
@@ -218,16 +231,11 @@ def _by_measures(
         high=best.high,
         runner_up=ranked(gap.other, None, record).checkpoint if gap else None,
         distinguishable=decision.distinguishable,
-        more=_more(decision),
         headline=headline_of(decision),
-        reasons=(*reasons_of(decision, judged.cards, rivals), *_drawn(judged.look)),
-        suspicions=suspicions,
-        rivals=tuple(replace(each, checkpoint=_path_of(each.checkpoint, record)) for each in rivals),
-        ranking=(best, *(ranked(gap.other, gap, record) for gap in decision.gaps)),
-        weights=dict(judged.cards.weights),
-        pictures=len(judged.look.looks),
-        pictures_of_all=pictures_of_all(judged.look),
-        evaluation=_digest(judged.look.folder / LOOK),
+        reasons=reasons_of(decision, cards, ()),
+        ranking=(best, *(ranked(each.other, each, record) for each in decision.gaps)),
+        weights=dict(cards.weights),
+        pictures=len(look.looks),
         time=now(),
     )
 
