@@ -40,6 +40,7 @@ REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 import maquette  # noqa: E402
+from maquette.files import write_json  # noqa: E402
 
 KINDS: dict[str, dict[str, Any]] = {
     "plain": {"dropout": 0.1},
@@ -353,6 +354,8 @@ def main() -> None:
         sys.exit(
             "Kills at seconds of the processor need Linux; tools/kill_everywhere.py runs wherever there is fork()."
         )
+    if given.output:
+        given.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as root:
         soak = Soak(Path(root), given.seed)
         kinds = list(KINDS)
@@ -368,8 +371,7 @@ def main() -> None:
     result = _result(soak, given)
     print(json.dumps(result, indent=2))
     if given.output:
-        name = f"soak-{result['date']}-{os.cpu_count()}core-cpu.json"
-        (given.output / name).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        write_json(given.output / f"soak-{result['date']}-{os.cpu_count()}core-cpu.json", result)
     sys.exit(1 if soak.tally.losses else 0)
 
 
