@@ -161,7 +161,7 @@ def _leak(seen: _Seen) -> Iterator[Suspicion]:
         yield Suspicion(
             kind="leak",
             told=f"It leaks: with prompts for {where}, identity rises by {_signed(gain)} over the base's.",
-            remedy="Regularization pictures of the class (maquette regularize) or prior preservation hold that back.",
+            remedy="`preservation` in [objective] holds that back, or regularization pictures (maquette regularize).",
         )
 
 

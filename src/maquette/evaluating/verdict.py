@@ -105,7 +105,7 @@ def _leaks(look: FirstLook, measure: Measure, best: Summary) -> Iterator[Flaw]:
     numbers = f"without the trigger, too, {name} rises, from {before:.2f} to {leak.score.mean:.2f}"
     yield Flaw(
         words="it draws the subject without the trigger, too" if is_total else "it leaks without the trigger",
-        sentence=f"It leaks: {numbers}. Regularization pictures of the class hold that back.",
+        sentence=f"It leaks: {numbers}. `preservation` holds that back, or regularization pictures of the class.",
         name="leak without the trigger",
         value=f"{before:.2f} → {leak.score.mean:.2f}",
     )
