@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import maquette
@@ -229,3 +230,5 @@ def test_a_run_over_an_int8_base_says_so_and_resumes_to_the_bit(
     resumed = maquette.train(resume=whole.run.parent / "stopped")
     assert resumed.record.resumed_at_steps == (2,)
     assert resumed.final_loss == whole.final_loss
+    once, twice = load_file(whole.lora), load_file(resumed.lora)
+    assert once.keys() == twice.keys() and all(torch.equal(once[key], twice[key]) for key in once)

@@ -40,24 +40,33 @@ def measuring_of(
     training: Sequence[Path],
     *,
     encoder: str = "",
+    loaded: dict[str, Encoder] | None = None,
     trigger: str = "",
     class_word: str = "",
 ) -> Measuring:
-    """Return who measures `look`. `encoder` names one; else it is the one that suits the references."""
+    """Return who measures `look`. `encoder` names one; else it is the one that suits the references.
+
+    `loaded` keeps encoders from one round of an evaluation to the next.
+    """
+    loaded = {} if loaded is None else loaded
     there = [path for path in training if path.is_file()]
     if references is None:
         parts = Measuring(measurers=(_technical(there),), notes=(_NO_REFERENCES,))
     else:
-        parts = _by_references(look, references, encoder, (trigger, class_word))
+        parts = _by_references(look, references, encoder, (trigger, class_word), loaded)
     copying = CopyingMeasurer(there) if there else None
     measurers = (*parts.measurers, copying) if copying is not None else parts.measurers
     return Measuring(measurers=measurers, notes=parts.notes, copying=copying)
 
 
 def _by_references(
-    look: FirstLook, references: References, encoder: str, subject: tuple[str, str]
+    look: FirstLook,
+    references: References,
+    encoder: str,
+    subject: tuple[str, str],
+    loaded: dict[str, Encoder],
 ) -> Measuring:
-    sees, said = _encoder(encoder, references)
+    sees, said = _encoder(encoder, references, loaded)
     seeds = len({entry.seed for entry in look.looks})
     if sees is not None and sees.name == "world":
         embedder = Embedder(sees)
@@ -77,7 +86,7 @@ def _by_references(
         follows, unread = _adherence(embedder, subject)
         measurers += follows
         said += unread
-    style, why_not = _style(look, references)
+    style, why_not = _style(look, references, loaded)
     return Measuring(measurers=(*measurers, *style), notes=(*references.notes, *said, *why_not))
 
 
@@ -102,9 +111,11 @@ def _adherence(embedder: Embedder, subject: tuple[str, str]) -> tuple[list[Measu
     return [AdherenceMeasurer(embedder, text, trigger=subject[0], class_word=subject[1])], []
 
 
-def _style(look: FirstLook, references: References) -> tuple[list[Measurer], list[str]]:
+def _style(
+    look: FirstLook, references: References, loaded: dict[str, Encoder]
+) -> tuple[list[Measurer], list[str]]:
     """Return the measurer of style where it can tell this one, else why it cannot."""
-    embedder = Embedder(load_encoder("style"))
+    embedder = Embedder(_loaded("style", loaded))
     measurer = StyleMeasurer(embedder, embedder.of_files(references.pictures), look)
     test = measurer.test
     return ([measurer], []) if test.is_passed else ([], [test.sentence])
@@ -113,19 +124,27 @@ def _style(look: FirstLook, references: References) -> tuple[list[Measurer], lis
 _NO_REFERENCES = "No pictures say who the subject is: name some with --references."
 
 
-def _encoder(name: str, references: References | None) -> tuple[Encoder | None, list[str]]:
+def _loaded(name: str, loaded: dict[str, Encoder]) -> Encoder:
+    if name not in loaded:
+        loaded[name] = load_encoder(name)
+    return loaded[name]
+
+
+def _encoder(
+    name: str, references: References, loaded: dict[str, Encoder]
+) -> tuple[Encoder | None, list[str]]:
     """Return the encoder that was named, or the one that suits the references as far as it is here; and what to know of it.
 
     Raises ModelError for a named one that is not to be had.
     """
     from maquette.encoders.choosing import DRAWINGS, encoder_for
 
-    if name or references is None:
-        return (load_encoder(name) if name else None), []
+    if name:
+        return _loaded(name, loaded), []
     suits, why = encoder_for(references.pictures)
     if suits == DRAWINGS and not _is_here(suits):
         return None, [_NOBODY_LOOKED]
-    sees = load_encoder(suits)
+    sees = _loaded(suits, loaded)
     if sees.name == "world":
         return sees, []
     said = f"{sees.name} compared the pictures with the references, since {why}. It cannot tell: {sees.blind_to}."

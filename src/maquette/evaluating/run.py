@@ -11,6 +11,7 @@ from typing import Any
 from maquette.drawing.packing import batch_for
 from maquette.drawing.samplers import sampler_named
 from maquette.drawing.samples import sampling_of
+from maquette.encoders import Encoder
 from maquette.evaluating.asked import Asked, asked_of
 from maquette.evaluating.base import load_base
 from maquette.evaluating.facts import Delivery, FileFacts, ReportFacts
@@ -86,6 +87,7 @@ def _evaluated(asked: Asked, options: EvaluateOptions, looking: Looking | None) 
     shown = references_for(asked, options.references)
     notes: list[str] = []
     nearest: dict[str, Nearest] = {}
+    loaded: dict[str, Encoder] = {}
 
     def one_round(columns: Sequence[LookCheckpoint], part: tuple[int, ...]) -> Stage[FirstLook]:
         look = yield from first_look(model, columns, replace(plan, seeds=part), asked.output)
@@ -94,6 +96,7 @@ def _evaluated(asked: Asked, options: EvaluateOptions, looking: Looking | None) 
             shown,
             asked.training,
             encoder=options.encoder,
+            loaded=loaded,
             trigger=settings.subject.trigger,
             class_word=settings.subject.class_word,
         )
@@ -168,7 +171,7 @@ def _memorizing(model: Any, asked: Asked, look: FirstLook) -> Stage[Memorizing]:
     from maquette.lora.files import read_lora
 
     if asked.record is None:
-        return Memorizing(found={})
+        return Memorizing(found={}, notes=(_NOT_ASKED,))
     paths = {entry.label: entry.path for entry in asked.checkpoints}
     # What a file memorised is its own, at whichever strength it is drawn: it is said of the one nearest to 1.
     columns = sorted(
@@ -182,6 +185,12 @@ def _memorizing(model: Any, asked: Asked, look: FirstLook) -> Stage[Memorizing]:
     if found.found:
         yield Artifact("memorisation", write_memorization(asked.output, found.found))
     return found
+
+
+_NOT_ASKED = (
+    "Whether pictures are memorised was not measured: files by themselves do not say which pictures were trained on and which "
+    "were held out. Evaluate their run; maquette import reads another trainer's."
+)
 
 
 def references_for(asked: Asked, named: Sequence[Path]) -> References | None:
