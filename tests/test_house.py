@@ -31,6 +31,7 @@ ROOMS = (
     "importing",
     "planning",
     "rules",
+    "searching",
     "deploying",
     "choosing",
     "evaluating",
