@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from statistics import fmean, variance
 
 # Student's t, 97.5 %, by degrees of freedom; between the entries 1/df is interpolated.
@@ -65,6 +66,31 @@ def t975(degrees_of_freedom: float) -> float:
         return _T975[above]
     share = (1 / below - 1 / df) / (1 / below - 1 / above)
     return _T975[below] + share * (_T975[above] - _T975[below])
+
+
+@cache
+def t_quantile(tail: float, degrees_of_freedom: int) -> float:
+    """Return the value that Student's t exceeds with probability `tail` (below a half), for whole degrees of freedom."""
+    low, high = 0.0, 1.0
+    while _t_tail(high, degrees_of_freedom) > tail:
+        low, high = high, 2 * high
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _t_tail(middle, degrees_of_freedom) > tail else (low, middle)
+    return (low + high) / 2
+
+
+def _t_tail(value: float, df: int) -> float:
+    """Return P(T > value): the finite sums of Abramowitz and Stegun 26.7.3 and 26.7.4, with theta = atan(value / sqrt(df))."""
+    theta = math.atan(value / math.sqrt(df))
+    sine, squared = math.sin(theta), math.cos(theta) ** 2
+    odd = df % 2 == 1
+    term, total = 1.0, 0.0
+    for index in range(df // 2):
+        total += term
+        term *= squared * ((2 * index + 2) / (2 * index + 3) if odd else (2 * index + 1) / (2 * index + 2))
+    within = 2 / math.pi * (theta + sine * math.cos(theta) * total) if odd else sine * total
+    return (1 - within) / 2
 
 
 def estimate(scores: Sequence[Sequence[float]], *, limits: tuple[float, float] | None = None) -> Estimate:

@@ -74,6 +74,8 @@ class SearchTrial:
     seed: int | None = None
     seconds: float | None = None
     """Of training; of a packed trial the time in which it stood there."""
+    ended_s: float | None = None
+    """Seconds of the search's own time (StudyRecord.seconds) after which it was over."""
     step: int = 0
     steps: int | None = None
     folder: str | None = None
