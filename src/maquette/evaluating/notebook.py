@@ -15,7 +15,7 @@ from maquette.runs.notes import Note, amended
 from maquette.spoken import counted
 
 BLOCK_ID = "maquette-notebook"
-FAILED = ("failed", "interrupted", "stopped")
+FAILED = ("failed", "interrupted", "stopped", "pruned")
 GROUPS = (
     ("rejected", "Rejected", "Decided against, and why."),
     ("failed", "Failed or cut short", "They did not come to their end, and nothing was decided about them."),

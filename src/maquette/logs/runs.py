@@ -104,5 +104,5 @@ def _with_record(facts: LogFacts, record: RunRecord) -> LogFacts:
         matches=(*facts.matches, *known),
         counts={**facts.counts, **{match.code: 1 for match in known}},
         finished=record.state == "finished",
-        interrupted=record.state in ("stopped", "interrupted"),
+        interrupted=record.state in ("stopped", "interrupted", "pruned"),
     )

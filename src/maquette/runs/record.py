@@ -32,8 +32,9 @@ from maquette.runs.migrations import RECORD_VERSION, WITHOUT_EFFECT_ON_WEIGHTS, 
 from maquette.runs.picture_losses import PictureLoss
 from maquette.runs.validation import ValidationRecord
 
-RunState = Literal["prepared", "running", "stopped", "interrupted", "failed", "finished"]
-"""`stopped`: it was asked to; `interrupted`: it was cut off (by a second Ctrl-C, or a consumer that left)."""
+RunState = Literal["prepared", "running", "stopped", "interrupted", "failed", "pruned", "finished"]
+"""`stopped`: it was asked to; `interrupted`: it was cut off (by a second Ctrl-C, or a consumer that left); `pruned`: a search
+ended it, since others had left it behind."""
 FILE = FileKind(
     "the record of a run",
     "Name a run's folder: the one that holds run.json.",
