@@ -16,11 +16,11 @@ from maquette.planning.options import PlanOptions
 from maquette.planning.presets import Preset, fitting_presets, preset_named, presets
 from maquette.planning.requests import settings_for
 from maquette.planning.run import plan
-from maquette.planning.settings_text import idle_settings, settings_toml
 from maquette.planning.show import plan_lines
 from maquette.project.config_file import load_settings
 from maquette.project.machine_look import apple_gpu_bytes
 from maquette.project.settings import Settings
+from maquette.project.settings_text import idle_settings, settings_toml
 from tests.planning.making import answer, folder
 
 BY_NAME = {preset.name: preset for preset in presets()}

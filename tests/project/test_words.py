@@ -15,12 +15,12 @@ import pytest
 
 import maquette
 from maquette.errors import MaquetteError, Problem
-from maquette.planning.settings_text import toml_value
 from maquette.project.config_file import load_settings
 from maquette.project.fields import Options
 from maquette.project.machine import Disk, Gpu, Machine, machine_from_json
 from maquette.project.profile_file import profile_from_table
 from maquette.project.settings import SECTION_OF, SECTIONS
+from maquette.project.settings_text import toml_value
 
 WRONG: tuple[Any, ...] = (
     "abc", "", "  ", "1e999", -1, 0, 3.5, True, [], ["a", 1], [1], {"a": 1}, 10**30, float("inf"), float("nan"),

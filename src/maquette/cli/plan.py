@@ -95,7 +95,7 @@ def _write_preset(options: PlanOptions, path: Path) -> dict[str, Any]:
     from maquette.files import write_atomic
     from maquette.planning.presets import preset_named
     from maquette.planning.requests import require_free
-    from maquette.planning.settings_text import settings_toml
+    from maquette.project.settings_text import settings_toml
 
     if options.preset is None:
         raise _refused("--write", "given alone", "--preset or --migrate-to, whose settings it writes")

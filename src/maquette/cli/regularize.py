@@ -10,8 +10,8 @@ import click
 
 from maquette.cli.options import options_of
 from maquette.cli.output import follow, result_command
-from maquette.planning.settings_text import relative_to, toml_value
 from maquette.project.config_file import CONFIG_NAME
+from maquette.project.settings_text import relative_to, toml_value
 from maquette.regularizing.options import RegularizeOptions
 
 

@@ -20,10 +20,14 @@ class Series:
     """A line. `style` names its CSS class: main, raw, second, floor. `band` holds (x, low, high)."""
 
     name: str
+    """In the legend; an empty one has no place there."""
     points: Sequence[Point]
     style: str = "main"
     band: Sequence[tuple[float, float, float]] = ()
     dots: bool = False
+    line: bool = True
+    tips: Sequence[str] = ()
+    """What each dot says when it is pointed at; else its numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +37,10 @@ class Axis:
     label: str
     low: float | None = None
     high: float | None = None
+    log: bool = False
+    """Every factor of ten as wide as the next; of a horizontal axis alone."""
+    names: Sequence[str] = ()
+    """What stands under 0, 1, 2 … in place of numbers; of a horizontal axis alone."""
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
@@ -46,6 +54,16 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
     return [index * step for index in range(first, last + 1)]
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Return round numbers within [low, high], which is above 0: 1, 2 and 5 times powers of ten; even steps where few fit."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    found = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
+    found = [value for value in found if low * (1 - 1e-9) <= value <= high * (1 + 1e-9)]
+    if len(found) > 8:
+        found = [value for value in found if math.isclose(math.log10(value) % 1, 0, abs_tol=1e-9)]
+    return found if len(found) > 1 else ticks(low, high, 5)
 
 
 def short(value: float) -> str:
@@ -136,14 +154,22 @@ def line_chart(
         height=height,
         x_label=x.label,
         y_label=y.label,
-        x_ticks=tuple((frame.x(value), f"{value:,.6g}") for value in ticks(frame.x_low, frame.x_high, 8)),
+        x_ticks=_x_ticks(frame, x),
         y_ticks=tuple((frame.y(value), short(value)) for value in ticks(frame.y_low, frame.y_high)),
         rules=tuple(_rule(name, frame.y(value), frame, series) for name, value in rules),
         bands=tuple((_band(frame, entry), entry.style) for entry in series if entry.band),
-        lines=tuple((path, entry.style) for entry in series for path in _paths(frame, entry)),
+        lines=tuple((path, entry.style) for entry in series if entry.line for path in _paths(frame, entry)),
         dots=tuple(dot for entry in series if entry.dots for dot in _dots(frame, entry)),
-        legend=tuple((entry.name, entry.style) for entry in series),
+        legend=tuple((entry.name, entry.style) for entry in series if entry.name),
     )
+
+
+def _x_ticks(frame: _Frame, axis: Axis) -> tuple[tuple[float, str], ...]:
+    if axis.names:
+        return tuple((frame.x(float(place)), name) for place, name in enumerate(axis.names))
+    if axis.log:
+        return tuple((frame.x(value), short(value)) for value in log_ticks(frame.x_low, frame.x_high))
+    return tuple((frame.x(value), f"{value:,.6g}") for value in ticks(frame.x_low, frame.x_high, 8))
 
 
 @dataclass(frozen=True)
@@ -155,6 +181,7 @@ class _Frame:
     y_low: float
     y_high: float
     height: int
+    log: bool = False
 
     @classmethod
     def around(cls, series: Sequence[Series], x: Axis, y: Axis, rules: list[float], height: int) -> _Frame:
@@ -163,11 +190,16 @@ class _Frame:
         ys += [value for entry in series for _, *ends in entry.band for value in ends]
         ys = ys or [0.0, 1.0]
         x_low, x_high = _limits(min(xs), max(xs), x, margin=0.0)
+        if x.names:
+            x_low, x_high = -0.5, len(x.names) - 0.5
         y_low, y_high = _limits(min(ys), max(ys), y, margin=0.06)
-        return cls(x_low, x_high, y_low, y_high, height)
+        return cls(x_low, x_high, y_low, y_high, height, x.log)
 
     def x(self, value: float) -> float:
-        share = (value - self.x_low) / (self.x_high - self.x_low)
+        low, high = self.x_low, self.x_high
+        if self.log:
+            value, low, high = (math.log10(each) for each in (value, low, high))
+        share = (value - low) / (high - low)
         return round(LEFT + share * (WIDTH - LEFT - RIGHT), 1)
 
     def y(self, value: float) -> float:
@@ -224,7 +256,7 @@ def _crossings(place: Point, width: float, frame: _Frame, series: Sequence[Serie
     """Return through how many of a name's columns a line runs. `place` is the name's right end and its base line."""
     end, base = place
     columns = [end - width + width * index / 12 for index in range(13)]
-    heights = [frame.height_at(entry.points, column) for entry in series for column in columns]
+    heights = [frame.height_at(entry.points, column) for entry in series if entry.line for column in columns]
     return sum(height is not None and base - 15 < height < base + 6 for height in heights)
 
 
@@ -234,9 +266,10 @@ def _paths(frame: _Frame, series: Series) -> list[str]:
 
 
 def _dots(frame: _Frame, series: Series) -> list[tuple[float, float, str, str]]:
+    tips = series.tips or [f"{series.name}: {y:.3g} at {x:,.6g}" for x, y in series.points]
     return [
-        (frame.x(x), frame.y(y), series.style, f"{series.name}: {y:.3g} at {x:,.6g}")
-        for x, y in series.points
+        (frame.x(x), frame.y(y), series.style, tip)
+        for (x, y), tip in zip(series.points, tips, strict=True)
         if math.isfinite(y)
     ]
 

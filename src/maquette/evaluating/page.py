@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from maquette.errors import DatasetError
@@ -61,9 +61,12 @@ class Pictures:
 
 
 def render(template: str, *, room: str = ROOM, **values: Any) -> str:
-    """Return the page of a template of this room, or of one above it. No text in `values` can become markup."""
+    """Return the page of a template of this room, or of one above it, which may use the macros of this one.
+
+    No text in `values` can become markup.
+    """
     environment = Environment(
-        loader=PackageLoader(room),
+        loader=ChoiceLoader([PackageLoader(room), PackageLoader(ROOM)]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

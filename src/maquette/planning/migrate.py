@@ -14,19 +14,19 @@ from typing import Any
 from maquette.errors import ConfigError, OutputError, Problem
 from maquette.families.protocol import FamilySpec, ModelInfo
 from maquette.files import require_writable_folder, write_atomic
-from maquette.planning.presets import Reasoned
 from maquette.planning.proposals import interval_like
-from maquette.planning.settings_text import (
+from maquette.project.config_file import CONFIG_NAME
+from maquette.project.profile import PROFILE_NAME
+from maquette.project.profile_file import profile_toml, read_profile
+from maquette.project.settings import FAMILY_OWNED, Settings
+from maquette.project.settings_text import (
+    Reasoned,
     idle_settings,
     relative_to,
     settings_toml,
     toml_value,
     written_values,
 )
-from maquette.project.config_file import CONFIG_NAME
-from maquette.project.profile import PROFILE_NAME
-from maquette.project.profile_file import profile_toml, read_profile
-from maquette.project.settings import FAMILY_OWNED, Settings
 
 HIGHEST_RATE = 1e-4
 TEXT_SHARE = 0.6

@@ -14,17 +14,10 @@ from typing import Any
 from maquette.errors import ConfigError, Problem, did_you_mean
 from maquette.footprint.memory import DeviceKind
 from maquette.project.settings import SECTION_OF
+from maquette.project.settings_text import Reasoned
 from maquette.reading import parse_toml
 
 FILE = Path(__file__).with_name("presets.toml")
-
-
-@dataclass(frozen=True)
-class Reasoned:
-    """A value with the reason for it."""
-
-    value: Any
-    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,13 +12,12 @@ from maquette.elsewhere.runs import Runs, runs_of
 from maquette.errors import ConfigError, OutputError, Problem
 from maquette.files import require_writable_folder, write_atomic
 from maquette.planning.init_options import InitOptions, NewProjectResult, proposed_profile, require_opening
-from maquette.planning.presets import Reasoned
-from maquette.planning.settings_text import relative_to, settings_toml, toml_value
 from maquette.planning.takeover import Taken, take_over
 from maquette.project.config_file import CONFIG_NAME, load_settings
 from maquette.project.places import found_path, is_of_another_computer
 from maquette.project.profile import PROFILE_NAME
 from maquette.project.request import Folder, TrainingRequest
+from maquette.project.settings_text import Reasoned, relative_to, settings_toml, toml_value
 
 if TYPE_CHECKING:
     from maquette.dataset.facts import DatasetFacts

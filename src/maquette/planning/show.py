@@ -11,7 +11,7 @@ from maquette.footprint.memory import MemoryPlan
 from maquette.planning.migrate import Migration
 from maquette.planning.presets import Preset
 from maquette.planning.run import PlanResult
-from maquette.planning.settings_text import toml_value
+from maquette.project.settings_text import toml_value
 from maquette.spoken import disk_size, memory_size
 
 BAR = 24

@@ -16,13 +16,12 @@ from maquette.dataset.records import Dataset, Item
 from maquette.dataset.strict import sized_dataset
 from maquette.errors import MaquetteError, OutputError, Problem
 from maquette.files import require_writable_folder, write_atomic
-from maquette.planning.presets import Reasoned
 from maquette.planning.proposals import interval_like
-from maquette.planning.settings_text import idle_settings, relative_to, settings_toml, written_values
 from maquette.project.config_file import CONFIG_NAME
 from maquette.project.profile import PROFILE_NAME, Profile
 from maquette.project.profile_file import profile_toml, read_profile
 from maquette.project.settings import DEFAULT_STEPS, PATHS, Settings
+from maquette.project.settings_text import Reasoned, idle_settings, relative_to, settings_toml, written_values
 from maquette.training.prepare import bucketed_items, dataset_input, schedule_of
 
 DEFAULT_GRID_PX = 8

@@ -14,8 +14,6 @@ from typing import Any
 from maquette.errors import ConfigError
 from maquette.families.protocol import FamilySpec
 from maquette.kohya.prompts import read_prompts
-from maquette.planning.presets import Reasoned
-from maquette.planning.settings_text import idle_settings
 from maquette.planning.takeover_caches import caches
 from maquette.planning.takeover_network import take_network
 from maquette.planning.takeover_optimizing import optimizer, schedule, steps_per_process
@@ -25,6 +23,7 @@ from maquette.project.places import found_path
 from maquette.project.request import TrainingRequest
 from maquette.project.request_maquette import SETTING_OF_OPTION, default_of
 from maquette.project.settings import FAMILY_OWNED, SECTIONS
+from maquette.project.settings_text import Reasoned, idle_settings
 
 SAMPLERS = {
     "euler_a": "euler_ancestral", "k_euler_a": "euler_ancestral", "euler": "euler", "k_euler": "euler", "ddim": "ddim",

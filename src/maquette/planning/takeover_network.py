@@ -10,10 +10,10 @@ from maquette.families.protocol import FamilySpec
 from maquette.kohya.block_weights import ARGUMENTS, Block, Common, blocks_of
 from maquette.kohya.names import LYCORIS, idle_network_arguments, network_arguments
 from maquette.kohya.values import NETWORK_FIELDS
-from maquette.planning.presets import Reasoned
 from maquette.project.adapter_kinds import ADAPTER_KINDS
 from maquette.project.layer_blocks import written
 from maquette.project.places import found_path
+from maquette.project.settings_text import Reasoned
 
 if TYPE_CHECKING:
     from maquette.planning.takeover import Taken

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from maquette.planning.presets import Reasoned
 from maquette.project.idle import idle_objective, idle_rates
 from maquette.project.settings import SECTION_OF, SECTIONS, SampleSettings, Settings
 
@@ -17,6 +17,14 @@ OF_SAMPLES = tuple(name for name in SampleSettings.model_fields if name != "samp
 
 MOVES_PARTS = ("shuffle_caption", "caption_tag_dropout_rate", "token_warmup_step")
 """Settings by which a caption's parts are moved, left out or held back."""
+
+
+@dataclass(frozen=True)
+class Reasoned:
+    """A value with the reason for it."""
+
+    value: Any
+    reason: str
 
 
 def settings_toml(
