@@ -8,6 +8,12 @@
 
 With P trials the rows of every batch are P equal contiguous groups, trial 0 first. A trial is a TrialSpec (fresh
 weights), a LoRA's tensors by kohya key (to draw with it or train on), or None (the base itself).
+
+A place may be given to another trial at any time, and a pass may take some places only, in any order:
+
+    adapter.replace(1, TrialSpec(rank=8, seed=2))
+    with adapter.taking((2, 0)):
+        …  the first half of the rows is the trial at place 2, the second the one at place 0: forward and backward  …
 """
 
 from __future__ import annotations
@@ -23,7 +29,8 @@ from maquette.errors import LoraError, Problem
 from maquette.families.protocol import BaseModel, LoraPart, LoraTarget
 from maquette.lora.config import PARTS, TrialSpec
 from maquette.lora.kinds import ALPHA, DEFAULT_KIND
-from maquette.lora.layer import LayerTrial, LoraLayer, sizes_of
+from maquette.lora.layer import LayerTrial, LoraLayer, form_of_all, sizes_of
+from maquette.lora.places import OwnRows, Turn
 from maquette.lora.state import ModuleWeights, State, match_problems, modules_of
 
 Trial = TrialSpec | State | None
@@ -56,12 +63,20 @@ class NormLimit:
 class LoraAdapter:
     """P LoRAs over one frozen base model. Make it with `attach`."""
 
-    def __init__(self, pairs: Sequence[tuple[LoraTarget, LoraLayer]], num_trials: int) -> None:
+    def __init__(
+        self, pairs: Sequence[tuple[LoraTarget, LoraLayer]], num_trials: int, turn: Turn | None = None
+    ) -> None:
         self._targets = {target.key: target for target, _ in pairs}
         self.module = nn.ModuleDict({target.key: layer for target, layer in pairs})
         self.layers: dict[str, LoraLayer] = {target.key: layer for target, layer in pairs}
         """Layers by kohya key, in the order of keys in a file; `module` is the same as one nn.Module."""
         self.num_trials = num_trials
+        self.turn = turn or Turn(num_trials)
+        self._reachable: tuple[LoraTarget, ...] = ()
+        """Every target that a trial may stand on, those without a layer too."""
+        self._like = torch.zeros(())
+        """Of the type that the weights were asked to be."""
+        self._device: torch.device | str | None = None
         self._attached = False
         self._enabled = True
         self._frozen: list[nn.Parameter] = []
@@ -85,17 +100,18 @@ class LoraAdapter:
         _require_free(targets)
         contents = [_contents(index, trial, targets) for index, trial in enumerate(trials)]
         kind = _common_kind(trials, contents)
-        pairs = []
-        for target in targets:
+        pairs, turn = [], Turn(len(trials))
+        reachable = tuple(target for target in targets if target.part in parts)
+        for target in reachable:
             specs = [
                 _layer_trial(trial, content, target) for trial, content in zip(trials, contents, strict=True)
             ]
-            if target.part in parts and any(specs):
-                pairs.append((target, LoraLayer(target.key, target.module, specs, kind)))
+            if any(specs):
+                pairs.append((target, LoraLayer(target.key, target.module, specs, kind, turn)))
         if not pairs and any(trial is not None for trial in trials):
-            given = f"no module of parts {', '.join(parts)}"
-            raise LoraError(Problem("LoRA", given, "at least one module to adapt", "Choose other parts."))
-        adapter = cls(pairs, len(trials))
+            raise _nothing_to_adapt(parts)
+        adapter = cls(pairs, len(trials), turn)
+        adapter._reachable = reachable
         adapter._fill(contents)
         adapter._stand_in(model)
         return adapter
@@ -111,10 +127,13 @@ class LoraAdapter:
             self._frozen += [parameter for parameter in module.parameters() if parameter.requires_grad]
         for parameter in self._frozen:
             parameter.requires_grad_(False)
-        for key, layer in self.layers.items():
-            # An instance attribute shadows the class's forward: names and weights of the base stay as they are.
-            self._targets[key].module.forward = layer.forward
+        for layer in self.layers.values():
+            self._stand_on(layer)
         self._attached = True
+
+    def _stand_on(self, layer: LoraLayer) -> None:
+        # An instance attribute shadows the class's forward: names and weights of the base stay as they are.
+        self._targets[layer.key].module.forward = layer.forward
 
     def detach(self) -> None:
         """Take the layers out: the base is again what it was, bit for bit. The adapter keeps its weights."""
@@ -127,6 +146,76 @@ class LoraAdapter:
             parameter.requires_grad_(True)
         self._frozen = []
         self._attached = False
+
+    # --- places ------------------------------------------------------------------------------------------
+
+    def replace(self, place: int, trial: Trial) -> None:
+        """Let another trial stand at `place` from now on, at its micro-step 0 and with full strength; None empties it.
+
+        A TrialSpec begins with its first weights, tensors with theirs. Nothing of the other places changes, to the bit; their
+        leaf parameters are the same objects. The leaves of `place` are new ones: so is what trains them.
+        Raises LoraError before anything changes where the trial does not fit the model or those that stand there.
+        """
+        if self._unmerged:
+            given = "a LoRA is merged into the base"
+            raise LoraError(Problem("replace", given, "none merged", "Unmerge it first."))
+        content = _contents(place, trial, self._reachable)
+        specs = {target.key: _layer_trial(trial, content, target) for target in self._reachable}
+        if trial is not None and not any(specs.values()):
+            raise _nothing_to_adapt(target.part for target in self._reachable)
+        kind = self._kind_with(place, trial, content)
+        for key, layer in self.layers.items():
+            form_of_all(key, layer.sizes, layer.with_trial(place, specs[key]), kind)
+        for target in self._reachable:
+            self._replace_on(target, place, specs[target.key], kind)
+        self.turn.set_step(0, place=place)
+        for key, weights in content.items():
+            if key in self.layers:
+                _copy_in(self.layers[key], place, weights)
+
+    def _kind_with(self, place: int, trial: Trial, content: Mapping[str, ModuleWeights]) -> str:
+        """Return the kind of adapters once `trial` stands at `place`. Raises LoraError where it is not that of the others."""
+        others = {
+            layer.kind.row for layer in self.layers.values() if any(index != place for index in layer.slots)
+        }
+        return _common_kind([trial], [content], others)
+
+    def _replace_on(self, target: LoraTarget, place: int, spec: LayerTrial | None, kind: str) -> None:
+        like = self._like.to(self._device or target.module.weight.device)  # type: ignore[arg-type]
+        layer = self.layers.get(target.key)
+        if layer is not None:
+            if spec is not None or place in layer.slots:
+                layer.replace(place, spec, kind, like)
+        elif spec is not None:
+            trials = [spec if index == place else None for index in range(self.num_trials)]
+            layer = LoraLayer(target.key, target.module, trials, kind, self.turn, like)
+            self._add(target, layer.train(self.module.training))
+
+    def _add(self, target: LoraTarget, layer: LoraLayer) -> None:
+        self._targets[target.key], self.layers[target.key] = target, layer
+        order = [each.key for each in self._reachable if each.key in self.layers]
+        self.layers = {key: self.layers[key] for key in order}
+        self.module.clear()
+        self.module.update(self.layers)
+        layer.enabled = self._enabled
+        if self._attached:
+            self._stand_on(layer)
+
+    @contextmanager
+    def taking(self, places: Sequence[int]) -> Iterator[None]:
+        """Within, the rows of a pass are equal groups of these places alone, in this order; the others cost nothing.
+
+        The backward pass belongs within too, where blocks are checkpointed: they are computed again then.
+        """
+        taken = tuple(places)
+        strangers = [place for place in taken if not 0 <= place < self.num_trials]
+        if strangers or not taken or len(set(taken)) < len(taken):
+            raise ValueError(f"places {taken}: some of the {self.num_trials}, each once")
+        before, self.turn.taken = self.turn.taken, taken
+        try:
+            yield
+        finally:
+            self.turn.taken = before
 
     # --- training ----------------------------------------------------------------------------------------
 
@@ -159,14 +248,12 @@ class LoraAdapter:
             found |= dict(zip(names, layer.weights(trial) or (), strict=False))
         return found
 
-    def set_step(self, micro_step: int, own_rows: tuple[int, int, int] | None = None) -> None:
-        """Say which micro-step comes next: dropout's masks follow from it and the trial's seed.
+    def set_step(self, micro_step: int, own_rows: OwnRows = None, place: int | None = None) -> None:
+        """Say which micro-step comes next, at one place or at all: dropout's masks follow from it and the trial's seed.
 
         `own_rows`: the rows (first, before which, of how many) of a batch that several processes share; None: all of it.
         """
-        for layer in self.layers.values():
-            layer.micro_step = micro_step
-            layer.own_rows = own_rows
+        self.turn.set_step(micro_step, own_rows, place)
 
     def train(self, mode: bool = True) -> LoraAdapter:
         """Switch dropout on (or off)."""
@@ -180,6 +267,8 @@ class LoraAdapter:
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> LoraAdapter:
         """Move the LoRA weights; the base is moved by itself."""
         self.module.to(device=device, dtype=dtype)
+        self._device = self._device if device is None else device
+        self._like = self._like.to(dtype=dtype)
         return self
 
     def limit_norms(self, trial: int, limit: float) -> NormLimit:
@@ -195,7 +284,7 @@ class LoraAdapter:
 
     def adapts(self, part: LoraPart) -> bool:
         """Return whether any trial changes this part of the model."""
-        return any(self._targets[key].part == part for key in self.layers)
+        return any(layer.slots and self._targets[key].part == part for key, layer in self.layers.items())
 
     @property
     def enabled(self) -> bool:
@@ -365,9 +454,18 @@ def _layer_trial(trial: Trial, content: Mapping[str, ModuleWeights], target: Lor
     return LayerTrial(rank=weights.rank, alpha=weights.alpha, form=weights.kind) if weights else None
 
 
-def _common_kind(trials: Sequence[Trial], contents: Sequence[Mapping[str, ModuleWeights]]) -> str:
-    """Return the kind of all trials: a pass over the base serves adapters of one kind."""
-    found = {trial.kind for trial in trials if isinstance(trial, TrialSpec)}
+def _nothing_to_adapt(parts: Iterable[str]) -> LoraError:
+    given = f"no module of parts {', '.join(dict.fromkeys(parts))}"
+    return LoraError(Problem("LoRA", given, "at least one module to adapt", "Choose other parts."))
+
+
+def _common_kind(
+    trials: Sequence[Trial],
+    contents: Sequence[Mapping[str, ModuleWeights]],
+    others: Iterable[str] = (),
+) -> str:
+    """Return the kind of all trials, and of `others`: a pass over the base serves adapters of one kind."""
+    found = {*others, *(trial.kind for trial in trials if isinstance(trial, TrialSpec))}
     found |= {weights.kind.row for content in contents for weights in content.values()}
     if len(found) > 1:
         given = f"trials of the kinds {', '.join(sorted(found))}"
