@@ -25,6 +25,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 # From the top down: a room may import the rooms after it. The modules at the package's root come last.
 ROOMS = (
     "cli",
+    "studio",
     "api",
     "demo",
     "checking",

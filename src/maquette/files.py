@@ -253,3 +253,15 @@ def cache_folder() -> Path:
             Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "maquette" / "cache"
         )
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "maquette"
+
+
+def state_folder() -> Path:
+    """Return where this user's lasting state belongs (jobs, notifications): MAQUETTE_HOME, else the system's own place."""
+    given = os.environ.get("MAQUETTE_HOME")
+    if given:
+        return Path(given).expanduser().absolute()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "maquette"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "maquette"
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "maquette"

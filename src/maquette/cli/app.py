@@ -35,6 +35,7 @@ COMMANDS = {
     "note": "Write down what was decided about a run, and why.",
     "diff": "Say exactly what changed between two runs: settings, captions, pictures, environment.",
     "reproduce": "Train a run again from its record and compare the weights bit for bit.",
+    "studio": "Open the page in your browser: pictures by keyboard, decisions, undo.",
     "models": "Look at base models.",
     "lora": "Look at LoRA files; convert, merge, resize, extract, compare, strip, prune them.",
 }

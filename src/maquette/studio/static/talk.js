@@ -1,0 +1,32 @@
+// Asking the server: the page's token goes with what changes something, and problems come back in words.
+
+const TOKEN = document.querySelector('meta[name="maquette-page"]').content;
+
+export class Refused extends Error {}
+
+async function answerOf(response) {
+  const answer = await response.json().catch(() => ({}));
+  if (response.ok) return answer;
+  const said = (answer.error || []).map((each) => [each.where, each.given, each.remedy].filter(Boolean).join(": "));
+  throw new Refused(said.join(" ") || `The studio answered ${response.status}.`);
+}
+
+export async function get(path) {
+  return answerOf(await fetch(path, { headers: { accept: "application/json" } }));
+}
+
+export async function post(path, body = {}) {
+  return answerOf(await fetch(path, { method: "POST", body: JSON.stringify(body), headers: { "content-type": "application/json", "x-maquette-page": TOKEN } }));
+}
+
+export function toast(text, kind = "") {
+  const box = document.createElement("div");
+  box.className = `toast ${kind}`;
+  box.textContent = text;
+  document.getElementById("toasts").append(box);
+  setTimeout(() => box.remove(), kind === "bad" ? 12000 : 5000);
+}
+
+export const told = (error) => toast(error instanceof Refused ? error.message : "The studio does not answer. Is `maquette studio` still running?", "bad");
+
+export const pathOf = (name) => name.split("/").map(encodeURIComponent).join("/");

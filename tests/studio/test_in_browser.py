@@ -1,0 +1,127 @@
+"""The studio as a person has it: a real browser, the keyboard, a phone, a screen reader's rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from maquette.curating.decisions import read_decisions
+
+from .conftest import Served, make_project, serving
+
+MANY = 600
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Iterator[Served]:
+    """A studio with a project of many pictures."""
+    names = [f"{number:04d}.png" for number in range(MANY)]
+    yield from serving(make_project(tmp_path / "project", names, side_px=24), tmp_path / "home")
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    """A page on a laptop's screen; whatever goes wrong in it fails the test."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    opened = context.new_page()
+    wrong: list[str] = []
+    opened.on("pageerror", lambda error: wrong.append(str(error)))
+    opened.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    yield opened
+    context.close()
+    assert wrong == []
+
+
+def states(served: Served) -> dict[str, str]:
+    found = read_decisions(served.project / "images")
+    assert found is not None
+    return {name: decision.state for name, decision in found.pictures.items()}
+
+
+def settled(page: Any, served: Served, name: str, state: str) -> None:
+    """Wait until a decision is on the disk."""
+    for _ in range(100):
+        if states(served)[name] == state:
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"{name} is {states(served)[name]}, not {state}")
+
+
+def test_a_folder_is_reviewed_by_keyboard_alone(page: Any, many: Served) -> None:
+    page.goto(f"{many.url}/p/{many.key}/pictures")
+    page.wait_for_selector("[data-place='0']")
+    assert page.locator(".tile").count() < MANY / 3  # only those in sight exist
+    for key in ("r", "k", "k"):  # 0000 away, 0001 and 0002 kept; each goes on to the next
+        page.keyboard.press(key)
+    assert page.locator("#grid").get_attribute("aria-activedescendant") == "tile-3"
+    settled(page, many, "0002.png", "kept")
+    assert [states(many)[f"000{number}.png"] for number in range(3)] == ["rejected", "kept", "kept"]
+    page.keyboard.press("End")
+    page.wait_for_selector(f"[data-place='{MANY - 1}']")
+    page.keyboard.press("Space")
+    page.wait_for_selector("#zoom[open]")
+    assert page.inner_text("#name") == f"{MANY - 1:04d}.png"
+    page.keyboard.press("k")
+    settled(page, many, f"{MANY - 1:04d}.png", "kept")
+    page.keyboard.press("Space")
+    page.wait_for_selector("#zoom:not([open])", state="attached")
+    page.keyboard.press("u")
+    settled(page, many, f"{MANY - 1:04d}.png", "rejected")
+    page.keyboard.press("Shift+U")
+    settled(page, many, f"{MANY - 1:04d}.png", "kept")
+
+
+def test_a_selection_is_decided_together_and_one_undo_takes_it_back(page: Any, many: Served) -> None:
+    page.goto(f"{many.url}/p/{many.key}/pictures")
+    page.wait_for_selector("[data-place='0']")
+    page.click("button[data-state='review']")
+    page.wait_for_function("document.getElementById('told').textContent.startsWith('1 of 200')")
+    for _ in range(4):
+        page.keyboard.press("Shift+ArrowRight")
+    before = states(many)
+    page.keyboard.press("k")
+    settled(page, many, "0013.png", "kept")
+    changed = [name for name, state in states(many).items() if state != before[name]]
+    assert changed == ["0001.png", "0004.png", "0007.png", "0010.png", "0013.png"]
+    page.wait_for_function("document.querySelector('[data-count=review]').textContent === '195'")
+    page.keyboard.press("u")
+    settled(page, many, "0013.png", "review")
+    assert states(many) == before
+
+
+def test_a_decision_that_cannot_be_kept_is_said(browser: Any, served: Served) -> None:
+    opened = browser.new_page()
+    opened.goto(f"{served.url}/p/{served.key}/pictures")
+    opened.wait_for_selector("[data-place='0']")
+    (served.project / "images" / "curation.json").write_text("{", encoding="utf-8")
+    opened.keyboard.press("r")
+    opened.wait_for_selector(".toast.bad")
+    assert "curation.json" in opened.inner_text(".toast.bad >> nth=0")
+    opened.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 390])
+def test_nothing_serious_stands_in_a_screen_readers_way_and_nothing_hangs_over(
+    browser: Any, served: Served, width: int, scheme: Any
+) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
+    context = browser.new_context(
+        viewport={"width": width, "height": 800}, color_scheme=scheme, bypass_csp=True
+    )
+    opened = context.new_page()
+    for path in ("/", f"/p/{served.key}/pictures"):
+        opened.goto(served.url + path)
+        opened.wait_for_load_state("networkidle")
+        found = axe.Axe().run(opened).response["violations"]
+        serious = [
+            (each["id"], each["nodes"][0]["html"])
+            for each in found
+            if each["impact"] in ("serious", "critical")
+        ]
+        assert serious == [], path
+        assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+    context.close()
