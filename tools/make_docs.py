@@ -39,10 +39,12 @@ from maquette.measuring.drift import DriftMeasurer
 from maquette.measuring.embedder import Embedder
 from maquette.measuring.headlines import HEADLINES, WEIGHTS
 from maquette.measuring.looks import FirstLook
+from maquette.measuring.memorization import GAP_MEASURE
 from maquette.measuring.memorization import MEASURE as MEMORIZATION
 from maquette.measuring.protocol import Measure
 from maquette.measuring.style import StyleMeasurer
 from maquette.measuring.technical import TechnicalMeasurer
+from maquette.measuring.training_likeness import TrainingLikenessMeasurer
 from maquette.measuring.variety import VarietyMeasurer
 from maquette.measuring.world import MEASURES as WORLD_MEASURES
 from maquette.planning.init_options import InitOptions
@@ -216,9 +218,15 @@ def known_measures() -> list[Measure]:
     told = [
         replace(measure, encoder="") if measure.name in ("variety", "drift") else measure for measure in told
     ]
+    one = np.ones((2, embedder.encoder.dims), np.float32)
+    training = TrainingLikenessMeasurer(embedder, one, one).measures
+    told += [
+        replace(measure, encoder="", blind_to="", formula="as identity, over sets of as many pictures")
+        for measure in training
+    ]
     style = Embedder(load_encoder("style", "cpu"))
     told += StyleMeasurer(style, np.ones((2, style.encoder.dims), np.float32), look).measures
-    return [*told, *CopyingMeasurer.measures, *TechnicalMeasurer.measures, MEMORIZATION]
+    return [*told, *CopyingMeasurer.measures, *TechnicalMeasurer.measures, MEMORIZATION, GAP_MEASURE]
 
 
 def capital(text: str) -> str:

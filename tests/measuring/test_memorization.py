@@ -108,3 +108,17 @@ def test_a_trace_that_any_training_leaves_is_no_memory() -> None:
     )
     assert found.area.mean == 1.0 and found.chance < 0.01
     assert found.excess == pytest.approx(1.1, rel=0.01) and not found.is_found and not found.copied
+
+
+def test_the_generalisation_gap_is_what_training_opened_between_the_two() -> None:
+    base = {"a": [0.2, 0.4], "b": [0.3, 0.3], "h1": [0.5, 0.7], "h2": [0.6, 0.4], "h3": [0.5, 0.5]}
+    under = {
+        name: [each - (0.1 if name in "ab" else 0.04) for each in losses] for name, losses in base.items()
+    }
+    members, held = ({n: under[n] for n in names} for names in (("a", "b"), ("h1", "h2", "h3")))
+    gap = memorization(members, held, base).gap
+    assert gap.mean == pytest.approx(0.06) and gap.low is not None and gap.high is not None
+    assert gap.low == pytest.approx(0.06) and gap.high == pytest.approx(0.06), "every picture changed alike"
+    assert memorization(members, held, base).scores()["generalisation_gap"].value == gap
+    unsure = memorization(members, {"h1": under["h1"]}, base).gap
+    assert unsure.mean == pytest.approx(0.06) and unsure.low is None

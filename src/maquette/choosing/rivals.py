@@ -1,4 +1,4 @@
-"""What other rules would have chosen: the last checkpoint, the lowest training loss, the lowest validation loss."""
+"""What other rules would have chosen: the last checkpoint, the lowest losses, likeness to the training pictures."""
 
 from __future__ import annotations
 
@@ -8,22 +8,29 @@ from statistics import fmean
 from typing import Any
 
 from maquette.choosing.decide import Candidate, Decision
+from maquette.measuring.scorecards import Scorecards
+from maquette.measuring.training_likeness import LIKENESS
 from maquette.runs.choice import Rival
 from maquette.runs.validation import ValidationRecord
 
 LAST = "the last checkpoint"
 LOWEST_TRAINING_LOSS = "the lowest training loss"
 LOWEST_VALIDATION_LOSS = "the lowest validation loss"
+LIKEST_TO_TRAINING = "likeness to the training pictures"
 
 
 def rivals_of(
-    decision: Decision, metrics: Sequence[Mapping[str, Any]] = (), validation: ValidationRecord | None = None
+    decision: Decision,
+    metrics: Sequence[Mapping[str, Any]] = (),
+    validation: ValidationRecord | None = None,
+    cards: Scorecards | None = None,
 ) -> tuple[Rival, ...]:
     """Return what each other rule would have chosen among the same checkpoints; a rule without its numbers is left out."""
     everyone = sorted((decision.chosen, *(gap.other for gap in decision.gaps)), key=lambda each: each.step)
-    return tuple(
-        _rival(decision, rule, wanted) for rule, wanted in _wanted(everyone, metrics, validation) if wanted
-    )
+    wanted = [*_wanted(everyone, metrics, validation)]
+    if cards is not None:
+        wanted.append((LIKEST_TO_TRAINING, _likest(everyone, cards)))
+    return tuple(_rival(decision, rule, each) for rule, each in wanted if each)
 
 
 def _wanted(
@@ -59,6 +66,13 @@ def _lowest(everyone: Sequence[Candidate], losses: Mapping[int, float]) -> Candi
     """Return the candidate with the lowest loss; of one step the first."""
     known = [each for each in everyone if each.step in losses]
     return min(known, key=lambda each: losses[each.step], default=None)
+
+
+def _likest(everyone: Sequence[Candidate], cards: Scorecards) -> Candidate | None:
+    """Return the candidate whose drawings are most like what was trained on; of equal ones the first."""
+    scores = {each.label: cards.card(each.label).scores.get(LIKENESS) for each in everyone}
+    known = [(each, score.value.mean) for each in everyone if (score := scores[each.label]) is not None]
+    return max(known, key=lambda pair: pair[1])[0] if known else None
 
 
 def _rival(decision: Decision, rule: str, wanted: Candidate) -> Rival:

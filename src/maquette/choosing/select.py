@@ -26,6 +26,7 @@ from maquette.measuring.looks import FirstLook, read_first_look
 from maquette.measuring.scorecards import Reading, Scorecards, read_scorecards, scorecards_of
 from maquette.runs.choice import Choice, More, Ranked
 from maquette.runs.folder import RunFolder
+from maquette.runs.places import as_found
 from maquette.runs.record import RunRecord, now, read_record
 
 LOOK = "first_look.json"
@@ -59,7 +60,7 @@ def select_events(target: Path, options: SelectOptions) -> Stage[Selection]:
         judged = judged_in(target)
         choice = choice_of(judged, options)
         return Selection(choice=choice, path=choice.write(target), report=None)
-    record = read_record(target)
+    record = as_found(read_record(target), target)
     judged = yield from _evaluated(folder, record, options)
     choice = choice_of(judged, options, folder=folder, record=record)
     path = choice.write(target)
@@ -196,7 +197,7 @@ def _by_measures(
     from maquette.logs.metrics import read_metrics
 
     metrics = read_metrics(folder.metrics) if folder is not None and folder.metrics.is_file() else []
-    rivals = rivals_of(decision, metrics, record.validation if record else None)
+    rivals = rivals_of(decision, metrics, record.validation if record else None, judged.cards)
     subject = record.settings.subject if record else None
     suspicions = suspicions_of(
         decision,

@@ -48,8 +48,10 @@ def command(targets: tuple[Path, ...], **given: Any) -> dict[str, Any]:
         "floor": next((_values(card) for card in found.cards.cards if card.is_floor), None),
         "labels": {name: label for label, name in found.names.items()},
         "notes": list(found.cards.notes),
+        "hold_back": found.hold_back.to_json() if found.hold_back else None,
         "lines": [
             f"{found.pictures} pictures of {loras} and of the base alone",
+            *(found.hold_back.told if found.hold_back else ()),
             f"Report: {found.report}",
         ],
     }

@@ -23,6 +23,7 @@ from maquette.project.profile import Profile
 from maquette.project.profile_file import profile_path_near, read_profile
 from maquette.project.settings import ModelSettings, Settings, SubjectSettings
 from maquette.runs.folder import RECORD_NAME, RunFolder
+from maquette.runs.places import as_found
 from maquette.runs.record import Checkpoint, RunRecord, read_record
 
 OUTPUT = Path("evaluations")
@@ -82,7 +83,7 @@ def asked_of(targets: Sequence[Path], options: EvaluateOptions) -> Asked:
 
 
 def _of_run(run: RunFolder, options: EvaluateOptions) -> Asked:
-    record = read_record(run.path)
+    record = as_found(read_record(run.path), run.path)
     checkpoints = checkpoints_of(run, record)
     if not checkpoints:
         remedy = "Train it further: maquette train --resume"
@@ -149,7 +150,7 @@ def _of_files(targets: Sequence[Path], options: EvaluateOptions) -> Asked:
     output = options.output or OUTPUT / (first.stem if first.is_file() else first.resolve().name)
     run = _run_of(loras)
     if run is not None:
-        record = read_record(run.path)
+        record = as_found(read_record(run.path), run.path)
         asked = _with_record(record, run, options)
         known = {entry.path.resolve(): entry for entry in checkpoints_of(run, record)}
         columns = [known.get(column.path.resolve(), column) for column in columns]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from maquette.dataset.opening import picture_rgb
 from maquette.encoders import Encoder, load_encoder
@@ -19,8 +20,11 @@ from maquette.measuring.protocol import Measurer
 from maquette.measuring.references import References
 from maquette.measuring.style import StyleMeasurer
 from maquette.measuring.technical import TechnicalMeasurer
+from maquette.measuring.training_likeness import TrainingLikenessMeasurer, of_copies
 from maquette.measuring.variety import VarietyMeasurer
 
+_SEEN = 64
+"""Training pictures that drawings are compared with, at most."""
 _SOUND = 64
 """Pictures of the subject that say what a sound one is, at most."""
 
@@ -53,7 +57,7 @@ def measuring_of(
     if references is None:
         parts = Measuring(measurers=(_technical(there),), notes=(_NO_REFERENCES,))
     else:
-        parts = _by_references(look, references, encoder, (trigger, class_word), loaded)
+        parts = _by_references(look, references, encoder, (trigger, class_word), loaded, there)
     copying = CopyingMeasurer(there) if there else None
     measurers = (*parts.measurers, copying) if copying is not None else parts.measurers
     return Measuring(measurers=measurers, notes=parts.notes, copying=copying)
@@ -65,6 +69,7 @@ def _by_references(
     encoder: str,
     subject: tuple[str, str],
     loaded: dict[str, Encoder],
+    training: Sequence[Path],
 ) -> Measuring:
     sees, said = _encoder(encoder, references, loaded)
     seeds = len({entry.seed for entry in look.looks})
@@ -73,7 +78,10 @@ def _by_references(
         rows = embedder.of_files(references.pictures)
         # The judge reads features off a drawing: it compares with no picture, so nothing is to be said of the references.
         world = (_world(references), VarietyMeasurer(embedder, rows, seeds), DriftMeasurer(embedder, look))
-        return Measuring(measurers=world)
+        notes = (_TRAINED_ON,) if references.were_trained_on else ()
+        return Measuring(
+            measurers=(*world, *_training_likeness(embedder, rows, references, training)), notes=notes
+        )
     measurers: list[Measurer] = [_technical(references.pictures)]
     if sees is not None:
         embedder = Embedder(sees)
@@ -82,12 +90,36 @@ def _by_references(
             IdentityMeasurer(embedder, rows),
             VarietyMeasurer(embedder, rows, seeds),
             DriftMeasurer(embedder, look),
+            *_training_likeness(embedder, rows, references, training),
         ]
+        said += _copies_told(embedder, rows, references)
         follows, unread = _adherence(embedder, subject)
         measurers += follows
         said += unread
     style, why_not = _style(look, references, loaded)
     return Measuring(measurers=(*measurers, *style), notes=(*references.notes, *said, *why_not))
+
+
+def _training_likeness(
+    embedder: Embedder, rows_RD: Any, references: References, training: Sequence[Path]
+) -> list[Measurer]:
+    """Return the measurer of what training pictures would reward, where there are others to hold against them."""
+    if references.were_trained_on or not training:
+        return []
+    training_TD = embedder.of_files(training[:_SEEN])
+    return [TrainingLikenessMeasurer(embedder, rows_RD, training_TD)]
+
+
+def _copies_told(embedder: Embedder, rows_RD: Any, references: References) -> list[str]:
+    """Say what copies would score where the training pictures have to be the references."""
+    found = of_copies(embedder.encoder, rows_RD) if references.were_trained_on else None
+    if found is None:
+        return []
+    copies, others = found
+    return [
+        f"A LoRA that copied its training pictures would score an identity of {copies:.2f} against them, and one that draws the "
+        f"subject as well as another picture of it {others:.2f}: the difference rewards copying."
+    ]
 
 
 def _technical(subject: Sequence[Path]) -> Measurer:
@@ -121,6 +153,10 @@ def _style(
     return ([measurer], []) if test.is_passed else ([], [test.sentence])
 
 
+_TRAINED_ON = (
+    "There are no references but the training pictures. The small world's judge compares with no picture, so its identity "
+    "rewards no copies; what is memorised takes pictures that were held out."
+)
 _NO_REFERENCES = "No pictures say who the subject is: name some with --references."
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from maquette.dataset.holding_back import number_to_hold_back
 from maquette.drawing.packing import batch_for
 from maquette.drawing.samplers import sampler_named
 from maquette.drawing.samples import sampling_of
@@ -17,6 +18,7 @@ from maquette.evaluating.base import load_base
 from maquette.evaluating.facts import Delivery, FileFacts, ReportFacts
 from maquette.evaluating.file_report import write_file_report
 from maquette.evaluating.first_look import LookCheckpoint, LookPlan, PlannedPrompt, first_look
+from maquette.evaluating.holding_back import HoldBack, proposed
 from maquette.evaluating.measurers import measuring_of
 from maquette.evaluating.memorizing import Memorizing, memorizing
 from maquette.evaluating.options import EvaluateOptions
@@ -29,10 +31,9 @@ from maquette.files import sha256_file
 from maquette.measuring.copying import Nearest, write_nearest
 from maquette.measuring.looks import FirstLook, LookPrompt
 from maquette.measuring.measure import measured
+from maquette.measuring.memorization import GAP_MEASURE, write_memorization
 from maquette.measuring.memorization import MEASURE as MEMORIZATION_MEASURE
-from maquette.measuring.memorization import NAME as MEMORISATION
-from maquette.measuring.memorization import write_memorization
-from maquette.measuring.references import References, references_of
+from maquette.measuring.references import ENOUGH, References, references_of
 from maquette.measuring.scorecards import Scorecards, scorecards_of
 from maquette.project.settings import Settings
 from maquette.runs.choice import read_choice
@@ -69,6 +70,8 @@ class Evaluation:
     pictures: int
     checkpoints: int
     cards: Scorecards
+    hold_back: HoldBack | None = None
+    """Where the references are too few or were trained on: which training pictures to hold back of the next run."""
     names: Mapping[str, str]
     """Of each column but the base's the file, as `maquette select` names it: below its run, where it belongs to one."""
 
@@ -113,11 +116,12 @@ def _evaluated(asked: Asked, options: EvaluateOptions, looking: Looking | None) 
     if nearest:
         yield Artifact("nearest", write_nearest(asked.output, nearest))
     memory = yield from _memorizing(model, asked, look)
+    hold_back = _hold_back(asked, shown, loaded)
     cards = scorecards_of(
         look,
-        notes=(*suite.notes, *notes, *memory.notes),
-        beside={label: {MEMORISATION: each.score()} for label, each in memory.found.items()},
-        beside_measures=[MEMORIZATION_MEASURE] if memory.found else [],
+        notes=(*suite.notes, *notes, *memory.notes, *(hold_back.told if hold_back else ())),
+        beside={label: each.scores() for label, each in memory.found.items()},
+        beside_measures=[MEMORIZATION_MEASURE, GAP_MEASURE] if memory.found else [],
     )
     yield Artifact("scorecards", cards.write(asked.output))
     report = _report(asked, look, cards, time.perf_counter() - began)
@@ -128,8 +132,24 @@ def _evaluated(asked: Asked, options: EvaluateOptions, looking: Looking | None) 
         pictures=len(look.looks),
         checkpoints=len(asked.checkpoints),
         cards=cards,
+        hold_back=hold_back,
         names=_names(cards, asked.record),
     )
+
+
+def _hold_back(asked: Asked, shown: References | None, loaded: dict[str, Encoder]) -> HoldBack | None:
+    """Return what the next run should hold back where this one has too few pictures that it never saw."""
+    record = asked.record
+    if record is None or not asked.training:
+        return None
+    if shown is not None and not shown.were_trained_on and len(shown.pictures) >= ENOUGH:
+        return None
+    captions = {Path(each.path): each.caption for each in record.dataset.subject}
+    held = record.validation.pictures if record.validation is not None else ()
+    already = [Path(each.path) for each in held] if shown is not None and shown.origin == "held out" else []
+    if already and number_to_hold_back(len(captions) + len(already)) <= len(already):
+        return None
+    return proposed(captions, already=already, loaded=loaded)
 
 
 def _names(cards: Scorecards, record: RunRecord | None) -> dict[str, str]:

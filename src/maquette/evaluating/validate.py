@@ -21,6 +21,7 @@ from maquette.families.options import family_options
 from maquette.project.config_file import load_settings
 from maquette.project.request_maquette import UNSAVED, request_of
 from maquette.project.settings import Settings
+from maquette.runs.places import as_found
 from maquette.runs.record import RECORD_NAME, read_record
 from maquette.runs.validation import ValidationPoint
 
@@ -62,7 +63,7 @@ def validate_events(targets: Sequence[Path], options: ValidateOptions) -> Stage[
 def _settings(runs: Sequence[Path], options: ValidateOptions) -> Settings:
     """Return the settings under which all are measured: the first run's, or what was given."""
     if runs:
-        return read_record(runs[0]).settings
+        return as_found(read_record(runs[0]), runs[0]).settings
     missing = [f"--{name}" for name in ("base", "images") if getattr(options, name) is None]
     if missing:
         remedy = "Name them, or a run's folder."

@@ -82,6 +82,15 @@ class CopyingMeasurer(PictureMeasurer):
         return Nearest(self._paths[index], is_mirrored, float(likeness[index]))
 
 
+def likeness_of_thumbnails(pictures: Sequence[Image.Image]) -> NDArray[Any]:
+    """Return how much pictures are copies of each other, mirrored ones too, [N, N]: the correlation of their thumbnails."""
+    small = [_squared(picture) for picture in pictures]
+    rows_ND = np.stack([_row(each) for each in small])
+    mirrored_ND = np.stack([_row(ImageOps.mirror(each)) for each in small])
+    found: NDArray[Any] = np.maximum(rows_ND @ rows_ND.T, rows_ND @ mirrored_ND.T)
+    return found
+
+
 def write_nearest(folder: Path, nearest: Mapping[str, Nearest]) -> Path:
     """Write nearest.json: by the drawing's path, the training picture that it resembles most."""
     told = {

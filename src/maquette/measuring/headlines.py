@@ -123,5 +123,19 @@ HEADLINES = (
         zero="ceiling",
         one="base",
     ),
+    Headline(
+        name="training_likeness",
+        title="Likeness to the training pictures",
+        measure="training_likeness",
+        roles=SUBJECT_ROLES,
+    ),
+    Headline(
+        name="training_bonus",
+        title="What training pictures would add",
+        measure="training_bonus",
+        roles=SUBJECT_ROLES,
+        zero="ceiling",
+        one="base",
+    ),
 )
 """In the order in which a card shows them."""

@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from maquette.files import write_json
 from maquette.measuring.protocol import Measure
 from maquette.measuring.scorecards import Score
-from maquette.measuring.statistics import Estimate
+from maquette.measuring.statistics import Estimate, t975
 
 NAME = "memorisation"
+GAP = "generalisation_gap"
 DELTA = 1e-3
 """δ: below it a loss says nothing more; latents are of unit variance."""
 SUSPECT = 0.65
@@ -45,6 +46,18 @@ MEASURE = Measure(
     direction="lower",
     blind_to="whether what is remembered is ever drawn; held-out pictures of another kind look like it",
 )
+GAP_MEASURE = Measure(
+    name=GAP,
+    title="Generalisation gap",
+    definition=(
+        "by how much more the loss of held-out pictures exceeds that of training pictures than it did under the base alone, at "
+        "the same fixed noise: 0 where the LoRA fits unseen pictures as well as those it was trained on."
+    ),
+    formula="mean change of loss from the base, held-out pictures less training pictures",
+    low=-1.0,
+    direction="lower",
+    blind_to="what a loss does not see: a LoRA may fit both worse, or both too well",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +77,8 @@ class Memorization:
     members: tuple[Gain, ...]
     """The training pictures, the highest gain first."""
     held_out: tuple[Gain, ...]
+    gap: Estimate
+    """The generalisation gap that training opened."""
 
     @property
     def is_found(self) -> bool:
@@ -87,8 +102,12 @@ class Memorization:
         """The training pictures that the LoRA knows no better than the base: they taught nothing."""
         return tuple(each for each in self.members if each.gain <= 0)
 
+    def scores(self) -> dict[str, Score]:
+        """Return both numbers as a scorecard has them."""
+        return {NAME: self.score(), GAP: Score(value=self.gap, floor=0.0)}
+
     def score(self) -> Score:
-        """Return it as a scorecard has it."""
+        """Return the area as a scorecard has it."""
         scaled = [
             None if value is None else min(1.0, 2.0 - 2.0 * value)
             for value in (self.area.mean, self.area.high, self.area.low)
@@ -115,7 +134,27 @@ def memorization(
         chance=chance_of(ours, theirs),
         members=gained,
         held_out=others,
+        gap=gap_of(_changes(members, base), _changes(held_out, base)),
     )
+
+
+def gap_of(members: NDArray[Any], held_out: NDArray[Any]) -> Estimate:
+    """Return the mean change of `held_out` less that of `members` with Welch's 95 % interval; none of a single picture."""
+    value, count = float(held_out.mean() - members.mean()), len(members) + len(held_out)
+    terms = [
+        (float(each.var(ddof=1)) / len(each), len(each) - 1) for each in (members, held_out) if len(each) > 1
+    ]
+    if len(terms) < 2:
+        return Estimate(mean=value, low=None, high=None, count=count)
+    variance = sum(each for each, _ in terms)
+    spread = sum(each**2 / free for each, free in terms)
+    half = t975(variance**2 / spread if spread else math.inf) * math.sqrt(variance)
+    return Estimate(mean=value, low=value - half, high=value + half, count=count)
+
+
+def _changes(losses: Mapping[str, Sequence[float]], base: Mapping[str, Sequence[float]]) -> NDArray[Any]:
+    """Return by how much the mean loss of each picture changed from the base."""
+    return np.array([np.mean(under) - np.mean(base[path]) for path, under in losses.items()], np.float64)
 
 
 def _gains(losses: Mapping[str, Sequence[float]], base: Mapping[str, Sequence[float]]) -> tuple[Gain, ...]:

@@ -69,8 +69,8 @@ def references_of(
 
 
 _TRAINED_ON = (
-    "There are no references but the training pictures: likeness to them rewards a LoRA that copies them. Hold some back: move "
-    "five or more pictures into references/ of the project, or set validation_split in [validation], and train again."
+    "There are no references but the training pictures: likeness to them rewards a LoRA that copies them. Hold some back, or put "
+    "five or more others into references/ of the project, and train again."
 )
 
 

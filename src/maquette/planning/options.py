@@ -48,3 +48,6 @@ class PlanOptions(Options):
     measure: bool = Field(
         True, description="Measure this machine's speed for two seconds where no earlier run tells it."
     )
+    hold_back: bool = Field(
+        False, description="Say by name which pictures to hold out of training, to judge the run by, and why."
+    )

@@ -19,6 +19,7 @@ from maquette.dataset.repeats import Schedule, plan_items
 from maquette.dataset.strict import sized_dataset
 from maquette.dataset.targets import StepTarget
 from maquette.errors import ConfigError, MaquetteError, Problem
+from maquette.evaluating.holding_back import HoldBack
 from maquette.events import Finished, Message, Stage, Started, run_stage
 from maquette.families.protocol import ModelInfo
 from maquette.footprint.advice import Change, changes_to_fit, fits_after
@@ -28,6 +29,7 @@ from maquette.footprint.run import Footprint, footprint_of
 from maquette.footprint.timing import TimePlan
 from maquette.planning.device import PlannedDevice, planned_device
 from maquette.planning.duration import TimeRequest, estimate_time
+from maquette.planning.holding_back import proposal_for, reminder
 from maquette.planning.options import PlanOptions
 from maquette.planning.presets import Preset, fitting_presets
 from maquette.planning.proposals import Proposal, length_advice, propose, target_steps
@@ -68,6 +70,8 @@ class PlanResult:
     checkpoint_bytes: int
     settings: Settings
     validation: PlannedValidation | None = None
+    hold_back: HoldBack | None = None
+    """Where it was asked for: which pictures to hold out of training."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values; the first eight are the command's contract."""
@@ -98,6 +102,7 @@ class PlanResult:
             "presets": [preset.name for preset in self.presets],
             "checkpoint_bytes": self.checkpoint_bytes,
             "validation": self.validation.to_json() if self.validation else None,
+            "hold_back": self.hold_back.to_json() if self.hold_back else None,
             "base": {"title": self.info.title, "native_px": self.info.resolution, "assumed": self.assumed},
         }  # fmt: skip
 
@@ -276,12 +281,14 @@ class _Asked:
                 *self.refusals(),
                 *length_advice(self.schedule, self.target, self.pictures, len(footprint.checkpoints)),
                 *disk.problems,
+                *reminder(self.settings, self.facts),
             ),
             info=self.info,
             assumed=assumed if self.info.path == NO_BASE else None,
             checkpoint_bytes=footprint.checkpoint_bytes,
             settings=self.settings,
             validation=self.validation,
+            hold_back=proposal_for(self.settings) if self.options.hold_back else None,
         )
 
     @property

@@ -34,6 +34,7 @@ def plan_lines(plan: PlanResult) -> list[str]:
         *_time(plan),
         *_validation(plan),
         *_disk(plan),
+        *_hold_back(plan),
         *_advice(plan),
     ]
 
@@ -154,6 +155,14 @@ def _disk(plan: PlanResult) -> Iterator[str]:
     free = f" of {disk_size(disk.free_bytes)} free" if disk.free_bytes is not None else ""
     yield f"Disk: {disk_size(disk.total_bytes)}{free}"
     yield f"       {', '.join(f'{name} {disk_size(size)}' for name, size in disk.parts.items())}"
+
+
+def _hold_back(plan: PlanResult) -> Iterator[str]:
+    if plan.hold_back is not None:
+        yield ""
+        yield plan.hold_back.told[0]
+        for each in plan.hold_back.pictures:
+            yield f"       {each.told}"
 
 
 def _advice(plan: PlanResult) -> Iterator[str]:
