@@ -16,7 +16,7 @@ from maquette.families.protocol import PictureSize
 from maquette.lora.adapter import LoraAdapter
 from maquette.lora.config import TrialSpec
 from maquette.project.settings import ObjectiveSettings, SubjectSettings
-from maquette.training.batches import MicroBatch
+from maquette.training.batches import MicroBatch, Showing
 from maquette.training.config import TrialSettings
 from maquette.training.engine import Engine
 from maquette.training.preservation import needed_captions, shown_captions
@@ -106,7 +106,7 @@ def test_what_has_no_trigger_is_left_to_itself(tiny_base: Path) -> None:
     """Regularization pictures speak for the class themselves, and a caption without the trigger names nothing to replace."""
     trial = _with(PLAIN, preservation=2.0, preservation_every=1, shortened_captions=1.0)
     regularized = _batch(0, regularization=(True, True))
-    assert shown_captions([trial], 0, regularized) == list(CAPTIONS)
+    assert shown_captions([Showing(trial=trial, index=0, batch=regularized)]) == list(CAPTIONS)
     captions = ("a person, standing", "sitting")
     engines = [_engine(tiny_base, [each]) for each in (PLAIN, trial)]
     for engine in engines:
@@ -139,7 +139,8 @@ def test_a_share_of_showings_has_a_shortened_caption() -> None:
     captions = ("zkw person, standing, smiling", "zkw, sitting")
 
     def shown(index: int, trials: Sequence[TrialSettings] = (trial,)) -> list[str]:
-        return shown_captions(trials, index, _batch(index, captions))
+        batch = _batch(index, captions)
+        return shown_captions([Showing(trial=trial, index=index, batch=batch) for trial in trials])
 
     firsts = [shown(index)[0] for index in range(400)]
     cut = [caption for caption in firsts if caption != captions[0]]
@@ -157,7 +158,9 @@ def test_every_caption_that_can_be_shown_is_known_ahead() -> None:
     trial = _with(PLAIN, preservation=1.0)
     captions = ("zkw person, standing, smiling, on grass", "sitting")
     needed = set(needed_captions([PLAIN, trial], captions))
-    shown = {each for index in range(300) for each in shown_captions([trial], index, _batch(index, captions))}
+    batches = {index: _batch(index, captions) for index in range(300)}
+    showings = [Showing(trial=trial, index=index, batch=batch) for index, batch in batches.items()]
+    shown = set(shown_captions(showings))
     assert len(shown) > 8
     assert shown <= needed
     assert {class_caption(each, "zkw", "person") for each in shown} - {None} <= needed

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import torch
 
     from maquette.families.protocol import PictureSize
+    from maquette.training.config import TrialSettings
 
 
 T = TypeVar("T")
@@ -56,3 +57,12 @@ class MicroBatch:
     def taken_of(self, of_all: Sequence[T]) -> Sequence[T]:
         """Return this process's rows of a sequence that has one for each picture."""
         return of_all if self.own is None else of_all[self.own.first : self.own.last]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Showing:
+    """What one trial of a pass is shown: a batch, and which micro-step of its whole run that is."""
+
+    trial: TrialSettings
+    index: int
+    batch: MicroBatch

@@ -10,17 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from maquette.training.base_prediction import BasePrediction
-from maquette.training.batches import MicroBatch
+from maquette.training.batches import MicroBatch, Showing
 from maquette.training.breakdown import broken_gradient, broken_loss
 from maquette.training.config import TrialSettings
-from maquette.training.masked import with_masks
-from maquette.training.noise import NoiseDraw, draw_noise
-from maquette.training.objective import Rows, family_values, per_row_losses
+from maquette.training.objective import Rows
 from maquette.training.optimize import BrokenGradient, TrialOptimizer
-from maquette.training.preservation import Preservation, preserves, shown_captions
-from maquette.training.randomness import generator_at
+from maquette.training.passes import NoiseSource, Passes, seeded_noise
 from maquette.training.rates import rate_groups
+from maquette.training.standing import Standing
 from maquette.training.texts import CaptionEncoder
 
 if TYPE_CHECKING:
@@ -28,16 +25,6 @@ if TYPE_CHECKING:
     from maquette.families.protocol import BaseModel, Conditioning
     from maquette.lora.adapter import LoraAdapter
     from maquette.training.processes import Crew
-
-NoiseSource = Callable[[TrialSettings, int, torch.Tensor, "BaseModel"], NoiseDraw]
-"""Noise and timesteps for a trial, a micro-step's index, its pictures' latents (clean_BCHW) and the model."""
-
-
-def seeded_noise(trial: TrialSettings, index: int, clean_BCHW: torch.Tensor, model: BaseModel) -> NoiseDraw:
-    """Return the noise that follows from the trial's seed and the micro-step's index alone."""
-    options = family_values(model, trial, "noise")
-    generator = generator_at(trial.seed, "noise", index)
-    return draw_noise(clean_BCHW, model.objective, trial.objective, generator, options)
 
 
 @dataclass(frozen=True)
@@ -87,7 +74,6 @@ class Engine:
         self.adapter = adapter
         self.trials = tuple(trials)
         self.placement = placement
-        self.noise = noise
         self.trains_text = any(adapter.parameters_of(index, "text_encoder") for index in range(len(trials)))
         self.optimizers = [
             TrialOptimizer(trial, rate_groups(adapter, index, trial), total_steps)
@@ -102,13 +88,13 @@ class Engine:
         self.texts = texts or CaptionEncoder(model, placement, options or {}, trains=self.trains_text)
         # Layers may have been left out of every text encoder that was to train.
         self.texts.trains = self.trains_text
-        self._base = BasePrediction(
-            model, adapter, self.encode if self.trains_text else self.texts.conditioning
-        )
-        self._preservation = (
-            Preservation(model, self.trials, self._base, self.texts.conditioning)
-            if preserves(self.trials)
-            else None
+        self._made = Passes(
+            model,
+            adapter,
+            placement,
+            conditioning=self.texts.conditioning,
+            alone=self.encode if self.trains_text else self.texts.conditioning,
+            noise=noise,
         )
 
     def step(
@@ -193,19 +179,21 @@ class Engine:
         """Run forward and backward of one batch's own rows; return what they showed, on the CPU."""
         own = batch.own
         self.adapter.set_step(index, None if own is None else (own.first, own.last, own.whole))
-        rows = self.rows(index, batch)
-        with self.placement.autocast():
-            rows = with_masks(rows, self.trials, batch, index, self.model.objective, self._base)
-            losses_PB = per_row_losses(self.model, self.trials, rows).view(len(self.trials), -1)
+        showings = self._showings(index, batch)
+        rows, losses_PB = self._made.losses(showings)
         self.forward_device = str(losses_PB.device)
         self._backward(losses_PB.mean(dim=1) * batch.share, accumulation)
-        preserved_P = self._preserve(index, rows, batch, accumulation)
+        # After the pictures' own pass has given its memory back.
+        preserved_P = self._made.preserved(rows, showings)
+        if preserved_P is not None:
+            preserved_P = preserved_P * batch.share
+            self._backward(preserved_P, accumulation)
         return Shown(
             names=tuple(batch.taken_of(batch.names)),
             timesteps_PB=rows.timesteps_R.view(len(self.trials), -1).cpu(),
             losses_PB=losses_PB.detach().float().cpu(),
             regularization_B=batch.taken(batch.regularization_B),
-            preserved_P=preserved_P,
+            preserved_P=None if preserved_P is None else preserved_P.detach().float().cpu(),
         )
 
     def _backward(self, losses_P: torch.Tensor, accumulation: int) -> None:
@@ -214,33 +202,16 @@ class Engine:
         if total.requires_grad:  # not where module dropout left every module out of the pass
             (self.scaler.scale(total) if self.scaler is not None else total).backward()
 
-    def _preserve(self, index: int, rows: Rows, batch: MicroBatch, accumulation: int) -> torch.Tensor | None:
-        """Hold the class to the base where it is due, after the pictures' own pass has given its memory back."""
-        if self._preservation is None:
-            return None
-        with self.placement.autocast():
-            losses_P = self._preservation.losses(index, rows, batch)
-        if losses_P is None:
-            return None
-        losses_P = losses_P * batch.share
-        self._backward(losses_P, accumulation)
-        return losses_P.detach().float().cpu()
+    def _showings(self, index: int, batch: MicroBatch) -> list[Showing]:
+        return [Showing(trial=trial, index=index, batch=batch) for trial in self.trials]
 
     def rows(self, index: int, batch: MicroBatch) -> Rows:
         """Repeat `batch`'s own rows for every trial and draw each trial's own noise."""
-        device, count = self.placement.device, len(self.trials)
-        draws = [
-            _own_draw(batch, self.noise(trial, index, batch.clean_BCHW, self.model)) for trial in self.trials
-        ]
-        return Rows(
-            clean_RCHW=batch.taken(batch.clean_BCHW).to(device).repeat(count, 1, 1, 1),
-            noise_RCHW=torch.cat([draw.noise_BCHW for draw in draws]).to(device),
-            timesteps_R=torch.cat([draw.timesteps_B for draw in draws]).to(device),
-            conditioning=self.texts.conditioning(shown_captions(self.trials, index, batch)),
-            sizes=list(batch.taken_of(batch.sizes)) * count,
-            regularization_R=batch.taken(batch.regularization_B).to(device).repeat(count),
-            perturbation_RCHW=_perturbations(draws, device),
-        )
+        return self._made.rows(self._showings(index, batch))
+
+    def standing(self, index: int) -> Standing:
+        """Return trial `index` as it stands in the base."""
+        return Standing(self.model, self.adapter, index, self.optimizers[index], self.scaler)
 
     def encode(self, captions: Sequence[str]) -> Conditioning:
         """Return what the denoiser is told of `captions`, one for each row, with the adapters that stand in the base."""
@@ -255,27 +226,6 @@ class Engine:
     ) -> None:
         if not all(math.isfinite(loss) for loss in losses):
             raise broken_loss(self, step, losses, shown, micro_steps)
-
-
-def _own_draw(batch: MicroBatch, draw: NoiseDraw) -> NoiseDraw:
-    """Return the own rows of what was drawn for the whole batch."""
-    perturbation = draw.perturbation_BCHW
-    return NoiseDraw(
-        batch.taken(draw.noise_BCHW),
-        batch.taken(draw.timesteps_B),
-        None if perturbation is None else batch.taken(perturbation),
-    )
-
-
-def _perturbations(draws: Sequence[NoiseDraw], device: torch.device) -> torch.Tensor | None:
-    """Return perturbation_RCHW of all trials' draws, zero for those without one; None where no trial has any."""
-    if all(draw.perturbation_BCHW is None for draw in draws):
-        return None
-    parts = [
-        torch.zeros_like(draw.noise_BCHW) if draw.perturbation_BCHW is None else draw.perturbation_BCHW
-        for draw in draws
-    ]
-    return torch.cat(parts).to(device)
 
 
 def _mean_preserved(shown: Sequence[Shown]) -> tuple[float, ...] | None:

@@ -267,7 +267,7 @@ class _Run:
         if engine is None or self.job.smoke_steps is not None or engine.steps_done in (None, self.saved):
             return
         try:
-            if all(output.is_sound(engine) for output in self.outputs):
+            if all(engine.standing(output.index).is_sound() for output in self.outputs):
                 self._save_state(engine, engine.steps_done or 0)
         except (OSError, MaquetteError):
             # What ended the run is what its user must hear of (a full disk ends both); the state before stays.
@@ -301,7 +301,7 @@ class _Run:
 
         engine = engine_of(self.job, model, placement, texts)
         for output in self.outputs:
-            output.restore(engine)
+            output.restore(engine.standing(output.index))
         engine.steps_done = self.steps.start
         if self.job.settings.training.compile_blocks:
             compile_blocks(model, self.job.settings.training.compile_mode)
@@ -406,7 +406,7 @@ class _Run:
         verdicts = []
         with engine.judged():
             for output in self.outputs:
-                verdicts.append((yield from output.judge(engine, judge, step)))
+                verdicts.append((yield from output.judge(engine.standing(output.index), judge, step)))
         total = self.job.schedule.steps
         if all(verdicts) and step < total:
             self.is_over = True
@@ -435,10 +435,11 @@ class _Run:
         """Write the checkpoints and draw the samples of a step."""
         assert self.base_hash is not None
         for output, planned in due:
-            yield from output.save_checkpoint(engine, planned, self.base_hash.result())
+            standing = engine.standing(output.index)
+            yield from output.save_checkpoint(standing, planned, self.base_hash.result())
         for output in undrawn:
             assert self.draw is not None
-            yield from output.draw_samples(engine, self.draw, step)
+            yield from output.draw_samples(engine.standing(output.index), self.draw, step)
 
     def _samples_of_the_base(self, engine: Engine) -> Iterator[Event]:
         """Draw samples before anything is learned, where that is asked for; a smoke run draws none."""
@@ -467,7 +468,7 @@ class _Run:
 
     def _save_state(self, engine: Engine, step: int) -> None:
         for output in self.outputs:
-            output.save_state(engine, step)
+            output.save_state(engine.standing(output.index), step)
         self.saved = step
         self._note()
 

@@ -26,7 +26,7 @@ from maquette.training.randomness import generator_at
 if TYPE_CHECKING:
     from maquette.families.protocol import Objective
     from maquette.training.base_prediction import BasePrediction
-    from maquette.training.batches import MicroBatch
+    from maquette.training.batches import Showing
     from maquette.training.objective import Rows
 
 
@@ -73,21 +73,22 @@ def masked_errors(
 
 def with_masks(
     rows: Rows,
-    trials: Sequence[TrialSettings],
-    batch: MicroBatch,
-    index: int,
+    showings: Sequence[Showing],
     objective: Objective,
     base: BasePrediction,
 ) -> Rows:
-    """Return `rows` of micro-step `index` with the masks of its pictures, and what the base says where a trial is held to it."""
-    if batch.masks_B1HW is None:
+    """Return `rows` with the masks of the pictures shown, and what the base says where a trial is held to it.
+
+    Either all of the batches have masks or none has.
+    """
+    parts = [_some_left_out(showing) for showing in showings if showing.batch.masks_B1HW is not None]
+    if not parts:
         return rows
-    masks = torch.cat([batch.taken(_some_left_out(trial, batch.masks_B1HW, index)) for trial in trials])
-    masks = masks.to(rows.clean_RCHW.device)
-    held = torch.nonzero(_held_to_base(trials, masks)).flatten().tolist()
+    masks = torch.cat(parts).to(rows.clean_RCHW.device)
+    held = torch.nonzero(_held_to_base([showing.trial for showing in showings], masks)).flatten().tolist()
     if not held:
         return replace(rows, masks=MaskRows(masks_R1HW=masks))
-    noisy, captions = rows.noisy(objective), shown_captions(trials, index, batch)
+    noisy, captions = rows.noisy(objective), shown_captions(showings)
     predicted = base.predict(
         noisy[held],
         rows.timesteps_R[held],
@@ -99,13 +100,16 @@ def with_masks(
     return replace(rows, masks=MaskRows(masks_R1HW=masks, base_RCHW=base_RCHW))
 
 
-def _some_left_out(trial: TrialSettings, masks_B1HW: Tensor, index: int) -> Tensor:
-    """Return a trial's masks of a micro-step, each replaced by white with unmasked_probability."""
+def _some_left_out(showing: Showing) -> Tensor:
+    """Return a trial's own masks of a micro-step, each replaced by white with unmasked_probability."""
+    trial, masks_B1HW = showing.trial, showing.batch.masks_B1HW
+    assert masks_B1HW is not None
     share = trial.objective.unmasked_probability
-    if not share:
-        return masks_B1HW
-    drawn = torch.rand(len(masks_B1HW), generator=generator_at(trial.seed, "unmasked", index))
-    return torch.where((drawn < share).view(-1, 1, 1, 1), torch.ones_like(masks_B1HW), masks_B1HW)
+    if share:
+        drawn = torch.rand(len(masks_B1HW), generator=generator_at(trial.seed, "unmasked", showing.index))
+        white = torch.ones_like(masks_B1HW)
+        masks_B1HW = torch.where((drawn < share).view(-1, 1, 1, 1), white, masks_B1HW)
+    return showing.batch.taken(masks_B1HW)
 
 
 def _held_to_base(trials: Sequence[TrialSettings], masks_R1HW: Tensor) -> Tensor:

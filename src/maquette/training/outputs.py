@@ -25,8 +25,9 @@ from maquette.training.job import Job, TrialRun
 if TYPE_CHECKING:
     from maquette.families.protocol import BaseModel
     from maquette.lora.adapter import LoraAdapter
-    from maquette.training.engine import Engine, StepResult
+    from maquette.training.engine import StepResult
     from maquette.training.load_test import LoadTest
+    from maquette.training.standing import Standing
 
 SampleDrawer = Callable[["BaseModel", "LoraAdapter", int, Settings, int, str, Path], Stage[list[Sample]]]
 """Draws a trial's samples of a step into a folder (model, adapter, trial, settings, step, the LoRA file's name, folder); returns
@@ -180,7 +181,7 @@ class TrialOutput:
         return any(entry.step == step for entry in self.record.samples)
 
     def save_checkpoint(
-        self, engine: Engine, planned: PlannedCheckpoint, base_sha256: str
+        self, standing: Standing, planned: PlannedCheckpoint, base_sha256: str
     ) -> Iterator[Event]:
         """Write the trial's LoRA as it is now, and say so in the record."""
         from maquette.training.export import save_checkpoint
@@ -188,7 +189,7 @@ class TrialOutput:
         from maquette.world.pack import is_small_world
 
         path = self.run.folder.checkpoints / planned.file_name
-        state = engine.adapter.state_dict(self.index)
+        state = standing.adapter.state_dict(standing.place)
         saved = save_checkpoint(path, state, self.job, self.run, planned, base_sha256)
         yield from (Message(note, "warning") for note in saved.notes)
         tested = load_test(path, state, self.run.settings.saving.save_precision, trained=self.run.parts)
@@ -216,10 +217,10 @@ class TrialOutput:
         if len(self.job.trials) == 1:
             tested.require_effect(steps)
 
-    def draw_samples(self, engine: Engine, draw: SampleDrawer, step: int) -> Iterator[Event]:
+    def draw_samples(self, standing: Standing, draw: SampleDrawer, step: int) -> Iterator[Event]:
         """Draw the trial's samples of `step`, and say so in the record."""
         folder = self.run.folder
-        trial = (engine.model, engine.adapter, self.index, self.run.settings)
+        trial = (standing.model, standing.adapter, standing.place, self.run.settings)
         drawn = yield from draw(*trial, step, self._file_of(step), folder.samples)
         known = tuple(entry for entry in self.record.samples if entry.step != step)
         self.note(samples=(*known, *drawn))
@@ -231,37 +232,26 @@ class TrialOutput:
         saved = [Path(entry.path).name for entry in self.record.checkpoints if entry.step == step]
         return saved[-1] if saved else step_file_name(self.run.name, step)
 
-    def save_state(self, engine: Engine, step: int) -> None:
+    def save_state(self, standing: Standing, step: int) -> None:
         """Write what resuming after `step` steps needs."""
         from maquette.training.state import save_state
 
-        parameters = engine.adapter.named_parameters_of(self.index)
-        optimizer = engine.optimizers[self.index]
-        save_state(self.run.folder.state, step, self.run.digest, parameters, optimizer, engine.scaler)
+        folder, digest = self.run.folder.state, self.run.digest
+        save_state(folder, step, digest, standing.parameters, standing.optimizer, standing.scaler)
 
-    def is_sound(self, engine: Engine) -> bool:
-        """Return whether every weight of the trial is a finite number."""
-        return all(
-            bool(parameter.isfinite().all())
-            for parameter in engine.adapter.named_parameters_of(self.index).values()
-        )
-
-    def restore(self, engine: Engine) -> None:
-        """Put the state that the trial goes on from into `engine`; nothing happens where it begins anew."""
-        from maquette.training.state import restore_state
-
+    def restore(self, standing: Standing) -> None:
+        """Put the state that the trial goes on from where it stands; nothing happens where it begins anew."""
         if self.run.resume is not None:
-            parameters = engine.adapter.named_parameters_of(self.index)
-            restore_state(self.run.resume, parameters, engine.optimizers[self.index], engine.scaler)
+            standing.restore(self.run.resume)
 
     def _best(self) -> Path | None:
         """Return the checkpoint that was judged best, of a trial that ended early; None where it ran to its end."""
         choice = read_choice(self.run.folder.path) if self.record.step < self.job.schedule.steps else None
         return None if choice is None else self.run.folder.path / choice.checkpoint
 
-    def judge(self, engine: Engine, judge: CheckpointJudge, step: int) -> Stage[bool]:
+    def judge(self, standing: Standing, judge: CheckpointJudge, step: int) -> Stage[bool]:
         """Judge the trial's checkpoint of `step`; return whether it may end there."""
-        trial = (engine.model, engine.adapter, self.index, self.record, self.run.folder)
+        trial = (standing.model, standing.adapter, standing.place, self.record, self.run.folder)
         return (yield from judge(*trial, step))
 
     def final_loss(self) -> float:

@@ -26,20 +26,26 @@ from maquette.words.text import has_word
 if TYPE_CHECKING:
     from maquette.families.protocol import BaseModel, Conditioning
     from maquette.training.base_prediction import BasePrediction
-    from maquette.training.batches import MicroBatch
+    from maquette.training.batches import Showing
     from maquette.training.config import TrialSettings
 
 FORMS = 6
 """Shortened forms of a caption that keep some of its parts."""
 
 
-def shown_captions(trials: Sequence[TrialSettings], index: int, batch: MicroBatch) -> list[str]:
-    """Return the captions of R rows: the batch's for every trial, some shortened where the trial asks for it."""
+def shown_captions(showings: Sequence[Showing]) -> list[str]:
+    """Return the captions of R rows: each trial's batch's, some shortened where the trial asks for it."""
+    return [caption for showing in showings for caption in _captions_of(showing)]
+
+
+def _captions_of(showing: Showing) -> Sequence[str]:
+    trial, batch = showing.trial, showing.batch
+    if not trial.objective.shortened_captions_in_force:
+        return batch.taken_of(batch.captions)
     regularization = batch.regularization_B.tolist()
     shown = batch.taken_of(list(enumerate(zip(batch.captions, regularization, strict=True))))
     return [
-        caption if is_regularization else _cut(trial, index, row, caption)
-        for trial in trials
+        caption if is_regularization else _cut(trial, showing.index, row, caption)
         for row, (caption, is_regularization) in shown
     ]
 
@@ -95,31 +101,28 @@ class Preservation:
     def __init__(
         self,
         model: BaseModel,
-        trials: Sequence[TrialSettings],
         base: BasePrediction,
         conditioning: Callable[[Sequence[str]], Conditioning],
     ) -> None:
         self._model = model
-        self._trials = tuple(trials)
         self._base = base
         self._conditioning = conditioning
 
-    def losses(self, index: int, rows: Rows, batch: MicroBatch) -> torch.Tensor | None:
+    def losses(self, rows: Rows, showings: Sequence[Showing]) -> torch.Tensor | None:
         """Return each trial's weighted loss, float32 [P]; None where none has a caption to hold to the base now.
 
-        `rows` are what `batch` was shown as.
+        `rows` are what `showings` were shown as.
         """
-        captions = shown_captions(self._trials, index, batch)
-        trials = self._trial_of_rows(len(captions))
+        captions = shown_captions(showings)
+        each = len(captions) // len(showings)
+        of_rows = [showing for showing in showings for _ in range(each)]
         preserved = [
-            class_caption(caption, trial.subject.trigger, trial.subject.class_word)
-            for trial, caption in zip(trials, captions, strict=True)
+            class_caption(caption, showing.trial.subject.trigger, showing.trial.subject.class_word)
+            for showing, caption in zip(of_rows, captions, strict=True)
         ]
         weights = [
-            0.0
-            if caption is None or index % trial.objective.preservation_every
-            else trial.objective.preservation
-            for trial, caption in zip(trials, preserved, strict=True)
+            0.0 if caption is None or not is_held_now(showing) else showing.trial.objective.preservation
+            for showing, caption in zip(of_rows, preserved, strict=True)
         ]
         if not any(weights):
             return None
@@ -129,14 +132,13 @@ class Preservation:
         prediction = self._model.predict(noisy, rows.timesteps_R, self._conditioning(texts), rows.sizes)
         error_R = (prediction.float() - target.float()).square().mean(dim=[1, 2, 3])
         error_R = error_R * torch.tensor(weights, device=error_R.device)
-        error_R = error_R * timestep_weights(self._model, self._trials, rows.timesteps_R)
-        return error_R.view(len(self._trials), -1).mean(dim=1)
-
-    def _trial_of_rows(self, num_rows: int) -> list[TrialSettings]:
-        each = num_rows // len(self._trials)
-        return [trial for trial in self._trials for _ in range(each)]
+        error_R = error_R * timestep_weights(
+            self._model, [showing.trial for showing in showings], rows.timesteps_R
+        )
+        return error_R.view(len(showings), -1).mean(dim=1)
 
 
-def preserves(trials: Sequence[TrialSettings]) -> bool:
-    """Return whether any trial holds the class to the base."""
-    return any(trial.objective.preservation for trial in trials)
+def is_held_now(showing: Showing) -> bool:
+    """Return whether a trial holds the class to the base at this micro-step of its."""
+    wanted = showing.trial.objective
+    return bool(wanted.preservation) and not showing.index % wanted.preservation_every

@@ -133,7 +133,7 @@ class Proving:
         try:
             for trial, output in enumerate(self.outputs):
                 now = self._weights(trial)
-                output.save_state(self.engine, step)
+                output.save_state(self.engine.standing(output.index), step)
                 state = latest_state(output.run.folder.state)
                 assert state is not None
                 size += state.path.stat().st_size

@@ -118,23 +118,17 @@ class RunValidation:
         self, model: BaseModel, placement: Placement, texts: CaptionEncoder, cache: CacheFolder | None
     ) -> Iterator[Event]:
         """Encode the pictures while there is a VAE, and recall what a resumed run measured before."""
-        from maquette.training.validation import Validator
+        validator = validator_of(self.plan, model, placement, texts, cache)
+        yield from validator.encode()
+        self.use(validator)
 
-        plan = self.plan
-        self._validator = Validator(
-            model,
-            placement,
-            plan.items,
-            timesteps=plan.timesteps,
-            seed=plan.seed,
-            texts=texts,
-            cache_folder=cache,
-        )
-        yield from self._validator.encode()
+    def use(self, validator: Validator) -> None:
+        """Measure with `validator`, whose pictures are encoded; recall what a resumed run measured before."""
+        self._validator, plan = validator, self.plan
         fresh = ValidationRecord(
             measured_on=plan.measured_on,
             seed=plan.seed,
-            timesteps=tuple(float(timestep) for timestep in self._validator.timesteps_T),
+            timesteps=tuple(float(timestep) for timestep in validator.timesteps_T),
             pictures=tuple(_named(item) for item in plan.items),
         )
         for index, output in enumerate(self.outputs):
@@ -156,20 +150,27 @@ class RunValidation:
         self, engine: Engine, step: int, at_checkpoint: bool, logs: Sequence[MetricsLog]
     ) -> Iterator[Event]:
         """Measure after `step` steps where it is time and was not done yet; at step 0 the base alone."""
-        schedule = self.outputs[0].job.schedule
-        due = self.plan.is_due(step, schedule.steps, schedule.steps_per_epoch, at_checkpoint)
-        if not due or all(output.has_validation(step) for output in self.outputs):
+        if not self.is_due(step, at_checkpoint):
             return
         began = time.perf_counter()
         for index, losses in enumerate(self._measured(engine, step)):
-            self._base = losses if step == 0 else self._base
-            point = self.outputs[index].log_validation(
-                logs[index], step, losses, self._base, self._previous[index]
-            )
-            self._previous[index] = losses
-            if step == schedule.steps:
-                yield Message(told(self.outputs[index], point))
+            yield from self.take_in(index, step, losses, logs[index])
         self.seconds += time.perf_counter() - began
+
+    def is_due(self, step: int, at_checkpoint: bool) -> bool:
+        """Return whether it is time after `step` steps, and was not done yet."""
+        schedule = self.outputs[0].job.schedule
+        due = self.plan.is_due(step, schedule.steps, schedule.steps_per_epoch, at_checkpoint)
+        return due and not all(output.has_validation(step) for output in self.outputs)
+
+    def take_in(self, index: int, step: int, losses: list[float], log: MetricsLog) -> Iterator[Message]:
+        """Write down what was measured of a trial after `step` steps; at step 0 that is the base."""
+        self._base = losses if step == 0 else self._base
+        output = self.outputs[index]
+        point = output.log_validation(log, step, losses, self._base, self._previous[index])
+        self._previous[index] = losses
+        if step == output.job.schedule.steps:
+            yield Message(told(output, point))
 
     def captions(self) -> list[str]:
         """Return the captions of the pictures that are measured; none before `encode`."""
@@ -198,6 +199,27 @@ class RunValidation:
         changes = [point.from_base for point in points if point.from_base is not None]
         change = f" ({_share(fmean(changes), loss):+.1%} from base)" if changes else ""
         return {"validation": f"{loss:.4f}{change}"}
+
+
+def validator_of(
+    plan: ValidationPlan,
+    model: BaseModel,
+    placement: Placement,
+    texts: CaptionEncoder,
+    cache: CacheFolder | None,
+) -> Validator:
+    """Return what measures as `plan` says; its pictures are not encoded yet."""
+    from maquette.training.validation import Validator
+
+    return Validator(
+        model,
+        placement,
+        plan.items,
+        timesteps=plan.timesteps,
+        seed=plan.seed,
+        texts=texts,
+        cache_folder=cache,
+    )
 
 
 def told(output: TrialOutput, last: ValidationPoint) -> str:
