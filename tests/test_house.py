@@ -26,6 +26,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = (
     "cli",
     "studio",
+    "jobs",
     "api",
     "demo",
     "checking",

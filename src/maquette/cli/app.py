@@ -36,6 +36,8 @@ COMMANDS = {
     "diff": "Say exactly what changed between two runs: settings, captions, pictures, environment.",
     "reproduce": "Train a run again from its record and compare the weights bit for bit.",
     "studio": "Open the page in your browser: pictures by keyboard, decisions, undo.",
+    "queue": "Show and change the queue of jobs, which outlive window and terminal.",
+    "watch": "Watch a job or a run live, also one that was started elsewhere.",
     "models": "Look at base models.",
     "lora": "Look at LoRA files; convert, merge, resize, extract, compare, strip, prune them.",
 }

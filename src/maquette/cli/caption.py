@@ -43,6 +43,7 @@ EXPLAIN = Task(asked_by=("explain",))
         "--explain", metavar="STRATEGY", help="Say what a strategy does and costs, or `all` of them."
     ),
     name="caption",
+    detachable=True,
 )
 def command(directory: Path | None, **given: Any) -> dict[str, Any]:
     """Write captions for the pictures in DIR under a strategy; change, compare and take back captions.

@@ -24,6 +24,7 @@ UNDO = Task(asked_by=("undo",))
     *options_of(DecideOptions),
     click.option("--undo", is_flag=True, help="Take back the last change made here."),
     name="curate",
+    detachable=True,
 )
 def command(directory: Path, **given: Any) -> dict[str, Any]:
     """Sort the pictures in DIRECTORY into kept, rejected (with reasons) and to review. Nothing is moved or deleted.

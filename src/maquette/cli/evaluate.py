@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     ),
     *options_of(EvaluateOptions),
     name="evaluate",
+    detachable=True,
 )
 def command(targets: tuple[Path, ...], **given: Any) -> dict[str, Any]:
     """Draw with LoRAs and with the base alone, same prompts and seeds, measure, and write a report.

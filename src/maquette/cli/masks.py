@@ -17,6 +17,7 @@ from maquette.masking.options import MasksOptions
     click.argument("directory", type=click.Path(path_type=Path), metavar="DIR"),
     *options_of(MasksOptions),
     name="masks",
+    detachable=True,
 )
 def command(directory: Path, **given: Any) -> dict[str, Any]:
     """Make a mask for every picture in DIR, into `masks` beside them: white is what training learns.

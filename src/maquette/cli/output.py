@@ -31,40 +31,73 @@ from maquette.stopping import Stop, Stopped, stoppable
 INTERRUPTED = 130
 T = TypeVar("T")
 HELP_NAMES = ["-h", "--help"]
+TYPED = "maquette.typed"
+"""Where a command's context keeps the arguments as they were typed."""
+
+
+LISTENERS: list[Callable[[Event], None]] = []
+"""Who else hears the events that `follow` shows: where the command is a job, whoever tells the ledger."""
 
 
 def result_command(
-    *parameters: Callable[..., Any], **attributes: Any
+    *parameters: Callable[..., Any],
+    detachable: bool = False,
+    passes_on: bool = False,
+    json_lines: bool = False,
+    **attributes: Any,
 ) -> Callable[[Callable[..., Any]], click.Command]:
     """Make a function that returns a JSON-ready dict into a command with `--json`, errors and exit codes done one way.
 
-    A result may carry the key `exit_code`, which is taken out and used.
+    A result may carry the key `exit_code`, which is taken out and used. A `detachable` command has `--detach`, with which it
+    becomes a job of the queue. One that `passes_on` takes flags that it does not know among its last argument. With `json_lines`
+    the function is told `as_json` and prints its lines itself.
     """
 
     def make(function: Callable[..., Any]) -> click.Command:
         @functools.wraps(function)
         def run(**arguments: Any) -> None:
-            as_json = arguments.pop("as_json")
-            sys.exit(_guarded(function, arguments, as_json))
+            as_json = arguments["as_json"] if json_lines else arguments.pop("as_json")
+            if arguments.pop("detach", False):
+                from maquette.cli.detaching import detached
+
+                typed = click.get_current_context().meta[TYPED]
+                sys.exit(_guarded(detached, {"typed": typed}, as_json))
+            sys.exit(_guarded(function, arguments, as_json, answers=not json_lines))
 
         decorated: Any = run
-        for parameter in reversed(parameters):
+        own = (*parameters, *((_detach_option(),) if detachable else ()))
+        for parameter in reversed(own):
             decorated = parameter(decorated)
         option = click.option(
             "--json",
             "as_json",
             is_flag=True,
-            help="Print one JSON object as the last line of standard output.",
+            help="Print one JSON object a line as things happen."
+            if json_lines
+            else "Print one JSON object as the last line of standard output.",
         )
         # Click keeps the names of --help from the first time it is asked for, with a parent command or without.
-        settings = {"help_option_names": HELP_NAMES}
+        settings: dict[str, Any] = {"help_option_names": HELP_NAMES}
+        if passes_on:
+            settings |= {"ignore_unknown_options": True, "allow_interspersed_args": False}
         return click.command(cls=GroupedCommand, context_settings=settings, **attributes)(option(decorated))
 
     return make
 
 
+def _detach_option() -> Callable[..., Any]:
+    told = "Put it into the queue and return at once: it goes on when this window is gone (maquette watch)."
+    return click.option("--detach", is_flag=True, help=told)
+
+
 class GroupedCommand(click.Command):
     """A command whose --help shows options under the headings that they name (`group`), where there are several."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        context.meta[TYPED] = tuple(args)
+        if not context.allow_interspersed_args and "--json" in args:  # what is passed on may stand before it
+            args = ["--json", *(each for each in args if each != "--json")]
+        return super().parse_args(context, args)
 
     def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         options = [each for each in self.get_params(context) if isinstance(each, click.Option)]
@@ -79,7 +112,9 @@ class GroupedCommand(click.Command):
                 formatter.write_dl(rows)
 
 
-def _guarded(function: Callable[..., Any], arguments: dict[str, Any], as_json: bool) -> int:
+def _guarded(
+    function: Callable[..., Any], arguments: dict[str, Any], as_json: bool, *, answers: bool = True
+) -> int:
     try:
         with _spoken_warnings(), signals_interrupt():
             result = dict(function(**arguments) or {})
@@ -95,6 +130,8 @@ def _guarded(function: Callable[..., Any], arguments: dict[str, Any], as_json: b
         if as_json:
             _print_json({"error": [vars(Problem("interrupted", line, "", ""))]})
         return INTERRUPTED
+    except (click.ClickException, click.exceptions.Exit):  # of a command that was passed on
+        raise
     except Exception as error:
         log = _write_crash_log()
         say(f"error: {type(error).__name__}: {error} (the full trace is in {log})")
@@ -114,11 +151,11 @@ def _guarded(function: Callable[..., Any], arguments: dict[str, Any], as_json: b
         return 1
     code = int(result.pop("exit_code", 0))
     lines = result.pop("lines", ())
-    if as_json:
+    if as_json and answers:
         _print_json(result)
-    else:
+    elif not as_json:
         for line in lines:
-            click.echo(_shown(line))
+            click.echo(shown(line))
     return code
 
 
@@ -137,7 +174,7 @@ def _spoken_warnings() -> Iterator[None]:
 
 def say(text: str) -> None:
     """Say something to the person at the terminal (standard error)."""
-    click.echo(_shown(text), err=True)
+    click.echo(shown(text), err=True)
 
 
 def painted(text: str, **style: Any) -> str:
@@ -150,7 +187,7 @@ _MARK = f"\0{secrets.token_hex(8)}"
 """Stands for an escape of our own until the line is printed: no text of a stranger can hold it."""
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
     """Return a line as the terminal gets it: everything a stranger wrote escaped, our own colours alone in force.
 
     One line stays one: a picture's name with a line end in it could else write an error of its own.
@@ -164,12 +201,17 @@ def follow(stage: Stage[T], stop: Stop | None = None) -> T:
     Ctrl-C and SIGTERM ask `stop`, where the stage heeds it itself; else they stop it at the next event.
     """
     view = _TerminalView()
+
+    def hear(event: Event) -> None:
+        for tell in (view.show, *LISTENERS):
+            tell(event)
+
     if stop is None:
         stop = Stop()
         stage = stoppable(stage, stop)
     try:
         with signals_ask(stop):
-            return run_stage(stage, view.show)
+            return run_stage(stage, hear)
     finally:
         view.end_line()
 
@@ -262,7 +304,7 @@ class _TerminalView:
         if not self._live:
             say(line)
             return
-        click.echo(f"\r\x1b[K{_shown(line)}", nl=False, err=True)
+        click.echo(f"\r\x1b[K{shown(line)}", nl=False, err=True)
         self._line_open = True
 
 

@@ -19,6 +19,7 @@ from maquette.regularizing.options import RegularizeOptions
     click.argument("base", required=False),
     *options_of(RegularizeOptions),
     name="regularize",
+    detachable=True,
 )
 def command(base: str | None, **given: Any) -> dict[str, Any]:
     """Draw pictures of the class with the BASE model, to train beside the subject's own: they keep the class as it is.

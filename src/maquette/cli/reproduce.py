@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 @result_command(
-    click.argument("run", type=click.Path(path_type=Path)), *options_of(ReproduceOptions), name="reproduce"
+    click.argument("run", type=click.Path(path_type=Path)),
+    *options_of(ReproduceOptions),
+    name="reproduce",
+    detachable=True,
 )
 def command(run: Path, **given: Any) -> dict[str, Any]:
     """Train RUN again from its record and compare the weights bit for bit.

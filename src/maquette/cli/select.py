@@ -13,7 +13,10 @@ from maquette.cli.output import follow, result_command
 
 
 @result_command(
-    click.argument("run", type=click.Path(path_type=Path)), *options_of(SelectOptions), name="select"
+    click.argument("run", type=click.Path(path_type=Path)),
+    *options_of(SelectOptions),
+    name="select",
+    detachable=True,
 )
 def command(run: Path, **given: Any) -> dict[str, Any]:
     """Choose the best checkpoint of RUN and its strength, say why, and whether the pictures can tell it from the runner-up.

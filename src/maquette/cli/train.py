@@ -30,6 +30,7 @@ from maquette.stopping import Stop
     ),
     *settings_options(),
     name="train",
+    detachable=True,
 )
 def command(target: str | None, resume: str | None, smoke: bool, **settings: Any) -> dict[str, Any]:
     """Train a LoRA.

@@ -17,6 +17,7 @@ from maquette.evaluating.validate_options import ValidateOptions
     click.argument("targets", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN|FILE…"),
     *options_of(ValidateOptions),
     name="validate",
+    detachable=True,
 )
 def command(targets: tuple[Path, ...], **given: Any) -> dict[str, Any]:
     """Measure the loss of pictures at fixed noise, under LoRA files and under their base alone.

@@ -6,7 +6,7 @@ It is held from here to the run's end (locking.py), so that two runs never write
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count
@@ -83,6 +83,21 @@ def trial_folder(folder: RunFolder, name: str, number: int, num_trials: int) -> 
 def run_name(settings: Settings) -> str:
     """Return the name that a run begun now has, and its files: as given or made from the trigger, the first free number."""
     return next(name for name in _names(settings) if is_free(settings.saving.output / name))
+
+
+def free_folder(settings: Settings, *, next_name: bool, is_taken: Callable[[Path], bool]) -> Path:
+    """Return the folder that a new run would take, passing over those that `is_taken` says are spoken for.
+
+    Nothing is taken yet. Raises OutputError where it must have its name (no `next_name`) and that is on the disk.
+    """
+    for name in _names(settings):
+        folder = (settings.saving.output / name).resolve()
+        must_have_it = settings.saving.name and not next_name
+        if must_have_it:
+            require_free(folder, name)
+        if must_have_it or (is_free(folder) and not is_taken(folder)):
+            return folder
+    raise AssertionError("numbers have no end")
 
 
 def is_free(folder: Path) -> bool:

@@ -1,0 +1,165 @@
+"""`maquette queue`: the jobs, in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from maquette.cli.output import result_command
+from maquette.jobs.ledger import Ledger
+from maquette.jobs.records import Job
+from maquette.spoken import counted
+
+NUMBER = click.argument("job", type=int)
+
+
+@click.group(name="queue")
+def command() -> None:
+    """Show and change the queue: jobs that go on when window, terminal and login are gone.
+
+    One runner takes them in order, one for each device; it starts when there is something to do and ends when there is not.
+
+    \b
+      maquette train my-project --detach       (any long command takes --detach)
+      maquette queue list
+      maquette queue pause 3
+      maquette watch 3
+    """
+
+
+@result_command(
+    click.argument("kind", metavar="COMMAND"),
+    click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[ARGUMENTS]…"),
+    name="add",
+    passes_on=True,
+)
+def add(kind: str, arguments: tuple[str, ...]) -> dict[str, Any]:
+    """Put a command into the queue, as `maquette COMMAND … --detach` does.
+
+    \b
+      maquette queue add train my-project --steps 800
+      maquette queue add evaluate my-project/runs/myword
+    """
+    from maquette.cli.detaching import queued, read_command
+
+    return queued(read_command(kind, arguments))
+
+
+@result_command(
+    click.option(
+        "--all", "with_over", is_flag=True, help="Also those that are over, in words (JSON has all)."
+    ),
+    name="list",
+)
+def list_(with_over: bool) -> dict[str, Any]:
+    """List the jobs, the next one first."""
+    with Ledger() as ledger:
+        _see_to(ledger)
+        jobs = ledger.jobs()
+    shown = [job for job in jobs if with_over or not job.is_over]
+    lines = [line_of(job) for job in shown] or ["Nothing waits and nothing runs."]
+    if len(shown) < len(jobs):
+        lines.append(f"{counted(len(jobs) - len(shown), 'job')} over: maquette queue list --all")
+    return {"jobs": [job.to_json() for job in jobs], "lines": lines}
+
+
+@result_command(NUMBER, name="show")
+def show(job: int) -> dict[str, Any]:
+    """Say everything about a job."""
+    with Ledger() as ledger:
+        _see_to(ledger)
+        found = ledger.job(job)
+    told = found.to_json()
+    return {
+        **told,
+        "lines": [f"{name}: {value}" for name, value in told.items() if value not in (None, {}, "")],
+    }
+
+
+@result_command(NUMBER, name="pause")
+def pause(job: int) -> dict[str, Any]:
+    """Stop a job at its next step, keep its state and free the device; one that waits stays where it is.
+
+    `maquette queue resume` goes on: a training to the same weights, to the bit.
+    """
+    return _changed(job, Ledger.pause)
+
+
+@result_command(NUMBER, name="resume")
+def resume(job: int) -> dict[str, Any]:
+    """Go on with a paused, interrupted or failed job when its turn comes."""
+    return _changed(job, Ledger.resume)
+
+
+@result_command(NUMBER, name="cancel")
+def cancel(job: int) -> dict[str, Any]:
+    """Stop a job at its next step for good. What it finished, checkpoints for one, stays."""
+    return _changed(job, Ledger.cancel)
+
+
+@result_command(
+    NUMBER,
+    click.option("--before", type=int, metavar="JOB", help="Put it before this job."),
+    click.option("--last", is_flag=True, help="Put it behind all others."),
+    name="move",
+)
+def move(job: int, before: int | None, last: bool) -> dict[str, Any]:
+    """Move a job to the front of the queue, before another one, or to the end."""
+    from maquette.errors import ConfigError, Problem
+
+    if last and before is not None:
+        raise ConfigError(Problem("--last", "given together with --before", "one place", "Give one of them."))
+    with Ledger() as ledger:
+        ledger.job(job)
+        if before is not None:
+            ledger.job(before)
+        ledger.move(job, before=before, to_end=last)
+        jobs = ledger.jobs(("queued", "paused", "interrupted", "running"))
+    return {"jobs": [each.to_json() for each in jobs], "lines": [line_of(each) for each in jobs]}
+
+
+@result_command(name="clear")
+def clear() -> dict[str, Any]:
+    """Forget the jobs that are over. Runs, pictures and captions stay."""
+    import shutil
+
+    with Ledger() as ledger:
+        gone = ledger.clear()
+        for job in gone:
+            shutil.rmtree(ledger.job_folder(job), ignore_errors=True)
+    return {"cleared": gone, "lines": [f"{counted(len(gone), 'job')} forgotten."]}
+
+
+for each in (add, list_, show, pause, resume, cancel, move, clear):
+    command.add_command(each)
+
+
+def line_of(job: Job) -> str:
+    """Return a job in one line."""
+    place = f"{job.stage} {job.done}/{job.total}" if job.total and job.state in ("running", "paused") else ""
+    asked = f" ({job.asked} at its next step)" if job.asked else ""
+    about = job.run or job.project or ""
+    told = f"{job.id:>4}  {job.state + asked:<12} {job.kind:<10} {place:<16} {about}".rstrip()
+    return f"{told}  {job.error}" if job.error else told
+
+
+def _changed(job: int, change: Callable[[Ledger, int], Job]) -> dict[str, Any]:
+    with Ledger() as ledger:
+        ledger.job(job)
+        _see_to(ledger)
+        found = change(ledger, job)
+        _see_to(ledger)
+    told = found.to_json()
+    return {"job": job, **told, "lines": [line_of(found)]}
+
+
+def _see_to(ledger: Ledger) -> None:
+    """Make the states true, and see to a runner where there is something to do."""
+    from maquette.jobs.settling import is_outstanding, settle_from_outside
+    from maquette.jobs.starting import wake_runner
+
+    settle_from_outside(ledger)
+    if is_outstanding(ledger):
+        wake_runner(ledger)
