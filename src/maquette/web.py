@@ -107,6 +107,10 @@ class Http:
         """Return the JSON answer to `value`. Raises NoAnswer and Refusal."""
         return self._asked("POST", path, value, _json_of)
 
+    def send(self, path: str, value: Any) -> None:
+        """Send `value`, whatever is answered. Raises NoAnswer and Refusal."""
+        self._asked("POST", path, value, bytes)
+
     def close(self) -> None:
         """Close its connections."""
         self._client.close()

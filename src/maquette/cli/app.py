@@ -38,6 +38,8 @@ COMMANDS = {
     "studio": "Open the page in your browser: pictures by keyboard, decisions, undo.",
     "queue": "Show and change the queue of jobs, which outlive window and terminal.",
     "watch": "Watch a job or a run live, also one that was started elsewhere.",
+    "logs": "Show what a job printed, or what a run said.",
+    "status": "Say how things stand: runner, jobs, memory, disk; for other programs too.",
     "models": "Look at base models.",
     "lora": "Look at LoRA files; convert, merge, resize, extract, compare, strip, prune them.",
 }

@@ -7,8 +7,10 @@ from typing import Any
 
 import click
 
+from maquette.cli.options import options_of
 from maquette.cli.output import result_command
 from maquette.jobs.ledger import Ledger
+from maquette.jobs.notifying import NotifyOptions
 from maquette.jobs.records import Job
 from maquette.spoken import counted
 
@@ -56,7 +58,7 @@ def add(kind: str, arguments: tuple[str, ...]) -> dict[str, Any]:
 def list_(with_over: bool) -> dict[str, Any]:
     """List the jobs, the next one first."""
     with Ledger() as ledger:
-        _see_to(ledger)
+        see_to(ledger)
         jobs = ledger.jobs()
     shown = [job for job in jobs if with_over or not job.is_over]
     lines = [line_of(job) for job in shown] or ["Nothing waits and nothing runs."]
@@ -69,7 +71,7 @@ def list_(with_over: bool) -> dict[str, Any]:
 def show(job: int) -> dict[str, Any]:
     """Say everything about a job."""
     with Ledger() as ledger:
-        _see_to(ledger)
+        see_to(ledger)
         found = ledger.job(job)
     told = found.to_json()
     return {
@@ -132,7 +134,39 @@ def clear() -> dict[str, Any]:
     return {"cleared": gone, "lines": [f"{counted(len(gone), 'job')} forgotten."]}
 
 
-for each in (add, list_, show, pause, resume, cancel, move, clear):
+@result_command(
+    *options_of(NotifyOptions),
+    click.option("--off", is_flag=True, help="Tell nothing any more."),
+    click.option("--test", is_flag=True, help="Tell something now."),
+    name="notify",
+)
+def notify_(off: bool, test: bool, **given: Any) -> dict[str, Any]:
+    """Hear of jobs that ended or failed: on the desktop, or at an address of the web (Slack, Discord, your own).
+
+    What is not said stays as it was. The address is kept where only you may read it, and never shown again.
+
+    \b
+      maquette queue notify --desktop
+      maquette queue notify --webhook https://hooks.example.org/T0/B1 --failures-only
+      maquette queue notify --test
+    """
+    from maquette.jobs.notifying import read_notify, say_something, write_notify
+
+    options = NotifyOptions() if off else NotifyOptions.made_from(read_notify(), given)
+    write_notify(options)
+    troubles = say_something(options) if test else []
+    told = [*(["desktop"] if options.desktop else []), *(["webhook"] if options.webhook else [])]
+    which = "jobs that failed" if options.failures_only else "jobs that ended or failed"
+    line = f"Told of {which}: {' and '.join(told)}." if told else "Nothing is told."
+    answer = {
+        "desktop": options.desktop,
+        "webhook": bool(options.webhook),
+        "failures_only": options.failures_only,
+    }
+    return {**answer, "troubles": troubles, "exit_code": 1 if troubles else 0, "lines": [line, *troubles]}
+
+
+for each in (add, list_, show, pause, resume, cancel, move, clear, notify_):
     command.add_command(each)
 
 
@@ -148,14 +182,14 @@ def line_of(job: Job) -> str:
 def _changed(job: int, change: Callable[[Ledger, int], Job]) -> dict[str, Any]:
     with Ledger() as ledger:
         ledger.job(job)
-        _see_to(ledger)
+        see_to(ledger)
         found = change(ledger, job)
-        _see_to(ledger)
+        see_to(ledger)
     told = found.to_json()
     return {"job": job, **told, "lines": [line_of(found)]}
 
 
-def _see_to(ledger: Ledger) -> None:
+def see_to(ledger: Ledger) -> None:
     """Make the states true, and see to a runner where there is something to do."""
     from maquette.jobs.settling import is_outstanding, settle_from_outside
     from maquette.jobs.starting import wake_runner

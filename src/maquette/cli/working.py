@@ -16,6 +16,7 @@ from maquette.cli import main
 from maquette.cli.output import INTERRUPTED, LISTENERS, say
 from maquette.errors import MaquetteError, Problem
 from maquette.jobs.ledger import Ledger
+from maquette.jobs.notifying import notify
 from maquette.jobs.records import Job
 from maquette.jobs.working import Work
 from maquette.reading import parse_json
@@ -28,7 +29,10 @@ def work(folder: Path, number: int, attempt: int) -> None:
     if job is None:
         return
     LISTENERS.append(own.hear)
-    own.end(*_done(folder, job))
+    ended = own.end(*_done(folder, job))
+    if ended is not None:
+        for trouble in notify(ended):
+            say(trouble)
 
 
 def _done(folder: Path, job: Job) -> tuple[int, dict[str, Any]]:

@@ -6,6 +6,7 @@ A job's events stand in the ledger, a run's in its folder; both are numbered, an
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from maquette.runs.folder import RECORD_NAME, RunFolder
 from maquette.runs.record import read_record
 
 LOOKS_EVERY_S = 0.1
+LONGEST_TAIL_BYTES = 1 << 22
 Told = dict[str, Any]
 """One event as plain values: `sequence`, `time`, `event`, its own fields. A job's also tell its `state`."""
 
@@ -88,6 +90,35 @@ def require_run(run: Path) -> Path:
         remedy = "See: maquette queue list, maquette runs FOLDER"
         raise ConfigError(Problem(str(run), given, "the number of a job, or a run's folder", remedy))
     return run
+
+
+def tail_of(path: Path, most: int) -> list[str]:
+    """Return at most the last `most` lines of a text, none of a file that is not there."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - LONGEST_TAIL_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return []
+    return text.splitlines()[-most:]
+
+
+def log_of_run(run: Path, most: int) -> list[str]:
+    """Return the last that a run said: its messages and files, then the traces of its errors."""
+    folder = RunFolder(run)
+    said = []
+    for line in Tail(folder.event_log).more():
+        event = _event(line) or {}
+        if event.get("event") in ("message", "artifact"):
+            said.append(words_of(event))
+    return [*said, *tail_of(folder.log, most)][-most:]
+
+
+def words_of(event: Told) -> str:
+    """Return a message or a file that was made as a person reads it."""
+    if event.get("event") == "artifact":
+        return f"{event.get('kind')}: {event.get('path')}"
+    return ("warning: " if event.get("level") == "warning" else "") + str(event.get("text"))
 
 
 class Tail:

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
 
 from maquette.jobs.identity import is_alive, own_identity
 from maquette.jobs.ledger import Ledger
+from maquette.jobs.notifying import notify
 from maquette.jobs.records import Job
 from maquette.jobs.settling import MOST_STRIKES, is_outstanding, settle
 from maquette.jobs.starting import WORKER, detached
@@ -41,7 +43,9 @@ class Runner:
         """Do what is to be done now; return whether there is anything to wait for."""
         ledger = self._ledger
         self._children = {job: child for job, child in self._children.items() if child.poll() is None}
-        settle(ledger, self._children)
+        for lost in settle(ledger, self._children):
+            # Beside, so that no job waits for an address that does not answer.
+            threading.Thread(target=notify, args=(lost,), daemon=True).start()
         for job in ledger.jobs(("interrupted",)):
             ledger.retry(job.id, MOST_STRIKES)
         busy = self._busy()

@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from maquette.jobs.following import Tail
+from maquette.jobs.following import Tail, words_of
 from maquette.reading import parse_json
 from maquette.spoken import duration, memory_size
 
@@ -54,12 +54,8 @@ class View:
             self.state, self.error = str(event.get("state")), event.get("error")
         elif kind == "progress":
             self._see_progress(event)
-        elif kind == "message":
-            self.said.append(
-                ("warning: " if event.get("level") == "warning" else "") + str(event.get("text"))
-            )
-        elif kind == "artifact":
-            self.said.append(f"{event.get('kind')}: {event.get('path')}")
+        elif kind in ("message", "artifact"):
+            self.said.append(words_of(dict(event)))
 
     def look(self) -> None:
         """Read what the run's log has got since."""
@@ -79,7 +75,9 @@ class View:
         if self.progress:
             told.append(self._progress_line())
         if len(self.losses) > 1:
-            told += curve(self.losses, min(width - 12, 72), blocks=blocks)
+            window = max(1, len(self.losses) // 20)
+            told += curve(smoothed(self.losses, window), min(width - 12, 72), blocks=blocks)
+            told[-1] += f"  loss, mean of {window * self._stride}" if window * self._stride > 1 else "  loss"
         told += [f"  {line}" for line in self.said]
         return [line.replace("\n", " ")[:width] for line in told]
 
@@ -125,6 +123,11 @@ class View:
         self.losses.append(float(loss))
         if len(self.losses) > MOST_POINTS:
             self.losses, self._stride = self.losses[::2], self._stride * 2
+
+
+def smoothed(values: Sequence[float], window: int) -> list[float]:
+    """Return the mean of each value and those before it, `window` in all: a single step's loss says little."""
+    return [fmean(values[max(0, place - window) : place]) for place in range(1, len(values) + 1)]
 
 
 def curve(values: Sequence[float], width: int, height: int = 4, *, blocks: bool = True) -> list[str]:
