@@ -78,7 +78,7 @@ def test_a_selection_is_decided_together_and_one_undo_takes_it_back(page: Any, m
     page.goto(f"{many.url}/p/{many.key}/pictures")
     page.wait_for_selector("[data-place='0']")
     page.click("button[data-state='review']")
-    page.wait_for_function("document.getElementById('told').textContent.startsWith('1 of 200')")
+    page.wait_for_function("() => document.getElementById('told').textContent.startsWith('1 of 200')")
     for _ in range(4):
         page.keyboard.press("Shift+ArrowRight")
     before = states(many)
@@ -86,7 +86,7 @@ def test_a_selection_is_decided_together_and_one_undo_takes_it_back(page: Any, m
     settled(page, many, "0013.png", "kept")
     changed = [name for name, state in states(many).items() if state != before[name]]
     assert changed == ["0001.png", "0004.png", "0007.png", "0010.png", "0013.png"]
-    page.wait_for_function("document.querySelector('[data-count=review]').textContent === '195'")
+    page.wait_for_function("() => document.querySelector('[data-count=review]').textContent === '195'")
     page.keyboard.press("u")
     settled(page, many, "0013.png", "review")
     assert states(many) == before
@@ -113,7 +113,7 @@ def test_nothing_serious_stands_in_a_screen_readers_way_and_nothing_hangs_over(
         viewport={"width": width, "height": 800}, color_scheme=scheme, bypass_csp=True
     )
     opened = context.new_page()
-    for path in ("/", f"/p/{served.key}/pictures"):
+    for path in ("/", f"/p/{served.key}/pictures", f"/p/{served.key}/captions"):
         opened.goto(served.url + path)
         opened.wait_for_load_state("networkidle")
         found = axe.Axe().run(opened).response["violations"]

@@ -13,7 +13,7 @@ from starlette.staticfiles import StaticFiles
 
 from maquette import __version__
 from maquette.errors import MaquetteError, Problem
-from maquette.studio import home, pictures_page
+from maquette.studio import captions_page, home, pictures_page
 from maquette.studio.asking import Studio
 from maquette.studio.guard import Guard
 from maquette.studio.pages import page
@@ -29,6 +29,7 @@ def make_app(studio: Studio, names: frozenset[str]) -> Guard:
             Route("/api/health", health),
             *home.routes(),
             *pictures_page.routes(),
+            *captions_page.routes(),
             Mount("/static", StaticFiles(directory=str(files("maquette.studio") / STATIC)), name=STATIC),
         ],
         exception_handlers={MaquetteError: _told, 404: _missing, Exception: _broken},
