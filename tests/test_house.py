@@ -64,6 +64,7 @@ FOUNDATION = (
     "devices",
     "precisions",
     "web",
+    "processes",
     "locking",
     "files",
     "reading",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from maquette.spoken import disk_size, duration, memory_size
+from maquette.spoken import disk_size, duration, has_password, memory_size, without_passwords
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,31 @@ def test_sizes_are_said_as_people_do(count: int, text: str) -> None:
 )
 def test_memory_is_counted_in_powers_of_two(count: int, text: str) -> None:
     assert memory_size(count) == text
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("postgresql://me:geheim@db:5432/studies", "postgresql://me@db:5432/studies"),
+        ("postgresql://me:geheim:geheim/ge@heim@db/studies", "postgresql://me@db/studies"),
+        ("postgresql+psycopg://:geheim@db/studies", "postgresql+psycopg://@db/studies"),
+        (
+            "postgresql://db/studies?user=me&password=geheim&x=1",
+            "postgresql://db/studies?user=me&password=…&x=1",
+        ),
+        (
+            "search '--storage=postgresql://me:geheim@db/s' --json",
+            "search '--storage=postgresql://me@db/s' --json",
+        ),
+    ],
+)
+def test_no_password_of_an_address_is_said(address: str, shown: str) -> None:
+    assert without_passwords(address) == shown
+    assert has_password(address) and "geheim" not in without_passwords(address)
+
+
+@pytest.mark.parametrize(
+    "text", ["postgresql://me@db:5432/s", "sqlite:////a/b.db", "https://a.b:80/c", "a: b@c"]
+)
+def test_what_holds_no_password_stays(text: str) -> None:
+    assert without_passwords(text) == text and not has_password(text)

@@ -53,6 +53,20 @@ def printable(text: str) -> str:
     return _UNSAFE.sub(_escaped, text)
 
 
+_PASSWORD = re.compile(r"([a-z][a-z0-9+.-]*://[^\s:/@?#]*):[^\s'\"]*@", re.IGNORECASE)
+_QUERIED = re.compile(r"([a-z][a-z0-9+.-]*://[^\s'\"]*[?&](?:ssl)?password=)[^\s'\"&]*", re.IGNORECASE)
+
+
+def without_passwords(text: str) -> str:
+    """Return `text` with the passwords of the addresses in it left out: `postgresql://me@there/studies`."""
+    return _QUERIED.sub(r"\1…", _PASSWORD.sub(r"\1@", text))
+
+
+def has_password(url: str) -> bool:
+    """Return whether an address says a password."""
+    return without_passwords(url) != url
+
+
 def _escaped(found: re.Match[str]) -> str:
     code = ord(found[0])
     if 0xDC80 <= code <= 0xDCFF:

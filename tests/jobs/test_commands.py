@@ -15,9 +15,9 @@ import pytest
 from click.testing import CliRunner
 
 from maquette.cli.app import maquette
-from maquette.jobs.identity import is_alive, pid_of
 from maquette.jobs.ledger import Ledger
 from maquette.jobs.starting import RUNNER, detached
+from maquette.processes import is_alive, pid_of
 from tests.conftest import make_pictures
 
 REPLACE = ("--find", "blue", "--replace", "red")
@@ -94,6 +94,12 @@ def test_wrong_input_is_said_before_anything_is_queued(pictures: Path) -> None:
     ):
         done = run(*arguments)
         assert done.exit_code == 2 and word in done.output, done.output
+    assert answer("queue", "list")["jobs"] == []
+
+
+def test_an_address_with_a_password_is_not_kept_in_the_queue(home: Path) -> None:
+    done = run("queue", "add", "train", "project", "--logging-dir", "postgresql://me:geheim@db/s")
+    assert done.exit_code == 2 and ".pgpass" in done.output and "geheim" not in done.output
     assert answer("queue", "list")["jobs"] == []
 
 

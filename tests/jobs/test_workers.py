@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from maquette.jobs.identity import identity_of, is_alive, own_identity, pid_of
 from maquette.jobs.ledger import Ledger
 from maquette.jobs.records import Request
 from maquette.jobs.runner import device_of
 from maquette.jobs.settling import settle
 from maquette.jobs.starting import end_remains
+from maquette.processes import identity_of, is_alive, own_identity, pid_of
 
 LONE_WORKER = Path(__file__).with_name("lone_worker.py")
 posix = pytest.mark.skipif(os.name != "posix", reason="sessions and signals of POSIX")

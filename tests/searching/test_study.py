@@ -234,3 +234,25 @@ def test_the_best_third_goes_on() -> None:
     assert not goes_on(2.5, [1.0, 2.0, 3.0])
     assert not goes_on(math.nan, [])
     assert goes_on(9.0, [1.0, 2.0, 3.0], reduction=1)
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_a_proposal_that_is_killed_half_way_is_completed_to_the_same_values(
+    tmp_path: Path, sampler: str
+) -> None:
+    found = []
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+        study = open_study(tmp_path / name, trials=7, seed=5, finalists=0, sampler=sampler)
+        for _ in range(3):
+            if name == "killed":
+                study.optuna.ask()  # takes what is queued, the baseline, or a number; nothing is drawn yet
+                begun = optuna.trial.Trial(study.optuna, study.optuna.get_trials()[-1]._trial_id)
+                if study.optuna.get_trials()[-1].number:
+                    begun.suggest_categorical("network_dim", (2, 4, 8, 16))
+                study = open_study(tmp_path / name)
+                study.unfinished()
+            else:
+                study.propose()
+        found.append([(each.params, each.state) for each in study.trials()[:3]])
+    assert found[0] == found[1]

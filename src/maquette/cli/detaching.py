@@ -13,6 +13,7 @@ from maquette.errors import ConfigError, Problem
 from maquette.jobs.ledger import TRAIN, Ledger
 from maquette.jobs.records import Job, Request
 from maquette.project.config_file import CONFIG_NAME
+from maquette.spoken import has_password
 
 NOT_A_JOB_S = ("--json", "--detach")
 TARGETS = ("target", "project", "directory", "run", "targets", "source")
@@ -46,6 +47,8 @@ def queued(request: Request) -> dict[str, Any]:
 
 def request_of(kind: str, arguments: Sequence[str], given: Mapping[str, Any]) -> Request:
     """Return the request that a command's arguments mean, as typed and as read. Raises MaquetteError."""
+    if any(has_password(each) for each in arguments):
+        raise ConfigError(_password())
     target = _target(given)
     request = Request(
         kind=kind,
@@ -58,6 +61,15 @@ def request_of(kind: str, arguments: Sequence[str], given: Mapping[str, Any]) ->
         return _training(request, given)
     is_run = target is not None and (target / "run.json").is_file()
     return replace(request, run=target.resolve()) if is_run and target is not None else request
+
+
+def _password() -> Problem:
+    return Problem(
+        "--detach",
+        "an address with a password",
+        "arguments that may be kept: the queue writes them down and shows them",
+        "Leave the password out of it; PostgreSQL's is read from ~/.pgpass.",
+    )
 
 
 def ready(ledger: Ledger, job: Job) -> tuple[str, ...]:

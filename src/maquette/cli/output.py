@@ -25,7 +25,7 @@ import click
 from maquette.cli.signals import signals_ask, signals_interrupt
 from maquette.errors import MaquetteError, Problem
 from maquette.events import Artifact, Event, Message, Progress, Stage, Started, run_stage
-from maquette.spoken import printable
+from maquette.spoken import printable, without_passwords
 from maquette.stopping import Stop, Stopped, stoppable
 
 INTERRUPTED = 130
@@ -232,7 +232,7 @@ def json_line(value: Any) -> str:
 
 def _told_of_ending(ending: Stopped | KeyboardInterrupt) -> str:
     """Return where the command ended and how it goes on; a stage that knows better has said so."""
-    again = shlex.join(["maquette", *sys.argv[1:]])
+    again = without_passwords(shlex.join(["maquette", *sys.argv[1:]]))
     if isinstance(ending, KeyboardInterrupt):
         notes = getattr(ending, "__notes__", ())
         return notes[-1] if notes else f"interrupted; nothing finished was lost; go on with: {again}"

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from maquette.spoken import printable
+from maquette.spoken import printable, without_passwords
 from maquette.stopping import Stop
 
 NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
@@ -43,7 +43,8 @@ def signals_end_the_start() -> None:
     """From now on either signal ends the process with one line: while libraries load, nothing was begun that could be lost."""
 
     def end(number: int, frame: FrameType | None) -> None:
-        told = f"interrupted before anything began; go on with: {shlex.join(['maquette', *sys.argv[1:]])}"
+        again = without_passwords(shlex.join(["maquette", *sys.argv[1:]]))
+        told = f"interrupted before anything began; go on with: {again}"
         os.write(2, f"{printable(told)}\n".encode("ascii", "backslashreplace"))
         if "--json" in sys.argv[1:]:
             problem = {"where": "interrupted", "given": told, "required": "", "remedy": ""}

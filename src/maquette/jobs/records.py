@@ -55,7 +55,7 @@ class Job:
     begun: bool
     """Whether the run's folder is this job's own: who comes after a lost worker goes on with it."""
     worker: str | None
-    """Who runs it, or ran it last (`identity.py`)."""
+    """Who runs it, or ran it last (`processes.py`)."""
     done: int
     total: int | None
     unit: str

@@ -15,13 +15,13 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from maquette.jobs.identity import is_alive, own_identity
 from maquette.jobs.ledger import Ledger
 from maquette.jobs.notifying import notify
 from maquette.jobs.records import Job
 from maquette.jobs.settling import MOST_STRIKES, is_outstanding, settle
 from maquette.jobs.starting import WORKER, detached
 from maquette.locking import HeldByAnother, hold
+from maquette.processes import is_alive, own_identity
 
 LOOKS_EVERY_S = 0.2
 IDLE_S = 3.0

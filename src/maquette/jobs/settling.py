@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from maquette.jobs.identity import is_alive
 from maquette.jobs.ledger import Ledger
 from maquette.jobs.records import Job
 from maquette.jobs.starting import end_remains
+from maquette.processes import is_alive
 
 MOST_STRIKES = 3
 """So many workers of a job may be lost one after another, none of which came further than the ones before."""

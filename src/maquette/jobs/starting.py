@@ -13,8 +13,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from maquette.jobs.identity import is_alive, pid_of
 from maquette.jobs.ledger import Ledger
+from maquette.processes import is_alive, pid_of
 
 RUNNER, WORKER = "maquette.jobs.runner", "maquette.cli.working"
 _STARTED: list[subprocess.Popen[bytes]] = []

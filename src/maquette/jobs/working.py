@@ -12,9 +12,9 @@ from typing import Any, cast
 
 from maquette.errors import MaquetteError
 from maquette.events import Event, Finished, Progress
-from maquette.jobs.identity import own_identity
 from maquette.jobs.ledger import Ledger
 from maquette.jobs.records import Job, State
+from maquette.processes import own_identity
 
 TELLS_EVERY_S = 0.1
 

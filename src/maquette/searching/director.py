@@ -34,6 +34,8 @@ class SearchDirector:
     ) -> None:
         """`changed` is called whenever the study says something new. `score`: where pictures are the objective."""
         self.study, self.folder, self.changed, self.score = study, folder, changed, score
+        self.take: Callable[[int], bool] = lambda number: True
+        """Asked before a trial is taken in hand: whether it is nobody else's."""
         self.held: dict[int, float] = {}
         """Trials that this process trains, with when it took them."""
         self._nothing_left = False
@@ -46,7 +48,7 @@ class SearchDirector:
         if self._nothing_left:
             return ()
         while len(found) < free:
-            taken = self._begun() or self.study.propose()
+            taken = self._begun() or self._proposed()
             if taken is None:
                 self._nothing_left = True
                 break
@@ -84,25 +86,31 @@ class SearchDirector:
     def taken(self, number: int) -> PackTrial:
         """Return a trial as the pack trains it, which this process holds from now on."""
         settings, place = trial_run(self.study, self.folder, number)
+        rungs = self.study.rungs(number)
         self.held[number] = time.monotonic()
-        return PackTrial(
-            number=number,
-            name=place.name,
-            settings=settings,
-            folder=place,
-            rungs=self.study.rungs(number),
-        )
+        return PackTrial(number=number, name=place.name, settings=settings, folder=place, rungs=rungs)
 
     def _begun(self) -> SearchTrial | None:
         """Return a trial that was begun and that nobody holds; one whose run is at its end is written down by the way."""
         for each in self.study.unfinished():
-            if each.number in self.held:
+            if each.number in self.held or not self.take(each.number):
                 continue
             record = ended_run(self.folder / (each.folder or ""))
             if record is None:
                 return each
             self._finish(each.number, record, None)
         return None
+
+    def _proposed(self) -> SearchTrial | None:
+        """Return a new trial; one that another worker took in the moment it was proposed is left to that one."""
+        found = self.study.propose()
+        while found is not None and not self.take(found.number):
+            found = self.study.propose()
+        return found
+
+    def look_again(self) -> None:
+        """Ask the study anew when the pack next asks: others may have ended trials that something follows from."""
+        self._nothing_left = False
 
     def _finish(self, number: int, record: RunRecord, seconds: float | None) -> None:
         point = record.validation.points[-1] if record.validation and record.validation.points else None

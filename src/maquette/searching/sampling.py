@@ -37,8 +37,9 @@ class SeededSampler(BaseSampler):
             self._inner = self._made(study, trial.number)
         return self._inner
 
-    def _made(self, study: Study, number: int) -> BaseSampler:
-        seed = int.from_bytes(hashlib.sha256(f"{self._seed} {number}".encode()).digest()[:4], "big")
+    def _made(self, study: Study, number: int, name: str = "") -> BaseSampler:
+        told = f"{self._seed} {number} {name}".strip()
+        seed = int.from_bytes(hashlib.sha256(told.encode()).digest()[:4], "big")
         if self._kind == "random":
             return RandomSampler(seed=seed)
         return TPESampler(
@@ -60,7 +61,9 @@ class SeededSampler(BaseSampler):
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        return self._of(study, trial).sample_independent(study, trial, param_name, param_distribution)
+        # Made anew for each parameter: one that was drawn before a kill is not drawn again, and takes no number with it.
+        sampler = self._made(study, trial.number, param_name)
+        return sampler.sample_independent(study, trial, param_name, param_distribution)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Nothing: what a trial needs is made when it first asks."""

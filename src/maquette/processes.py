@@ -77,3 +77,8 @@ def _boot() -> str:
         with suppress(OSError):
             return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
     return ""
+
+
+def is_of_this_start(identity: str) -> bool:
+    """Return whether an identity was given under this start of this machine, so that `is_alive` can tell."""
+    return bool(_boot()) and identity.startswith(f"{_boot()}/")
