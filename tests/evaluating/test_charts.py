@@ -20,7 +20,7 @@ def test_a_logarithmic_axis_gives_every_factor_the_same_width() -> None:
     assert second - first == pytest.approx(third - second, abs=0.2)
     assert [dot[3] for dot in found.dots] == ["a", "b", "c"]
     assert not found.lines and not found.legend
-    assert [text for _, text in found.x_ticks] == ["1e-5", "2e-5", "5e-5", "1e-4", "2e-4", "5e-4", "0.001"]
+    assert [text for _, text in found.x_ticks] == ["1e-5", "2e-5", "5e-5", "1e-4", "2e-4", "5e-4", "1e-3"]
 
 
 def test_names_stand_under_whole_numbers_and_between_the_ends() -> None:
