@@ -20,8 +20,14 @@ from maquette.planning.proposals import interval_like
 from maquette.project.config_file import CONFIG_NAME
 from maquette.project.profile import PROFILE_NAME, Profile
 from maquette.project.profile_file import profile_toml, read_profile
-from maquette.project.settings import DEFAULT_STEPS, PATHS, Settings
-from maquette.project.settings_text import Reasoned, idle_settings, relative_to, settings_toml, written_values
+from maquette.project.settings import DEFAULT_STEPS, Settings
+from maquette.project.settings_text import (
+    Reasoned,
+    idle_settings,
+    relative_to,
+    settings_toml,
+    values_seen_from,
+)
 from maquette.training.prepare import bucketed_items, dataset_input, schedule_of
 
 DEFAULT_GRID_PX = 8
@@ -117,18 +123,13 @@ def _prompts(settings: Settings, word: str) -> tuple[str, ...]:
 
 def _values(settings: Settings, project: Path, folder: Path) -> dict[str, Reasoned]:
     """Return what is taken over, paths as they read from the new folder."""
-    values = {}
-    for name, value in written_values(settings).items():
-        if name in OWN or value is None:
-            continue
-        if name in PATHS or (name == "base" and Path(value).expanduser().exists()):
-            paths = value if isinstance(value, tuple | list) else (value,)
-            moved = tuple(relative_to(Path(each), folder) for each in paths)
-            value = moved if isinstance(value, tuple | list) else moved[0]
-        values[name] = Reasoned(
+    return {
+        name: Reasoned(
             value, f"kept from {project.name}" if name in ("base", "rank", "learning_rate") else ""
         )
-    return values
+        for name, value in values_seen_from(settings, folder).items()
+        if name not in OWN and value is not None
+    }
 
 
 def _length(old: Settings, new: Settings, count: int) -> tuple[dict[str, Reasoned], tuple[str, ...]]:

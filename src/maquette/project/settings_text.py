@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from maquette.project.idle import idle_objective, idle_rates
-from maquette.project.settings import SECTION_OF, SECTIONS, SampleSettings, Settings
+from maquette.project.settings import PATHS, SECTION_OF, SECTIONS, SampleSettings, Settings
 
 OF_SAMPLES = tuple(name for name in SampleSettings.model_fields if name != "sample_prompts")
 """Settings that say how samples are drawn."""
@@ -52,6 +52,20 @@ def written_values(settings: Settings) -> dict[str, Any]:
         if section in settings.model_fields_set
         for name in sorted(getattr(settings, section).model_fields_set)
     }
+
+
+def values_seen_from(settings: Settings, folder: Path) -> dict[str, Any]:
+    """Return the settings that were written, their paths as a file in `folder` names them."""
+    values = {}
+    for name, value in written_values(settings).items():
+        if value is not None and (
+            name in PATHS or (name in ("base", "vae") and value and Path(value).expanduser().exists())
+        ):
+            paths = value if isinstance(value, tuple | list) else (value,)
+            moved = tuple(relative_to(Path(each), folder) for each in paths)
+            value = moved if isinstance(value, tuple | list) else moved[0]
+        values[name] = value
+    return values
 
 
 def idle_settings(values: Mapping[str, Any]) -> dict[str, str]:
