@@ -37,8 +37,15 @@ def model(tiny_sd1_path: Path) -> BaseModel:
     return load(tiny_sd1_path, dtype=torch.float64)
 
 
-def attach(model: BaseModel, trials: Sequence[Trial]) -> LoraAdapter:
+@pytest.fixture(params=[False, True], ids=["apart", "gathered"])
+def gathers(request: pytest.FixtureRequest) -> bool:
+    """Whether all weights lie in one buffer."""
+    return bool(request.param)
+
+
+def attach(model: BaseModel, trials: Sequence[Trial], gathers: bool = False) -> LoraAdapter:
     adapter = LoraAdapter.attach(model, trials).to(dtype=torch.float64).train()
+    assert not gathers or adapter.gather()
     for place, trial in enumerate(trials):
         stir(adapter, place, trial)
     return adapter
@@ -50,7 +57,7 @@ def stir(adapter: LoraAdapter, place: int, trial: Trial) -> None:
     seed = trial.seed if isinstance(trial, TrialSpec) else 0
     for name, leaf in adapter.named_parameters_of(place).items():
         generator = torch.Generator().manual_seed(len(name) + leaf.numel() + seed)
-        leaf.uniform_(-0.05, 0.05, generator=generator)
+        leaf.copy_(torch.empty(leaf.shape, dtype=leaf.dtype).uniform_(-0.05, 0.05, generator=generator))
 
 
 def losses(model: BaseModel, steps: Sequence[int]) -> Tensor:
@@ -83,7 +90,15 @@ def take(model: BaseModel, adapter: LoraAdapter, steps: dict[int, int]) -> dict[
     }
 
 
+def forget(adapter: LoraAdapter) -> None:
+    adapter.module.zero_grad(set_to_none=True)
+    for place in range(adapter.num_trials if adapter.pool else 0):
+        adapter.pool.clear(place)
+
+
 def gradients(adapter: LoraAdapter, place: int) -> dict[str, Tensor | None]:
+    if adapter.pool is not None:
+        adapter.pool.show(adapter.parameters_of(place))
     return {
         name: None if leaf.grad is None else leaf.grad.clone()
         for name, leaf in adapter.named_parameters_of(place).items()
@@ -113,13 +128,13 @@ def agree(one: Measured, two: Measured) -> None:
         )
 
 
-def test_trials_come_and_go_and_each_computes_what_it_computes_alone(model: BaseModel) -> None:
+def test_trials_come_and_go_and_each_computes_what_it_computes_alone(model: BaseModel, gathers: bool) -> None:
     """Ranks that differ, layers that others do not have, text encoders trained or not, larger ranks than before."""
     expected = {
         (trial, step): alone(model, trial, step)
         for trial, step in ((SMALL, 3), (LARGE, 8), (OTHER, 8), (PICKED, 5))
     }
-    adapter = attach(model, [SMALL, OTHER, None])
+    adapter = attach(model, [SMALL, OTHER, None], gathers)
     found = take(model, adapter, {0: 3, 1: 8})
     agree(found[0], expected[SMALL, 3])
     agree(found[1], expected[OTHER, 8])
@@ -127,21 +142,21 @@ def test_trials_come_and_go_and_each_computes_what_it_computes_alone(model: Base
     for place, trial in ((1, LARGE), (2, PICKED)):
         adapter.replace(place, trial)
         stir(adapter, place, trial)
-    adapter.module.zero_grad(set_to_none=True)
+    forget(adapter)
     found = take(model, adapter, {0: 3, 1: 8, 2: 5})
     for place, case in enumerate(((SMALL, 3), (LARGE, 8), (PICKED, 5))):
         agree(found[place], expected[case])
 
     adapter.replace(0, None)
-    adapter.module.zero_grad(set_to_none=True)
+    forget(adapter)
     found = take(model, adapter, {2: 5, 1: 8})  # another order than that of places
     agree(found[2], expected[PICKED, 5])
     agree(found[1], expected[LARGE, 8])
     assert adapter.state_dict(0) == {}
 
 
-def test_nothing_of_the_others_changes_to_the_bit(model: BaseModel) -> None:
-    adapter = attach(model, [SMALL, OTHER, LARGE])
+def test_nothing_of_the_others_changes_to_the_bit(model: BaseModel, gathers: bool) -> None:
+    adapter = attach(model, [SMALL, OTHER, LARGE], gathers)
     take(model, adapter, {0: 0, 1: 0, 2: 0})
     before = {place: adapter.named_parameters_of(place) for place in (0, 2)}
     values = {place: adapter.state_dict(place) for place in (0, 2)}
@@ -184,8 +199,8 @@ def test_an_emptied_place_gives_the_base_bit_for_bit(tiny_sd1_path: Path) -> Non
     assert torch.equal(module(x), base)
 
 
-def test_what_cannot_stand_there_is_refused_before_anything_changes(model: BaseModel) -> None:
-    adapter = attach(model, [SMALL, OTHER])
+def test_what_cannot_stand_there_is_refused_before_anything_changes(model: BaseModel, gathers: bool) -> None:
+    adapter = attach(model, [SMALL, OTHER], gathers)
     before = adapter.state_dict(1)
     layers = list(adapter.layers)
     with pytest.raises(LoraError, match="adapters of one kind"):
@@ -203,6 +218,9 @@ def test_what_cannot_stand_there_is_refused_before_anything_changes(model: BaseM
     adapter.replace(0, None)
     adapter.replace(1, TrialSpec(rank=2, kind="loha"))  # alone it may be of another kind
     assert {layer.kind.row for layer in adapter.layers.values() if layer.slots} == {"loha"}
+    stir(adapter, 1, None)
+    (found,) = take(model, adapter, {1: 2}).values()  # of a kind that has no stacks
+    assert adapter.pool is None and any(grad is not None and grad.any() for grad in found[1].values())
 
 
 MODULES = {

@@ -29,8 +29,10 @@ from maquette.errors import LoraError, Problem
 from maquette.families.protocol import BaseModel, LoraPart, LoraTarget
 from maquette.lora.config import PARTS, TrialSpec
 from maquette.lora.kinds import ALPHA, DEFAULT_KIND
+from maquette.lora.kinds.protocol import works_on_stacks
 from maquette.lora.layer import LayerTrial, LoraLayer, form_of_all, sizes_of
 from maquette.lora.places import OwnRows, Turn
+from maquette.lora.pool import Pool
 from maquette.lora.state import ModuleWeights, State, match_problems, modules_of
 
 Trial = TrialSpec | State | None
@@ -77,6 +79,9 @@ class LoraAdapter:
         self._like = torch.zeros(())
         """Of the type that the weights were asked to be."""
         self._device: torch.device | str | None = None
+        self.pool: Pool | None = None
+        """Where all weights lie, once they are gathered."""
+        self._gathers = False
         self._attached = False
         self._enabled = True
         self._frozen: list[nn.Parameter] = []
@@ -169,9 +174,31 @@ class LoraAdapter:
         for target in self._reachable:
             self._replace_on(target, place, specs[target.key], kind)
         self.turn.set_step(0, place=place)
+        self._lay_out()
         for key, weights in content.items():
             if key in self.layers:
                 _copy_in(self.layers[key], place, weights)
+
+    def gather(self) -> bool:
+        """Keep all places' weights in one buffer and their gradients in another from now on (`pool.py`); tell whether they are.
+
+        A pass and the optimizers that know of it take less time then; gradients are no longer found as `leaf.grad`. Kinds whose
+        change of a weight is made whole stay as they are. Places may be empty at that time.
+        """
+        self._gathers = True
+        self._lay_out()
+        return self.pool is not None
+
+    def _lay_out(self) -> None:
+        if not self._gathers:
+            return
+        if all(works_on_stacks(layer.work) for layer in self.layers.values() if layer.slots):
+            self.pool = self.pool or Pool(self.num_trials)
+            self.pool.lay_out(self.layers.values())
+        elif self.pool is not None:
+            self.pool = None
+            for layer in self.layers.values():
+                layer.leave_pool()
 
     def _kind_with(self, place: int, trial: Trial, content: Mapping[str, ModuleWeights]) -> str:
         """Return the kind of adapters once `trial` stands at `place`. Raises LoraError where it is not that of the others."""
@@ -269,6 +296,7 @@ class LoraAdapter:
         self.module.to(device=device, dtype=dtype)
         self._device = self._device if device is None else device
         self._like = self._like.to(dtype=dtype)
+        self._lay_out()
         return self
 
     def limit_norms(self, trial: int, limit: float) -> NormLimit:

@@ -28,6 +28,7 @@ from maquette.lora.dropping import stable_seed
 from maquette.lora.kinds import DEFAULT_KIND, KINDS
 from maquette.lora.kinds.protocol import AdapterKind, AdapterWork, Sizes
 from maquette.lora.places import OwnRows, Taken, Turn
+from maquette.lora.pool import Pooled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +87,8 @@ class LoraLayer(nn.Module):
         self.leaves = nn.ModuleList()
         """For each of the kind's tensors the trials' leaves, in the order of `slots`."""
         self._stacks: tuple[Tensor, ...] | None = None
+        self.in_pool: Pooled | None = None
+        """Its part of the adapter's pool, where all weights lie in one."""
         self._lent: dict[tuple[int, ...], Taken] = {}
         self._all: tuple[int, ...] = tuple(range(len(trials)))
         self._place(tuple(trials), kind, {}, like)
@@ -177,11 +180,22 @@ class LoraLayer(nn.Module):
         """Make the leaves views into one stacked buffer where P > 1 and all present ranks agree."""
         self._stacks = None
         self._lent = {}
+        if self.in_pool is not None:  # which is laid out anew after whatever happened
+            return
         shapes = {
             tuple(_leaf(leaves, slot).shape for leaves in self.leaves) for slot in range(len(self.slots))
         }
         if len(self.trials) > 1 and len(shapes) == 1 and _leaf(self.leaves[0], 0).device.type != "meta":
             self._stacks = tuple(self._adopt(leaves) for leaves in self.leaves)
+
+    def stand_in_pool(self, pooled: Pooled) -> None:
+        """Work from now on with leaves that lie in a pool."""
+        self.in_pool, self._stacks, self._lent = pooled, None, {}
+
+    def leave_pool(self) -> None:
+        """Work from now on with leaves as each layer keeps them."""
+        self.in_pool = None
+        self._share_stacks()
 
     def _adopt(self, leaves: nn.Module) -> Tensor:
         assert isinstance(leaves, nn.ParameterList)

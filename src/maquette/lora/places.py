@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from maquette.lora.dropping import Dropper
+from maquette.lora.pool import Lend, PooledPart
 
 if TYPE_CHECKING:
     from maquette.lora.layer import LoraLayer
@@ -61,6 +62,10 @@ class Taken:
         )
         self.skipped: frozenset[int] = frozenset()
         self._factors: Tensor | None = None
+        factors = self._own_factors()
+        self._all_one = all(factors[index] == 1.0 for index in self.slots)
+        pooled = layer.in_pool
+        self._part = pooled.taken(self.places, self.slots) if pooled is not None and self.slots else None
 
     @property
     def base(self) -> nn.Module:
@@ -81,7 +86,7 @@ class Taken:
             self.skipped = self._now_skipped()
         num_places = len(self.places)
         work = self.layer.work
-        if num_places == 1:
+        if num_places == 1 and self._part is None:
             return out if self.skipped else work.alone(self, x, out)
         if x.shape[0] % num_places:
             raise ValueError(
@@ -89,7 +94,13 @@ class Taken:
             )
         return work.packed(self, x, out)
 
+    def pooled(self) -> PooledPart | None:
+        return self._part
+
     def stacked(self) -> tuple[Tensor, ...]:
+        if self._part is not None:
+            lent: tuple[Tensor, ...] = Lend.apply(self._part.pool.anchor, self._part, self.skipped)
+            return lent
         whole = self.layer.shared_stacks()
         if whole is None:
             shared: Sequence[Tensor | None] = (None,) * len(self.layer.leaves)
@@ -130,16 +141,33 @@ class Taken:
         if self.skipped:
             kept = [float(index not in self.skipped) for index in range(len(self.trials))]
             values = values * values.new_tensor(kept).view(-1, *(1 for _ in values.shape[1:]))
-        factors = [self.multipliers[index] * self.scale(index) for index in range(len(self.trials))]
-        if all(factors[index] == 1.0 for index in self.slots):
-            return values
+        factors = self._factors_like(values)
+        return values if factors is None else values * factors.view(-1, *(1 for _ in values.shape[1:]))
+
+    def gain(self, shape: tuple[int, int], like: Tensor, rows: int) -> Tensor | None:
+        if self.skipped or (self.layer.training and any(self._drops)):
+            return self.weigh(like.new_ones(len(self.trials), *shape), rows)
+        factors = self._factors_like(like)
+        return None if factors is None else factors.view(-1, 1, 1)
+
+    def _factors_like(self, values: Tensor) -> Tensor | None:
+        """Return each trial's multiplier · scale [P] as `values` are; None where all are one."""
+        if self._all_one:
+            return None
         if (
             self._factors is None
             or self._factors.device != values.device
             or self._factors.dtype != values.dtype
         ):
-            self._factors = torch.tensor(factors, device=values.device, dtype=values.dtype)
-        return values * self._factors.view(-1, *(1 for _ in values.shape[1:]))
+            self._factors = torch.tensor(
+                self._own_factors(),
+                device=values.device,
+                dtype=values.dtype,
+            )
+        return self._factors
+
+    def _own_factors(self) -> list[float]:
+        return [self.multipliers[index] * self.scale(index) for index in range(len(self.trials))]
 
     def drop(self, index: int, values: Tensor, rows: int | None = None) -> Tensor:
         if not self._drops[index] or not self.layer.training:

@@ -30,8 +30,7 @@ class WeightAverage:
     def update(self, step: int) -> None:
         """Take in the weights that 0-based optimizer step `step` has left."""
         new = 1 - share_kept(self.decay, step)
-        for average, parameter in zip(self.averages, self.parameters, strict=True):
-            average.lerp_(parameter, new)
+        torch._foreach_lerp_(self.averages, [parameter.detach() for parameter in self.parameters], new)
 
     @torch.no_grad()
     def show(self, shown: bool) -> None:

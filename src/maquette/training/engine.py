@@ -158,7 +158,7 @@ class Engine:
     def forget_gradients(self) -> None:
         """Drop what a pass that failed has left: the step can be taken again."""
         for optimizer in self.optimizers:
-            optimizer.torch_optimizer.zero_grad(set_to_none=True)
+            optimizer.forget_gradients()
 
     def train(self, mode: bool) -> None:
         """Switch dropout, and the weights of optimizers that train others than they are judged by, on (or off)."""

@@ -7,6 +7,7 @@ An optimizer is a row of `project/optimizers.py`, which says what it takes and h
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,7 @@ from maquette.training.schedules import (
     schedule_in_force,
     shape_of,
 )
+from maquette.training.stacked_optimizer import GatheredAdamW, Twins, is_gathered, show_gradients
 
 Group = dict[str, Any]
 Factory = Callable[[Sequence[Group], TrialSettings, Mapping[str, Value]], torch.optim.Optimizer]
@@ -40,12 +42,18 @@ class Optimizer:
     make: Factory
     has_modes: bool = False
     """It trains one set of weights and is judged by another (schedule-free kinds): `train()` and `eval()` exchange them."""
+    takes_gathered: bool = False
+    """It updates weights that lie in the adapter's pool where they lie."""
 
 
 def _adamw(
     groups: Sequence[Group], trial: TrialSettings, arguments: Mapping[str, Value]
 ) -> torch.optim.Optimizer:
     """AdamW (arXiv:1711.05101). Fused: one kernel for all tensors instead of a dozen for each."""
+    if is_gathered([parameter for group in groups for parameter in group["params"]]):
+        return GatheredAdamW(
+            groups, lr=trial.schedule_lr, weight_decay=_decay(trial) or 0.0, **dict[str, Any](arguments)
+        )
     fused = all(parameter.device.type in ("cpu", "cuda") for group in groups for parameter in group["params"])
     given: dict[str, Any] = dict(arguments)
     return torch.optim.AdamW(
@@ -106,7 +114,7 @@ def _decay(trial: TrialSettings) -> float | None:
 
 OPTIMIZERS: dict[str, Optimizer] = {
     **{name: Optimizer(_of_class, has_modes=not facts.follows_schedule) for name, facts in FACTS.items()},
-    "adamw": Optimizer(_adamw),
+    "adamw": Optimizer(_adamw, takes_gathered=True),
     "sgd": Optimizer(_sgd),
     "adafactor": Optimizer(_adafactor),
 }
@@ -131,7 +139,10 @@ class TrialOptimizer:
         self.facts = facts_of(trial.optimizer)
         self._require_one_rate()
         self._shape = shape_of(trial, total_steps)
-        made = [{"params": list(group.parameters), "lr": group.lr} for group in groups]
+        self._twins = self._twins_where_needed()
+        self._trained = self._twins.parameters if self._twins else self.parameters
+        of = dict(zip(self.parameters, self._trained, strict=True))
+        made = [{"params": [of[leaf] for leaf in group.parameters], "lr": group.lr} for group in groups]
         defaults = {name: argument.default for name, argument in self.facts.arguments.items()}
         row = OPTIMIZERS.get(trial.optimizer, Optimizer(_of_class))
         self.torch_optimizer = row.make(made, trial, defaults | dict(trial.optimizer_args))
@@ -144,6 +155,13 @@ class TrialOptimizer:
             if self._schedule in SCHEDULES
             else OwnSchedule(self._schedule, trial.lr_scheduler_args, self.torch_optimizer)
         )
+
+    def _twins_where_needed(self) -> Twins | None:
+        """Return parameters for an optimizer that knows nothing of gathered weights."""
+        if not is_gathered(self.parameters):
+            return None
+        own = OPTIMIZERS.get(self.trial.optimizer)
+        return None if own is not None and own.takes_gathered else Twins(self.parameters)
 
     def _require_one_rate(self) -> None:
         rates = {group.name: group.lr for group in self.groups}
@@ -164,7 +182,8 @@ class TrialOptimizer:
         if self.average is not None and mode:
             self.average.show(False)
         if self._has_modes:
-            optimizer.train() if mode else optimizer.eval()
+            with self._own_weights():
+                optimizer.train() if mode else optimizer.eval()
         if self.average is not None and not mode:
             self.average.show(True)
 
@@ -192,21 +211,42 @@ class TrialOptimizer:
         Raises BrokenGradient before any weight changes where the norm is no finite number and no loss scaling leaves such steps
         out.
         """
+        with self._own_weights():
+            norm = self._update(step, scaler)
+        self.forget_gradients()
+        return norm
+
+    def forget_gradients(self) -> None:
+        """Drop the gradients that passes have left."""
+        self.torch_optimizer.zero_grad(set_to_none=True)
+        if self._twins is not None:
+            self._twins.clear()
+
+    def _own_weights(self) -> AbstractContextManager[None]:
+        """Within, the optimizer's parameters hold the trial's weights and gradients, wherever these lie."""
+        return self._twins.standing_in() if self._twins is not None else nullcontext()
+
+    def _update(self, step: int, scaler: torch.amp.GradScaler | None) -> float:
         if not finds_relative_steps(self.trial):
             for group, values in zip(self.torch_optimizer.param_groups, self._scheduled(step), strict=True):
                 group.update(values)
         if scaler is not None:
+            show_gradients(self._trained)
             scaler.unscale_(self.torch_optimizer)
-        limit = self.trial.max_grad_norm or float("inf")
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, limit)
+        norm = self._clip(self.trial.max_grad_norm or float("inf"))
         if scaler is None and not norm.isfinite():
+            show_gradients(self.parameters)
             raise BrokenGradient
         if scaler is None:
             self.torch_optimizer.step()
         else:
             scaler.step(self.torch_optimizer)
-        self.torch_optimizer.zero_grad(set_to_none=True)
         return float(norm)
+
+    def _clip(self, limit: float) -> torch.Tensor:
+        if isinstance(self.torch_optimizer, GatheredAdamW):
+            return self.torch_optimizer.clip(limit)
+        return torch.nn.utils.clip_grad_norm_(self._trained, limit)
 
     def take_in(self, step: int) -> None:
         """Let the moving average take in the weights as optimizer step `step` has left them."""

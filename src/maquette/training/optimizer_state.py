@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from maquette.training.stacked_optimizer import GatheredAdamW
+
 NOT_LEARNT = ("params", "fused", "foreach", "capturable", "differentiable")
 """Entries of a parameter group that say which tensors and kernels it works on, not what it has learnt."""
 Tensors = dict[str, torch.Tensor]
@@ -70,6 +72,8 @@ def put_back(
         for each in outer:
             table = table.setdefault(each, {})
         table[last] = value
+    if isinstance(optimizer, GatheredAdamW):
+        optimizer.adopt_state()
 
 
 def _place(

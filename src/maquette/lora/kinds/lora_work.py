@@ -14,12 +14,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maquette.lora.kinds.change_work import convolved_apart
+from maquette.lora.kinds.lora_beside import Beside
 from maquette.lora.kinds.protocol import Hands, Sizes
 from maquette.lora.kinds.tensors import as_dtype_of
 
 
 class LoraWork:
     """Linear layers and convolutions, one trial or many."""
+
+    works_on_stacks = True
 
     def first(
         self, sizes: Sizes, rank: int, generator: torch.Generator, base: Tensor
@@ -45,6 +48,13 @@ class LoraWork:
         return out + (lx if scale == 1.0 else lx * scale)
 
     def packed(self, hands: Hands, x: Tensor, out: Tensor) -> Tensor:
+        part = hands.pooled()
+        if part is not None and not hands.sizes.is_conv:
+            num_trials = len(hands.trials)
+            shape = (x.numel() // x.shape[-1] // num_trials, part.columns[0].shape[0])
+            gain = hands.gain(shape, out, x.shape[0] // num_trials)
+            made: Tensor = Beside.apply(part.pool.anchor, out, x, gain, part, hands.skipped)
+            return made
         down, up = as_dtype_of(x, *hands.stacked())
         if hands.sizes.is_conv:
             lx_PbrN = hands.weigh(_convolve(hands, x, down))

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from maquette.lora.pool import PooledPart
+
 Shape = tuple[int, ...]
 
 
@@ -90,6 +92,14 @@ class Hands(Protocol):
         """Return `values` [P, …] after dropout, times each trial's multiplier and scale."""
         ...
 
+    def pooled(self) -> PooledPart | None:
+        """Return the stacks as they lie in a pool, and where their gradients go; None where they lie in none."""
+        ...
+
+    def gain(self, shape: tuple[int, int], like: Tensor, rows: int) -> Tensor | None:
+        """Return what `weigh` multiplies values [P, n, R] of this `shape` (n, R) with; None where that is one."""
+        ...
+
 
 class AdapterWork(Protocol):
     """How a kind of adapter computes. One for all layers; it keeps nothing."""
@@ -124,6 +134,11 @@ class AdapterWork(Protocol):
     def norm(self, tensors: Sequence[Tensor]) -> float | None:
         """Return the Frobenius norm of the change before its scale; None where tensors alone do not tell it."""
         ...
+
+
+def works_on_stacks(work: AdapterWork) -> bool:
+    """Return whether a kind packs trials as stacks of their tensors, and never by a trial's own leaves."""
+    return bool(getattr(work, "works_on_stacks", False))
 
 
 class AdapterKind(Protocol):
