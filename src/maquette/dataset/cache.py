@@ -92,7 +92,8 @@ class LatentCache:
         there = self.folder.names() if self.folder is not None and self.trusts_names else frozenset()
         missing = []
         for entry in entries:
-            found = True if entry.key in there else self._stored(entry)
+            held = entry.key in there or entry.key in self._held
+            found = True if held else self._stored(entry)
             if isinstance(found, Tensor):
                 self._hold(entry.key, found)
             elif found is not True:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +17,35 @@ from torch import Tensor, nn
 from maquette.errors import Problem, TrainingError
 
 if TYPE_CHECKING:
+    from maquette.devices import Placement
+    from maquette.families.protocol import BaseModel
     from maquette.training.batches import MicroBatch
-    from maquette.training.engine import Engine, Shown
+    from maquette.training.config import TrialSettings
+    from maquette.training.engine import Shown
+    from maquette.training.objective import Rows
 
 Load = Callable[[], "MicroBatch"]
+
+
+class Examined(Protocol):
+    """What is looked through for a cause: an engine, or a lane of a pack as if it were one."""
+
+    @property
+    def model(self) -> BaseModel: ...
+
+    @property
+    def placement(self) -> Placement: ...
+
+    @property
+    def trials(self) -> Sequence[TrialSettings]: ...
+
+    def parameters_of(self, trial: int) -> Mapping[str, nn.Parameter]:
+        """Return the weights of a trial by name."""
+
+    def rows(self, index: int, batch: MicroBatch) -> Rows:
+        """Return what the denoiser was shown of a batch."""
+
+
 KEPT = "Checkpoints and states up to here are kept."
 LOWER = (
     "Train anew at a lower learning rate (half of it, --warmup-steps 50) or with --max-grad-norm 1; the "
@@ -42,7 +67,7 @@ class Cause:
 
 
 def broken_loss(
-    engine: Engine,
+    engine: Examined,
     step: int,
     losses: Sequence[float],
     shown: Sequence[Shown],
@@ -61,9 +86,9 @@ def broken_loss(
     return _error(where, given, _cause(engine, index, load(), trial, row))
 
 
-def broken_gradient(engine: Engine, step: int, trial: int, shown: Sequence[Shown]) -> TrainingError:
+def broken_gradient(engine: Examined, step: int, trial: int, shown: Sequence[Shown]) -> TrainingError:
     """Return the error of a step whose loss is finite and whose gradients are not."""
-    parameters = engine.adapter.named_parameters_of(trial)
+    parameters = engine.parameters_of(trial)
     gradients = {name: each.grad for name, each in parameters.items() if each.grad is not None}
     broken = [name for name, gradient in gradients.items() if not _is_finite(gradient)]
     pictures = ", ".join(dict.fromkeys(Path(name).name for each in shown for name in each.names))
@@ -73,13 +98,12 @@ def broken_gradient(engine: Engine, step: int, trial: int, shown: Sequence[Shown
     return _error(f"step {step + 1}", given, Cause("", f"{HALF[engine.placement.precision]} {LOWER}"))
 
 
-def require_sound(engine: Engine, step: int) -> None:
+def require_sound(weights: Mapping[str, Tensor], step: int) -> None:
     """Raise TrainingError where a weight is no finite number after `step` steps: it is neither saved nor drawn with."""
-    for trial in range(len(engine.trials)):
-        name = _first_broken(engine.adapter.named_parameters_of(trial))
-        if name is not None:
-            given = f"the update left {name} with values that are no finite numbers"
-            raise _error(f"step {step}", given, Cause("", LOWER))
+    name = _first_broken(weights)
+    if name is not None:
+        given = f"the update left {name} with values that are no finite numbers"
+        raise _error(f"step {step}", given, Cause("", LOWER))
 
 
 def _rows_that_broke(shown: Sequence[Shown]) -> Iterator[tuple[int, int, int]]:
@@ -98,7 +122,7 @@ def _error(where: str, given: str, cause: Cause) -> TrainingError:
 
 
 @torch.no_grad()
-def _cause(engine: Engine, index: int, batch: MicroBatch, trial: int, row: int) -> Cause:
+def _cause(engine: Examined, index: int, batch: MicroBatch, trial: int, row: int) -> Cause:
     """Return what broke the loss of one row: looked for in the order in which a step uses it."""
     half = HALF[engine.placement.precision]
     picture = Path(batch.names[row]).name
@@ -107,7 +131,7 @@ def _cause(engine: Engine, index: int, batch: MicroBatch, trial: int, row: int) 
             f"the latent of {picture} holds values that are no numbers",
             "Clear the cache_folder and encode again with --precision no: some models' encoders overflow in half precision.",
         )
-    weight = _first_broken(engine.adapter.named_parameters_of(trial))
+    weight = _first_broken(engine.parameters_of(trial))
     if weight is not None:
         return Cause(f"the weight {weight} is no finite number since an update before this step", LOWER)
     base = _first_broken(_base_weights(engine))
@@ -124,7 +148,7 @@ def _cause(engine: Engine, index: int, batch: MicroBatch, trial: int, row: int) 
     )
 
 
-def _base_weights(engine: Engine) -> Mapping[str, Tensor]:
+def _base_weights(engine: Examined) -> Mapping[str, Tensor]:
     model = engine.model
     named = {f"denoiser.{name}": each for name, each in model.denoiser.named_parameters()}
     for number, encoder in enumerate(model.text_encoders, 1):
@@ -132,7 +156,7 @@ def _base_weights(engine: Engine) -> Mapping[str, Tensor]:
     return named
 
 
-def _first_layer(engine: Engine, index: int, batch: MicroBatch) -> str | None:
+def _first_layer(engine: Examined, index: int, batch: MicroBatch) -> str | None:
     """Return the first module of text encoders and denoiser that answers a batch with no finite number; None if none does."""
     model, found = engine.model, list[str]()
     parts = {f"text encoder {number}": each for number, each in enumerate(model.text_encoders, 1)}

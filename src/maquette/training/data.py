@@ -39,21 +39,15 @@ STEPS_AHEAD = 2
 class TrainingPictures:
     """A run's pictures behind one question: what does optimizer step N train on?"""
 
-    def __init__(self, dataset: TrainingDataset, model: BaseModel, *, keep_vae: bool) -> None:
+    def __init__(
+        self, dataset: TrainingDataset, model: BaseModel, *, keep_vae: bool, cache: LatentCache | None = None
+    ) -> None:
+        """`cache`: where others have kept the latents of the same pictures; None: one of its own, where they are kept."""
         self.dataset = dataset
         self.model = model
         self.keep_vae = keep_vae or any(item.varies for item in dataset.items)
-        self.cache = (
-            LatentCache(
-                dataset.cache_folder,
-                encoder_name(model),
-                dataset.seed,
-                batch_size=dataset.vae_batch_size,
-                trusts_names=dataset.skip_cache_check,
-            )
-            if dataset.cached
-            else None
-        )
+        self.cache = cache or cache_of(dataset, model)
+        self._shares_cache = cache is not None
         self.masks = MaskGrids(dataset.seed)
         self._ahead: Ahead[torch.Tensor | Prepared] = Ahead()
         self._epoch_batches = lru_cache(maxsize=2)(
@@ -123,9 +117,9 @@ class TrainingPictures:
         ]
 
     def close(self) -> None:
-        """Give up what was read ahead; let go of the cache's entries."""
+        """Give up what was read ahead; let go of the cache's entries, unless others use it."""
         self._ahead.close()
-        if self.dataset.cache_folder is not None:
+        if self.dataset.cache_folder is not None and not self._shares_cache:
             self.dataset.cache_folder.close()
 
     def _batches_of(self, step: int) -> list[tuple[int, Batch, int]]:
@@ -194,6 +188,19 @@ class TrainingPictures:
 
     def _encode(self, pixels_BCHW: torch.Tensor, generator: Randomness) -> torch.Tensor:
         return self.model.encode_pictures(pixels_BCHW, generator=generator).float().cpu()
+
+
+def cache_of(dataset: TrainingDataset, model: BaseModel) -> LatentCache | None:
+    """Return where a run's latents are kept; None where pictures are encoded at every step."""
+    if not dataset.cached:
+        return None
+    return LatentCache(
+        dataset.cache_folder,
+        encoder_name(model),
+        dataset.seed,
+        batch_size=dataset.vae_batch_size,
+        trusts_names=dataset.skip_cache_check,
+    )
 
 
 def picture_size(item: Item, flipped: bool) -> PictureSize:

@@ -209,6 +209,10 @@ class Engine:
         """Repeat `batch`'s own rows for every trial and draw each trial's own noise."""
         return self._made.rows(self._showings(index, batch))
 
+    def parameters_of(self, trial: int) -> dict[str, torch.nn.Parameter]:
+        """Return the leaf parameters of a trial by name."""
+        return self.adapter.named_parameters_of(trial)
+
     def standing(self, index: int) -> Standing:
         """Return trial `index` as it stands in the base."""
         return Standing(self.model, self.adapter, index, self.optimizers[index], self.scaler)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import errno
 import shlex
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from maquette.errors import MaquetteError, OutputError
 from maquette.events import Event, Finished, Message, Progress, Stage, Started
-from maquette.files import cannot_write, sha256_file
+from maquette.files import cannot_write
 from maquette.logs.metrics import MetricsLog
 from maquette.project.checkpoints import PlannedCheckpoint, is_due
 from maquette.runs.events import EventLog
@@ -27,6 +25,7 @@ from maquette.runs.record import DeviceRecord, RunRecord, RunState, now
 from maquette.runs.reserve import Reserve
 from maquette.spoken import printable
 from maquette.stopping import Stop, Stopped, stoppable
+from maquette.training.base_hash import BaseHash
 from maquette.training.fitting import FittedBlocks
 from maquette.training.job import Job
 from maquette.training.out_of_memory import out_of_memory
@@ -169,10 +168,7 @@ class _Run:
         """The step of the newest state; of step 0 there is none, and none is needed."""
         measures = job.validation is not None and job.smoke_steps is None
         self.validation = RunValidation(job.validation, self.outputs) if measures and job.validation else None
-        self.hasher = ThreadPoolExecutor(max_workers=1)
-        self.hashing = threading.Event()
-        """Set once nobody waits for the base's hash any more: the program is not to end later because of it."""
-        self.base_hash: Future[str] | None = None
+        self.base_hash = BaseHash()
 
     def events(self) -> Stage[TrainResult]:
         """Yield everything that happens, in order."""
@@ -185,7 +181,7 @@ class _Run:
         from maquette.training.texts import encoded_ahead, texts_of
 
         job = self.job
-        self.base_hash = self.hasher.submit(_base_hash, job.base_file, self.hashing)
+        self.base_hash.begin(job.base_file)
         yield from (Message(text.text, text.level) for text in job.messages)
         placement = self._timed("device_s", self._place)
         yield Started("load")
@@ -233,8 +229,7 @@ class _Run:
 
     def end(self, state: RunState, error: str = "") -> Stopped:
         """Keep what resuming needs; say in record and events how the run ended early. Return it in words."""
-        self.hashing.set()
-        self.hasher.shutdown(wait=False, cancel_futures=True)
+        self.base_hash.close()
         if self._is_gone():
             return Stopped(f"step {self.outputs[0].record.step} of {self.steps.stop}", "")
         self._keep_state()
@@ -388,7 +383,8 @@ class _Run:
         every = job.settings.saving.state_every_steps
         due = [(output, planned) for output in self.outputs for planned in output.due(step)]
         if due or (every and step % every == 0):
-            require_sound(engine, step)
+            for output in self.outputs:
+                require_sound(engine.parameters_of(output.index), step)
         missing = [(output, planned) for output, planned in due if not output.has(planned)]
         draws = self._samples_due(step, bool(due))
         undrawn = [output for output in self.outputs if draws and not output.has_samples(step)]
@@ -433,7 +429,6 @@ class _Run:
         undrawn: Sequence[TrialOutput],
     ) -> Iterator[Event]:
         """Write the checkpoints and draw the samples of a step."""
-        assert self.base_hash is not None
         for output, planned in due:
             standing = engine.standing(output.index)
             yield from output.save_checkpoint(standing, planned, self.base_hash.result())
@@ -476,7 +471,6 @@ class _Run:
         from maquette.devices import device_name
 
         job = self.job
-        assert self.base_hash is not None
         peak_memory_bytes = self._memory()
         for output in self.outputs:
             self._note_one(
@@ -488,7 +482,7 @@ class _Run:
                 peak_memory_bytes=peak_memory_bytes,
                 finished_at=now(),
             )
-        self.hasher.shutdown()
+        self.base_hash.close()
         self.reserve.give_back()
         return TrainResult(
             run=job.folder.path,
@@ -533,7 +527,3 @@ def _troubles(logs: Sequence[MetricsLog]) -> Iterator[Event]:
 
 def _computed_on(record: RunRecord, forward_device: str) -> DeviceRecord | None:
     return None if record.device is None else replace(record.device, forward_device=forward_device)
-
-
-def _base_hash(path: Path | None, given_up: threading.Event) -> str:
-    return sha256_file(path, given_up.is_set) if path is not None and path.is_file() else ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
@@ -20,9 +20,11 @@ from maquette.training.base_prediction import BasePrediction
 from maquette.training.randomness import generator_at
 
 if TYPE_CHECKING:
-    from maquette.families.protocol import Objective
+    from maquette.devices import Placement
+    from maquette.families.protocol import BaseModel, Objective
+    from maquette.lora.adapter import LoraAdapter
     from maquette.training.batches import MicroBatch
-    from maquette.training.engine import Engine
+    from maquette.training.texts import CaptionEncoder
 
 SHARES = (0.5, 0.65)
 """Where in the schedule it is looked: between the ends, where the two targets differ and both can be told."""
@@ -48,7 +50,23 @@ class Misses:
         return other if self.asked > FAR and self.others[other] < NEAR * min(self.asked, 1.0) else None
 
 
-def require_prediction(engine: Engine, info: ModelInfo, load: Callable[[], MicroBatch]) -> None:
+class Predicting(Protocol):
+    """What predicts: an engine, or a lane of a pack."""
+
+    @property
+    def model(self) -> BaseModel: ...
+
+    @property
+    def adapter(self) -> LoraAdapter: ...
+
+    @property
+    def placement(self) -> Placement: ...
+
+    @property
+    def texts(self) -> CaptionEncoder: ...
+
+
+def require_prediction(engine: Predicting, info: ModelInfo, load: Callable[[], MicroBatch]) -> None:
     """Raise TrainingError, with the evidence, where the base plainly predicts something else than it is trained for.
 
     load: a batch of training pictures. Nothing is looked at where the base's own file says what is asked.
@@ -74,7 +92,7 @@ def require_prediction(engine: Engine, info: ModelInfo, load: Callable[[], Micro
 
 
 @torch.no_grad()
-def measured(engine: Engine, batch: MicroBatch) -> Misses:
+def measured(engine: Predicting, batch: MicroBatch) -> Misses:
     """Return by how much the base alone misses each target on the first pictures of `batch`."""
     objective, device = engine.model.objective, engine.placement.device
     count = min(len(batch.captions), MOST_PICTURES)

@@ -72,6 +72,7 @@ def prepare(
     smoke_steps: int | None = None,
     next_name: bool = False,
     recorded: Dataset | None = None,
+    facts: DatasetFacts | None = None,
 ) -> Job:
     """Return the job that `settings` ask for, checked through. Raises MaquetteError with every problem.
 
@@ -81,13 +82,14 @@ def prepare(
     without, `settings` are the only trial. With `resume`, the run of that folder goes on from its latest state; with
     `smoke_steps` it takes that many steps in a temporary folder; with `next_name` a new run whose name is taken has the next
     free number. With `recorded`, that dataset is trained on, whatever captions and folders say today, and nothing is measured
-    beside. The job holds its folder from here on until it is run or closed.
+    beside; with `facts`, what was read of the pictures before. The job holds its folder from here on until it is run or closed.
     """
     gathered = _Gathered()
     info = spec = dataset = None
     with gathered.part():
         info, spec = _inspect(settings)
-    facts = read_dataset(dataset_input(settings)) if recorded is None else None
+    if recorded is None and facts is None:
+        facts = read_dataset(dataset_input(settings))
     with gathered.part():
         dataset = recorded if facts is None else dataset_of(facts)
     with gathered.part():

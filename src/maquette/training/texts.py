@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -47,13 +48,16 @@ class CaptionEncoder:
         trains: bool,
         folder: CacheFolder | None = None,
         memory_limit_bytes: int = MEMORY_LIMIT_BYTES,
+        aside: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
+        """`aside`: within it no adapter stands in the text encoders, where those of other trials may."""
         self.model = model
         self.placement = placement
         self.trains = trains
         """Whether text encoders train, so that what they say changes from step to step."""
         self._reading = reading_of(options)
         self._options = model.spec.of_stage("text", options)
+        self._aside = aside
         self._folder = None if trains else folder
         self._memory_limit_bytes = memory_limit_bytes
         self._kept: OrderedDict[str, Conditioning] = OrderedDict()
@@ -137,7 +141,8 @@ class CaptionEncoder:
         if isinstance(found, dict):
             encoded = self.model.text_type.of_tensors(found)
         else:
-            encoded = self.encode([caption]).detach().to("cpu")
+            with self._aside():
+                encoded = self.encode([caption]).detach().to("cpu")
             if self._folder is not None:
                 tensors = {name: tensor.contiguous() for name, tensor in encoded.tensors().items()}
                 self._folder.write(key, tensors)

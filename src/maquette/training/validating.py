@@ -172,18 +172,23 @@ class RunValidation:
         if step == output.job.schedule.steps:
             yield Message(told(output, point))
 
+    @property
+    def validator(self) -> Validator:
+        """What measures; there after `encode` or `use`."""
+        assert self._validator is not None
+        return self._validator
+
     def captions(self) -> list[str]:
         """Return the captions of the pictures that are measured; none before `encode`."""
         return self._validator.captions() if self._validator is not None else []
 
     def _measured(self, engine: Engine, step: int) -> list[list[float]]:
         """Return each trial's loss of each picture."""
-        assert self._validator is not None
         if step == 0:
-            base = self._validator.measure_base(engine.adapter).tolist()
+            base = self.validator.measure_base(engine.adapter).tolist()
             return [base] * len(self.outputs)
         with engine.judged():
-            found: list[list[float]] = self._validator.measure(len(self.outputs)).tolist()
+            found: list[list[float]] = self.validator.measure(len(self.outputs)).tolist()
         return found
 
     def shown(self) -> dict[str, float | str]:
