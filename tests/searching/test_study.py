@@ -20,9 +20,9 @@ from maquette.searching.study import (
     SearchStudy,
     StudyPlan,
     begin_study,
+    changed_plan,
     plan_in,
     require_plan,
-    with_more_trials,
 )
 from tests.searching.making import TOY, toy_basis, toy_space
 
@@ -165,7 +165,7 @@ def test_more_trials_go_on_where_fewer_ended(tmp_path: Path) -> None:
     search(study)
     assert study.is_over
     storage = open_storage(f"sqlite:///{tmp_path / 'study.db'}")
-    with_more_trials(storage, require_plan(storage, "s"), 8)
+    changed_plan(storage, require_plan(storage, "s"), trials=8)
     longer = open_study(tmp_path)
     assert not longer.is_over
     search(longer)

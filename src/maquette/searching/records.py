@@ -124,6 +124,8 @@ class StudyRecord:
     seed: int = 0
     pack: int = 1
     sampler: str = "tpe"
+    storage: str = ""
+    """Address of its database, without a password."""
     trials_asked: int = 0
     """Settings to be trained, the baseline among them; refused ones and further seeds of finalists come on top."""
     state: StudyState = "running"

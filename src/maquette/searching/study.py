@@ -59,6 +59,8 @@ class StudyPlan:
     project: str
     created_at: str
     space: str
+    settings_digest: str = ""
+    """Of the settings that its trials share."""
     objective: Objective = "loss"
     seed: int = 0
     pack: int = 1
@@ -67,6 +69,8 @@ class StudyPlan:
     finalists: int = 2
     finalist_seeds: int = 3
     reduction: int = 3
+    budget_hours: float | None = None
+    """After so long nothing new is begun but the finalists."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,12 +143,17 @@ class SearchStudy:
     def _is_wanted(self) -> bool:
         """Return whether there is something to propose now; finalists are queued once the search itself is over."""
         trials = self.trials()
-        if any(each.state == "waiting" for each in trials) or len(searched(trials)) < self.plan.trials:
+        if any(each.state == "waiting" for each in trials) or not self._has_enough(trials):
             return True
         missing = self._missing_finalists(trials)
         for trial, seed in missing:
             self._queue(trial.params, role="finalist", of=trial.number, seed=seed)
         return bool(missing)
+
+    def _has_enough(self, trials: Sequence[SearchTrial]) -> bool:
+        """Return whether no further settings are to be tried: all that were asked for are, or the time is up."""
+        hours = self.plan.budget_hours
+        return len(searched(trials)) >= self.plan.trials or (hours is not None and self.seconds >= hours * 3600)
 
     def _complete(self) -> None:
         """Finish proposals that were cut off: the same values come of the same number."""
@@ -325,7 +334,7 @@ class SearchStudy:
     def is_over(self) -> bool:
         """Whether everything that was asked for is trained."""
         trials = self.trials()
-        asked = len(searched(trials)) >= self.plan.trials and all(each.is_over for each in trials)
+        asked = self._has_enough(trials) and all(each.is_over for each in trials)
         return asked and not self._missing_finalists(trials)
 
     @property
@@ -452,13 +461,13 @@ def require_plan(storage: BaseStorage, name: str) -> StudyPlan:
     return found
 
 
-def with_more_trials(storage: BaseStorage, plan: StudyPlan, trials: int) -> StudyPlan:
-    """Return the plan with another number of trials, and write it down."""
+def changed_plan(storage: BaseStorage, plan: StudyPlan, **changes: Any) -> StudyPlan:
+    """Return the plan with another number of trials, places or hours, and write it down."""
     import optuna
 
-    changed = replace(plan, trials=trials)
-    study = optuna.load_study(study_name=plan.study, storage=storage)
-    study.set_user_attr(PLAN, asdict(changed))
+    changed = replace(plan, **changes)
+    if changed != plan:
+        optuna.load_study(study_name=plan.study, storage=storage).set_user_attr(PLAN, asdict(changed))
     return changed
 
 

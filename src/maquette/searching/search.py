@@ -1,0 +1,162 @@
+"""`maquette search`: settings proposed, trained in packs, ended early or to the end, and what they answer."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from maquette.events import Event, Finished, Message, Progress, Stage, Started
+from maquette.locking import hold
+from maquette.project.settings import Settings
+from maquette.searching.director import SearchDirector
+from maquette.searching.opening import Opened, new_search, resumed_search
+from maquette.searching.options import SearchOptions
+from maquette.searching.records import StudyRecord, StudyState
+from maquette.searching.storage import shown_url
+from maquette.searching.study import SearchStudy
+from maquette.searching.telling import told_end
+from maquette.spoken import counted, disk_size, duration
+from maquette.stopping import Stop, Stopped
+
+if TYPE_CHECKING:
+    from maquette.training.prepare import Judge
+
+STAGE = "search"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Price:
+    """What one trial takes by itself. None where nothing tells."""
+
+    seconds: float | None
+    disk_bytes: int
+
+
+PriceOf = Callable[[Settings], Price | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Searched:
+    """A search's result: its record, and where it lies."""
+
+    record: StudyRecord
+    folder: Path
+    storage: str
+
+
+def search_events(
+    project: Path,
+    settings: Settings,
+    options: SearchOptions,
+    *,
+    judge: Judge,
+    resume: bool = False,
+    price_of: PriceOf = lambda settings: None,
+    stop: Stop | None = None,
+) -> Stage[Searched]:
+    """Search the settings of a project; with `resume` go on with a study that was begun.
+
+    Killed anywhere, it goes on from its trials' own states. Raises MaquetteError with every problem before the first trial.
+    """
+    opened = (resumed_search if resume else new_search)(project, settings, options, judge)
+    with closing(hold(opened.folder, STAGE)) as held:
+        del held
+        return (yield from _searched(opened, judge, None if resume else price_of, stop))
+
+
+def _searched(opened: Opened, judge: Judge, price_of: PriceOf | None, stop: Stop | None) -> Stage[Searched]:
+    study = opened.study
+    writer = Writer(study, opened.folder, shown_url(opened.url))
+    yield Started(STAGE, study.plan.trials, "trial")
+    yield from opened.messages
+    if price_of is not None:
+        yield from _told_price(study, price_of(study.basis.settings))
+    state: StudyState = "stopped"
+    try:
+        yield from _trained(study, writer, judge, stop)
+        state = "finished" if study.is_over else "stopped"
+    except Stopped as ending:
+        go_on = f"maquette search {study.basis.project} --resume --study {study.plan.study}"
+        raise Stopped(ending.where, go_on) from ending
+    finally:
+        study.keep_seconds()
+        record = writer.write(state)
+    yield Finished(STAGE)
+    return Searched(record=record, folder=opened.folder, storage=shown_url(opened.url))
+
+
+def _trained(study: SearchStudy, writer: Writer, judge: Judge, stop: Stop | None) -> Stage[None]:
+    from maquette.searching.judging import score_of_run
+    from maquette.training.pack import run_pack
+
+    score = score_of_run if study.plan.objective == "score" else None
+    director = SearchDirector(study, writer.folder, changed=writer.changed, score=score)
+    writer.changed()
+    with closing(run_pack(study.basis.settings, director, places=study.plan.pack, judge=judge, stop=stop)) as stage:
+        for event in stage:
+            if isinstance(event, Message):
+                yield event
+            yield from writer.told()
+
+
+def _told_price(study: SearchStudy, price: Price | None) -> Stage[None]:
+    plan = study.plan
+    further = (plan.finalists + 1) * plan.finalist_seeds if plan.finalists else 0
+    text = f"{counted(plan.trials, 'trial')} and {counted(further, 'further seed')} of the best and the baseline"
+    if price is not None:
+        text += f", {disk_size(price.disk_bytes * (plan.trials + further))} of disk at the most"
+        if price.seconds is not None:
+            whole = (plan.trials + further) * price.seconds
+            text += f", {duration(whole)} at the most one after another ({duration(price.seconds)} each)"
+        if plan.pack > 1:
+            text += f"; less by what {plan.pack} at once save, and by what is ended early"
+    yield Message(f"{text}.")
+
+
+class Writer:
+    """Writes the study's results whenever they change, and says what is new."""
+
+    def __init__(self, study: SearchStudy, folder: Path, storage: str) -> None:
+        self.study, self.folder, self.storage = study, folder, storage
+        self._events: deque[Event] = deque()
+        self._ended = {each.number for each in study.trials() if each.is_over}
+
+    def changed(self) -> None:
+        """Write the results, and note what is to be told."""
+        record = self.write("running")
+        for each in record.trials:
+            if each.is_over and each.number not in self._ended:
+                self._ended.add(each.number)
+                if each.state != "refused":
+                    self._events.append(Message(told_end(each), "warning" if each.error else "info"))
+        self._events.append(_progress(record))
+
+    def told(self) -> Stage[None]:
+        """Yield what is new."""
+        while self._events:
+            yield self._events.popleft()
+
+    def write(self, state: StudyState) -> StudyRecord:
+        """Write the results and return them."""
+        record = replace(self.study.record(state), storage=self.storage)
+        record.write(self.folder)
+        return record
+
+
+def _progress(record: StudyRecord) -> Progress:
+    further = [each for each in record.trials if each.role == "finalist"]
+    done = sum(each.is_over for each in (*record.searched, *further))
+    values: dict[str, float | str] = {}
+    best = record.best_trial
+    if best is not None and best.value is not None:
+        values["best"] = best.value
+    running = [str(each.number) for each in record.trials if each.state == "running"]
+    if running:
+        values["running"] = ",".join(running)
+    return Progress(STAGE, done, record.trials_asked + len(further), "trial", values)
+
+
