@@ -28,6 +28,7 @@ ROOMS = (
     "studio",
     "jobs",
     "api",
+    "searches",
     "demo",
     "checking",
     "importing",

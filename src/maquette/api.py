@@ -53,6 +53,8 @@ if TYPE_CHECKING:
     from maquette.regularizing.options import RegularizeOptions
     from maquette.regularizing.run import Regularized
     from maquette.runs.notes import Note
+    from maquette.searching.options import SearchOptions
+    from maquette.searching.search import Searched
     from maquette.toolbox.baking import Baked
     from maquette.toolbox.compare import Compared
     from maquette.toolbox.convert import Converted
@@ -212,9 +214,8 @@ def curate(
     from maquette.curating.options import CurateOptions
     from maquette.curating.run import curate_events
 
-    return run_stage(
-        stoppable(curate_events(Path(directory), CurateOptions.made_from(options, given)), stop), on_event
-    )
+    stage = curate_events(Path(directory), CurateOptions.made_from(options, given))
+    return run_stage(stoppable(stage, stop), on_event)
 
 
 def caption(
@@ -285,7 +286,7 @@ def plan(
     from maquette.planning.run import plan_events
 
     settings, own = split_of_plan(given)
-    path = Path(target) if target is not None else None
+    path = None if target is None else Path(target)
     wanted = asked_of_plan(path, settings, PlanOptions.made_from(options, own))
     return run_stage(plan_events(*wanted), on_event)
 
@@ -296,6 +297,23 @@ def init(project: str | Path, *, options: InitOptions | None = None, **given: An
     from maquette.planning.new_project import make_project
 
     return make_project(Path(project), InitOptions.made_from(options, given))
+
+
+def search(
+    project: str | Path,
+    *,
+    resume: bool = False,
+    options: SearchOptions | None = None,
+    on_event: OnEvent = None,
+    stop: Stop | None = None,
+    **given: Any,
+) -> Searched:
+    """Try many settings of `project` and return its study; `resume`: go on with the last one (`searching.options`: trials=)."""
+    from maquette.searches import search_stage
+    from maquette.searching.options import SearchOptions
+
+    wanted = SearchOptions.made_from(options, given)
+    return run_stage(search_stage(Path(project), wanted, resume=resume, stop=stop), on_event)
 
 
 def evaluate(
@@ -377,8 +395,7 @@ def validate(
     from maquette.evaluating.validate import validate_events
     from maquette.evaluating.validate_options import ValidateOptions
 
-    wanted = ValidateOptions.made_from(options, given)
-    stage = validate_events([Path(target) for target in targets], wanted)
+    stage = validate_events([Path(each) for each in targets], ValidateOptions.made_from(options, given))
     return run_stage(stoppable(stage, stop), on_event)
 
 
@@ -579,6 +596,5 @@ def notes_of(run: str | Path) -> list[Note]:
     from maquette.runs.folder import RunFolder
     from maquette.runs.notes import read_notes, require_run
 
-    folder = RunFolder(Path(run))
-    require_run(folder)
+    require_run(folder := RunFolder(Path(run)))
     return read_notes(folder)

@@ -80,7 +80,8 @@ def result_command(
         settings: dict[str, Any] = {"help_option_names": HELP_NAMES}
         if passes_on:
             settings |= {"ignore_unknown_options": True, "allow_interspersed_args": False}
-        return click.command(cls=GroupedCommand, context_settings=settings, **attributes)(option(decorated))
+        attributes.setdefault("cls", GroupedCommand)
+        return click.command(context_settings=settings, **attributes)(option(decorated))
 
     return make
 
@@ -195,12 +196,12 @@ def shown(text: str) -> str:
     return "\x1b".join(printable(part).replace("\n", "\\n") for part in text.split(_MARK))
 
 
-def follow(stage: Stage[T], stop: Stop | None = None) -> T:
-    """Show the events of `stage` on the terminal as they come; return its result.
+def follow(stage: Stage[T], stop: Stop | None = None, view: TerminalView | None = None) -> T:
+    """Show the events of `stage` on the terminal as they come, in a `view` of its own or line by line; return its result.
 
     Ctrl-C and SIGTERM ask `stop`, where the stage heeds it itself; else they stop it at the next event.
     """
-    view = _TerminalView()
+    view = view or TerminalView()
 
     def hear(event: Event) -> None:
         for tell in (view.show, *LISTENERS):
@@ -255,7 +256,7 @@ def _write_crash_log() -> Path:
     return Path(name)
 
 
-class _TerminalView:
+class TerminalView:
     """One live line on a terminal; on a pipe, a line every few seconds."""
 
     PIPE_INTERVAL_S = 10.0

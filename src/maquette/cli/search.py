@@ -1,4 +1,4 @@
-"""`maquette search`: the search itself, and the commands beside it."""
+"""`maquette search`, and the commands beside it: `maquette search NAME …` is cli/search_NAME.py."""
 
 from __future__ import annotations
 
@@ -13,33 +13,115 @@ from maquette.cli.output import GroupedCommand, follow, result_command
 from maquette.searching.options import SearchOptions
 from maquette.stopping import Stop
 
-BESIDE: dict[str, str] = {}
-"""Commands beside the search itself, each in cli/search_NAME.py, with their summaries."""
+BESIDE: tuple[str, ...] = ()
+"""Names of the commands beside the search itself."""
 
 
-class SearchGroup(click.Group):
-    """`maquette search PROJECT …` is the search; `maquette search NAME …` a command beside it, imported when asked for."""
+class SearchCommand(GroupedCommand):
+    """The search; its first word may name a command beside it. A project of such a name is written as ./NAME."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        if args and args[0] in BESIDE:
+            name = f"{info_name} {args[0]}"
+            return self.beside(args[0]).make_context(name, args[1:], parent=parent, **extra)
+        return super().make_context(info_name, args, parent=parent, **extra)
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(BESIDE)
 
-    def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name not in BESIDE:
-            return search
+    def get_command(self, context: click.Context, name: str) -> click.Command:
+        return self.beside(name)
+
+    @staticmethod
+    def beside(name: str) -> click.Command:
+        """Return the command of that name."""
         command: click.Command = importlib.import_module(f"maquette.cli.search_{name}").command
         return command
 
-    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
-        """Take everything that names no command beside it as the search's own."""
-        rest = args if args and args[0] in BESIDE else ["", *args]
-        return super().parse_args(context, rest)
 
-    def resolve_command(
-        self, context: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        name, *rest = args
-        return name or None, self.get_command(context, name), rest
+@result_command(
+    click.argument("project", type=click.Path(path_type=Path)),
+    click.option("--resume", is_flag=True, help="Go on with the last study, or with that of --study."),
+    click.option("--status", is_flag=True, help="Say how far the last study is, or that of --study."),
+    click.option(
+        "--print-space", is_flag=True, help="Print what would be searched, as TOML, and do nothing."
+    ),
+    *options_of(SearchOptions),
+    name="search",
+    cls=SearchCommand,
+    detachable=True,
+)
+def command(project: Path, resume: bool, status: bool, print_space: bool, **given: Any) -> dict[str, Any]:
+    """Try many settings of PROJECT, several at once over one base, and say which are best and how sure that is.
 
-    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(BESIDE.items()))
+    The project's own settings are the first trial. Proposals that break a safety constraint are refused before they cost
+    anything; trials that fall behind on held-out pictures are ended early; the best and the baseline are trained again with
+    further seeds. A search that was stopped or killed goes on with --resume.
+
+    \b
+      maquette search my-project --trials 20 --pack 4
+      maquette search my-project --print-space > space.toml
+      maquette search my-project --space space.toml --trials 60
+      maquette search my-project --resume
+      maquette search my-project --status
+    """
+    if print_space:
+        return _space(project)
+    if status:
+        return _status(project, given["study"])
+    from maquette.cli.search_view import SearchView
+    from maquette.searches import search_stage
+
+    stop = Stop()
+    stage = search_stage(project, SearchOptions(**given), resume=resume, stop=stop)
+    found = follow(stage, stop, SearchView())
+    return study_result(found.folder, found.storage)
+
+
+def _space(project: Path) -> dict[str, Any]:
+    from maquette.searches import search_space
+
+    text = search_space(project)
+    return {"space": text, "lines": text.rstrip("\n").splitlines()}
+
+
+def _status(project: Path, name: str | None) -> dict[str, Any]:
+    from maquette.locking import HeldByAnother, hold
+    from maquette.searching.places import known_study, study_folder
+    from maquette.searching.records import read_study
+    from maquette.searching.telling import answer, table
+
+    folder = study_folder(project, known_study(project, name))
+    record = read_study(folder)
+    found = study_result(folder, record.storage)
+    try:
+        hold(folder, "search").release()
+        found["running"] = False
+    except HeldByAnother as other:
+        found["running"] = True
+        found["owner"] = str(other.problems[0].given)
+    lines = table(record)
+    if record.state == "finished":
+        lines += answer(record)
+    elif not found["running"]:
+        lines.append(
+            f"It is not running. Go on with it: maquette search {project} --resume --study {record.study}"
+        )
+    return {**found, "lines": lines}
+
+
+def study_result(folder: Path, storage: str) -> dict[str, Any]:
+    """Return what --json prints of a study, with the lines a person reads."""
+    from maquette.searching.records import RESULTS_NAME, read_study
+    from maquette.searching.telling import answer, footer, study_json
+
+    record = read_study(folder)
+    return {
+        "study": str(folder),
+        **study_json(record),
+        "storage": storage,
+        "results": str(folder / RESULTS_NAME),
+        "lines": [*footer(record), *answer(record), f"Study: {folder}"],
+    }

@@ -22,7 +22,7 @@ from maquette.searching.places import known_study, new_name, studies_of, study_f
 from maquette.searching.records import DATABASE_NAME, SPACE_NAME, read_study
 from maquette.searching.space import Space, require_settable
 from maquette.searching.space_file import parse_space, read_space
-from maquette.searching.storage import open_storage, require_optuna, shown_url, storage_url
+from maquette.searching.storage import open_storage, require_optuna, storage_url
 from maquette.searching.study import (
     SearchStudy,
     StudyPlan,
@@ -31,6 +31,7 @@ from maquette.searching.study import (
     plan_in,
     require_plan,
 )
+from maquette.spoken import without_passwords
 
 if TYPE_CHECKING:
     from maquette.training.prepare import Judge
@@ -58,7 +59,9 @@ def new_search(project: Path, settings: Settings, options: SearchOptions, judge:
     name = options.study or new_name(project)
     folder = study_folder(project, name)
     if folder.exists() and any(folder.iterdir()):
-        remedy = f"Go on with it: maquette search {project} --resume --study {name}; or choose another --study."
+        remedy = (
+            f"Go on with it: maquette search {project} --resume --study {name}; or choose another --study."
+        )
         raise OutputError(Problem(str(folder), "a study of that name exists", "a new name", remedy))
     unfinished = _unfinished(project)
     require_writable_folder(folder)
@@ -66,7 +69,11 @@ def new_search(project: Path, settings: Settings, options: SearchOptions, judge:
     storage = open_storage(url)
     if plan_in(storage, name) is not None:
         required = "a name that no other project has there"
-        raise ConfigError(Problem("--study", f"'{name}' is in {shown_url(url)} already", required, "Choose another one."))
+        raise ConfigError(
+            Problem(
+                "--study", f"'{name}' is in {without_passwords(url)} already", required, "Choose another one."
+            )
+        )
     plan = _plan(name, basis, space, options)
     begin_study(storage, plan, basis, space)
     write_atomic(folder / SPACE_NAME, space.text)
@@ -83,7 +90,9 @@ def resumed_search(project: Path, settings: Settings, options: SearchOptions, ju
     url = options.storage or known_url(folder)
     storage = open_storage(url)
     plan = require_plan(storage, name)
-    changes = {key: value for key, value in (("trials", options.trials), ("pack", options.pack)) if value is not None}
+    changes = {
+        key: value for key, value in (("trials", options.trials), ("pack", options.pack)) if value is not None
+    }
     basis = basis_of(project, settings, judge)
     if plan.settings_digest != digest_of(basis.settings):
         given = "maquette.toml changed since the study was begun"
@@ -98,7 +107,9 @@ def checked_space(basis: Basis, file: Path | None) -> Space:
     """Return the space in `file`, else the usual one, which the base and the settings take. Raises ConfigError."""
     space = read_space(file) if file else parse_space(default_space(basis), "the usual space")
     require_settable(space, basis.settings)
-    ends = [space.settings(basis.settings, {each.name: each.ends[0]}) for each in space.parameters if each.layers]
+    ends = [
+        space.settings(basis.settings, {each.name: each.ends[0]}) for each in space.parameters if each.layers
+    ]
     if problems := problems_of(ends, basis):
         raise ConfigError(problems)
     return space
@@ -109,7 +120,7 @@ def known_url(folder: Path) -> str:
     if (folder / DATABASE_NAME).is_file():
         return storage_url(folder, None)
     known = read_study(folder).storage
-    if known and shown_url(known) == known and "@" not in known.replace("://", "", 1):
+    if known and without_passwords(known) == known and "@" not in known.replace("://", "", 1):
         return known
     given = f"its database is {known or 'elsewhere'}"
     raise ConfigError(Problem(str(folder), given, "its address", "Add --storage URL, as when it was begun."))
@@ -119,7 +130,9 @@ def digest_of(settings: Settings) -> str:
     """Return a hash of what trials share, wherever the project lies."""
     tables = settings.model_dump(mode="json")
     plain = {
-        section: {name: value for name, value in table.items() if name not in PATHS and name not in ("base", "vae")}
+        section: {
+            name: value for name, value in table.items() if name not in PATHS and name not in ("base", "vae")
+        }
         for section, table in tables.items()
     }
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
@@ -162,19 +175,33 @@ def _unfinished(project: Path) -> tuple[Message, ...]:
         except OutputError:
             continue
         if record.state != "finished":
-            return (Message(f"{name} is not finished; this begins another. To go on with it: --resume", "warning"),)
+            return (
+                Message(
+                    f"{name} is not finished; this begins another. To go on with it: --resume", "warning"
+                ),
+            )
     return ()
 
 
 def _told(basis: Basis, space: Space) -> tuple[Message, ...]:
     """Return what a person should know before the first trial."""
-    lines = [line.removeprefix("# ") for line in space.text.splitlines() if line.startswith("#") and ": left out" in line]
+    lines = [
+        line.removeprefix("# ")
+        for line in space.text.splitlines()
+        if line.startswith("#") and ": left out" in line
+    ]
     found = [Message(f"Search space: {line}") for line in lines]
     if not space.constraints:
-        found.append(Message("This space refuses nothing; safety = true adds the seven safety constraints.", "warning"))
+        found.append(
+            Message("This space refuses nothing; safety = true adds the seven safety constraints.", "warning")
+        )
     own = broken(space.constraints, basis.values(basis.settings))
     if own:
-        found.append(Message(f"The project's own settings would be refused ({', '.join(own)}); they are tried as the baseline."))
+        found.append(
+            Message(
+                f"The project's own settings would be refused ({', '.join(own)}); they are tried as the baseline."
+            )
+        )
     return (*basis.messages, *found)
 
 

@@ -9,23 +9,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maquette.events import Event, Finished, Message, Progress, Stage, Started
+from maquette.events import Artifact, Event, Finished, Message, Progress, Stage, Started
 from maquette.locking import hold
 from maquette.project.settings import Settings
 from maquette.searching.director import SearchDirector
 from maquette.searching.opening import Opened, new_search, resumed_search
 from maquette.searching.options import SearchOptions
 from maquette.searching.records import StudyRecord, StudyState
-from maquette.searching.storage import shown_url
 from maquette.searching.study import SearchStudy
 from maquette.searching.telling import told_end
-from maquette.spoken import counted, disk_size, duration
+from maquette.spoken import counted, disk_size, duration, without_passwords
 from maquette.stopping import Stop, Stopped
 
 if TYPE_CHECKING:
     from maquette.training.prepare import Judge
 
 STAGE = "search"
+STUDY = "study"
+"""Kind of the event that says where the study lies."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +71,9 @@ def search_events(
 
 def _searched(opened: Opened, judge: Judge, price_of: PriceOf | None, stop: Stop | None) -> Stage[Searched]:
     study = opened.study
-    writer = Writer(study, opened.folder, shown_url(opened.url))
+    writer = Writer(study, opened.folder, without_passwords(opened.url))
     yield Started(STAGE, study.plan.trials, "trial")
+    yield Artifact(STUDY, opened.folder)
     yield from opened.messages
     if price_of is not None:
         yield from _told_price(study, price_of(study.basis.settings))
@@ -86,7 +88,7 @@ def _searched(opened: Opened, judge: Judge, price_of: PriceOf | None, stop: Stop
         study.keep_seconds()
         record = writer.write(state)
     yield Finished(STAGE)
-    return Searched(record=record, folder=opened.folder, storage=shown_url(opened.url))
+    return Searched(record=record, folder=opened.folder, storage=without_passwords(opened.url))
 
 
 def _trained(study: SearchStudy, writer: Writer, judge: Judge, stop: Stop | None) -> Stage[None]:
@@ -96,9 +98,13 @@ def _trained(study: SearchStudy, writer: Writer, judge: Judge, stop: Stop | None
     score = score_of_run if study.plan.objective == "score" else None
     director = SearchDirector(study, writer.folder, changed=writer.changed, score=score)
     writer.changed()
-    with closing(run_pack(study.basis.settings, director, places=study.plan.pack, judge=judge, stop=stop)) as stage:
+    with closing(
+        run_pack(study.basis.settings, director, places=study.plan.pack, judge=judge, stop=stop)
+    ) as stage:
+        said = {each.text for each in study.basis.messages}
         for event in stage:
-            if isinstance(event, Message):
+            if isinstance(event, Message) and event.level == "warning" and event.text not in said:
+                said.add(event.text)
                 yield event
             yield from writer.told()
 
@@ -106,7 +112,9 @@ def _trained(study: SearchStudy, writer: Writer, judge: Judge, stop: Stop | None
 def _told_price(study: SearchStudy, price: Price | None) -> Stage[None]:
     plan = study.plan
     further = (plan.finalists + 1) * plan.finalist_seeds if plan.finalists else 0
-    text = f"{counted(plan.trials, 'trial')} and {counted(further, 'further seed')} of the best and the baseline"
+    text = (
+        f"{counted(plan.trials, 'trial')} and {counted(further, 'further seed')} of the best and the baseline"
+    )
     if price is not None:
         text += f", {disk_size(price.disk_bytes * (plan.trials + further))} of disk at the most"
         if price.seconds is not None:
@@ -158,5 +166,3 @@ def _progress(record: StudyRecord) -> Progress:
     if running:
         values["running"] = ",".join(running)
     return Progress(STAGE, done, record.trials_asked + len(further), "trial", values)
-
-

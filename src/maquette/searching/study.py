@@ -153,7 +153,9 @@ class SearchStudy:
     def _has_enough(self, trials: Sequence[SearchTrial]) -> bool:
         """Return whether no further settings are to be tried: all that were asked for are, or the time is up."""
         hours = self.plan.budget_hours
-        return len(searched(trials)) >= self.plan.trials or (hours is not None and self.seconds >= hours * 3600)
+        return len(searched(trials)) >= self.plan.trials or (
+            hours is not None and self.seconds >= hours * 3600
+        )
 
     def _complete(self) -> None:
         """Finish proposals that were cut off: the same values come of the same number."""

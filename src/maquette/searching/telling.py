@@ -9,8 +9,8 @@ from maquette.searching.records import SearchTrial, StudyRecord, Value
 from maquette.spoken import counted, duration
 
 BARS = "▁▂▃▄▅▆▇█"
-WIDEST = 60
-"""Letters of a trial's values in a table."""
+WIDTH = 130
+"""Letters of a line, where nobody says how wide the window is."""
 
 
 def sparkline(values: Sequence[float], low: float, high: float) -> str:
@@ -20,8 +20,11 @@ def sparkline(values: Sequence[float], low: float, high: float) -> str:
     return "".join(BARS[min(len(BARS) - 1, max(0, int(each * len(BARS))))] for each in steps)
 
 
-def table(record: StudyRecord) -> list[str]:
-    """Return the study's trials as lines: number, state, value, curve, values; refused ones are counted at the end."""
+def table(record: StudyRecord, width: int = WIDTH) -> list[str]:
+    """Return the study's trials as lines of at most `width` letters: number, state, value, curve, values.
+
+    Refused ones are counted at the end.
+    """
     shown = [each for each in record.trials if each.state != "refused"]
     losses = [point.loss for each in shown for point in each.points]
     low, high = (min(losses), max(losses)) if losses else (0.0, 0.0)
@@ -31,7 +34,9 @@ def table(record: StudyRecord) -> list[str]:
         mark = "*" if each.number == best else " "
         value = "" if each.value is None else f"{each.value:.4f}"
         curve = sparkline([point.loss for point in each.points], low, high)
-        lines.append(f"{each.number:>4}{mark}  {told_state(each):<9} {value:>8}  {curve:<4} {told_params(each)}")
+        lines.append(
+            f"{each.number:>4}{mark}  {told_state(each):<9} {value:>8}  {curve:<4} {told_params(each)}"
+        )
     return [*lines, *footer(record)]
 
 
@@ -79,7 +84,7 @@ def told_params(trial: SearchTrial) -> str:
         text = f"seed {trial.seed}, {text}"
     if trial.error:
         text = f"{trial.error}; {text}"
-    return text if len(text) <= WIDEST else f"{text[: WIDEST - 1]}…"
+    return text
 
 
 def told_end(trial: SearchTrial) -> str:
@@ -91,7 +96,9 @@ def told_end(trial: SearchTrial) -> str:
     if trial.state == "finished":
         return f"{what}: {trial.value:.4f}  {told_params(trial)}"
     if trial.state == "pruned" and last is not None:
-        return f"{what}: ended at step {last.step} of {trial.steps}, loss {last.loss:.4f}  {told_params(trial)}"
+        return (
+            f"{what}: ended at step {last.step} of {trial.steps}, loss {last.loss:.4f}  {told_params(trial)}"
+        )
     return f"{what}: {trial.state}  {told_params(trial)}"
 
 
@@ -101,7 +108,9 @@ def answer(record: StudyRecord) -> list[str]:
     if best is None or best.value is None:
         return ["No trial was finished: there is nothing to recommend."]
     lines = [f"Best: trial {best.number}, {record.objective} {best.value:.4f}"]
-    lines += [f"  {name} = {_value(value)}" for name, value in best.settings.items()] or ["  the project's own settings"]
+    lines += [f"  {name} = {_value(value)}" for name, value in best.settings.items()] or [
+        "  the project's own settings"
+    ]
     return [*lines, *([record.comparison.told] if record.comparison else [])]
 
 
