@@ -4,6 +4,7 @@ decide          the best column of an evaluation, its runner-up, and whether the
 pictures_needed how many more pictures would settle it
 rivals          what the last checkpoint and the lowest losses would have chosen
 suspicions      over-training, nothing learned, a trigger without its subject, a leak
+probing         the captions' words drawn one by one, where the trigger alone does not draw the subject
 reasons         the decision in words
 race            few pictures of every checkpoint, more of those that are still in it
 select          all of it, for a run or for the folder of an evaluation

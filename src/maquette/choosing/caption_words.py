@@ -10,6 +10,7 @@ from statistics import fmean
 
 from maquette.measuring.looks import FLOOR
 from maquette.measuring.scorecards import Reading
+from maquette.words.text import parts_of
 
 MOST = 0.6
 """A word in this share of the captions shares the trigger's part."""
@@ -90,6 +91,30 @@ def words_beside(
     ]
     order = sorted(found, key=lambda each: (-(each.gain or 0.0), -each.share, each.word))
     return tuple(order[:MOST_WORDS])
+
+
+def phrases_beside(
+    captions: Sequence[str], trigger: str, *, class_word: str = "", most: int = MOST_WORDS
+) -> tuple[tuple[str, float], ...]:
+    """Return what stands with the trigger in most captions, each with its share, the most frequent first: parts between commas
+    as they are, and the words that no such part has.
+    """
+    own = {word for word, _ in _words(f"{trigger} {class_word}")}
+    with_trigger = [caption for caption in captions if not trigger or trigger.lower() in caption.lower()]
+    if len(with_trigger) < 2:
+        return ()
+    counted: Counter[str] = Counter()
+    for caption in with_trigger:
+        counted.update({part.lower() for part in parts_of(caption)})
+    found = [
+        (part, count / len(with_trigger))
+        for part, count in counted.items()
+        if count >= MOST * len(with_trigger) and not {word for word, _ in _words(part)} <= own | _IDLE
+    ]
+    said = {word for part, _ in found for word, _ in _words(part)}
+    alone = words_beside(captions, trigger, class_word=class_word)
+    found += [(each.word, each.share) for each in alone if each.word not in said]
+    return tuple(sorted(found, key=lambda pair: (-pair[1], pair[0]))[:most])
 
 
 def _words(text: str) -> list[tuple[str, int]]:

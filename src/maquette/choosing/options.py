@@ -32,6 +32,11 @@ class SelectOptions(Options):
         True,
         description="Draw two seeds of every checkpoint first, and more only of those that are not clearly behind.",
     )
+    probe: bool = Field(
+        True,
+        description="Where the trigger alone does not draw the subject, draw it with the captions' words one by one, to find "
+        "those at fault.",
+    )
     references: tuple[Path, ...] = Field(
         (),
         description="Pictures or folders that show the subject and were not trained on. Default: the project's references/.",

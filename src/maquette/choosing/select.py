@@ -12,6 +12,7 @@ from pathlib import Path
 
 from maquette.choosing.decide import Candidate, Decision, decide, named_in, reading_of
 from maquette.choosing.options import SelectOptions
+from maquette.choosing.probing import with_probes
 from maquette.choosing.race import pictures_of_all, racing
 from maquette.choosing.reasons import headline_of, reasons_of
 from maquette.choosing.rivals import rivals_of
@@ -63,6 +64,8 @@ def select_events(target: Path, options: SelectOptions) -> Stage[Selection]:
     record = as_found(read_record(target), target)
     judged = yield from _evaluated(folder, record, options)
     choice = choice_of(judged, options, folder=folder, record=record)
+    if options.probe:
+        choice = yield from with_probes(choice, folder, options)
     path = choice.write(target)
     yield Artifact("choice", path)
     report = yield from _reported(folder, record, judged)

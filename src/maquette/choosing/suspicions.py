@@ -13,6 +13,10 @@ from maquette.runs.choice import Suspicion
 
 IDENTITY = ("identity_bare", "identity", "identity_novel")
 DESCRIBED = ("identity", "identity_novel")
+REMEDY = (
+    "Leave these words out of the captions (what is not named is learned as the trigger), or write them into every prompt; then "
+    "train again."
+)
 _LEAST_SHARE = 0.5
 """A bare trigger that draws less than this share of what described prompts gain is decoupled from its subject."""
 
@@ -90,8 +94,7 @@ def _decoupled(seen: _Seen, captions: Sequence[str], trigger: str, class_word: s
     yield Suspicion(
         kind="trigger decoupled",
         told=told + (f" These stand beside it in most captions: {at_fault}." if words else ""),
-        remedy="Leave these words out of the captions (what is not named is learned as the trigger), or write them into every "
-        "prompt; then train again.",
+        remedy=REMEDY,
         words=tuple(each.word for each in words),
     )
 

@@ -11,7 +11,7 @@ from maquette.evaluating.facts import Drawn, ReportFacts
 from maquette.measuring.headlines import Headline
 from maquette.measuring.scorecards import Scorecard, Scorecards
 from maquette.measuring.statistics import Estimate
-from maquette.runs.choice import Choice, Ranked, Suspicion
+from maquette.runs.choice import Choice, Probe, Ranked, Suspicion
 
 _PAIRS = 6
 _STYLES = ("main", "second", "third")
@@ -37,6 +37,8 @@ class DecisionShown:
     suspicions: Sequence[Suspicion]
     chart: Chart | None
     rows: Sequence[RankRow]
+    probes: Sequence[tuple[str, Sequence[str], bool]] = ()
+    """Words of the captions that were drawn with the trigger, where it does not draw the subject alone."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,19 @@ def decision(facts: ReportFacts) -> DecisionShown | None:
         return None
     rows = [_rank_row(each, choice) for each in choice.ranking]
     chart = _score_chart(facts.cards, choice) if facts.cards is not None else None
-    return DecisionShown(choice.headline, choice.reasons, choice.suspicions, chart, rows)
+    probes = [_probe_row(each, choice) for each in choice.probes]
+    return DecisionShown(choice.headline, choice.reasons, choice.suspicions, chart, rows, probes)
+
+
+def _probe_row(probe: Probe, choice: Choice) -> tuple[str, Sequence[str], bool]:
+    cells = (
+        probe.label,
+        f"{probe.share:.0%}",
+        f"{probe.gain:+.2f}",
+        _interval(probe.low, probe.high, "{:+.2f}"),
+        f"{probe.of_base:+.2f}",
+    )
+    return probe.word, cells, probe.is_at_fault and probe.label == choice.label
 
 
 def _rank_row(each: Ranked, choice: Choice) -> RankRow:

@@ -72,6 +72,29 @@ class Suspicion:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Probe:
+    """What a word of the captions draws with the trigger, in drawings made to find out. `gain` is identity above the trigger's
+    alone; `of_base` is what the word adds to the base alone.
+    """
+
+    word: str
+    share: float
+    """Of the captions."""
+    label: str
+    """Whose drawings: the checkpoint's column."""
+    gain: float
+    low: float | None = None
+    high: float | None = None
+    of_base: float = 0.0
+    pictures: int = 0
+
+    @property
+    def is_at_fault(self) -> bool:
+        """Whether the word draws more of the subject than the trigger does, by more than noise."""
+        return self.low is not None and self.low > 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class More:
     """How many more pictures would probably tell the best two apart."""
 
@@ -100,6 +123,8 @@ class Choice:
     reasons: tuple[str, ...] = ()
     suspicions: tuple[Suspicion, ...] = ()
     rivals: tuple[Rival, ...] = ()
+    probes: tuple[Probe, ...] = ()
+    """Where the trigger is decoupled from its subject: the captions' words, drawn one by one; all of them together last."""
     ranking: tuple[Ranked, ...] = ()
     weights: Mapping[str, float] | None = None
     pictures: int = 0
