@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.resources import files
+from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from maquette import __version__
 from maquette.errors import MaquetteError, Problem
-from maquette.studio import captions_page, home, pictures_page
+from maquette.studio import captions_page, home, pictures_page, queue_page, train_page
 from maquette.studio.asking import Studio
 from maquette.studio.guard import Guard
 from maquette.studio.pages import page
@@ -30,12 +31,23 @@ def make_app(studio: Studio, names: frozenset[str]) -> Guard:
             *home.routes(),
             *pictures_page.routes(),
             *captions_page.routes(),
+            *train_page.routes(),
+            *queue_page.routes(),
+            Route("/static/plotly.min.js", plotly),
             Mount("/static", StaticFiles(directory=str(files("maquette.studio") / STATIC)), name=STATIC),
         ],
         exception_handlers={MaquetteError: _told, 404: _missing, Exception: _broken},
     )
     app.state.studio = studio
     return Guard(app, studio.keys, names)
+
+
+def plotly(request: Request) -> Response:
+    """Return the library that draws curves, as its package brings it."""
+    path = Path(str(files("plotly"))) / "package_data" / "plotly.min.js"
+    return FileResponse(
+        path, media_type="text/javascript", headers={"cache-control": "private, max-age=86400"}
+    )
 
 
 def health(request: Request) -> Response:

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from maquette.errors import ConfigError, Problem
 from maquette.reading import parse_json
+from maquette.studio.feed import Feed
 from maquette.studio.guard import Keys
 from maquette.studio.thumbnails import Thumbnails
 from maquette.studio.workspace import Project, Workspace
@@ -25,6 +26,7 @@ class Studio:
     workspace: Workspace
     keys: Keys
     thumbnails: Thumbnails = field(default_factory=Thumbnails)
+    feed: Feed = field(default_factory=Feed)
 
 
 def studio_of(request: Request) -> Studio:

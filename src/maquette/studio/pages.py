@@ -27,7 +27,7 @@ class Stop:
     title: str
 
 
-RAIL = (Stop("pictures", "Pictures"), Stop("captions", "Captions"))
+RAIL = (Stop("pictures", "Pictures"), Stop("captions", "Captions"), Stop("train", "Train"))
 """The stops of a project's way that have a page, in their order."""
 
 

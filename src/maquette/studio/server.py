@@ -7,6 +7,8 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 from maquette.errors import ConfigError, MissingExtra, Problem
 from maquette.studio.options import StudioOptions
@@ -54,11 +56,25 @@ def serve(project: Path | None, options: StudioOptions, ready: Callable[[Address
         )
         path = f"/p/{opened.key}" if opened else "/"
         ready(_address(options.host, port, path, studio.keys.access))
-        uvicorn.Server(config).run(sockets=[listener])
+        server = uvicorn.Server(config)
+        server.handle_exit = ending(server, studio.feed.close)  # type: ignore[method-assign, assignment]
+        server.run(sockets=[listener])
+
+
+def ending(server: Any, close: Callable[[], None]) -> Callable[[int, FrameType | None], None]:
+    """Return what a signal does: it ends the streams of open pages first, which would go on for ever."""
+    before = server.handle_exit
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        close()
+        before(number, frame)
+
+    return handle
 
 
 def _require_extra() -> None:
     try:
+        import plotly  # noqa: F401
         import starlette  # noqa: F401 (asked for before anything is opened)
         import uvicorn  # noqa: F401
     except ImportError as error:

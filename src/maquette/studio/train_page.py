@@ -1,0 +1,152 @@
+"""The Train page: what a run will take before it starts, starting it, and every run with its curve and samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from maquette.errors import ConfigError, MaquetteError, Problem
+from maquette.jobs.ledger import Ledger
+from maquette.logs.metrics import read_metrics
+from maquette.runs.folder import RunFolder
+from maquette.runs.record import RunRecord, read_record
+from maquette.studio.asking import answering, body_of, project_of
+from maquette.studio.pages import page
+from maquette.studio.queue_page import add_job
+from maquette.studio.workspace import NotFound, Project
+
+MOST_POINTS = 1500
+"""Of a curve: more do not fit on a screen."""
+
+
+def routes() -> list[Route]:
+    """Return the addresses of this page."""
+    return [
+        Route("/p/{project}/train", show),
+        Route("/api/p/{project}/plan", planned),
+        Route("/api/p/{project}/runs", listed),
+        Route("/api/p/{project}/run/{run}", one_run),
+        Route("/api/p/{project}/run/{run}/sample/{name:path}", sample),
+        Route("/api/p/{project}/train", answering(started), methods=["POST"]),
+    ]
+
+
+def show(request: Request) -> Response:
+    """Show the page."""
+    return page(request, "train.html.jinja", title="Train", project=project_of(request), here="train")
+
+
+def planned(request: Request) -> Response:
+    """Return what the next run will take, or what keeps it from starting."""
+    from maquette.api import plan
+
+    return JSONResponse(plan(project_of(request).root).to_json())
+
+
+def started(request: Request, data: bytes) -> dict[str, Any]:
+    """Put a training of the project into the queue."""
+    project = project_of(request)
+    body_of(data)
+    return add_job("train", [str(project.root)], project.root)
+
+
+def listed(request: Request) -> Response:
+    """Return the project's runs, the newest first, and its jobs that are not over."""
+    project = project_of(request)
+    runs = [_row(place) for place in _runs_of(project)]
+    with Ledger() as ledger:
+        jobs = [job.to_json() for job in ledger.jobs() if job.project == project.root and not job.is_over]
+    return JSONResponse({"runs": sorted(runs, key=lambda run: run["created_at"], reverse=True), "jobs": jobs})
+
+
+def _runs_of(project: Project) -> list[Path]:
+    folder = project.root / "runs"
+    return [path.parent for path in folder.glob("*/run.json") if path.resolve().is_relative_to(project.root)]
+
+
+def _row(place: Path) -> dict[str, Any]:
+    try:
+        record = read_record(place)
+    except MaquetteError as error:
+        return {
+            "name": place.name,
+            "state": "unreadable",
+            "problem": str(error.problems[0]),
+            "created_at": "",
+        }
+    return {
+        "name": place.name,
+        "state": record.state,
+        "step": record.step,
+        "steps": record.schedule.steps,
+        "loss": record.final_loss,
+        "created_at": record.created_at,
+        "rank": record.settings.lora.rank,
+        "learning_rate": record.settings.training.learning_rate,
+        "problem": record.error or "",
+    }
+
+
+def one_run(request: Request) -> Response:
+    """Return a run's curve, samples and checkpoints, and the job that is at work on it."""
+    project = project_of(request)
+    place = _run_of(project, request.path_params["run"])
+    record = read_record(place)
+    with Ledger() as ledger:
+        job = ledger.of_run(place)
+    return JSONResponse(
+        {
+            **_row(place),
+            "curve": _curve(place),
+            "validation": _validation(record),
+            "samples": [
+                {"step": each.step, "prompt": each.prompt, "path": each.path} for each in record.samples
+            ],
+            "checkpoints": [{"step": each.step, "path": each.path} for each in record.checkpoints],
+            "seconds_per_step": record.timings.get("seconds_per_step"),
+            "peak_memory_bytes": record.peak_memory_bytes,
+            "notes": list(record.notes),
+            "job": job.to_json() if job is not None else None,
+        }
+    )
+
+
+def _run_of(project: Project, name: str) -> Path:
+    place = next((place for place in _runs_of(project) if place.name == name), None)
+    if place is None:
+        raise NotFound(Problem(name[:200], "no such run in this project", "a run", "Reload the page."))
+    return place
+
+
+def _curve(place: Path) -> dict[str, Sequence[float]]:
+    """Return steps, losses and rates of a run, thinned to what fits on a screen."""
+    rows = [row for row in read_metrics(RunFolder(place).metrics) if "loss" in row]
+    every = max(1, len(rows) // MOST_POINTS)
+    kept = rows[::every]
+    return {"step": [row["step"] for row in kept], "loss": [row["loss"] for row in kept]}
+
+
+def _validation(record: RunRecord) -> dict[str, Any] | None:
+    found = record.validation
+    if found is None or not found.points:
+        return None
+    return {
+        "measured_on": found.measured_on,
+        "step": [point.step for point in found.points],
+        "loss": [point.loss for point in found.points],
+    }
+
+
+def sample(request: Request) -> Response:
+    """Return a picture that a run drew."""
+    project = project_of(request)
+    place = _run_of(project, request.path_params["run"])
+    path = project.file(request.path_params["name"], below=place)
+    if path.suffix.lower() not in (".png", ".webp", ".jpg"):
+        raise ConfigError(Problem(path.name, "no picture", "a sample of this run", "Reload the page."))
+    return FileResponse(path, headers={"cache-control": "private, no-cache"})
