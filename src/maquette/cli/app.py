@@ -36,6 +36,7 @@ COMMANDS = {
     "diff": "Say exactly what changed between two runs: settings, captions, pictures, environment.",
     "reproduce": "Train a run again from its record and compare the weights bit for bit.",
     "studio": "Open the page in your browser: pictures by keyboard, decisions, undo.",
+    "auto": "Go the whole way of a project; what is fresh is skipped.",
     "queue": "Show and change the queue of jobs, which outlive window and terminal.",
     "watch": "Watch a job or a run live, also one that was started elsewhere.",
     "logs": "Show what a job printed, or what a run said.",

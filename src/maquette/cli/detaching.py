@@ -59,6 +59,8 @@ def request_of(kind: str, arguments: Sequence[str], given: Mapping[str, Any]) ->
     )
     if kind == TRAIN and not given["smoke"]:
         return _training(request, given)
+    if given.get("device") is None and request.project is not None and request.project == _here(target):
+        request = replace(request, device=_resolved({"target": target}).training.device)
     is_run = target is not None and (target / "run.json").is_file()
     return replace(request, run=target.resolve()) if is_run and target is not None else request
 
@@ -182,6 +184,10 @@ def _target(given: Mapping[str, Any]) -> Path | None:
     if isinstance(found, tuple):
         found = found[0]
     return None if found is None else Path(found)
+
+
+def _here(target: Path | None) -> Path | None:
+    return None if target is None else target.resolve()
 
 
 def _project(target: Path | None) -> Path | None:
