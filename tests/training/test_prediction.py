@@ -18,6 +18,7 @@ from maquette.families.protocol import Stated
 from maquette.families.tiny import write_tiny
 from maquette.project.settings import Settings
 from maquette.runs.record import read_record
+from maquette.training.base_prediction import BasePrediction
 from maquette.training.prediction import Misses
 from maquette.training.trials import require_alike
 from maquette.world.cast import write_training_pictures
@@ -86,6 +87,23 @@ def test_the_small_world_predicts_v_and_says_so_when_asked_for_the_noise(
     )
     with pytest.raises(TrainingError, match=r"the velocity \(v\) by 0\.[0-3]"):
         maquette.train(**run, batch_size=2)
+
+
+def test_a_large_picture_is_looked_at_in_its_middle_once_a_share(
+    short_run: ShortRun, noise_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small share of a training step, whatever the resolution; the verdict is the same."""
+    seen = []
+
+    def shown(base: BasePrediction, noisy: torch.Tensor, *others: object) -> torch.Tensor:
+        seen.append(tuple(noisy.shape))
+        return predict(base, noisy, *others)
+
+    predict = BasePrediction.predict
+    monkeypatch.setattr(BasePrediction, "predict", shown)
+    with pytest.raises(TrainingError, match=r"the noise \(epsilon\) by 0\."):
+        maquette.train(**short_run(base=str(noise_base), prediction="v", resolution=320, batch_size=2))
+    assert seen == [(2, 4, 32, 32)]
 
 
 def test_a_base_of_random_numbers_is_not_accused(short_run: ShortRun) -> None:

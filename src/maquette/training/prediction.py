@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import torch
+from torch import Tensor
 
 from maquette.errors import Problem, TrainingError
 from maquette.families.protocol import ModelInfo, Prediction
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 
 SHARES = (0.5, 0.65)
 """Where in the schedule it is looked: between the ends, where the two targets differ and both can be told."""
-MOST_PICTURES = 2
+MOST_SIDE = 32
+"""So much of a latent is looked at, from its middle. What tells the targets apart is local: half-way through the schedule the
+noise itself is more than half of what is shown, and a whole picture of 512 px would cost most of a training step."""
 FAR, NEAR = 0.8, 0.6
 """The wrong target is missed by FAR of its power or more, the other by at most NEAR of that miss and of its own power."""
 IN_WORDS = {"epsilon": "the noise (epsilon)", "v": "the velocity (v)"}
@@ -78,7 +81,7 @@ def require_prediction(engine: Predicting, info: ModelInfo, load: Callable[[], M
     better = misses.better
     if better is None:
         return
-    looked_at = counted(min(len(batch.names), MOST_PICTURES), "training picture")
+    looked_at = counted(min(len(batch.names), len(SHARES)), "training picture")
     raise TrainingError(
         Problem(
             "prediction",
@@ -93,14 +96,14 @@ def require_prediction(engine: Predicting, info: ModelInfo, load: Callable[[], M
 
 @torch.no_grad()
 def measured(engine: Predicting, batch: MicroBatch) -> Misses:
-    """Return by how much the base alone misses each target on the first pictures of `batch`."""
+    """Return by how much the base alone misses each target on the first pictures of `batch`: one at each share."""
     objective, device = engine.model.objective, engine.placement.device
-    count = min(len(batch.captions), MOST_PICTURES)
-    clean = batch.clean_BCHW[:count].repeat(len(SHARES), 1, 1, 1)
+    shown = [row % len(batch.captions) for row in range(len(SHARES))]
+    clean = _middle(batch.clean_BCHW[shown])
     noise = torch.randn(clean.shape, generator=generator_at(0, "prediction", 0)).to(device)
     clean = clean.to(device)
-    timesteps = objective.timesteps_at(torch.tensor(SHARES).repeat_interleave(count)).to(device)
-    captions, sizes = list(batch.captions[:count]) * len(SHARES), list(batch.sizes[:count]) * len(SHARES)
+    timesteps = objective.timesteps_at(torch.tensor(SHARES)).to(device)
+    captions, sizes = [batch.captions[row] for row in shown], [batch.sizes[row] for row in shown]
     base = BasePrediction(engine.model, engine.adapter, engine.texts.conditioning)
     with engine.placement.autocast():
         noisy = objective.add_noise(clean, noise, timesteps)
@@ -111,3 +114,9 @@ def measured(engine: Predicting, batch: MicroBatch) -> Misses:
         return float((answer - target).square().mean() / target.square().mean())
 
     return Misses(miss(objective), {name: miss(each) for name, each in objective.rivals().items()})
+
+
+def _middle(latent_BCHW: Tensor) -> Tensor:
+    """Return at most MOST_SIDE × MOST_SIDE of each latent, around its middle."""
+    top, left = (max(side - MOST_SIDE, 0) // 2 for side in latent_BCHW.shape[2:])
+    return latent_BCHW[:, :, top : top + MOST_SIDE, left : left + MOST_SIDE]
