@@ -289,7 +289,7 @@ def test_what_cannot_be_read_is_the_same_problem_that_training_reports(tmp_path:
     for name, data in broken.items():
         (tmp_path / name).write_bytes(data)
     buffer = io.BytesIO()
-    Image.new("I;16", (8, 8)).save(buffer, "PNG")
+    Image.new("F", (8, 8)).save(buffer, "TIFF")
     (tmp_path / "deep.png").write_bytes(buffer.getvalue())
     paths.append(tmp_path / "deep.png")
     results = [each.result for each in measure_pictures(paths, cache=None)]

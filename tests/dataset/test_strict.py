@@ -10,10 +10,12 @@ import sys
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from maquette.dataset.config import SubsetOptions
+from maquette.dataset.opening import opened, stored_rgb, upright
 from maquette.errors import DatasetError
 from maquette.project.request import TrainingRequest
 from tests.conftest import shared_data
@@ -243,9 +245,34 @@ def test_an_animation_is_refused(tmp_path: Path) -> None:
     assert "an animation of 3 frames" in problems_of(tmp_path, fallback_caption="x")[0]
 
 
-def test_sixteen_bit_pictures_are_refused(tmp_path: Path) -> None:
-    Image.new("I;16", (32, 32), 4000).save(tmp_path / "a.png")
-    assert "8 bits a channel" in problems_of(tmp_path, fallback_caption="x")[0]
+def test_values_of_no_known_range_are_refused(tmp_path: Path) -> None:
+    """A TIFF of floating-point numbers under a picture's name that is read: its white may be 1, or 255, or anything."""
+    Image.new("F", (32, 32), 0.5).save(tmp_path / "a.tif")
+    with (
+        pytest.raises(DatasetError, match=r"no known range \(mode F\)"),
+        opened(tmp_path / "a.tif", formats=("TIFF",)),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_sixteen_bit_greyscale_keeps_its_shades_and_its_turn(tmp_path: Path, name: str) -> None:
+    """Pillow's own conversion to 8 bits would make all but the darkest 255 of 65,536 shades white."""
+    deep = np.linspace(0, 65_535, 32 * 48).reshape(32, 48).astype(np.uint16)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(deep).save(tmp_path / name, exif=turned)
+    with opened(tmp_path / name, formats=("PNG", "TIFF")) as image:
+        assert image.mode == "L" and image.format == {"a.png": "PNG", "a.tif": "TIFF"}[name]
+        assert np.array_equal(np.asarray(upright(image)), np.rot90(deep >> 8, -1))
+
+
+def test_sixteen_bit_pictures_are_read_as_what_they_show(tmp_path: Path) -> None:
+    deep = np.linspace(0, 65_535, 32 * 48).reshape(32, 48).astype(np.uint16)
+    Image.fromarray(deep).save(tmp_path / "a.png")
+    assert len(dataset_at(tmp_path, fallback_caption="x").pictures) == 1
+    trained = np.asarray(stored_rgb(tmp_path / "a.png"))
+    assert np.array_equal(trained, np.repeat((deep >> 8)[..., None], 3, axis=2))
 
 
 def test_a_dangling_link_is_named(tmp_path: Path) -> None:

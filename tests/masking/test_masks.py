@@ -97,17 +97,25 @@ def test_faces_are_white(tmp_path: Path) -> None:
     assert result.doubtful == {"none.png": "no face is found"}
 
 
-def write_segmenter(path: Path) -> Path:
-    """Write a network of a salient object's inputs and outputs: what is red is the subject."""
+def write_network(path: Path, sides: tuple[int | str, int | str], output: str = "Identity") -> Path:
+    """Write a network of one picture: its red less its green, then `output` of that."""
     onnx = pytest.importorskip("onnx")
     helper, floats = onnx.helper, onnx.TensorProto.FLOAT
     weight = helper.make_tensor("w", floats, (1, 3, 1, 1), [1.0, -1.0, 0.0])
-    nodes = [helper.make_node("Conv", ["input", "w"], ["out"], kernel_shape=[1, 1])]
-    given = helper.make_tensor_value_info("input", floats, [1, 3, 64, 64])
-    made = helper.make_tensor_value_info("out", floats, [1, 1, 64, 64])
-    graph = helper.make_graph(nodes, "isnet", [given], [made], [weight])
+    nodes = [
+        helper.make_node("Conv", ["input", "w"], ["differs"], kernel_shape=[1, 1]),
+        helper.make_node(output, ["differs"], ["out"]),
+    ]
+    given = helper.make_tensor_value_info("input", floats, [1, 3, *sides])
+    made = helper.make_tensor_value_info("out", floats, [1, 1, *sides])
+    graph = helper.make_graph(nodes, "pictures", [given], [made], [weight])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=8), str(path))
     return path
+
+
+def write_segmenter(path: Path) -> Path:
+    """Write a network of a salient object's inputs and outputs: what is red is the subject."""
+    return write_network(path, (64, 64))
 
 
 def test_a_network_says_where_the_subject_is(tmp_path: Path) -> None:
@@ -118,6 +126,36 @@ def test_a_network_says_where_the_subject_is(tmp_path: Path) -> None:
     assert result.how == {"network": 1} and mask[70, 65] > 200 and mask[5, 5] < 60
     inverted = maquette.masks(tmp_path / "p", segmenter=network, grow=0.0, invert=True, overwrite=True)
     assert np.array_equal(mask_at(inverted.made[0]), 255 - mask)
+
+
+def test_lettering_is_left_out_and_a_picture_without_any_needs_no_mask(tmp_path: Path) -> None:
+    """What is blue is text to this network, as far as it is given BGR; a large round body is no line of text."""
+    network = write_network(tmp_path / "det.onnx", ("height", "width"), "Sigmoid")
+    wall = Image.new("RGB", (320, 192), (128, 128, 0))
+    (tmp_path / "p").mkdir()
+    wall.save(tmp_path / "p" / "plain.png")
+    draw = ImageDraw.Draw(wall)
+    draw.rectangle((160, 150, 290, 165), fill=(0, 0, 255))
+    draw.ellipse((30, 30, 110, 110), fill=(0, 0, 255))
+    wall.save(tmp_path / "p" / "signed.png")
+    result = maquette.masks(tmp_path / "p", source="text", text_model=network)
+    assert result.plain == ["plain.png"] and not result.doubtful and result.how == {"lettering": 1}
+    [path] = result.made
+    mask = mask_at(path)
+    assert mask[150:166, 160:291].max() == 0, "the lettering"
+    assert mask[70, 70] == 255 and (mask == 0).mean() < 0.15, "all else is learned"
+    maquette.masks(tmp_path / "p", source="text", text_model=network, invert=True, overwrite=True)
+    assert np.array_equal(mask_at(path), 255 - mask)
+    assert result.sheet is not None and result.sheet.is_file()
+
+
+def test_lettering_needs_a_network_that_answers_with_probabilities(tmp_path: Path) -> None:
+    drawn(tmp_path / "a.png")
+    with pytest.raises(ConfigError, match=r"given without --text-model.*opencv_zoo"):
+        maquette.masks(tmp_path, source="text")
+    other = write_network(tmp_path / "other.onnx", (64, 64))
+    with pytest.raises(ModelError, match="it answers"):
+        maquette.masks(tmp_path, source="text", text_model=other)
 
 
 def test_what_is_no_network_and_options_without_effect_are_refused(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ def command(directory: Path, **given: Any) -> dict[str, Any]:
       maquette masks pictures
       maquette masks pictures --segmenter isnet-general-use.onnx --overwrite
       maquette masks pictures --from face
+      maquette masks pictures --from text --text-model text_detection_en_ppocrv3_2023may.onnx
       maquette train pictures --mask-source beside
     """
     from maquette.masking.run import masks_events
@@ -37,7 +38,7 @@ def command(directory: Path, **given: Any) -> dict[str, Any]:
     counts = [
         f"{len(result.made)} made",
         f"{len(result.kept)} there already",
-        f"{len(result.doubtful)} without",
+        f"{len(result.doubtful) + len(result.plain)} without",
     ]
     lines = [f"Masks of {result.pictures} pictures: {', '.join(counts)}, {result.seconds:.0f} s"]
     if result.how.get("grabcut"):

@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
 
+import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from maquette.dataset.kinds import HEAD_BYTES, kind_of
@@ -42,6 +43,8 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 EIGHT_BIT_MODES = frozenset(
     {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"}
 )
+SIXTEEN_BIT_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
+"""Greyscale of 16 bits, whose scale is certain: 0 to 65,535. Colours of 16 bits Pillow reads as 8 by itself."""
 STRIP_PIXELS = 1 << 22
 LARGE_PIXELS = 1 << 24
 _ONE_LARGE = Lock()
@@ -63,9 +66,15 @@ def opened(
 ) -> Iterator[Image.Image]:
     """Give the picture of a file, its header read and found fit; pixels are decoded by whoever asks for them.
 
-    data: its bytes, where they were read before. Raises DatasetError for what is wrong with the file, found here or by the
-    decoder while the block runs.
+    data: its bytes, where they were read before. Greyscale of 16 bits comes as 8, the upper half of each value. Raises
+    DatasetError for what is wrong with the file, found here or by the decoder while the block runs.
     """
+    with _as_stored(path, data, formats) as image:
+        yield _eight_bit(image) if image.mode in SIXTEEN_BIT_MODES else image
+
+
+@contextmanager
+def _as_stored(path: Path, data: bytes | None, formats: tuple[str, ...]) -> Iterator[Image.Image]:
     data = read_file(path) if data is None else data
     with _as_problem(path):
         _require_known(path, data, formats)
@@ -122,7 +131,7 @@ def stored_rgb(path: Path, background: str | None = None) -> Image.Image:
 def verify(path: Path, data: bytes) -> None:
     """Raise DatasetError where a PNG's checksums are wrong, which decoding alone does not look at; other formats have none."""
     if data.startswith(PNG_SIGNATURE):
-        with opened(path, data) as image:
+        with _as_stored(path, data, READ_FORMATS) as image:
             image.verify()
 
 
@@ -164,6 +173,20 @@ def on_colour(image: Image.Image, colour: str) -> Image.Image:
         plain = Image.new("RGBA", strip.size, colour)
         flat.paste(Image.alpha_composite(plain, strip).convert("RGB"), (0, top))
     return flat
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Return greyscale of 16 bits as 8, with what stands beside its pixels; Pillow itself would cut all but the darkest off."""
+    values_HW = np.asarray(image, np.uint16)
+    plain = Image.fromarray((values_HW >> 8).astype(np.uint8))
+    plain.format, plain.info = image.format, dict(image.info)
+    if isinstance(seen_through := plain.info.get("transparency"), int):
+        plain.info["transparency"] = seen_through >> 8
+    if (turned := orientation_of(image)) != 1:
+        notes = Image.Exif()
+        notes[EXIF_ORIENTATION] = turned
+        plain.info["exif"] = notes.tobytes()
+    return plain
 
 
 @contextmanager
@@ -265,10 +288,10 @@ def _require_fit(path: Path, image: Image.Image) -> None:
     if frames > 1 and image.format not in STILL_FORMATS:
         pages = "a file of {} pages" if image.format == "TIFF" else "an animation of {} frames"
         raise _unfit(path, pages.format(frames), "a still picture", "Save the frame you want as PNG.")
-    if image.mode not in EIGHT_BIT_MODES:
-        given = f"more than 8 bits a pixel channel (mode {image.mode})"
+    if image.mode not in EIGHT_BIT_MODES | SIXTEEN_BIT_MODES:
+        given = f"values of no known range (mode {image.mode})"
         remedy = "Save it as an 8-bit PNG: brightness would be cut off."
-        raise _unfit(path, given, "8 bits a channel", remedy)
+        raise _unfit(path, given, "8 or 16 bits a channel", remedy)
 
 
 def _require_size(path: Path, width: int, height: int) -> None:

@@ -7,17 +7,15 @@ https://github.com/danielgatis/rembg
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from maquette.errors import MissingExtra, ModelError, Problem
+from maquette.encoders.onnx_pictures import IMAGENET, open_network
+from maquette.errors import ModelError, Problem
 
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CENTRED = ((0.5, 0.5, 0.5), (1.0, 1.0, 1.0))
 DEFAULT_SIDE_PX = 1024
 """For networks that take any size."""
@@ -28,23 +26,8 @@ class Segmenter:
 
     def __init__(self, path: Path) -> None:
         """Raises MissingExtra without onnxruntime, ModelError for a file that is no such network."""
-        if importlib.util.find_spec("onnxruntime") is None:
-            raise MissingExtra("a segmenter", "masks")
-        import onnxruntime
-
-        if not path.is_file():
-            raise _wrong(path, "no such file")
-        try:
-            self._session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        except Exception as error:  # the runtime's errors have no common class
-            said = (str(error).splitlines() or ["unknown"])[0][:160]
-            raise _wrong(path, f"cannot be opened ({said})") from None
-        inputs = self._session.get_inputs()
-        shape = inputs[0].shape
-        if len(inputs) != 1 or len(shape) != 4 or shape[1] != 3:
-            raise _wrong(path, f"its inputs are {[each.shape for each in inputs]}")
-        self._name = inputs[0].name
-        self._side_px = shape[2] if isinstance(shape[2], int) else DEFAULT_SIDE_PX
+        self._network = open_network(path, "a segmenter", _wrong)
+        self._side_px = self._network.size_hw[0] or DEFAULT_SIDE_PX
         self._mean, self._spread = CENTRED if "isnet" in path.stem.lower() else IMAGENET
 
     def subject_of(self, pixels_HWC: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -53,9 +36,8 @@ class Segmenter:
         small = np.asarray(Image.fromarray(pixels_HWC).resize(side, Image.Resampling.LANCZOS), np.float32)
         unit = small / max(float(small.max()), 1e-6)
         scaled = np.asarray((unit - np.asarray(self._mean)) / np.asarray(self._spread), np.float32)
-        given = {self._name: scaled.transpose(2, 0, 1)[None]}
-        answer: Any = self._session.run(None, given)[0]
-        values = np.asarray(answer, np.float32).reshape(answer.shape[-2:])
+        answer = self._network.answer(scaled)
+        values = answer.reshape(answer.shape[-2:])
         least, most = float(values.min()), float(values.max())
         if most - least < 1e-6:
             return np.full_like(values, float(most > 0.5))

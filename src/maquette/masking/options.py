@@ -9,7 +9,7 @@ from pydantic import Field
 
 from maquette.project.fields import Flag, Options
 
-MaskOf = Literal["subject", "face", "alpha"]
+MaskOf = Literal["subject", "face", "alpha", "text"]
 
 
 class MasksOptions(Options):
@@ -17,7 +17,7 @@ class MasksOptions(Options):
 
     source: Annotated[MaskOf, Flag("--from")] = Field(
         "subject",
-        description="What is white: the subject, its faces, or what is opaque in transparent pictures.",
+        description="What is white: the subject, its faces, what is opaque in transparent pictures, or all but lettering (text).",
     )
     segmenter: Annotated[Path | None, Flag(metavar="FILE")] = Field(
         None,
@@ -27,11 +27,16 @@ class MasksOptions(Options):
     face_models: Annotated[Path | None, Flag(metavar="DIR")] = Field(
         None, description="Folder with the YuNet file. Default: fetched from the hub once."
     )
+    text_model: Annotated[Path | None, Flag(metavar="FILE")] = Field(
+        None,
+        description="Network that finds lettering, which --from text needs: text_detection_en_ppocrv3_2023may.onnx of "
+        "OpenCV's zoo, ch_PP-OCRv4_det_infer.onnx.",
+    )
     grow: float = Field(
         1.0,
         ge=0,
         le=20,
-        description="Let the white reach further, in percent of the longer side: hair and outlines.",
+        description="Let what is found reach further, in percent of the longer side: hair, outlines, the rims of letters.",
     )
     invert: bool = Field(False, description="White is all but that.")
     overwrite: bool = Field(

@@ -24,6 +24,7 @@ from maquette.dataset.mask_files import MASK_FOLDER, MaskFinder
 from maquette.dataset.opening import has_alpha, opened, picture_rgb, upright
 from maquette.dataset.reading import read_dataset
 from maquette.encoders.faces import FaceFinder
+from maquette.encoders.lettering import LetteringFinder
 from maquette.encoders.segmenter import Segmenter
 from maquette.errors import ConfigError, DatasetError, Problem
 from maquette.events import Artifact, Finished, Message, Progress, Stage, Started
@@ -32,6 +33,7 @@ from maquette.masking.options import MasksOptions
 from maquette.masking.sheet import Shown, grid_for, spread, write_mask_sheet
 from maquette.masking.subject import LEAST_SHARE, MOST_SHARE, Found, enlarged, grown, subject_of
 from maquette.project.journal import Journal, Recorder, hash_of
+from maquette.spoken import counted
 
 KIND = "masks"
 STAGE = "masks"
@@ -53,6 +55,8 @@ class MasksResult:
     kept: list[Path] = field(default_factory=list)
     """Masks that were there and stay: drawn by somebody, or made before."""
     doubtful: dict[str, str] = field(default_factory=dict)
+    plain: list[str] = field(default_factory=list)
+    """Names of pictures that show no lettering, of which no mask is needed."""
     how: dict[str, int] = field(default_factory=dict)
     sheet: Path | None = None
     seconds: float = 0.0
@@ -65,6 +69,7 @@ class MasksResult:
             "made": [str(path) for path in self.made],
             "kept": [str(path) for path in self.kept],
             "doubtful": self.doubtful,
+            "plain": self.plain,
             "how": self.how,
             "sheet": str(self.sheet) if self.sheet else None,
             "seconds": round(self.seconds, 2),
@@ -87,13 +92,23 @@ def masks_events(directory: Path, options: MasksOptions) -> Stage[MasksResult]:
 
 
 def _refuse_idle(options: MasksOptions) -> None:
-    for name, needed in (("segmenter", "subject"), ("face_models", "face")):
+    for name, needed in (("segmenter", "subject"), ("face_models", "face"), ("text_model", "text")):
         if getattr(options, name) is not None and options.source != needed:
             flag = f"--{name.replace('_', '-')}"
             remedy = "Leave it out."
             raise ConfigError(
                 Problem(flag, f"given together with --from {options.source}", f"--from {needed}", remedy)
             )
+    if options.source == "text" and options.text_model is None:
+        remedy = "Get one, of github.com/opencv/opencv_zoo (models/text_detection_ppocr) for example."
+        raise ConfigError(
+            Problem(
+                "--from text",
+                "given without --text-model",
+                "--text-model FILE: a text detector as ONNX",
+                remedy,
+            )
+        )
 
 
 def _made(root: Path, pictures: list[Path], make: Maker, options: MasksOptions) -> Stage[MasksResult]:
@@ -115,6 +130,10 @@ def _made(root: Path, pictures: list[Path], make: Maker, options: MasksOptions) 
     result.sheet = _sheet(root, pictures, result)
     if result.sheet is not None:
         yield Artifact("masks over pictures", result.sheet)
+    if result.plain:
+        yield Message(
+            f"{counted(len(result.plain), 'picture')} without lettering: trained whole, without a mask."
+        )
     for name, doubt in sorted(result.doubtful.items()):
         yield Message(f"{name}: no mask was written: {doubt}.", "warning")
     result.seconds = time.perf_counter() - began
@@ -134,10 +153,14 @@ def _make_one(
     if found.doubt:
         result.doubtful[picture.name] = found.doubt
         return
+    if options.source == "text" and not found.mask_HW.any():
+        result.plain.append(picture.name)
+        return
     mask = found.mask_HW if options.source == "alpha" else grown(found.mask_HW, options.grow / 100)
     path = picture.parent / MASK_FOLDER / f"{picture.stem}.png"
     path.parent.mkdir(exist_ok=True)
-    recorder.write(path, _png(255 - mask if options.invert else mask))
+    # Lettering is what is left out: the one thing that is found in order not to be learned.
+    recorder.write(path, _png(255 - mask if options.invert != (options.source == "text") else mask))
     result.made.append(path)
     result.how[found.how] = result.how.get(found.how, 0) + 1
 
@@ -165,6 +188,9 @@ def _maker(options: MasksOptions) -> Maker:
     if options.source == "face":
         faces = FaceFinder("detect", options.face_models)
         return lambda picture, pixels: _of_faces(pixels, faces)
+    if options.text_model is not None:
+        lettering = LetteringFinder(options.text_model)
+        return lambda picture, pixels: Found(lettering.lettering_of(pixels), "lettering")
     if options.segmenter is not None:
         segmenter = Segmenter(options.segmenter)
         return lambda picture, pixels: _of_network(pixels, segmenter)

@@ -44,7 +44,7 @@ def unreadable_picture(facts: DatasetFacts, report: Report) -> Iterator[Finding]
 
     Why: sd-scripts stops when it reaches the file, often minutes into caching; some trainers leave it out silently,
         and the planned steps no longer hold. A web page saved as .jpg, an empty file, a Git LFS pointer, an animation and
-        a picture with 16 bits a channel are the usual ones.
+        a picture of floating-point numbers are the usual ones.
     Found by: reading and decoding every file, of regularization pictures too. Files of one kind are one finding.
     Do: replace the file by the real picture, or remove it and its caption.
     Fault: `fox.png` that is a web page

@@ -99,7 +99,7 @@ def _of_class(
         raise ConfigError(
             Problem(
                 "optimizer_args",
-                f"{trial.optimizer} refuses {shown}: {error}",
+                f"{trial.optimizer} refuses {shown}: {str(error).rstrip('.')}",
                 "arguments that the class takes",
                 "Correct them, or weight_decay.",
             )
