@@ -54,6 +54,7 @@ from maquette.project.settings import SECTIONS
 from maquette.regularizing.options import RegularizeOptions
 from maquette.rules.catalogue import GROUPS, all_rules
 from maquette.rules.explain import markdown_index, markdown_page
+from maquette.searching.options import SearchOptions
 from maquette.toolbox.options import (
     CompareOptions,
     ConvertOptions,
@@ -88,6 +89,7 @@ STAGES: dict[str, type[Options]] = {
     "regularize": RegularizeOptions,
     "check": CheckOptions,
     "plan": PlanOptions,
+    "search": SearchOptions,
     "evaluate": EvaluateOptions,
     "select": SelectOptions,
     "vote": VoteOptions,
@@ -305,7 +307,7 @@ def walk_commands(command: click.Command, parent: click.Context | None = None) -
     command._help_option = None
     context = click.Context(command, info_name=name, parent=parent, **settings)
     yield context
-    if isinstance(command, click.Group):
+    if hasattr(command, "list_commands"):
         for child_name in command.list_commands(context):
             child = command.get_command(context, child_name)
             if child is not None and not child.hidden:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         plan,
         regularize,
         reproduce,
+        search,
         train,
         validate,
     )
@@ -67,6 +68,7 @@ __all__ = [
     "plan",
     "regularize",
     "reproduce",
+    "search",
     "select",
     "train",
     "validate",

@@ -38,6 +38,21 @@ def open_study(folder: Path, text: str = TOY, **plan: object) -> SearchStudy:
     return SearchStudy(storage, known, toy_basis(), toy_space(known.space))
 
 
+def test_a_trial_that_warms_up_at_a_rung_is_compared_at_the_others_alone(tmp_path: Path) -> None:
+    text = "[space]\nwarmup_steps = { choose = [0, 3] }\nlr_scheduler = { choose = ['cosine'] }\n"
+    study = open_study(tmp_path, text, trials=6, finalists=0)
+    while (trial := study.propose()) is not None:
+        rungs = study.rungs(trial.number)
+        assert rungs == (
+            (7, 20) if trial.params.get("warmup_steps") == 4 or trial.number == 0 else (3, 7, 20)
+        )
+        run(study, trial.number)
+    for each in study.optuna.trials:
+        assert max(each.intermediate_values, default=0) <= 2
+        if each.state.name == "COMPLETE":
+            assert 2 in each.intermediate_values
+
+
 def loss_of(trial: SearchTrial, share: float = 1.0) -> float:
     """The formula: best at a rank of 8 and a rate of 1e-3; it falls as training goes on, and seeds move it a little."""
     rank = math.log2(trial.settings.get("rank", 8) / 8)
@@ -223,6 +238,9 @@ def test_rungs_are_shares_of_a_trials_own_length() -> None:
     assert rungs_of(2) == (1, 2)
     assert rungs_of(1) == (1,)
     assert rungs_of(90, reduction=1) == (90,)
+    assert rungs_of(90, warmup=6) == (30, 90)
+    assert rungs_of(90, warmup=5) == (10, 30, 90)
+    assert rungs_of(90, warmup=80) == (90,)
 
 
 def test_the_best_third_goes_on() -> None:

@@ -24,6 +24,7 @@ COMMANDS = {
     "undo": "Take back the last change of captions, masks, repairs, decisions or copies.",
     "plan": "Say what a run will take: steps, checkpoints, memory, time, disk.",
     "train": "Train a LoRA from a project or from flags alone; resume; --smoke proves the device.",
+    "search": "Try many settings at once over one base; say which are best and how sure that is.",
     "evaluate": "Draw with every checkpoint of a run and write its report.",
     "select": "Choose the best checkpoint and strength of a run, say why and how sure that is.",
     "compare": "Put evaluated runs side by side, with what was changed between them.",

@@ -15,12 +15,18 @@ REDUCTION = 3
 """One trial in so many goes on at a rung."""
 RUNGS = 2
 """Beside the end."""
+FELT = 2
+"""Times the warm-up: as many steps at the whole rate as while it rose."""
 
 
-def rungs_of(steps: int, reduction: int = REDUCTION, rungs: int = RUNGS) -> tuple[int, ...]:
-    """Return the steps at which a trial of `steps` is measured: 1/9, 1/3 and all of them. The end is always one."""
-    shares = [reduction ** (rungs - index) for index in range(rungs)] if reduction > 1 else []
-    return tuple(sorted({max(1, math.ceil(steps / share)) for share in shares} | {steps}))
+def rungs_of(steps: int, reduction: int = REDUCTION, warmup: float = 0) -> tuple[int, ...]:
+    """Return the steps at which a trial of `steps` is measured: 1/9, 1/3 and all of them. The end is always one.
+
+    None lies within the warm-up, or so soon after it that the rate was not yet felt: there all trials look alike.
+    """
+    shares = [reduction ** (RUNGS - index) for index in range(RUNGS)] if reduction > 1 else []
+    found = {max(1, math.ceil(steps / share)) for share in shares}
+    return tuple(sorted({step for step in found if step >= FELT * warmup} | {steps}))
 
 
 def goes_on(loss: float, others: Sequence[float], reduction: int = REDUCTION) -> bool:

@@ -23,7 +23,8 @@ from maquette.project.settings import Settings
 from maquette.project.validation import checked
 from maquette.reading import FileKind
 from maquette.searching.constraints import broken
-from maquette.searching.halving import goes_on, rungs_of
+from maquette.searching.halving import RUNGS, goes_on, rungs_of
+from maquette.searching.names import warmup_of
 from maquette.searching.records import (
     TRIALS,
     Direction,
@@ -180,7 +181,7 @@ class SearchStudy:
             role=role,
             settings=_plain(self.space.changes(self.basis.settings, params)),
             seed=settings.training.seed,
-            rungs=rungs_of(steps, self.plan.reduction),
+            rungs=rungs_of(steps, self.plan.reduction, warmup_of(settings, steps)),
             refused_by=refused,
             of=given.get("of"),
         )
@@ -267,14 +268,15 @@ class SearchStudy:
         known = _progress(trial)
         points = (*(each for each in known.points if each.step != point.step), point)
         self._write_progress(trial, replace(known, points=points, step=point.step))
-        rung = proposal.rungs.index(point.step)
+        rung = RUNGS - _before_the_end(proposal, point.step)
         if rung not in trial.intermediate_values and not trial.state.is_finished():
             # Optuna takes more for better where the objective is a score: then the loss is told as its opposite.
             value = point.loss if self.direction == "minimize" else -point.loss
             self.optuna._storage.set_trial_intermediate_value(trial._trial_id, rung, value)
         if proposal.role in ("baseline", "finalist") or point.step == proposal.rungs[-1]:
             return True
-        found = [_loss_at(each, rung) for each in trials if each.number != number]
+        before_the_end = _before_the_end(proposal, point.step)
+        found = [_loss_at(each, before_the_end) for each in trials if each.number != number]
         return goes_on(point.loss, [loss for loss in found if loss is not None], self.plan.reduction)
 
     def prune(self, number: int, seconds: float | None = None) -> None:
@@ -505,11 +507,16 @@ def _on_grid(parameter: Parameter, value: Any) -> Any:
     return round(value, 12) if parameter.kind == "float" and parameter.step else value
 
 
-def _loss_at(trial: optuna.trial.FrozenTrial, rung: int) -> float | None:
+def _before_the_end(proposal: _Proposal, step: int) -> int:
+    """Return which rung `step` is, counted from the end: a trial that is warming up at a rung does not have it."""
+    return len(proposal.rungs) - 1 - proposal.rungs.index(step)
+
+
+def _loss_at(trial: optuna.trial.FrozenTrial, before_the_end: int) -> float | None:
     proposal = _proposal(trial)
-    if proposal is None or proposal.role == "finalist" or rung >= len(proposal.rungs):
+    if proposal is None or proposal.role == "finalist" or before_the_end >= len(proposal.rungs):
         return None
-    step = proposal.rungs[rung]
+    step = proposal.rungs[-1 - before_the_end]
     return next((each.loss for each in _progress(trial).points if each.step == step), None)
 
 
