@@ -134,7 +134,7 @@ class Lane:
 
     def forget(self) -> None:
         """Drop what the passes of a step have left so far: it is begun once more."""
-        self.standing.optimizer.torch_optimizer.zero_grad(set_to_none=True)
+        self.standing.optimizer.forget_gradients()
         self._begin_step()
 
     def _begin_step(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from maquette.events import Artifact, Event, Message
@@ -113,7 +114,7 @@ class LaneDue:
     def _written(self, lane: Lane, losses: list[float]) -> Iterator[Event]:
         for message in lane.validation.take_in(0, lane.step, losses, lane.log):
             lane.tell(message)
-            yield message
+            yield replace(message, text=f"{lane.asked.name}: {message.text}")
 
     @contextmanager
     def _judged(self, lanes: Sequence[Lane]) -> Iterator[None]:
