@@ -6,8 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+import torch
+
+from maquette import devices
 from maquette.drawing.samples import draw_samples
 from maquette.events import Event, run_stage
+from maquette.lora.adapter import LoraAdapter
 from maquette.project.config_file import load_settings
 from maquette.project.settings import Settings
 from maquette.rules.verdict import judge
@@ -45,6 +50,17 @@ class Script:
 
     def beat(self, trials: Sequence[PackTrial]) -> Sequence[int]:
         return self.gone
+
+
+def double_precision(patch: pytest.MonkeyPatch) -> None:
+    """Let bases and adapters hold float64 where float32 is asked for."""
+    attach = LoraAdapter.attach
+
+    def in_double(*given: Any, **more: Any) -> LoraAdapter:
+        return attach(*given, **more).to(dtype=torch.float64)
+
+    patch.setitem(devices.DTYPES, "no", torch.float64)
+    patch.setattr(LoraAdapter, "attach", in_double)
 
 
 def trials_of(

@@ -6,7 +6,14 @@ is left is the float32 of losses and of noise, which is the same in both.
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +22,20 @@ import torch
 from safetensors.torch import load_file
 
 import maquette
-from maquette import devices
 from maquette.events import Event, Message, Progress
 from maquette.families.common.model import LatentDiffusionModel
 from maquette.logs.metrics import VALIDATION, read_metrics
-from maquette.lora.adapter import LoraAdapter
 from maquette.project.config_file import load_settings
+from maquette.rules.verdict import judge
 from maquette.runs.record import read_record
+from maquette.stopping import Stop, Stopped
 from maquette.training.directing import PackResult
+from maquette.training.fitting import asked_memory
+from maquette.training.pack import run_pack
+from maquette.training.pack_places import needed_bytes, planned_places
+from maquette.training.prepare import prepare
 from tests.conftest import make_pictures, short_settings
-from tests.training.pack_director import Script, run, trials_of
+from tests.training.pack_director import Script, double_precision, run, trials_of
 
 MEASURED = {"validation_training": True, "validation_timesteps": 2, "validation_pictures": 2}
 OWN: list[dict[str, Any]] = [
@@ -47,13 +58,7 @@ WHOLE = tuple(number for number in range(len(OWN)) if number not in (PRUNED, BRO
 def in_double() -> Iterator[None]:
     """Bases and adapters hold float64 where float32 is asked for."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(devices.DTYPES, "no", torch.float64)
-        attach = LoraAdapter.attach
-        patch.setattr(
-            LoraAdapter,
-            "attach",
-            lambda *given, **more: attach(*given, **more).to(dtype=torch.float64),
-        )
+        double_precision(patch)
         yield
 
 
@@ -65,6 +70,8 @@ def settings_of(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Ca
     return lambda **own: short_settings(tiny_base, images, folder / "out", **{**plain, **own})
 
 
+ENCODED: list[int] = []
+"""Pictures that the pack has encoded, call by call."""
 Packed = tuple[Path, Script, PackResult, list[Event]]
 
 
@@ -74,7 +81,14 @@ def packed(settings_of: Any, tmp_path_factory: pytest.TempPathFactory) -> Packed
     folder = tmp_path_factory.mktemp("packed") / "trials"
     trials = trials_of(folder, [settings_of(**own) for own in OWN], rungs=(2,))
     director = Script(trials, prunes=lambda number, step: (number, step) == (PRUNED, 2))
-    result, events = run(director, load_settings(None, settings_of()), 3)
+    with pytest.MonkeyPatch.context() as patch:
+        encode = LatentDiffusionModel.encode_pictures
+        patch.setattr(
+            LatentDiffusionModel,
+            "encode_pictures",
+            lambda model, pixels, **more: ENCODED.append(len(pixels)) or encode(model, pixels, **more),
+        )
+        result, events = run(director, load_settings(None, settings_of()), 3)
     assert result is not None
     return folder, director, result, events
 
@@ -221,6 +235,25 @@ def test_places_are_refilled_and_passes_shared(packed: Packed) -> None:
     assert max(at_work) == 3 and at_work[-1] == 0
 
 
+def test_pictures_are_encoded_once_for_all_trials(packed: Packed) -> None:
+    """Four pictures for the trials of each of two seeds, of which each has a sample of its own, and two that are measured."""
+    assert 0 < sum(ENCODED) <= 4 + 4 + 2
+
+
+def test_as_many_places_are_planned_as_memory_holds(settings_of: Any) -> None:
+    with prepare(load_settings(None, settings_of(name="planned")), judge=judge) as job:
+        asked = asked_memory(job)
+        assert asked is not None
+        asked = asked.changed(keeps_vae=True, cached_texts=False)
+        need = [needed_bytes(asked, places) for places in (1, 2, 3)]
+        assert need[0] < need[1] < need[2]
+        for room, places in ((need[2], 3), (need[2] - 1, 2), (need[1] - 1, 1), (need[0] // 2, 1)):
+            training = job.settings.training.model_copy(update={"fit_memory_gib": room / 2**30})
+            limited = replace(job, settings=job.settings.model_copy(update={"training": training}))
+            planned, told = planned_places(limited, 3)
+            assert planned == places and (told is None) == (places == 3)
+
+
 # --- ending and going on ---------------------------------------------------------------------------------
 
 
@@ -232,11 +265,19 @@ def test_a_pack_that_is_left_goes_on_and_a_lane_goes_on_alone(
     shared = load_settings(None, settings_of())
 
     def late(event: Event) -> bool:
-        return isinstance(event, Progress) and event.stage == "pack" and event.done >= 5
+        return isinstance(event, Progress) and event.stage == "pack" and event.done >= 2
 
     run(Script(trials_of(tmp_path, chosen)), shared, 2, until=late)
     records = [read_record(tmp_path / f"{number:03d}") for number in (0, 1)]
     assert [record.state for record in records] == ["interrupted"] * 2
+
+    asked = Stop()
+    with pytest.raises(Stopped):
+        for event in run_pack(shared, Script(trials_of(tmp_path, chosen)), places=2, judge=judge, stop=asked):
+            if late(event):
+                asked.ask("somebody asked")
+    records = [read_record(tmp_path / f"{number:03d}") for number in (0, 1)]
+    assert [(record.state, record.error) for record in records] == [("stopped", "somebody asked")] * 2
     assert all(0 < record.step < record.schedule.steps for record in records)
     maquette.train(resume=tmp_path / "000")
     assert_equal_to(tmp_path / "000", alone(0), 4)
@@ -248,6 +289,41 @@ def test_a_pack_that_is_left_goes_on_and_a_lane_goes_on_alone(
     assert (0, 4) in {(number, step) for number, step, _ in director.told}
     for number in (1, 2):
         assert_equal_to(tmp_path / f"{number:03d}", alone(number), 3)
+
+
+@pytest.mark.slow
+def test_a_pack_that_is_killed_goes_on_to_the_same_weights(
+    settings_of: Any, alone: Callable[[int], Path], tmp_path: Path
+) -> None:
+    """SIGKILL gives no chance to clean up; what lies on the disk must be enough."""
+    chosen = [settings_of(**OWN[number]) for number in (0, 2)]
+    code = """
+import json, sys
+import pytest
+from tests.training.pack_director import *
+
+double_precision(pytest.MonkeyPatch())
+folder, chosen = json.loads(sys.argv[1])
+run(Script(trials_of(Path(folder), chosen)), load_settings(None, chosen[0]), 2)
+"""
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, json.dumps([str(tmp_path), chosen], default=str)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    metrics = tmp_path / "001" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not read_metrics(metrics) and time.monotonic() < deadline and child.poll() is None:
+        time.sleep(0.02)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    assert [read_record(tmp_path / name).state for name in ("000", "001")] == ["running"] * 2
+    director = Script(trials_of(tmp_path, chosen))
+    result, _ = run(director, load_settings(None, settings_of()), 2)
+    assert result is not None and set(result.finished) == {0, 1}
+    for number, (own, steps) in enumerate(((0, 4), (2, 3))):
+        assert_equal_to(tmp_path / f"{number:03d}", alone(own), steps)
 
 
 @pytest.mark.slow
