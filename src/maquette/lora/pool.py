@@ -177,12 +177,8 @@ class PooledPart:
 
     def add_products(self, products: Sequence[tuple[Tensor, Tensor]], skipped: frozenset[int]) -> None:
         """Add the gradient of each tensor, given as two factors [p, R, n] and [p, n, …] of it."""
-        if self._grads is None or products[0][0].dtype != self._grads[0].dtype:
-            self.add([one @ other for one, other in products], skipped)
-            return
-        for grad, (one, other) in zip(self._grads, products, strict=True):
-            grad.baddbmm_(one, other)
-        self._touch(skipped)
+        # Not added by the product itself: into rows that lie apart it is as many small products as places.
+        self.add([torch.bmm(one, other) for one, other in products], skipped)
 
     def add(self, grads: Sequence[Tensor | None], skipped: frozenset[int]) -> None:
         """Add the gradients [p, R, …] of the tensors; those of places that left the module out are zero, and none."""
