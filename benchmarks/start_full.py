@@ -107,17 +107,17 @@ def started(source: Path, settings: dict[str, object], turn: int) -> dict[str, f
     return found
 
 
-def write_base(path: Path) -> Path:
-    """Write SD 1.5's tensors in float16, drawn so that activations stay of ordinary size."""
+def write_base(path: Path, family: str = "sd1") -> Path:
+    """Write the tensors of a full base (SD 1.5's) in float16, drawn so that activations stay of ordinary size."""
     table, end = {}, 0
-    for name, shape in file_shapes("sd1", "full").items():
+    for name, shape in file_shapes(family, "full").items():
         start, end = end, end + 2 * math.prod(shape)
         table[name] = {"dtype": "F16", "shape": list(shape), "data_offsets": [start, end]}
     header = json.dumps(table).encode()
     drawn = torch.randn(1 << 22, generator=torch.Generator().manual_seed(1))
     with path.open("wb") as file:
         file.write(len(header).to_bytes(8, "little") + header)
-        for name, shape in file_shapes("sd1", "full").items():
+        for name, shape in file_shapes(family, "full").items():
             is_norm = len(shape) == 1 and name.endswith("weight")
             scale = 0.5 / math.sqrt(math.prod(shape[1:])) if len(shape) > 1 else 0.0
             left = math.prod(shape)

@@ -123,6 +123,7 @@ class PackLoop:
         yield from told_of_int8(self.model)
         self.model.set_gradient_checkpointing(training.gradient_checkpointing)
         self.adapter: LoraAdapter = LoraAdapter.attach(self.model, [None] * self.places)
+        self.adapter.gather()
         self._is_loaded = True
         self.sharing: LaneSharing = LaneSharing(self.model, self.adapter, self.placement)
         self.passes: LanePasses = LanePasses(self.model, self.adapter, self.placement)
