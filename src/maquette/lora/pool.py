@@ -163,6 +163,7 @@ class PooledPart:
         self._inhabited = np.array(inhabited, dtype=int)
         first, count = places[0], len(places)
         self._run = slice(first, first + count) if places == tuple(range(first, first + count)) else None
+        self._index = torch.tensor(places, device=pool.values.device)
         self._values = None if self._run is None else self._stacks(pool.values[self._run])
         self._grads = None if self._run is None else self._stacks(pool.grads[self._run])
 
@@ -172,7 +173,7 @@ class PooledPart:
     def stacks(self) -> tuple[Tensor, ...]:
         """Return each tensor of the places, the rank's axis first: [p, R, …]."""
         return self._values or tuple(
-            column.stack(self.pool.values)[list(self.places)] for column in self.columns
+            column.stack(self.pool.values).index_select(0, self._index) for column in self.columns
         )
 
     def add_products(self, products: Sequence[tuple[Tensor, Tensor]], skipped: frozenset[int]) -> None:
@@ -189,9 +190,7 @@ class PooledPart:
                 self._grads[number].add_(grad)
             else:
                 stack = self.columns[number].stack(self.pool.grads)
-                stack.index_add_(
-                    0, torch.tensor(self.places, device=grad.device), grad.to(stack.dtype).contiguous()
-                )
+                stack.index_add_(0, self._index, grad.to(stack.dtype))
         self._touch(skipped)
 
     def _touch(self, skipped: frozenset[int]) -> None:
