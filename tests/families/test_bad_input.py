@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from maquette import families
 from maquette.errors import ConfigError, ModelError
+from maquette.families.common.header import read_header
 from maquette.families.tiny import write_tiny
 from tests.families.models import NAMES, rewrite_header
 
@@ -51,6 +52,20 @@ def test_truncated_file(name: str, kept: float, tiny_files: dict[str, Path], tmp
     path = tmp_path / "cut.safetensors"
     path.write_bytes(whole[: int(kept if kept > 1 else kept * len(whole))])
     refused(path, "cut" if kept in (4, 12, 5000) else "truncated")
+
+
+def test_a_header_that_was_changed_is_understood_anew(tmp_path: Path) -> None:
+    """What was understood is kept; a file of the same name, size and length of header is no reason to believe it."""
+    path = tmp_path / "a.safetensors"
+    save_file({"one": torch.zeros(2)}, path, {"word": "first"})
+    first = read_header(path)
+    assert read_header(path) == first and dict(first.metadata) == {"word": "first"}
+    path.write_bytes(path.read_bytes().replace(b"first", b"other").replace(b"one", b"two"))
+    again = read_header(path)
+    assert dict(again.metadata) == {"word": "other"} and list(again.tensors) == ["two"]
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(ModelError, match="truncated"):
+        read_header(path)
 
 
 def test_pickles_are_named_and_never_opened(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ def require_processes(settings: Settings) -> None:
         if training.fit_memory_gib is not None:
             remedy = "Use --gradient-checkpointing, or one process."
             given = f"{training.processes} with fit_memory_gib"
-            problems.append(Problem("--processes", given, "either of both", remedy))
+            required = "one of both: what fits is worked out for a whole batch on one device"
+            problems.append(Problem("--processes", given, required, remedy))
     if problems:
         raise ConfigError(problems)

@@ -10,6 +10,7 @@ import math
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -79,10 +80,18 @@ def read_header(path: Path) -> Header:
     header_bytes = int.from_bytes(start[:8], "little")
     with path.open("rb") as file:
         file.seek(8)
-        table = _parse(path, file.read(header_bytes))
+        raw = file.read(header_bytes)
+    header = _understood(path, raw)
+    _check_extent(path, header.tensors, size_bytes, 8 + header_bytes)
+    return Header(path, dict(header.tensors), dict(header.metadata))
+
+
+@lru_cache(maxsize=4)
+def _understood(path: Path, raw: bytes) -> Header:
+    """Return what the bytes of a header say; a start asks several times, and thousands of tensors take a while."""
+    table = _parse(path, raw)
     metadata = table.pop("__metadata__", None) or {}
-    tensors = {name: _entry(path, name, value, 8 + header_bytes) for name, value in table.items()}
-    _check_extent(path, tensors, size_bytes, 8 + header_bytes)
+    tensors = {name: _entry(path, name, value, 8 + len(raw)) for name, value in table.items()}
     return Header(path, tensors, {str(key): str(value) for key, value in metadata.items()})
 
 
