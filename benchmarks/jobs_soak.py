@@ -1,0 +1,254 @@
+"""Kills runners and workers of a queue at random moments, and counts what came of every job.
+
+    python benchmarks/jobs_soak.py --kills 200 --seed 1
+
+A home of its own is filled with small jobs: captions changed in folders of text files, and short trainings on a tiny base. Then
+the runner or a worker is killed (SIGKILL) again and again, at random moments, between what a person might do (pause, resume,
+move). At the end every job must be done, once; the ledger whole; every event numbered without a gap; no two workers of a job at
+work together (each holds its folder: a second one would have failed); and every training's weights those of the training that
+nobody killed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+from circumstances import commit, hardware, software
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from maquette.jobs.ledger import Ledger
+from maquette.jobs.records import Job, Request
+from maquette.jobs.settling import MOST_STRIKES, settle_from_outside
+from maquette.jobs.starting import wake_runner
+from maquette.processes import is_alive, pid_of
+from tests.conftest import make_pictures
+from tests.reference import write_tiny_base
+
+RESULTS = Path(__file__).parent / "results"
+SHORT, LONG = "cpu:short", "cpu"
+"""Two lanes, so that a training and a caption job run side by side."""
+AT_LEAST = 6
+PATIENCE_S = 900
+SETTINGS = [
+    "--trigger", "zkw", "--steps", "12", "--rank", "2", "--resolution", "64", "--bucket-step-px", "16", "--device", "cpu",
+    "--precision", "no", "--state-every-steps", "1", "--save-precision", "fp32", "--dropout", "0.1",
+]  # fmt: skip
+
+
+class Soak:
+    """A queue in a folder of its own, and what was done to it."""
+
+    def __init__(self, folder: Path, seed: int, trainings: int) -> None:
+        self.folder = folder
+        self.chance = random.Random(seed)
+        self.ledger = Ledger()
+        self.counts: Counter[str] = Counter()
+        self.base = write_tiny_base(folder / "tiny.safetensors")
+        self.images = make_pictures(folder / "images", [(96, 96), (96, 96), (144, 72)])
+        self.jobs: list[int] = []
+        self.trainings = [self.add_training(number) for number in range(trainings)]
+
+    def train_arguments(self, name: str) -> list[str]:
+        return [
+            str(self.images),
+            "--base",
+            str(self.base),
+            *SETTINGS,
+            "--output",
+            str(self.folder / "runs"),
+            "--name",
+            name,
+        ]
+
+    def add_training(self, number: int) -> int:
+        run, arguments = (
+            self.folder / "runs" / f"killed{number}",
+            tuple(self.train_arguments(f"killed{number}")),
+        )
+        request = Request(kind="train", arguments=arguments, cwd=self.folder, run=run, device=LONG)
+        return self._added(request)
+
+    def add_captions(self) -> int:
+        place = self.folder / f"captions{len(self.jobs)}"
+        place.mkdir()
+        for number in range(20):
+            (place / f"p{number}.txt").write_text("zkw, blue wall, standing")
+            os.link(self.images / "p0.png", place / f"p{number}.png")
+        arguments = (str(place), "--find", "blue", "--replace", "red")
+        return self._added(Request(kind="caption", arguments=arguments, cwd=self.folder, device=SHORT))
+
+    def _added(self, request: Request) -> int:
+        self.jobs.append(self.ledger.add(request).id)
+        return self.jobs[-1]
+
+    def soak(self, kills: int) -> None:
+        while self.counts["kills"] < kills:
+            self.see_to()
+            time.sleep(self.chance.uniform(0.05, 2.5))
+            self.meddle()
+            self.kill()
+
+    def see_to(self) -> None:
+        """Do what the next command of a person would do: find the lost, start a runner; a job given up is taken up again."""
+        settle_from_outside(self.ledger)
+        while (
+            len([job for job in self.ledger.jobs(("queued", "running")) if job.kind == "caption"]) < AT_LEAST
+        ):
+            self.add_captions()
+        for job in self.ledger.jobs(("interrupted", "paused")):
+            if job.state == "paused" or job.strikes >= MOST_STRIKES:
+                self.counts[
+                    "given up and resumed" if job.state == "interrupted" else "paused and resumed"
+                ] += 1
+                self.ledger.resume(job.id)
+        wake_runner(self.ledger)
+
+    def meddle(self) -> None:
+        """Pause or move some job now and then."""
+        if self.chance.random() < 0.2:
+            self.ledger.pause(self.chance.choice(self.jobs))
+        if self.chance.random() < 0.1:
+            self.ledger.move(self.chance.choice(self.jobs))
+
+    def kill(self) -> None:
+        """Kill the runner or a worker, if any is there."""
+        running = self.ledger.jobs(("running",))
+        victims = [(f"worker of {job.kind}", job.worker) for job in running if job.kind == "caption"]
+        victims += [
+            (f"worker of {job.kind}", job.worker)
+            for job in running
+            if job.kind == "train" and self.chance.random() < 0.35
+        ]
+        victims.append(("runner", self.ledger.runner()))
+        what, who = self.chance.choice(victims)
+        if is_alive(who):
+            with suppress(ProcessLookupError):
+                os.kill(pid_of(str(who)), signal.SIGKILL)
+                self.counts["kills"] += 1
+                self.counts[f"kills of the {what}"] += 1
+
+    def drain(self) -> None:
+        """Let everything come to its end."""
+        until = time.monotonic() + PATIENCE_S
+        while any(not job.is_over for job in self.ledger.jobs()) and time.monotonic() < until:
+            for job in self.ledger.jobs(("interrupted", "paused")):
+                if job.state == "paused" or job.strikes >= MOST_STRIKES:
+                    self.ledger.resume(job.id)
+            settle_from_outside(self.ledger)
+            wake_runner(self.ledger)
+            time.sleep(1)
+
+    def faults(self) -> list[str]:
+        """Return in words all that is not as it must be."""
+        self.ledger.require_whole()
+        known = {job.id: job for job in self.ledger.jobs()}
+        found = [f"job {job} is lost" for job in self.jobs if job not in known]
+        for job in known.values():
+            found += self._faults_of(job)
+        left: list[int] = []
+        for _ in range(20):  # who has noted its job's end is gone a moment later
+            left = [
+                each.pid for each in psutil.process_iter(["cmdline"]) if _is_worker(each, self.ledger.folder)
+            ]
+            if not left:
+                break
+            time.sleep(1)
+        return found + [f"process {pid} is left over" for pid in left]
+
+    def _faults_of(self, job: Job) -> list[str]:
+        events = self.ledger.events(job.id, most=10**6)
+        states = [each["state"] for each in events if each["event"] == "state"]
+        found = []
+        if job.state != "done":
+            found.append(f"job {job.id} ({job.kind}) is {job.state}: {job.error}")
+        if [each["sequence"] for each in events] != list(range(len(events))):
+            found.append(f"events of job {job.id} have gaps")
+        if states.count("done") != 1 or states[-1] != "done":
+            found.append(f"job {job.id} went {' '.join(states)}")
+        if states.count("running") != job.attempt:
+            found.append(f"job {job.id} had {job.attempt} attempts and ran {states.count('running')} times")
+        if job.kind == "caption":
+            texts = {path.read_text() for path in Path(job.arguments[0]).glob("p*.txt")}
+            if texts != {"zkw, red wall, standing"}:
+                found.append(f"captions of job {job.id} are {texts}")
+        return found
+
+    def odd_weights(self) -> list[str]:
+        """Train once more without a kill; return the trainings whose weights are others."""
+        program = "from maquette.cli import main; main()"
+        command = [sys.executable, "-c", program, "train", *self.train_arguments("alone")]
+        subprocess.run(
+            command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self.folder
+        )
+        wanted = _weights(self.folder / "runs" / "alone")
+        runs = [self.ledger.job(job).run for job in self.trainings]
+        return [str(run) for run in runs if run is None or _weights(run) != wanted]
+
+
+def _weights(run: Path) -> dict[str, bytes]:
+    from safetensors.numpy import load_file
+
+    (final,) = (run / "checkpoints").glob(f"{run.name}.safetensors")
+    return {name: each.tobytes() for name, each in load_file(final).items()}
+
+
+def _is_worker(process: psutil.Process, folder: Path) -> bool:
+    command = process.info["cmdline"] or []
+    return "maquette.cli.working" in command and str(folder) in command
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--trainings", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="jobs-soak-") as folder:
+        os.environ["MAQUETTE_HOME"] = str(Path(folder) / "home")
+        began = time.monotonic()
+        soak = Soak(Path(folder), given.seed, given.trainings)
+        soak.soak(given.kills)
+        soak.drain()
+        faults = soak.faults()
+        odd = soak.odd_weights()
+        jobs = soak.ledger.jobs()
+        result = {
+            "date": datetime.now(UTC).date().isoformat(),
+            "commit": commit(),
+            "hardware": hardware("cpu"),
+            "software": software(),
+            "seed": given.seed,
+            "jobs": dict(Counter(job.kind for job in jobs)),
+            "attempts": sum(job.attempt for job in jobs),
+            "most_attempts_of_a_job": max(job.attempt for job in jobs),
+            "counts": dict(soak.counts),
+            "faults": faults,
+            "trainings_with_other_weights": odd,
+            "minutes": round((time.monotonic() - began) / 60, 1),
+        }
+        soak.ledger.close()
+    print(json.dumps(result, indent=2))
+    if given.kills >= 100:
+        path = RESULTS / f"jobs_soak-{result['date']}-{os.cpu_count()}core-cpu.json"
+        path.write_text(json.dumps(result, indent=2) + "\n")
+    sys.exit(1 if faults or odd else 0)
+
+
+if __name__ == "__main__":
+    main()
