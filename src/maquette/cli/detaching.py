@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,8 @@ from maquette.jobs.records import Job, Request
 from maquette.project.config_file import CONFIG_NAME
 from maquette.spoken import has_password
 
+SEARCH = "search"
+PASSWORD = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 NOT_A_JOB_S = ("--json", "--detach")
 TARGETS = ("target", "project", "directory", "run", "targets", "source")
 """Names of the arguments that say what a command is about."""
@@ -49,6 +52,7 @@ def request_of(kind: str, arguments: Sequence[str], given: Mapping[str, Any]) ->
     """Return the request that a command's arguments mean, as typed and as read. Raises MaquetteError."""
     if any(has_password(each) for each in arguments):
         raise ConfigError(_password())
+    _require_no_secret(arguments)
     target = _target(given)
     request = Request(
         kind=kind,
@@ -79,6 +83,8 @@ def ready(ledger: Ledger, job: Job) -> tuple[str, ...]:
 
     What a lost worker began is gone on with. Raises MaquetteError.
     """
+    if job.kind == SEARCH:
+        return _ready_to_search(ledger, job, _read(job.kind, job.arguments))
     if job.kind != TRAIN or job.run is None:
         return job.arguments
     given = _read(job.kind, job.arguments)
@@ -89,6 +95,23 @@ def ready(ledger: Ledger, job: Job) -> tuple[str, ...]:
     run = _free_run(given, ledger, job.run)
     arguments = job.arguments if given["name"] == run.name else (*job.arguments, "--name", run.name)
     ledger.begin_run(job.id, run, arguments)
+    return arguments
+
+
+def _ready_to_search(ledger: Ledger, job: Job, given: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the arguments of a search likewise: it has a name from the beginning, by which a later attempt knows it."""
+    from maquette.searching.places import is_study, new_name, study_folder
+
+    project = given["project"]
+    if given["resume"]:
+        return job.arguments
+    if job.begun and job.run is not None:
+        storage = () if given["storage"] is None else ("--storage", given["storage"])
+        going_on = (str(project), "--resume", "--study", job.run.name, *storage)
+        return going_on if is_study(job.run) else job.arguments
+    name = given["study"] or new_name(project)
+    arguments = job.arguments if given["study"] else (*job.arguments, "--study", name)
+    ledger.begin_run(job.id, study_folder(project, name).resolve(), arguments)
     return arguments
 
 
@@ -177,6 +200,13 @@ def _resolved(given: Mapping[str, Any]) -> Any:
 def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
     own = ("target", "resume", "smoke", "detach", "as_json")
     return {name: value for name, value in given.items() if name not in own}
+
+
+def _require_no_secret(arguments: Sequence[str]) -> None:
+    """Raise ConfigError where an address has a password in it: what a job runs is kept, and shown to who asks."""
+    if any(PASSWORD.search(each) for each in arguments):
+        remedy = "Leave it out: PostgreSQL takes it from PGPASSWORD or ~/.pgpass."
+        raise ConfigError(Problem("--detach", "an address with a password", "one without", remedy))
 
 
 def _target(given: Mapping[str, Any]) -> Path | None:

@@ -12,6 +12,7 @@ from maquette.cli.output import result_command
 from maquette.jobs.ledger import Ledger
 from maquette.jobs.notifying import NotifyOptions
 from maquette.jobs.records import Job
+from maquette.jobs.settling import see_to
 from maquette.spoken import counted
 
 NUMBER = click.argument("job", type=int)
@@ -187,13 +188,3 @@ def _changed(job: int, change: Callable[[Ledger, int], Job]) -> dict[str, Any]:
         see_to(ledger)
     told = found.to_json()
     return {"job": job, **told, "lines": [line_of(found)]}
-
-
-def see_to(ledger: Ledger) -> None:
-    """Make the states true, and see to a runner where there is something to do."""
-    from maquette.jobs.settling import is_outstanding, settle_from_outside
-    from maquette.jobs.starting import wake_runner
-
-    settle_from_outside(ledger)
-    if is_outstanding(ledger):
-        wake_runner(ledger)

@@ -9,9 +9,10 @@ from typing import Any
 
 from maquette import __version__
 from maquette.cli.output import result_command
-from maquette.cli.queue import line_of, see_to
+from maquette.cli.queue import line_of
 from maquette.jobs.ledger import Ledger
 from maquette.jobs.records import STATES
+from maquette.jobs.settling import see_to
 from maquette.processes import is_alive, pid_of
 from maquette.spoken import counted, disk_size, memory_size
 

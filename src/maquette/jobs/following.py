@@ -15,13 +15,14 @@ from typing import Any
 from maquette.errors import ConfigError, MaquetteError, Problem
 from maquette.jobs.ledger import Ledger
 from maquette.jobs.records import Job
-from maquette.jobs.settling import MOST_STRIKES, settle_from_outside
+from maquette.jobs.settling import MOST_STRIKES, see_to
 from maquette.locking import holder_of
 from maquette.reading import parse_json
 from maquette.runs.folder import RECORD_NAME, RunFolder
 from maquette.runs.record import read_record
 
 LOOKS_EVERY_S = 0.1
+SEES_TO_EVERY_S = 2.0
 LONGEST_TAIL_BYTES = 1 << 22
 Told = dict[str, Any]
 """One event as plain values: `sequence`, `time`, `event`, its own fields. A job's also tell its `state`."""
@@ -32,8 +33,13 @@ def told_by_job(ledger: Ledger, job: int, after: int = -1) -> Iterator[Told | No
 
     Paused is not over. An interrupted job is, once nobody will try it again.
     """
+    seen_to = -SEES_TO_EVERY_S
     while True:
-        settle_from_outside(ledger)
+        if (
+            time.monotonic() - seen_to >= SEES_TO_EVERY_S
+        ):  # a runner that is just starting is not seen at once
+            see_to(ledger)
+            seen_to = time.monotonic()
         # The state first: what is told after it was read is heard before the end.
         found = ledger.find(job)
         while events := ledger.events(job, after):

@@ -251,7 +251,7 @@ class _Way:
             return StageTold(
                 name="evaluate", state="fresh", why=f"the same checkpoints and prompts; {report}"
             )
-        options = EvaluateOptions(suite=self.options.suite)
+        options = EvaluateOptions(suite=self.options.suite, seeds=self.options.seeds)
         found = yield from stoppable(evaluate_events([run], options), self.stop)
         self.known.note("evaluate", read, report=str(found.report))
         why = changed or "the report is gone"
@@ -270,7 +270,9 @@ class _Way:
             return StageTold(name="select", state="fresh", why=f"a person chose {choice.label}")
         if changed is None and choice is not None:
             return StageTold(name="select", state="fresh", why=f"judged by the same: {choice.label}")
-        found = yield from stoppable(select_events(run, SelectOptions(suite=self.options.suite)), self.stop)
+        found = yield from stoppable(
+            select_events(run, SelectOptions(suite=self.options.suite, seeds=self.options.seeds)), self.stop
+        )
         read = contents_of_files("judgement", files, self.project, self.known.hashes)
         self.known.note("select", read)
         why = changed or f"{CHOICE} is gone"
@@ -327,6 +329,7 @@ class _Way:
             **contents_of_files("profile", [self.project / PROFILE_NAME], self.project, hashes),
             **contents_of_files("reference", references, self.project, hashes),
             "setting suite": str(self.options.suite or "quick"),
+            "setting seeds": str(self.options.seeds or 4),
         }
 
     def _chosen(self) -> Path | None:

@@ -24,6 +24,9 @@ class AutoOptions(Options):
     suite: Literal["quick", "profile", "thirty"] | None = Field(
         None, description="Prompts that every checkpoint draws (maquette evaluate). Default: quick."
     )
+    seeds: int | None = Field(
+        None, ge=1, le=1000, description="Pictures of each prompt (maquette evaluate). Default: 4."
+    )
     until: Literal["captions", "check", "plan", "train", "evaluate", "select", "deploy"] = Field(
         "deploy", description="Go no further than this stage."
     )

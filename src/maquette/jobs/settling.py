@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from maquette.jobs.ledger import Ledger
 from maquette.jobs.records import Job
-from maquette.jobs.starting import end_remains
+from maquette.jobs.starting import end_remains, wake_runner
 from maquette.processes import is_alive
 
 MOST_STRIKES = 3
@@ -40,3 +40,10 @@ def is_outstanding(ledger: Ledger) -> bool:
     """Return whether there is anything for a runner to do."""
     waits = any(job.strikes < MOST_STRIKES for job in ledger.jobs(("interrupted",)))
     return waits or bool(ledger.jobs(("queued", "running")))
+
+
+def see_to(ledger: Ledger) -> None:
+    """Make the states true, and see to a runner where there is something to do."""
+    settle_from_outside(ledger)
+    if is_outstanding(ledger):
+        wake_runner(ledger)
