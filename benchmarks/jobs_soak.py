@@ -24,6 +24,7 @@ from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import psutil
 from circumstances import commit, hardware, software
@@ -38,7 +39,6 @@ from maquette.processes import is_alive, pid_of
 from tests.conftest import make_pictures
 from tests.reference import write_tiny_base
 
-RESULTS = Path(__file__).parent / "results"
 SHORT, LONG = "cpu:short", "cpu"
 """Two lanes, so that a training and a caption job run side by side."""
 AT_LEAST = 6
@@ -218,6 +218,9 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--trainings", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--output", type=Path, help="Folder for the result file.")
+    parser.add_argument("--load", default="quiet", help="What else ran on the machine.")
+    parser.add_argument("--commit", help="Of a tree that is no checkout.")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="jobs-soak-") as folder:
         os.environ["MAQUETTE_HOME"] = str(Path(folder) / "home")
@@ -228,12 +231,7 @@ def main() -> None:
         faults = soak.faults()
         odd = soak.odd_weights()
         jobs = soak.ledger.jobs()
-        result = {
-            "date": datetime.now(UTC).date().isoformat(),
-            "commit": commit(),
-            "hardware": hardware("cpu"),
-            "software": software(),
-            "seed": given.seed,
+        told = {
             "jobs": dict(Counter(job.kind for job in jobs)),
             "attempts": sum(job.attempt for job in jobs),
             "most_attempts_of_a_job": max(job.attempt for job in jobs),
@@ -243,11 +241,31 @@ def main() -> None:
             "minutes": round((time.monotonic() - began) / 60, 1),
         }
         soak.ledger.close()
-    print(json.dumps(result, indent=2))
-    if given.kills >= 100:
-        path = RESULTS / f"jobs_soak-{result['date']}-{os.cpu_count()}core-cpu.json"
-        path.write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(told, indent=2))
+    if given.output is not None:
+        write(told, given)
     sys.exit(1 if faults or odd else 0)
+
+
+def write(told: dict[str, Any], given: argparse.Namespace) -> None:
+    """Write the result file."""
+    today = datetime.now(UTC).date().isoformat()
+    kills, wrong = told["counts"]["kills"], len(told["faults"]) + len(told["trainings_with_other_weights"])
+    told_jobs = f"{sum(told['jobs'].values())} jobs"
+    result = {
+        "benchmark": "jobs_soak",
+        "date": today,
+        "commit": given.commit or commit(),
+        "hardware": hardware("cpu"),
+        "load": given.load,
+        "software": software(),
+        "settings": {"kills": given.kills, "trainings": given.trainings, "seed": given.seed},
+        "results": [told],
+        "conclusion": f"{kills} kills of runners and workers, {told_jobs}: "
+        + ("every one done, none twice, the ledger whole." if not wrong else f"{wrong} faults."),
+    }
+    path = given.output / f"jobs_soak-{today}-{os.cpu_count()}core-cpu.json"
+    path.write_text(json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":
