@@ -6,7 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from maquette.choosing.race import Raced, behind, merged, pictures_of_all, race, rounds_of
+from maquette.choosing.race import (
+    NOT_COUNTED,
+    WORTH,
+    Raced,
+    behind,
+    merged,
+    no_better,
+    pictures_of_all,
+    race,
+    rounds_of,
+)
 from maquette.events import Stage, run_stage
 from maquette.measuring.looks import FLOOR, FirstLook, SetScore, choose
 from maquette.measuring.protocol import Measure
@@ -138,3 +148,64 @@ def test_coarse_scores_that_agree_by_chance_tell_nobody_apart() -> None:
     alike = decided(look)
     assert alike.runner_up is not None and alike.runner_up.difference.low != alike.runner_up.difference.high
     assert not alike.distinguishable
+
+
+def lapped(truths: dict[str, float], seed: int) -> tuple[Raced, FirstLook]:
+    """Return a race with a first lap, in which later columns that are no better leave too; prompts that warn stand beside."""
+    prompts = [*((f"p{number}", "full") for number in range(6)), ("class", "leak"), ("other", "drift")]
+    whole = look_of(truths, seed=seed, seeds=8, own=0.02, noise=0.02, prompts=prompts)
+
+    def part(columns: tuple[str, ...], numbers: tuple[int, ...], without: frozenset[str]) -> FirstLook:
+        wanted = {FLOOR, *columns}
+        looks = [
+            e for e in whole.looks if e.checkpoint in wanted and e.seed in numbers and e.role not in without
+        ]
+        known = [each for each in whole.columns if each.label in wanted]
+        return replace(whole, looks=tuple(looks), columns=tuple(known))
+
+    def draw(columns: tuple[str, ...], numbers: tuple[int, ...]) -> Stage[FirstLook]:
+        return part(columns, numbers, frozenset())
+        yield
+
+    def lap(columns: tuple[str, ...]) -> Stage[FirstLook]:
+        return part(columns, (1,), NOT_COUNTED)
+        yield
+
+    stage = race(tuple(truths), tuple(range(1, 9)), draw, lap=lap, worth=WORTH)
+    return run_stage(stage), whole
+
+
+PLATEAU = {
+    "step 100": 1.0,
+    "step 200": 3.0,
+    "step 300": 6.0,
+    "step 400": 6.0,
+    "step 500": 6.01,
+    "step 600": 6.0,
+}
+
+
+def test_a_plateau_is_not_drawn_in_full() -> None:
+    for seed in range(6):
+        found, whole = lapped(PLATEAU, seed)
+        assert {label for label, _ in found.left} == {"step 100", "step 200"}
+        assert found.alike, "later ones that are no better than the leader"
+        assert len(found.look.looks) < 0.65 * len(whole.looks)
+        truth = PLATEAU[decided(found.look).chosen.label]
+        assert truth >= 6.0
+
+
+def test_the_last_column_stays_through_the_first_lap_and_the_winner_is_drawn_with_every_role() -> None:
+    found, whole = lapped({"step 100": 6.0, "step 200": 1.0, "step 300": 1.0}, 0)
+    seen = {label: [e for e in found.look.looks if e.checkpoint == label] for label in whole.checkpoints()}
+    assert {e.role for e in seen["step 200"]} == {"full"} and {e.seed for e in seen["step 200"]} == {1}
+    assert (
+        {e.role for e in seen["step 100"]} == {e.role for e in seen["step 300"]} == {"full", "leak", "drift"}
+    )
+
+
+def test_a_later_column_that_is_clearly_better_is_no_plateau() -> None:
+    look = look_of({"step 100": 5.0, "step 200": 5.0, "step 300": 6.0}, noise=0.02)
+    assert no_better(look, ("step 100", "step 200", "step 300"), WORTH) == ()
+    level = look_of({"step 100": 5.0, "step 200": 4.99, "step 300": 4.98}, noise=0.0)
+    assert no_better(level, ("step 100", "step 200", "step 300"), WORTH) == ("step 200", "step 300")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from maquette.measuring.headlines import HEADLINES
 from maquette.measuring.looks import FLOOR, FirstLook, Look, SetScore
 from maquette.measuring.protocol import Measure
 from maquette.measuring.scorecards import Reading, read_scorecards, scorecards_of
-from maquette.measuring.statistics import estimate
+from maquette.measuring.statistics import estimate, t975
 from maquette.measuring.tables import table_of
+from tests.choosing import making
 
 IDENTITY = Measure(name="identity", title="Identity", definition="how alike.")
 VARIETY = Measure(name="variety", title="Variety", definition="how varied.")
@@ -149,3 +151,24 @@ def test_a_failed_floor_is_said_whatever_the_score_and_not_where_the_base_fails_
         return scorecards_of(replace(look, measures=(clean,))).card("a").failures
 
     assert failures(1.0) == ("2 of 4 heads are smeared",) and failures(0.5) == ()
+
+
+def test_the_interval_over_prompts_is_that_of_leaving_each_out() -> None:
+    """One role, one measure: a ratio of means over prompts (Tukey's jackknife with Student's t)."""
+    prompts = [(f"p{number}", "prompt") for number in range(7)]
+    look = making.look_of({"step 100": 2.0, "step 200": 5.0}, seeds=1, noise=0.4, prompts=prompts)
+    reading = Reading(table_of(look), look.measures, look.ceilings)
+    found = reading.difference_by_prompts(2, 1)
+    scores = {(e.checkpoint, e.prompt): e.scores["identity"] for e in look.looks}
+
+    def ratio(left_out: int | None) -> float:
+        kept = [text for number, (text, _) in enumerate(prompts) if number != left_out]
+        change = fmean(scores["step 200", text] - scores["step 100", text] for text in kept)
+        return change / fmean(10.0 - scores[FLOOR, text] for text in kept)
+
+    without = [ratio(number) for number in range(7)]
+    error = (6 / 7 * sum((each - fmean(without)) ** 2 for each in without)) ** 0.5
+    assert found.mean == pytest.approx(ratio(None)) and found.low is not None
+    assert found.mean - found.low == pytest.approx(t975(6) * error)
+    alone = making.look_of({"step 100": 2.0, "step 200": 5.0}, seeds=3, prompts=prompts[:1])
+    assert Reading(table_of(alone), alone.measures, alone.ceilings).difference_by_prompts(2, 1).low is None

@@ -30,7 +30,7 @@ class SelectOptions(Options):
     ] = Field((1.0,), min_length=1, description="Strengths to draw each checkpoint at: 0.6,0.8,1.")
     race: bool = Field(
         True,
-        description="Draw two seeds of every checkpoint first, and more only of those that are not clearly behind.",
+        description="Draw a few pictures of every checkpoint first, and more only of those that are still in the race.",
     )
     probe: bool = Field(
         True,

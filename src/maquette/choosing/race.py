@@ -1,29 +1,48 @@
-"""The race: a few seeds of every checkpoint first, more only of those that are still in it.
+"""The race: a few pictures of every checkpoint first, more only of those that are still in it.
 
-After each round a column leaves that is behind the leader by more than the widest of so many differences would be by chance (the
-interval of the paired difference, widened for every column and every round that could have sent it out). So the best leaves in at
-most about one race of twenty, and most pictures go to those that are hard to tell apart. The base alone is drawn in every round.
+The first lap draws one seed of the prompts that the score is made of; rounds of all prompts follow, each with twice the seeds.
+After each a column leaves
+
+  - that is behind the leader by more than the widest of so many differences would be by chance: the interval of the paired
+    difference over prompts, widened for every column and every round that could have sent it out; so the best leaves in at most
+    about one race of twenty;
+  - or that comes after the leader and is, by its own interval, not WORTH more pictures: at best so little better that the earlier
+    one is as good.
+
+The last column stays through the first lap: what is said of over-training rests on it. The base alone is drawn in every round.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from maquette.choosing.decide import sure_difference, widened
+from maquette.choosing.decide import LEAST_SPREAD as DECIDED_SPREAD
+from maquette.choosing.decide import pictures_by_column, widened
 from maquette.evaluating.first_look import LookCheckpoint
 from maquette.evaluating.grid import write_grid
 from maquette.evaluating.run import Round
 from maquette.events import Artifact, Message, Stage
 from maquette.measuring.looks import FLOOR, FirstLook
 from maquette.measuring.scorecards import Reading, scorecards_of
+from maquette.measuring.statistics import Estimate
 from maquette.measuring.tables import table_of
 from maquette.spoken import counted
 
 FIRST_SEEDS = 2
 LEAST_SPREAD = 0.15
 """Standard deviation of one picture's difference in score that a race reckons with at the least: it goes by few pictures."""
+WORTH = 0.03
+"""A later checkpoint that is better by less, of a score from 0 to 1, is not looked for with more pictures."""
+_SURE, _BOTH_SIDES = 1.645, 1.96
+"""95 % on one side, and on both."""
+NOT_COUNTED = frozenset({"leak", "bleed", "drift"})
+"""Roles that warn and are no part of a score (technical quality aside): the first lap leaves them out."""
+Lap = Callable[[tuple[str, ...]], Stage[FirstLook]]
+"""Draws one seed of the prompts that count, for the columns and the base, and measures them."""
 DrawRound = Callable[[tuple[str, ...], tuple[int, ...]], Stage[FirstLook]]
 """Draws the columns (by label, without the base, which comes in any case) with all of the seeds, and measures them."""
 
@@ -34,7 +53,9 @@ class Raced:
 
     look: FirstLook
     left: tuple[tuple[str, int], ...] = ()
-    """Who left, and after how many seeds."""
+    """Who left for being behind, and after how many seeds."""
+    alike: tuple[tuple[str, int], ...] = ()
+    """Who left for being no better than an earlier one."""
 
 
 def pictures_of_all(look: FirstLook) -> int:
@@ -52,51 +73,117 @@ def rounds_of(seeds: Sequence[int], first: int = FIRST_SEEDS) -> list[tuple[int,
 
 
 def race(
-    columns: Sequence[str], seeds: Sequence[int], draw: DrawRound, *, first: int = FIRST_SEEDS
+    columns: Sequence[str],
+    seeds: Sequence[int],
+    draw: DrawRound,
+    *,
+    first: int = FIRST_SEEDS,
+    lap: Lap | None = None,
+    worth: float = 0.0,
 ) -> Stage[Raced]:
-    """Race `columns` over `seeds`; return everything that was drawn. It ends early where one column alone is left."""
+    """Race `columns` over `seeds`; return everything that was drawn. It ends early where one column alone is left.
+
+    `lap` draws a first lap before the rounds. `worth` sends later columns out that are at best so little better.
+    """
     rounds = rounds_of(seeds, first)
     running = tuple(columns)
-    left: list[tuple[str, int]] = []
+    raced = Raced(look=FirstLook(folder=Path(), looks=()))
     kept: list[FirstLook] = []
-    chances = max(1, len(columns) - 1) * max(1, len(rounds) - 1)
+    chances = max(1, len(columns) - 1) * max(1, len(rounds) - (lap is None))
+    if lap is not None and len(columns) > 1:
+        look = yield from lap(running)
+        kept.append(look)
+        raced, running = yield from _after(raced, look, running, chances, 1, worth, keep=columns[-1:])
     for number, part in enumerate(rounds):
         look = yield from draw(running, part)
         kept.append(look)
-        if number + 1 == len(rounds):
+        if number + 1 == len(rounds) or len(running) < 2:
             break
-        out = behind(look, running, chances)
-        left += [(label, len(part)) for label in out]
-        running = tuple(label for label in running if label not in out)
-        if out:
-            yield Message(
-                f"{counted(len(out), 'column')} clearly behind after {counted(len(part), 'seed')}: {', '.join(out)}."
-                f" {counted(len(running), 'column')} still in the race."
-            )
-        if len(running) < 2:
+        raced, running = yield from _after(raced, look, running, chances, len(part), worth)
+        if len(running) < 2 and lap is None:
             break
-    return Raced(look=merged(kept), left=tuple(left))
+    return replace(raced, look=merged(kept))
+
+
+def _after(
+    raced: Raced,
+    look: FirstLook,
+    running: tuple[str, ...],
+    chances: int,
+    seeds: int,
+    worth: float,
+    *,
+    keep: Sequence[str] = (),
+) -> Stage[tuple[Raced, tuple[str, ...]]]:
+    """Return who left after a round and who is still running."""
+    out = [label for label in behind(look, running, chances) if label not in keep]
+    alike = (
+        [label for label in no_better(look, running, worth) if label not in (*keep, *out)] if worth else []
+    )
+    running = tuple(label for label in running if label not in (*out, *alike))
+    told = [
+        f"{counted(len(some), 'column')} {what} after {counted(seeds, 'seed')}: {', '.join(some)}."
+        for some, what in ((out, "clearly behind"), (alike, "no better than an earlier one"))
+        if some
+    ]
+    if told:
+        yield Message(f"{' '.join(told)} {counted(len(running), 'column')} still in the race.")
+    left, same = (tuple((label, seeds) for label in some) for some in (out, alike))
+    return replace(raced, left=(*raced.left, *left), alike=(*raced.alike, *same)), running
 
 
 def behind(look: FirstLook, running: Sequence[str], chances: int) -> tuple[str, ...]:
     """Return which of `running` are clearly behind the leader; those without a score stay."""
-    cards = scorecards_of(look)
-    # Sets of two or four pictures vary more than anything says: what is scored picture by picture sends out alone.
-    whole = Reading(table_of(look), look.measures, look.ceilings, cards.headlines, cards.weights)
-    reading = whole.of_pictures()
-    totals = dict(zip(reading.table.columns, reading.totals(), strict=True))
-    scored = {label: total.mean for label in running if (total := totals.get(label)) is not None}
-    if len(scored) < 2:
-        return ()
-    leader = max(scored, key=lambda label: scored[label])
+    reading = _of_pictures(look)
+    leader, others = _leader(reading, running)
     out = []
-    for label in scored:
-        if label == leader:
-            continue
-        gap = widened(sure_difference(reading, leader, label, spread=LEAST_SPREAD), chances)
+    for label in others:
+        gap = widened(_gap(reading, leader, label, LEAST_SPREAD), chances)
         if gap.low is not None and gap.low > 0:
             out.append(label)
     return tuple(out)
+
+
+def no_better(look: FirstLook, running: Sequence[str], worth: float) -> tuple[str, ...]:
+    """Return which of `running` come after the leader and are surely better than it by less than `worth`, if at all."""
+    reading = _of_pictures(look)
+    leader, others = _leader(reading, running)
+    found = []
+    for label in others:
+        if running.index(label) < running.index(leader):
+            continue
+        gap = _gap(reading, leader, label, DECIDED_SPREAD)
+        if gap.low is not None and -gap.mean + _SURE * (gap.mean - gap.low) / _BOTH_SIDES < worth:
+            found.append(label)
+    return tuple(found)
+
+
+def _of_pictures(look: FirstLook) -> Reading:
+    """Return what is scored picture by picture: sets of two or four pictures vary more than anything says, and decide nothing."""
+    cards = scorecards_of(look)
+    whole = Reading(table_of(look), look.measures, look.ceilings, cards.headlines, cards.weights)
+    return whole.of_pictures()
+
+
+def _leader(reading: Reading, running: Sequence[str]) -> tuple[str, list[str]]:
+    """Return who scores best, and the others that have a score."""
+    totals = dict(zip(reading.table.columns, reading.totals(), strict=True))
+    scored = {label: total.mean for label in running if (total := totals.get(label)) is not None}
+    if len(scored) < 2:
+        return "", []
+    leader = max(scored, key=lambda label: scored[label])
+    return leader, [label for label in scored if label != leader]
+
+
+def _gap(reading: Reading, leader: str, label: str, spread: float) -> Estimate:
+    """Return by how much the leader exceeds a column, prompts being what varies, one picture at least by `spread`."""
+    places = [reading.table.columns.index(each) for each in (leader, label)]
+    found = reading.difference_by_prompts(*places)
+    if found.low is None:
+        return found
+    pictures = max(1, pictures_by_column(reading)[label] // max(1, len(reading.table.scores)))
+    half = max(found.mean - found.low, _BOTH_SIDES * spread / math.sqrt(pictures))
+    return replace(found, low=found.mean - half, high=found.mean + half)
 
 
 def merged(looks: Sequence[FirstLook]) -> FirstLook:
@@ -120,9 +207,12 @@ def racing(checkpoints: Sequence[LookCheckpoint], seeds: tuple[int, ...], draw: 
     def drawn(labels: tuple[str, ...], part: tuple[int, ...]) -> Stage[FirstLook]:
         return (yield from draw([known[label] for label in labels], part))
 
-    raced = yield from race(tuple(known), seeds, drawn)
+    def lap(labels: tuple[str, ...]) -> Stage[FirstLook]:
+        return (yield from draw([known[label] for label in labels], seeds[:1], NOT_COUNTED))
+
+    raced = yield from race(tuple(known), seeds, drawn, lap=lap, worth=WORTH)
     look = raced.look
-    if raced.left:
+    if raced.left or raced.alike:
         yield Artifact("grid", write_grid(look, look.folder / "grid.png"))
         yield Artifact("first look", look.write())
     whole = pictures_of_all(look)

@@ -248,7 +248,10 @@ def _drawn(look: FirstLook) -> Iterator[str]:
     """Say what a race saved."""
     drawn, whole = len(look.looks), pictures_of_all(look)
     if drawn < whole:
-        yield f"It took {drawn} pictures, {drawn / whole:.0%} of all: checkpoints that were clearly behind got no more seeds."
+        yield (
+            f"It took {drawn} pictures, {drawn / whole:.0%} of all: checkpoints that were clearly behind, or no better "
+            "than an earlier one, got no more."
+        )
 
 
 def _digest(path: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from maquette.dataset.opening import picture_rgb
 from maquette.encoders import Encoder, load_encoder
@@ -22,6 +22,9 @@ from maquette.measuring.style import StyleMeasurer
 from maquette.measuring.technical import TechnicalMeasurer
 from maquette.measuring.training_likeness import TrainingLikenessMeasurer, of_copies
 from maquette.measuring.variety import VarietyMeasurer
+
+if TYPE_CHECKING:
+    from maquette.encoders.clip_text import ClipText
 
 _SEEN = 64
 """Training pictures that drawings are compared with, at most."""
@@ -45,19 +48,21 @@ def measuring_of(
     *,
     encoder: str = "",
     loaded: dict[str, Encoder] | None = None,
+    texts: dict[str, ClipText] | None = None,
     trigger: str = "",
     class_word: str = "",
 ) -> Measuring:
     """Return who measures `look`. `encoder` names one; else it is the one that suits the references.
 
-    `loaded` keeps encoders from one round of an evaluation to the next.
+    `loaded` and `texts` keep encoders, and their halves that read words, from one round of an evaluation to the next.
     """
+    texts = {} if texts is None else texts
     loaded = {} if loaded is None else loaded
     there = [path for path in training if path.is_file()]
     if references is None:
         parts = Measuring(measurers=(_technical(there),), notes=(_NO_REFERENCES,))
     else:
-        parts = _by_references(look, references, encoder, (trigger, class_word), loaded, there)
+        parts = _by_references(look, references, encoder, (trigger, class_word), loaded, texts, there)
     copying = CopyingMeasurer(there) if there else None
     measurers = (*parts.measurers, copying) if copying is not None else parts.measurers
     return Measuring(measurers=measurers, notes=parts.notes, copying=copying)
@@ -69,6 +74,7 @@ def _by_references(
     encoder: str,
     subject: tuple[str, str],
     loaded: dict[str, Encoder],
+    texts: dict[str, ClipText],
     training: Sequence[Path],
 ) -> Measuring:
     sees, said = _encoder(encoder, references, loaded)
@@ -93,7 +99,7 @@ def _by_references(
             *_training_likeness(embedder, rows, references, training),
         ]
         said += _copies_told(embedder, rows, references)
-        follows, unread = _adherence(embedder, subject)
+        follows, unread = _adherence(embedder, subject, texts)
         measurers += follows
         said += unread
     style, why_not = _style(look, references, loaded)
@@ -126,7 +132,9 @@ def _technical(subject: Sequence[Path]) -> Measurer:
     return TechnicalMeasurer([picture_rgb(path) for path in subject[:_SOUND]])
 
 
-def _adherence(embedder: Embedder, subject: tuple[str, str]) -> tuple[list[Measurer], list[str]]:
+def _adherence(
+    embedder: Embedder, subject: tuple[str, str], texts: dict[str, ClipText]
+) -> tuple[list[Measurer], list[str]]:
     """Return the measurer of prompt adherence where the encoder reads words, too, else why there is none."""
     kind, _, source = embedder.encoder.name.partition("=")
     if kind != "clip":
@@ -137,9 +145,10 @@ def _adherence(embedder: Embedder, subject: tuple[str, str]) -> tuple[list[Measu
     from maquette.encoders import clip_text
 
     try:
-        text = clip_text.load(source, resolve_device("auto"))
+        text = texts[source] if source in texts else clip_text.load(source, resolve_device("auto"))
     except ModelError as error:
         return [], [f"Prompt adherence was not measured: {error}"]
+    texts[source] = text
     return [AdherenceMeasurer(embedder, text, trigger=subject[0], class_word=subject[1])], []
 
 

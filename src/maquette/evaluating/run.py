@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from maquette.dataset.holding_back import number_to_hold_back
 from maquette.drawing.packing import batch_for
@@ -43,8 +43,18 @@ from maquette.runs.notes import read_notes
 from maquette.runs.record import RunRecord
 from maquette.world.pack import is_small_world
 
-Round = Callable[[Sequence[LookCheckpoint], tuple[int, ...]], Stage[FirstLook]]
-"""Draws these columns and the base with these seeds, and measures them."""
+if TYPE_CHECKING:
+    from maquette.encoders.clip_text import ClipText
+
+
+class Round(Protocol):
+    """Draws these columns and the base with these seeds, and measures them; prompts of the roles `without` are left out."""
+
+    def __call__(
+        self, columns: Sequence[LookCheckpoint], seeds: tuple[int, ...], without: Collection[str] = (), /
+    ) -> Stage[FirstLook]: ...
+
+
 Looking = Callable[[Sequence[LookCheckpoint], tuple[int, ...], Round], Stage[FirstLook]]
 """Looks at the columns with the seeds, in one round or in several."""
 
@@ -91,15 +101,21 @@ def _evaluated(asked: Asked, options: EvaluateOptions, looking: Looking | None) 
     notes: list[str] = []
     nearest: dict[str, Nearest] = {}
     loaded: dict[str, Encoder] = {}
+    texts: dict[str, ClipText] = {}
 
-    def one_round(columns: Sequence[LookCheckpoint], part: tuple[int, ...]) -> Stage[FirstLook]:
-        look = yield from first_look(model, columns, replace(plan, seeds=part), asked.output)
+    def one_round(
+        columns: Sequence[LookCheckpoint], part: tuple[int, ...], without: Collection[str] = ()
+    ) -> Stage[FirstLook]:
+        prompts = tuple(prompt for prompt in plan.prompts if prompt.role not in without) or plan.prompts
+        shown_plan = replace(plan, seeds=part, prompts=prompts)
+        look = yield from first_look(model, columns, shown_plan, asked.output)
         measuring = measuring_of(
             look,
             shown,
             asked.training,
             encoder=options.encoder,
             loaded=loaded,
+            texts=texts,
             trigger=settings.subject.trigger,
             class_word=settings.subject.class_word,
         )

@@ -19,7 +19,7 @@ from maquette.files import write_json
 from maquette.measuring.headlines import HEADLINES, WEIGHTS, Anchor, Headline
 from maquette.measuring.looks import FLOOR, Column, FirstLook
 from maquette.measuring.protocol import Measure
-from maquette.measuring.statistics import Estimate
+from maquette.measuring.statistics import Estimate, t975
 from maquette.measuring.tables import Array, Drawn, ScoreTable, table_of
 from maquette.project.validation import read_as
 from maquette.reading import FileKind
@@ -211,6 +211,25 @@ class Reading:
     def total_difference(self, column: int, other: int) -> Estimate:
         """Return by how much the score of `column` exceeds that of `other`, paired over prompts and seeds."""
         return self.table.estimates_of(self._drawn_difference(column, other), self._pictures())[0]
+
+    def difference_by_prompts(self, column: int, other: int) -> Estimate:
+        """Return `total_difference` with an interval that takes each prompt with all its pictures as one observation (jackknife).
+
+        It needs no second seed and no second prompt of a role; what seeds have in common over all prompts it does not see.
+        """
+        count = len(self.table.prompts)
+        weights_DN = np.vstack([np.ones((1, count)), 1.0 - np.eye(count)])
+        seeds_DS = np.ones((count + 1, len(self.table.seeds)))
+        totals_DC = self._total(weights_DN, seeds_DS)
+        found_D = totals_DC[:, column] - totals_DC[:, other]
+        without_N = found_D[1:][~np.isnan(found_D[1:])]
+        if len(without_N) < 2 or np.isnan(found_D[0]):
+            return Estimate(mean=float(found_D[0]), low=None, high=None, count=self._pictures())
+        free = len(without_N) - 1
+        variance = free / len(without_N) * float(((without_N - without_N.mean()) ** 2).sum())
+        half = t975(free) * np.sqrt(variance)
+        mean = float(found_D[0])
+        return Estimate(mean=mean, low=mean - half, high=mean + half, count=self._pictures())
 
     def total_variances(self, column: int, other: int) -> tuple[float, float, float]:
         """Return `total_difference`'s number, and its variance over prompts and over seeds."""
