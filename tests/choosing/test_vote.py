@@ -7,11 +7,14 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from maquette.choosing.options import SelectOptions, VoteOptions
 from maquette.choosing.select import select_events
 from maquette.choosing.vote import Ballot, Counted, key_of, pairs_of, vote_events
+from maquette.choosing.vote_sheets import open_pairs, store
+from maquette.cli.app import maquette as command
 from maquette.errors import ConfigError, OutputError
 from maquette.events import run_stage
 from maquette.measuring.looks import FLOOR, FirstLook
@@ -144,3 +147,36 @@ def test_without_an_evaluation_or_votes_it_is_said(evaluation: Path, tmp_path: P
         run_stage(vote_events(tmp_path / "none", VoteOptions()))
     with pytest.raises(ConfigError, match="maquette vote"):
         run_stage(select_events(evaluation, SelectOptions(by="votes")))
+
+
+def test_the_terminal_asks_blindly_and_stores_each_vote_at_once(evaluation: Path) -> None:
+    asked = ["vote", str(evaluation), "--terminal", "--pairs", "6", "--voter", "ann", "--json"]
+    first = CliRunner().invoke(command, asked, input="1x2q")
+    assert first.exit_code == 0, first.stderr
+    assert json.loads(first.stdout)["new"] == 2, "a key that means nothing is passed over"
+    sheet = evaluation / "vote/pair.png"
+    assert "step" not in first.stderr and str(sheet) in first.stderr
+    with Image.open(sheet) as shown:
+        assert not shown.info and shown.size == (8 + 16 + 8, 8)
+    rest = CliRunner().invoke(command, asked, input="0000000000")
+    told = json.loads(rest.stdout)
+    assert (told["new"], told["votes"]) == (4, 6), "what was judged is not asked again"
+    votes = read_votes(evaluation)
+    assert {vote.voter for vote in votes} == {"ann"} and sum(vote.winner == "neither" for vote in votes) == 4
+    pages = run_stage(vote_events(evaluation, VoteOptions(pairs=6)))
+    assert isinstance(pages, Ballot) and pages.pairs == 6, "another voter judges them all"
+
+
+def test_a_vote_of_the_terminal_counts_for_the_picture_on_its_side(evaluation: Path) -> None:
+    [pair] = open_pairs(evaluation, VoteOptions(pairs=1))
+    store(evaluation, pair, "2", "")
+    [vote] = read_votes(evaluation)
+    assert (vote.first, vote.second, vote.winner) == (pair[0].voice, pair[1].voice, "second")
+    page = [{"left": pair[0].key, "right": pair[1].key, "winner": "right"}]
+    again = run_stage(vote_events(evaluation, VoteOptions(votes=ballot_of(evaluation, page))))
+    assert isinstance(again, Counted) and again.new == 0, "the page's vote on the same pair is the same vote"
+
+
+def test_the_terminal_and_a_file_of_votes_are_two_ways(evaluation: Path) -> None:
+    result = CliRunner().invoke(command, ["vote", str(evaluation), "--terminal", "--votes", "x.json"])
+    assert result.exit_code == 2 and "--terminal" in result.stderr

@@ -78,6 +78,13 @@ class VoteOptions(Options):
         None, description="File that the page saved: its votes are stored and counted."
     )
     voter: str = Field("", description="Whose votes they are, where several people vote.")
+    terminal: bool = Field(
+        False,
+        description="Ask in the terminal, pair by pair: each is written as one picture, left and right. Keys 1, 2, 0; q ends.",
+    )
+    open_pictures: Annotated[bool, Flag("--open")] = Field(
+        False, description="With --terminal: open each pair in the system's own viewer."
+    )
 
 
 class CompareRunsOptions(Options):

@@ -85,6 +85,12 @@ def vote_events(target: Path, options: VoteOptions) -> Stage[Ballot | Counted]:
     return Ballot(page=page, pairs=len(pairs))
 
 
+def count_votes(target: Path) -> Counted:
+    """Return what all votes of `target` say. Raises OutputError where nothing was drawn."""
+    folder, look = evaluation_of(target)
+    return counted(folder, look)
+
+
 def evaluation_of(target: Path) -> tuple[Path, FirstLook]:
     """Return where a run's (or an evaluation's) votes are kept, and what was drawn. Raises OutputError where nothing was."""
     folder = RunFolder(target)

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from maquette.choosing.options import VoteOptions
 from maquette.cli.options import options_of
-from maquette.cli.output import follow, result_command
+from maquette.cli.output import follow, result_command, say
+from maquette.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from maquette.choosing.vote import Counted
 
 
 @result_command(click.argument("run", type=click.Path(path_type=Path)), *options_of(VoteOptions), name="vote")
 def command(run: Path, **given: Any) -> dict[str, Any]:
     """Judge pairs of pictures of RUN blindly: write RUN/vote.html, a page to vote on (keys 1, 2, 0), then take its votes in.
 
+    With --terminal the pairs are asked about here, one by one, and every vote is stored at once.
+
     \b
       maquette vote my-project/runs/myword
+      maquette vote my-project/runs/myword --terminal --open
       maquette vote my-project/runs/myword --votes ~/Downloads/votes.json
       maquette select my-project/runs/myword
     """
     from maquette.choosing.vote import Ballot, vote_events
 
-    found = follow(vote_events(run, VoteOptions(**given)))
+    options = VoteOptions(**given)
+    found = _asked(run, options) if options.terminal else follow(vote_events(run, options))
     if isinstance(found, Ballot):
         return {
             "run": str(run),
@@ -63,3 +72,37 @@ def command(run: Path, **given: Any) -> dict[str, Any]:
             f"Choose by them: maquette select {run}",
         ],
     }
+
+
+def _asked(run: Path, options: VoteOptions) -> Counted:
+    """Ask about each pair on the terminal, until the person ends it or none is left; return what all votes say."""
+    from maquette.choosing.vote import count_votes
+    from maquette.choosing.vote_sheets import open_pairs, store, write_sheet
+
+    if options.votes is not None:
+        problem = Problem("--terminal", "given with --votes", "one of the two", "Leave one out.")
+        raise ConfigError(problem)
+    pairs = open_pairs(run, options)
+    new = 0
+    for number, pair in enumerate(pairs, start=1):
+        sheet = write_sheet(run, pair)
+        if options.open_pictures:
+            click.launch(str(sheet))
+        say(f"{number}/{len(pairs)}  {sheet}")
+        key = _key()
+        if key == "q":
+            break
+        new += store(run, pair, key, options.voter)
+    return replace(count_votes(run), new=new)
+
+
+def _key() -> str:
+    """Return what the person answers: 1, 2, 0, or q to end."""
+    say("Which is better? 1 left, 2 right, 0 neither, q end: ")
+    while True:
+        try:
+            key = click.getchar()
+        except (EOFError, KeyboardInterrupt):
+            return "q"
+        if key == "" or key in "120q":
+            return key or "q"
