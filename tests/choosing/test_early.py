@@ -97,6 +97,21 @@ def test_resuming_ends_where_it_ended_unless_it_is_let_go_on(short_run: ShortRun
 
 
 @pytest.mark.slow
+def test_a_run_that_stopped_early_is_reproduced_to_the_bit_as_far_as_it_went(short_run: ShortRun) -> None:
+    stopped = trained(short_run(save_every_steps=1, early_stop=1, steps=4), over_at=2)
+    again = maquette.reproduce(stopped.run)
+    assert again.identical and {each.step for each in again.compared} == {1, 2} and not again.not_compared
+
+
+@pytest.mark.slow
+def test_several_processes_stop_early_together(short_run: ShortRun) -> None:
+    result = trained(short_run(save_every_steps=1, early_stop=1, steps=6, processes=2), over_at=2)
+    record = read_record(result.run)
+    assert result.steps == record.step == 2 and record.state == "finished"
+    assert "Stopped early after step 2 of 6" in record.notes[-1]
+
+
+@pytest.mark.slow
 def test_judging_the_small_world_stops_and_changes_no_weight(tmp_path: Path) -> None:
     write_training_pictures(tmp_path / "images")
     settings: dict[str, Any] = {
