@@ -27,7 +27,7 @@ from maquette.families.common.model import LatentDiffusionModel
 from maquette.logs.metrics import VALIDATION, read_metrics
 from maquette.project.config_file import load_settings
 from maquette.rules.verdict import judge
-from maquette.runs.record import read_record
+from maquette.runs.record import PACKED, read_record
 from maquette.stopping import Stop, Stopped
 from maquette.training.directing import PackResult
 from maquette.training.fitting import asked_memory
@@ -195,6 +195,7 @@ def test_a_pruned_trial_keeps_what_it_was(packed: Packed) -> None:
     folder, director, result, _ = packed
     run_folder = folder / f"{PRUNED:03d}"
     record = read_record(run_folder)
+    assert PACKED in record.notes
     assert record.state == "pruned" and record.step == 2 and result.pruned == (PRUNED,)
     assert [(entry.step, entry.path) for entry in record.checkpoints] == [
         (2, f"checkpoints/{PRUNED:03d}-step00000002.safetensors")

@@ -23,7 +23,7 @@ from maquette.files import sha256_file
 from maquette.locking import holder_of
 from maquette.project.settings import Settings
 from maquette.runs.folder import RunFolder
-from maquette.runs.record import Checkpoint, RunRecord, read_record, require_begun
+from maquette.runs.record import PACKED, Checkpoint, RunRecord, read_record, require_begun
 from maquette.stopping import Stop, Stopped
 from maquette.training.job import Job
 from maquette.training.loop import run_job
@@ -110,7 +110,7 @@ def reproduce_events(
     needs = needs_of(run, record, base=options.base, images=options.images)
     if problems := [*refused, *needs.problems]:
         raise OutputError(problems)
-    yield from (Message(note) for note in needs.notes)
+    yield from (Message(note) for note in _notes(record, needs))
     yield from (Message(text, "warning") for text in lost)
     last = max(each.entry.step for each in kept)
     if options.dry_run:
@@ -136,8 +136,13 @@ def _untrained(run: Path, record: RunRecord, steps: int, lost: tuple[str, ...], 
         not_compared=lost,
         environment=environment_differences(then.environment, environment_now()[0]),
         unknown=then.unknown,
-        notes=needs.notes,
+        notes=_notes(record, needs),
     )
+
+
+def _notes(record: RunRecord, needs: Needs) -> tuple[str, ...]:
+    """Return what a person should know of the comparison."""
+    return (*needs.notes, *([PACKED] if PACKED in record.notes else []))
 
 
 def _kept_files(run: Path, record: RunRecord) -> tuple[list[_Kept], list[str]]:
@@ -270,5 +275,5 @@ def _result(
         first_difference=first,
         environment=environment_differences(then.environment, now.environment),
         unknown=then.unknown,
-        notes=needs.notes,
+        notes=_notes(record, needs),
     )

@@ -35,6 +35,8 @@ from maquette.runs.validation import ValidationRecord
 RunState = Literal["prepared", "running", "stopped", "interrupted", "failed", "pruned", "finished"]
 """`stopped`: it was asked to; `interrupted`: it was cut off (by a second Ctrl-C, or a consumer that left); `pruned`: a search
 ended it, since others had left it behind."""
+PACKED = "Trained in a pack: by itself it comes to the same weights up to rounding, not to the bit."
+"""Note in the record of a run that was trained beside other trials in the same passes."""
 FILE = FileKind(
     "the record of a run",
     "Name a run's folder: the one that holds run.json.",

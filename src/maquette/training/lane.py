@@ -18,7 +18,7 @@ from maquette.errors import MaquetteError, OutputError, TrainingError
 from maquette.events import Event, Message, Progress, Started
 from maquette.project.checkpoints import PlannedCheckpoint, by_step, is_due
 from maquette.runs.events import EventLog
-from maquette.runs.record import RunState, now
+from maquette.runs.record import PACKED, RunState, now
 from maquette.runs.reserve import Reserve
 from maquette.spoken import printable
 from maquette.training.batches import MicroBatch, Showing
@@ -70,7 +70,8 @@ class Lane:
         self._showing: Showing | None = None
         self._shown: list[Shown] = []
         self._seconds = 0.0
-        self.note(state="running")
+        notes = self.output.record.notes
+        self.note(state="running", notes=notes if PACKED in notes else (*notes, PACKED))
         self._reserve = Reserve(job.folder.reserve, self.run.folder.record)
         self.told = EventLog(job.folder.event_log)
         self.log = self.output.open_metrics(self.step)

@@ -36,7 +36,8 @@ def run_pack(
     """Train what `director` hands out, at most `places` trials at once, until it hands out no more and all are through.
 
     `shared` says the base, the device and the precision, in which all trials agree. Raises Stopped where `stop` was asked;
-    however it ends, every trial's state is saved.
+    however it ends, every trial's state is saved. Killed and started again, each trial goes on from its newest state: to the
+    same bits where trials meet in the same passes as before, else up to rounding.
     """
     from maquette.training.kernels import kernels_of
     from maquette.training.pack_loop import PackLoop
