@@ -11,8 +11,8 @@ from maquette.project.config_file import load_settings
 from maquette.project.settings import Settings
 from maquette.rules.verdict import judge
 from maquette.searching.opening import space_text
-from maquette.searching.options import SearchOptions
-from maquette.searching.search import Price, Searched, search_events
+from maquette.searching.options import SearchOptions, WorkerOptions
+from maquette.searching.search import Price, Searched, search_events, worker_events
 from maquette.stopping import Stop
 
 
@@ -24,6 +24,11 @@ def search_stage(
     return search_events(
         project, settings, options, judge=judge, resume=resume, price_of=price_of_trial, stop=stop
     )
+
+
+def worker_stage(project: Path, options: WorkerOptions, *, stop: Stop | None = None) -> Stage[Searched]:
+    """Yield the events of a worker that takes part in a search of `project`, and return the search's result."""
+    return worker_events(project, load_settings(project), options, judge=judge, stop=stop)
 
 
 def search_space(project: Path) -> str:

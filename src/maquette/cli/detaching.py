@@ -106,8 +106,14 @@ def _ready_to_search(ledger: Ledger, job: Job, given: Mapping[str, Any]) -> tupl
     if given["resume"]:
         return job.arguments
     if job.begun and job.run is not None:
-        storage = () if given["storage"] is None else ("--storage", given["storage"])
-        going_on = (str(project), "--resume", "--study", job.run.name, *storage)
+        places = [(f"--{name}", str(given[name])) for name in ("storage", "files") if given[name] is not None]
+        going_on = (
+            str(project),
+            "--resume",
+            "--study",
+            job.run.name,
+            *(word for each in places for word in each),
+        )
         return going_on if is_study(job.run) else job.arguments
     name = given["study"] or new_name(project)
     arguments = job.arguments if given["study"] else (*job.arguments, "--study", name)

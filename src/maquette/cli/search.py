@@ -11,9 +11,10 @@ import click
 from maquette.cli.options import options_of
 from maquette.cli.output import GroupedCommand, follow, result_command
 from maquette.searching.options import SearchOptions
+from maquette.spoken import duration
 from maquette.stopping import Stop
 
-BESIDE: tuple[str, ...] = ()
+BESIDE: tuple[str, ...] = ("worker",)
 """Names of the commands beside the search itself."""
 
 
@@ -70,7 +71,7 @@ def command(project: Path, resume: bool, status: bool, print_space: bool, **give
     if print_space:
         return _space(project)
     if status:
-        return _status(project, given["study"])
+        return _status(project, given["study"], given["storage"])
     from maquette.cli.search_view import SearchView
     from maquette.searches import search_stage
 
@@ -87,8 +88,7 @@ def _space(project: Path) -> dict[str, Any]:
     return {"space": text, "lines": text.rstrip("\n").splitlines()}
 
 
-def _status(project: Path, name: str | None) -> dict[str, Any]:
-    from maquette.locking import HeldByAnother, hold
+def _status(project: Path, name: str | None, storage: str | None) -> dict[str, Any]:
     from maquette.searching.places import known_study, study_folder
     from maquette.searching.records import read_study
     from maquette.searching.telling import answer, table
@@ -96,20 +96,46 @@ def _status(project: Path, name: str | None) -> dict[str, Any]:
     folder = study_folder(project, known_study(project, name))
     record = read_study(folder)
     found = study_result(folder, record.storage)
-    try:
-        hold(folder, "search").release()
-        found["running"] = False
-    except HeldByAnother as other:
-        found["running"] = True
-        found["owner"] = str(other.problems[0].given)
+    workers = _workers(folder, record.study, storage)
+    found["workers"] = workers
+    found["running"] = None if workers is None else any(each["is_there"] for each in workers)
     lines = table(record)
+    for each in workers or ():
+        if each["is_there"]:
+            lines.append(f"at work: {each['worker']}, for {duration(each['seconds'])}")
     if record.state == "finished":
         lines += answer(record)
+    elif workers is None:
+        lines.append(f"Who is at work is known to its database, {record.storage}: add --storage URL.")
     elif not found["running"]:
         lines.append(
             f"It is not running. Go on with it: maquette search {project} --resume --study {record.study}"
         )
     return {**found, "lines": lines}
+
+
+def _workers(folder: Path, study: str, storage: str | None) -> list[dict[str, Any]] | None:
+    """Return who took part in a study; None where its database's whole address is not known here."""
+    from maquette.errors import ConfigError
+    from maquette.searching.opening import known_url
+    from maquette.searching.storage import require_optuna
+    from maquette.searching.working import who_is_there
+
+    require_optuna()
+    try:
+        url = storage or known_url(folder)
+    except ConfigError:
+        return None
+    return [
+        {
+            "worker": str(each),
+            "host": each.host,
+            "version": each.version,
+            "seconds": round(each.seconds, 1),
+            "is_there": each.is_there,
+        }
+        for each in who_is_there(url, study)
+    ]
 
 
 def study_result(folder: Path, storage: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maquette.dataset.records import Dataset, Item
+from maquette.dataset.records import Dataset, Item, Picture
 from maquette.dataset.repeats import Schedule
 from maquette.errors import ConfigError, Problem
 from maquette.events import Message
@@ -55,7 +55,8 @@ class Basis:
     spec: FamilySpec
     dataset: Dataset
     items: tuple[Item, ...]
-    held_out: int
+    measured: tuple[Picture, ...]
+    """Pictures that are held out of every trial, by which it is judged."""
     messages: tuple[Message, ...] = ()
 
     def schedule(self, settings: Settings) -> Schedule:
@@ -86,7 +87,7 @@ def basis_of(project: Path, settings: Settings, judge: Judge) -> Basis:
             spec=job.spec,
             dataset=job.dataset.dataset,
             items=job.dataset.items,
-            held_out=len(job.validation.items),
+            measured=tuple(item.picture for item in job.validation.items),
             messages=(*messages, *job.messages),
         )
 

@@ -11,7 +11,8 @@ was begun on another machine begins again: it comes to the same, and counts once
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,8 +20,8 @@ from maquette.events import Event, Message
 from maquette.locking import HeldByAnother, hold
 from maquette.searching.director import SearchDirector
 from maquette.searching.keeping import Keeper, patiently
-from maquette.searching.sharing import SharedFiles, reached
-from maquette.searching.study import folder_of
+from maquette.searching.sharing import SharedFiles, move_in, reached
+from maquette.searching.study import folder_of, trial_run
 from maquette.stopping import Stop, Stopped
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 BEGINS_AGAIN = "begins again: nothing of it lies on this disk or in --files"
 LOOKS_EVERY_S = 1.0
+LOOKS_AROUND_EVERY_S = 10.0
 
 
 class LeasedDirector:
@@ -38,9 +40,12 @@ class LeasedDirector:
     def __init__(self, director: SearchDirector, keeper: Keeper, files: SharedFiles | None = None) -> None:
         self.director, self.keeper, self.files = director, keeper, files
         self.told: list[str] = []
-        """What a person should hear; whoever drives the pack says it and takes it out."""
+        """What a person should hear (`take_told`)."""
         director.take = self._take
+        self.ended: list[int] = []
+        """Trials whose end was said here."""
         self._ready: list[PackTrial] = []
+        self._looked = time.monotonic()
 
     # --- the pack asks -----------------------------------------------------------------------------------
 
@@ -51,6 +56,8 @@ class LeasedDirector:
             found += self._heard(lambda: self._next(free - len(found))) or ()
         # What was found to be at its end already was told, and is let go of.
         self.keeper.release(self.keeper.held - set(self.director.held))
+        for each in found:
+            self._heard(partial(self._signed, each.number))
         return tuple(found)
 
     def measured(self, trial: PackTrial, step: int, loss: float, error: float | None) -> bool:
@@ -60,6 +67,7 @@ class LeasedDirector:
         goes_on = self._heard(lambda: self._measured(trial, step, loss, error)) or False
         self.keeper.note(trial.number, step)
         if not goes_on:
+            self.ended.append(trial.number)
             self._forget([trial.number])
         return goes_on
 
@@ -76,11 +84,14 @@ class LeasedDirector:
     def beat(self, trials: Sequence[PackTrial]) -> Sequence[int]:
         """Return which trials went to others; hand on the states of those that did not."""
         lost = self.keeper.lost
-        self._forget(lost)
+        at_work = {each.number for each in (*trials, *self._ready)}
+        # What the pack did not take, since somebody works in its folder, is somebody else's.
+        self._forget(lost | (set(self.director.held) - at_work))
         self.director.look_again()
         for each in trials:
             if each.number not in lost:
                 self._hand_on(each.folder)
+        self._look_around()
         return tuple(each.number for each in trials if each.number in lost)
 
     # --- beside the pack ---------------------------------------------------------------------------------
@@ -95,6 +106,7 @@ class LeasedDirector:
             if stop is not None and stop.asked:
                 raise Stopped("between trials")
             self.director.look_again()
+            self._look_around()
             self._ready += self.next(1)
             if self._ready:
                 return
@@ -102,6 +114,17 @@ class LeasedDirector:
                 yield Message("Nothing to train just now; waiting for the trials that other workers have.")
                 told = True
             time.sleep(LOOKS_EVERY_S)
+
+    def _look_around(self) -> None:
+        """Write down what the study says, now and then: others change it too."""
+        if time.monotonic() - self._looked >= LOOKS_AROUND_EVERY_S:
+            patiently(self.director.changed)
+            self._looked = time.monotonic()
+
+    def take_told(self) -> list[str]:
+        """Return what was not yet said to a person."""
+        found, self.told = self.told, []
+        return found
 
     @property
     def has_more(self) -> bool:
@@ -122,8 +145,9 @@ class LeasedDirector:
             # Its worker stood still for longer than its lease and is there yet: it keeps the trial, or ends.
             self.keeper.release([number])
             return False
-        if self.files is not None:
-            self.files.bring(folder)
+        if self.files is not None and self.files.bring(folder):
+            study = self.director.study
+            move_in(folder, trial_run(study, self.director.folder, number)[0], study.basis.dataset)
         self._tell_of_another(number, folder)
         return True
 
@@ -132,6 +156,9 @@ class LeasedDirector:
         if lease is not None and lease.turn > 1:
             where = f"goes on at step {reached(folder)[2]}" if reached(folder)[2] > 0 else BEGINS_AGAIN
             self.told.append(f"trial {number}, begun by another worker, {where}")
+
+    def _signed(self, number: int) -> None:
+        self.director.study.note(number, worker=str(self.keeper.leases.worker))
 
     def _next(self, free: int) -> Sequence[PackTrial]:
         known = set(self.director.held)
@@ -160,14 +187,16 @@ class LeasedDirector:
     def _ended(self, trial: PackTrial, tell: Callable[[], None]) -> None:
         if self.keeper.holds(trial.number):
             self._heard(tell)
+            self.ended.append(trial.number)
             self.keeper.release([trial.number])
         else:
             self._forget([trial.number])
 
-    def _forget(self, numbers: Sequence[int] | frozenset[int]) -> None:
-        for each in numbers:
+    def _forget(self, numbers: Iterable[int]) -> None:
+        given = set(numbers)
+        for each in given:
             self.director.held.pop(each, None)
-        self.keeper.release(set(numbers) & self.keeper.held)
+        self.keeper.release(given & self.keeper.held)
 
     def _heard(self, call: Callable[[], T]) -> T | None:
         """Return what the study answers; None where another worker said a trial's end in the meantime."""

@@ -278,7 +278,7 @@ class Leases:
         """Return for how long anybody searched: times in which several did count once."""
         total, until = 0.0, float("-inf")
         for each in self.workers():
-            end = each.joined + each.seconds
+            end = each.joined + each.seconds + (each.silent_s if each.is_there else 0.0)
             total += max(0.0, end - max(each.joined, until))
             until = max(until, end)
         return total

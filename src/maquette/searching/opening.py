@@ -36,7 +36,7 @@ from maquette.spoken import without_passwords
 if TYPE_CHECKING:
     from maquette.training.prepare import Judge
 
-ON_RESUME = ("trials", "pack", "storage", "study", "budget")
+ON_RESUME = ("trials", "pack", "storage", "files", "study", "budget")
 """What a search that goes on may be given."""
 FEW_TRIALS = 10
 
@@ -94,13 +94,18 @@ def resumed_search(project: Path, settings: Settings, options: SearchOptions, ju
         key: value for key, value in (("trials", options.trials), ("pack", options.pack)) if value is not None
     }
     basis = basis_of(project, settings, judge)
-    if plan.settings_digest != digest_of(basis.settings):
-        given = "maquette.toml changed since the study was begun"
-        remedy = "Put it back as it was, or begin another study: maquette search PROJECT"
-        raise ConfigError(Problem(str(project), given, "the settings that its trials share", remedy))
+    require_same_settings(plan, basis)
     plan = changed_plan(storage, plan, budget_hours=options.budget, **changes)
     study = SearchStudy(storage, plan, basis, parse_space(plan.space, str(folder / SPACE_NAME)))
     return Opened(study=study, folder=folder, url=url, messages=())
+
+
+def require_same_settings(plan: StudyPlan, basis: Basis) -> None:
+    """Raise ConfigError where a project's settings are not those that a study was begun with."""
+    if plan.settings_digest != digest_of(basis.settings):
+        given = "maquette.toml changed since the study was begun, or is another one"
+        remedy = "Put it back as it was, or begin another study: maquette search PROJECT"
+        raise ConfigError(Problem(str(basis.project), given, "the settings that its trials share", remedy))
 
 
 def checked_space(basis: Basis, file: Path | None) -> Space:

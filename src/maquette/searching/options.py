@@ -13,6 +13,12 @@ from maquette.searching.records import Objective
 DEFAULT_TRIALS, DEFAULT_PACK = 20, 4
 
 
+FILES = Field(
+    None,
+    description="Folder that all workers reach, where they share no disk: trials' states and results are handed on there.",
+)
+
+
 class SearchOptions(Options):
     """What is tried, how much of it, and how it is judged."""
 
@@ -34,6 +40,7 @@ class SearchOptions(Options):
         description="Database of the study, for several workers: postgresql://USER@HOST/NAME, sqlite:///FILE. Default: a file in "
         "the study's folder.",
     )
+    files: Annotated[Path | None, Flag(metavar="DIR")] = FILES
     seed: int = Field(0, ge=0, lt=2**32, description="Seed of the proposals.")
     space: Annotated[Path | None, Flag(metavar="FILE")] = Field(
         None,
@@ -70,3 +77,19 @@ class SearchOptions(Options):
     budget: Annotated[float | None, Flag(metavar="HOURS")] = Field(
         None, gt=0, description="After so long nothing new is begun but the finalists."
     )
+
+
+class WorkerOptions(Options):
+    """In which search a worker takes part."""
+
+    storage: Annotated[str | None, Flag(metavar="URL")] = Field(
+        None,
+        description="Database of the study, as it was begun with. Default: the one of PROJECT's own study.",
+    )
+    study: Annotated[str | None, Flag(metavar="NAME")] = Field(
+        None, description="Name of the study. Default: the only one in the database, else PROJECT's last."
+    )
+    pack: int | None = Field(
+        None, ge=1, le=64, description="Trials that this worker trains at once. Default: the study's own."
+    )
+    files: Annotated[Path | None, Flag(metavar="DIR")] = FILES

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 from maquette.events import Artifact, Event, Finished, Message, Progress, Stage, Started
 from maquette.locking import hold
 from maquette.project.settings import Settings
-from maquette.searching.director import SearchDirector
+from maquette.searching.joining import joined_search
 from maquette.searching.opening import Opened, new_search, resumed_search
-from maquette.searching.options import SearchOptions
+from maquette.searching.options import SearchOptions, WorkerOptions
 from maquette.searching.records import StudyRecord, StudyState
 from maquette.searching.study import SearchStudy
 from maquette.searching.telling import told_end
+from maquette.searching.working import Work, leases_of, worked
 from maquette.spoken import counted, disk_size, duration, without_passwords
 from maquette.stopping import Stop, Stopped
 
@@ -47,6 +48,8 @@ class Searched:
     record: StudyRecord
     folder: Path
     storage: str
+    ended: tuple[int, ...] = ()
+    """Trials whose end was said by this process."""
 
 
 def search_events(
@@ -66,11 +69,27 @@ def search_events(
     opened = (resumed_search if resume else new_search)(project, settings, options, judge)
     with closing(hold(opened.folder, STAGE)) as held:
         del held
-        return (yield from _searched(opened, judge, None if resume else price_of, stop))
+        work = Work(judge=judge, places=opened.study.plan.pack, files=options.files, stop=stop)
+        return (yield from _searched(opened, work, None if resume else price_of))
 
 
-def _searched(opened: Opened, judge: Judge, price_of: PriceOf | None, stop: Stop | None) -> Stage[Searched]:
+def worker_events(
+    project: Path, settings: Settings, options: WorkerOptions, *, judge: Judge, stop: Stop | None = None
+) -> Stage[Searched]:
+    """Take part in a study that was begun, here or elsewhere, until it is over; leave it at any time.
+
+    Raises MaquetteError with every problem before the first trial.
+    """
+    opened = joined_search(project, settings, options, judge)
+    places = options.pack or opened.study.plan.pack
+    return (
+        yield from _searched(opened, Work(judge=judge, places=places, files=options.files, stop=stop), None)
+    )
+
+
+def _searched(opened: Opened, work: Work, price_of: PriceOf | None) -> Stage[Searched]:
     study = opened.study
+    leases = leases_of(study, opened.url)
     writer = Writer(study, opened.folder, without_passwords(opened.url))
     yield Started(STAGE, study.plan.trials, "trial")
     yield Artifact(STUDY, opened.folder)
@@ -79,34 +98,16 @@ def _searched(opened: Opened, judge: Judge, price_of: PriceOf | None, stop: Stop
         yield from _told_price(study, price_of(study.basis.settings))
     state: StudyState = "stopped"
     try:
-        yield from _trained(study, writer, judge, stop)
+        ended = yield from worked(study, leases, writer, work)
         state = "finished" if study.is_over else "stopped"
     except Stopped as ending:
         go_on = f"maquette search {study.basis.project} --resume --study {study.plan.study}"
         raise Stopped(ending.where, go_on) from ending
     finally:
-        study.keep_seconds()
-        record = writer.write(state)
+        others = any(each.is_there for each in leases.workers())
+        record = writer.write("running" if state == "stopped" and others else state)
     yield Finished(STAGE)
-    return Searched(record=record, folder=opened.folder, storage=without_passwords(opened.url))
-
-
-def _trained(study: SearchStudy, writer: Writer, judge: Judge, stop: Stop | None) -> Stage[None]:
-    from maquette.searching.judging import score_of_run
-    from maquette.training.pack import run_pack
-
-    score = score_of_run if study.plan.objective == "score" else None
-    director = SearchDirector(study, writer.folder, changed=writer.changed, score=score)
-    writer.changed()
-    with closing(
-        run_pack(study.basis.settings, director, places=study.plan.pack, judge=judge, stop=stop)
-    ) as stage:
-        said = {each.text for each in study.basis.messages}
-        for event in stage:
-            if isinstance(event, Message) and event.level == "warning" and event.text not in said:
-                said.add(event.text)
-                yield event
-            yield from writer.told()
+    return Searched(record=record, folder=opened.folder, storage=writer.storage, ended=ended)
 
 
 def _told_price(study: SearchStudy, price: Price | None) -> Stage[None]:

@@ -8,17 +8,27 @@ The folder may be of any kind that can hold files: a network disk, a mounted buc
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+from pydantic import TypeAdapter
+
+from maquette.dataset.records import Dataset
 from maquette.errors import MaquetteError
 from maquette.files import replacing
 from maquette.locking import OWN_FOLDER
+from maquette.project.settings import PATHS, SECTIONS, Settings
 from maquette.runs.folder import RECORD_NAME, RunFolder
-from maquette.runs.record import read_record
+from maquette.runs.record import DatasetRecord, read_record
 
 LEFT_OUT = {OWN_FOLDER, "events"}
 """Whose run it is, and what TensorBoard alone reads."""
+
+
+OF_THE_MACHINE = (*PATHS, "base", "vae", "name")
+"""Settings that say where something lies."""
 
 
 class SharedFiles:
@@ -50,6 +60,46 @@ class SharedFiles:
             self._handed[folder] = known
 
 
+def move_in(folder: Path, settings: Settings, dataset: Dataset) -> None:
+    """Let a run that was begun on another machine speak of this one's files: where its project lies is no part of what it is.
+
+    `settings` are the trial's here, `dataset` holds the same pictures.
+    """
+    record = read_record(folder)
+    homes = {each.sha256: each.path for each in dataset.pictures}
+    moved = {
+        str(Path(each.path).parent): str(homes[each.sha256].parent)
+        for each in record.dataset.pictures
+        if each.sha256 in homes
+    }
+    known = TypeAdapter(DatasetRecord)
+    pictures = known.validate_python(_moved(known.dump_python(record.dataset, mode="json"), moved))
+    tables = {
+        section: getattr(record.settings, section).model_copy(
+            update={
+                name: getattr(getattr(settings, section), name)
+                for name in table.model_fields
+                if name in OF_THE_MACHINE
+            }
+        )
+        for section, table in SECTIONS.items()
+    }
+    here = record.settings.model_copy(update=tables)
+    if (here, pictures) != (record.settings, record.dataset):
+        record.with_(settings=here, dataset=pictures).write(RunFolder(folder))
+
+
+def _moved(value: Any, places: Mapping[str, str]) -> Any:
+    if isinstance(value, str):
+        for old, new in places.items():
+            if value == old or value.startswith(f"{old}/"):
+                return new + value.removeprefix(old)
+        return value
+    if isinstance(value, list):
+        return [_moved(each, places) for each in value]
+    return {name: _moved(each, places) for name, each in value.items()} if isinstance(value, dict) else value
+
+
 def reached(folder: Path) -> tuple[bool, int, int]:
     """Return how far a run came that may be gone on with: whether to its end, the newest state, the record's step."""
     try:
@@ -75,7 +125,8 @@ def _copy(source: Path, target: Path) -> None:
             continue
         with replacing(copy) as temporary:
             shutil.copyfile(file, temporary)
-            shutil.copystat(file, temporary)
+            with suppress(OSError):  # a bucket may keep no times: then its copy is made anew
+                shutil.copystat(file, temporary)
     wanted = {file.relative_to(source) for file in files}
     for old in _files(target):
         if old.relative_to(target) not in wanted:

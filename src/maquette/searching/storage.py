@@ -12,6 +12,7 @@ from maquette.spoken import without_passwords
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage, RDBStorage
+    from sqlalchemy import Engine
 
 EXTRA = "search"
 DRIVER = "psycopg"
@@ -52,6 +53,15 @@ def open_storage(url: str) -> BaseStorage:
         return storage
     except (SQLAlchemyError, ImportError, ValueError) as error:
         raise ConfigError(_unreachable(url, error)) from None
+
+
+def engine_of(storage: BaseStorage) -> Engine:
+    """Return what asks the database of a storage that was opened here."""
+    from optuna.storages import RDBStorage
+
+    assert isinstance(storage, RDBStorage), "opened by open_storage"
+    engine: Engine = storage.engine
+    return engine
 
 
 DATABASES = "a database: sqlite:///FILE, or postgresql://USER@HOST/NAME"

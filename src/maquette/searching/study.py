@@ -113,6 +113,8 @@ class SearchStudy:
         self.optuna = optuna.load_study(
             study_name=plan.study, storage=storage, sampler=SeededSampler(plan.sampler, plan.seed)
         )
+        self.at_work: Callable[[], float] | None = None
+        """Says for how long anybody searched, where several may."""
         self._ids: dict[int, int] = {}
         self._began = time.monotonic()
         self._seconds_before = float(self.optuna.user_attrs.get(SECONDS, 0.0))
@@ -344,6 +346,8 @@ class SearchStudy:
     @property
     def seconds(self) -> float:
         """Seconds in which the search was at work, earlier sessions included."""
+        if self.at_work is not None:
+            return self.at_work()
         return self._seconds_before + time.monotonic() - self._began
 
     def keep_seconds(self) -> None:
