@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         regularize,
         reproduce,
         search,
+        search_report,
         train,
         validate,
     )
@@ -69,6 +70,7 @@ __all__ = [
     "regularize",
     "reproduce",
     "search",
+    "search_report",
     "select",
     "train",
     "validate",

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from maquette.regularizing.run import Regularized
     from maquette.runs.notes import Note
     from maquette.searching.options import SearchOptions
+    from maquette.searching.report import SearchReport
     from maquette.searching.search import Searched
     from maquette.toolbox.baking import Baked
     from maquette.toolbox.compare import Compared
@@ -314,6 +315,16 @@ def search(
 
     wanted = SearchOptions.made_from(options, given)
     return run_stage(search_stage(Path(project), wanted, resume=resume, stop=stop), on_event)
+
+
+def search_report(target: str | Path, *, output: str | Path | None = None) -> SearchReport:
+    """Write the report of a search and return what it found: `report`, `record` (best, beats_baseline, interval), `settings`.
+
+    target: a project, whose last study is meant, or a study's folder. output: the page's file, else the study's report.html.
+    """
+    from maquette.searching.report import search_report
+
+    return search_report(Path(target), output=Path(output) if output is not None else None)
 
 
 def evaluate(

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import json
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +9,11 @@ import pytest
 
 from maquette.evaluating.report import render_report
 from maquette.measuring.looks import FLOOR
+from tests.browser import asked_of_page, needs_chromium
 
 from .making import facts_of, look_of
 
-CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))),
-    None,
-)
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium on the PATH (Debian: apt install chromium)"
-)
-
-FRAME = """<!doctype html><iframe id="page" style="border:0;width:{width}px;height:{height}px"></iframe><pre id="answer"></pre>
-<script>
-const page = document.getElementById("page");
-page.onload = () => setTimeout(() => {{
-  const view = page.contentWindow, doc = page.contentDocument;
-  document.getElementById("answer").textContent = JSON.stringify((() => {{ {script} }})());
-}}, 200);
-page.srcdoc = {text};
-</script>"""
+pytestmark = needs_chromium
 
 
 def answer(folder: Path, script: str, *, width: int) -> Any:
@@ -44,15 +25,7 @@ def answer(folder: Path, script: str, *, width: int) -> Any:
         "final (300)": [0.7, 0.7, 0.7],
     }
     text = render_report(facts_of(folder / "run", look_of(folder / "look", scores)))
-    quoted = json.dumps(text).replace("<", "\\u003c")
-    page = folder / "page.html"
-    page.write_text(FRAME.format(width=width, height=800, script=script, text=quoted), encoding="utf-8")
-    flags = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update"
-    command = [str(CHROMIUM), *flags.split(), "--disable-sync", f"--user-data-dir={folder / 'profile'}"]
-    command += ["--window-size=1300,900", "--virtual-time-budget=4000", "--dump-dom", page.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    found = done.stdout.split('<pre id="answer">')[1].split("</pre>")[0]
-    return json.loads(html.unescape(found))
+    return asked_of_page(text, folder, script, width=width)
 
 
 COMPARED = """

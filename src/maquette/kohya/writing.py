@@ -25,7 +25,9 @@ from maquette.project.settings_text import idle_settings, toml_value
 
 CONFIG_NAME, DATASET_NAME, SCRIPT_NAME = "config.toml", "dataset.toml", "train.sh"
 SHELL_WIDTH = 2
-OPTION_OF = {facts.field: name for name, facts in reversed(list(FIELD_OPTIONS.items())) if facts.field}
+OPTION_OF = {
+    facts.field: name for name, facts in FIELD_OPTIONS.items() if facts.field and name != "caption_extention"
+}
 """Field of TrainingRequest → sd-scripts' option."""
 ELSEWHERE = (
     "optimizer", "scheduler", "precision", "text_encoder_lrs", "network_module", "images", "regularization", "dataset_config",
@@ -45,6 +47,7 @@ OF_THE_PROGRAM = frozenset(
         "trigger", "class_word", "ignore_rules", "name", "output", "device", "processes", "check_prediction", "prediction",
         "state_every_steps", "tensorboard", "trackers", "tracker_project", "tracker_run", "logging_dir", "cache_limit_gb",
         "cache_text_encoder_outputs", "images", "regularization", "metadata_file", "repeats", "caption_extension", "bucketing",
+        "sample_steps", "sample_seed", "guidance", "sampler", "negative_prompt", "sample_every_steps", "sample_every_epochs",
         "alpha", "conv_alpha", "fit_memory_gib", "attention", "deterministic", "steps", "epochs", "learning_rate",
     }
 )  # fmt: skip
@@ -123,16 +126,17 @@ def kohya_run(
     needs_v2: bool = False,
     is_kohya_folder: bool = False,
     buckets: tuple[int, int] = (256, 1024),
+    dataset_file: str = DATASET_NAME,
 ) -> KohyaRun:
     """Return `settings` as a run of sd-scripts' `script`.
 
     needs_v2: the base's family is trained with --v2. is_kohya_folder: the pictures lie in N_name/ folders. buckets: the shortest
-    and longest side in force.
+    and longest side in force. dataset_file: where a dataset TOML will be, should it take one.
     """
     request = request_of(settings, Path())
     writer = _Writer(settings, request, script)
     options = {**({"v2": True} if needs_v2 else {}), **writer.options(buckets)}
-    dataset = writer.pictures(options, is_kohya_folder)
+    dataset = writer.pictures(options, is_kohya_folder, dataset_file)
     return KohyaRun(script=script, options=options, dataset=dataset, left=writer.left())
 
 
@@ -179,7 +183,7 @@ class _Writer:
         found |= self._buckets(buckets)
         return {name: value for name, value in found.items() if value is not None}
 
-    def pictures(self, options: dict[str, Any], is_kohya_folder: bool) -> dict[str, Any]:
+    def pictures(self, options: dict[str, Any], is_kohya_folder: bool, dataset_file: str) -> dict[str, Any]:
         """Add where the pictures are to `options`, or return the tables of a dataset TOML that says it."""
         dataset = self.settings.dataset
         own = str(dataset.images)
@@ -191,7 +195,7 @@ class _Writer:
             if dataset.regularization is not None:
                 options["reg_data_dir"] = str(dataset.regularization)
             return {}
-        options["dataset_config"] = DATASET_NAME
+        options["dataset_config"] = dataset_file
         options.pop("dataset_repeats", None)
         ending = {"caption_extension": dataset.caption_extension}
         subsets: list[dict[str, Any]] = [{"image_dir": own, "num_repeats": dataset.repeats, **ending}]
@@ -236,11 +240,13 @@ class _Writer:
     def _rates(self) -> dict[str, Any]:
         self.carried.add("text_encoder_lr")
         rates, found = self.request.text_encoder_lrs or (), {}
+        if self.request.unet_lr == self.request.learning_rate:
+            found["unet_lr"] = None  # learning_rate says it
         second = self.settings.training.text_encoder_2_lr
         if second is None or second == rates[0]:
             self.carried.add("text_encoder_2_lr")
         if not self.request.train_text_encoder:
-            return {"network_train_unet_only": True}
+            return {**found, "network_train_unet_only": True}
         if not self.request.train_denoiser:
             found["network_train_text_encoder_only"] = True
         return {**found, "text_encoder_lr": [float(rates[0])]}

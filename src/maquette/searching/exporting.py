@@ -8,7 +8,7 @@ from pathlib import Path
 from maquette.dataset.config import bucket_settings
 from maquette.dataset.folders import prefix_of
 from maquette.errors import MaquetteError
-from maquette.kohya.writing import KohyaRun, kohya_run
+from maquette.kohya.writing import DATASET_NAME, KohyaRun, kohya_run
 from maquette.project.settings import Settings
 
 KOHYA = "kohya"
@@ -22,8 +22,8 @@ class KohyaExport:
     problem: str = ""
 
 
-def kohya_export(settings: Settings) -> KohyaExport:
-    """Return `settings` as a run of the trainer that sd-scripts has for the base's family."""
+def kohya_export(settings: Settings, folder: Path) -> KohyaExport:
+    """Return `settings` as a run of the trainer that sd-scripts has for the base's family; its files will lie in `folder`."""
     from maquette import families
 
     try:
@@ -44,6 +44,7 @@ def kohya_export(settings: Settings) -> KohyaExport:
             script=spec.training_scripts[0],
             needs_v2=spec.needs_v2,
             is_kohya_folder=_is_kohya_folder(settings.dataset.images),
+            dataset_file=str(folder.resolve() / DATASET_NAME),
             buckets=(sides.min_bucket_px, sides.max_bucket_px),
         )
     )

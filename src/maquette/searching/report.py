@@ -124,7 +124,7 @@ def report_of(folder: Path, record: StudyRecord) -> SearchReport:
     """Return what the study in `folder` answers, with its recommended settings written."""
     space = space_of(record)
     found = recommendation(record, project_of(record, folder))
-    exported = kohya_export(found.settings) if found and found.settings else KohyaExport()
+    exported = kohya_export(found.settings, folder / KOHYA) if found and found.settings else KohyaExport()
     if exported.run and found:
         exported.run.write(folder / KOHYA, found.heading)
     return SearchReport(
