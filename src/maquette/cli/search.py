@@ -14,7 +14,7 @@ from maquette.searching.options import SearchOptions
 from maquette.spoken import duration
 from maquette.stopping import Stop
 
-BESIDE: tuple[str, ...] = ("worker",)
+BESIDE: tuple[str, ...] = ("report", "worker")
 """Names of the commands beside the search itself."""
 
 

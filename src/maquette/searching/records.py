@@ -74,7 +74,7 @@ class SearchTrial:
     seed: int | None = None
     seconds: float | None = None
     """Of training; of a packed trial the time in which it stood there."""
-    ended_s: float | None = None
+    ended_s: float | None = field(default=None, compare=False)
     """Seconds of the search's own time (StudyRecord.seconds) after which it was over."""
     step: int = 0
     steps: int | None = None

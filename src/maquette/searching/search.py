@@ -16,6 +16,7 @@ from maquette.searching.joining import joined_search
 from maquette.searching.opening import Opened, new_search, resumed_search
 from maquette.searching.options import SearchOptions, WorkerOptions
 from maquette.searching.records import StudyRecord, StudyState
+from maquette.searching.report import search_report
 from maquette.searching.study import SearchStudy
 from maquette.searching.telling import told_end
 from maquette.searching.working import Work, leases_of, worked
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 STAGE = "search"
 STUDY = "study"
 """Kind of the event that says where the study lies."""
+REPORT = "report"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +108,7 @@ def _searched(opened: Opened, work: Work, price_of: PriceOf | None) -> Stage[Sea
     finally:
         others = any(each.is_there for each in leases.workers())
         record = writer.write("running" if state == "stopped" and others else state)
+    yield Artifact(REPORT, search_report(opened.folder).report)
     yield Finished(STAGE)
     return Searched(record=record, folder=opened.folder, storage=writer.storage, ended=ended)
 

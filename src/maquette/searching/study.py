@@ -92,6 +92,7 @@ class _Progress:
     score: float | None = None
     error: str | None = None
     worker: str | None = None
+    ended_s: float | None = None
 
 
 class SearchStudy:
@@ -304,7 +305,8 @@ class SearchStudy:
     def _end(self, number: int, state: str, value: float | None, **progress: Any) -> None:
         import optuna
 
-        self.note(number, **{name: each for name, each in progress.items() if each is not None})
+        said = {name: each for name, each in progress.items() if each is not None}
+        self.note(number, ended_s=round(self.seconds, 3), **said)
         self.optuna.tell(number, value, state=optuna.trial.TrialState[state], skip_if_finished=True)
 
     def note(self, number: int, **progress: Any) -> None:
@@ -410,6 +412,7 @@ class SearchStudy:
             score=progress.score,
             seed=trial.user_attrs.get("seed", proposal.seed),
             seconds=progress.seconds,
+            ended_s=progress.ended_s,
             step=progress.step,
             steps=proposal.rungs[-1] if proposal.rungs else None,
             folder=None if state in ("waiting", "refused") else folder_of(trial.number),
