@@ -239,7 +239,8 @@ class _Writer:
 
     def _rates(self) -> dict[str, Any]:
         self.carried.add("text_encoder_lr")
-        rates, found = self.request.text_encoder_lrs or (), {}
+        rates = self.request.text_encoder_lrs or ()
+        found: dict[str, Any] = {}
         if self.request.unet_lr == self.request.learning_rate:
             found["unet_lr"] = None  # learning_rate says it
         second = self.settings.training.text_encoder_2_lr
