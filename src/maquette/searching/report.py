@@ -32,6 +32,7 @@ from maquette.searching.records import (
 )
 from maquette.searching.space import Space
 from maquette.searching.space_file import parse_space
+from maquette.searching.telling import study_json
 from maquette.searching.verdict import fresh_values, with_verdict
 from maquette.spoken import counted, duration
 
@@ -68,43 +69,22 @@ class SearchReport:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
-        record, best = self.record, self.record.best_trial
+        record, kohya = self.record, self.kohya.run
         found: dict[str, Any] = finite(
             {
                 "report": self.report,
-                "study": record.study,
-                "folder": self.study,
-                "state": record.state,
-                "best": None if best is None else best_json(best),
-                "baseline": None if record.baseline is None else best_json(record.trial(record.baseline)),
-                "beats_baseline": record.beats_baseline,
-                "interval": record.interval,
+                "study": self.study,
+                **study_json(record),
                 "comparison": None if record.comparison is None else asdict(record.comparison),
-                "objective": record.objective,
                 "direction": record.direction,
-                "trials": record.by_state(),
-                "pruned_by_constraint": record.pruned_by_constraint,
-                "seconds": record.seconds,
-                "trials_per_hour": record.trials_per_hour,
                 "importances": asdict(self.importances),
                 "settings": self.settings,
-                "kohya": self.study / KOHYA / CONFIG_NAME if self.kohya.run else None,
-                "kohya_left": dict(self.kohya.run.left) if self.kohya.run else None,
+                "kohya": self.study / KOHYA / CONFIG_NAME if kohya else None,
+                "kohya_left": dict(kohya.left) if kohya else None,
                 "results": self.study / RESULTS_NAME,
             }
         )
         return found
-
-
-def best_json(trial: SearchTrial) -> dict[str, Any]:
-    """Return a trial's settings and value as every answer about it has them."""
-    return {
-        "trial": trial.number,
-        "settings": dict(trial.settings),
-        "params": dict(trial.params),
-        "value": trial.value,
-        "folder": trial.folder,
-    }
 
 
 def search_report(target: Path, *, output: Path | None = None) -> SearchReport:
