@@ -1,4 +1,4 @@
-"""Which settings mattered: each parameter's share of what the finished trials differ by.
+"""Which settings mattered: each parameter's share of what the trained trials differ by.
 
 fANOVA (Optuna's, which needs scikit-learn) fits a forest to the trials and says how much of its variance each parameter explains.
 Without scikit-learn it is PED-ANOVA, which needs nothing and answers another question: how much a parameter decides whether a
@@ -17,8 +17,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from maquette.searching.records import Direction, SearchTrial, Value
+from maquette.searching.records import SearchTrial, StudyRecord, Value
 from maquette.searching.space import Parameter
+from maquette.searching.standing import Standing, chosen, standing
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 Method = Literal["fANOVA", "PED-ANOVA"]
 FEWEST = 6
-"""Finished trials; of fewer nothing can be said."""
+"""Trained trials; of fewer nothing can be said."""
 RESAMPLES = 10
 _TREES, _TREES_OF_RESAMPLES = 64, 16
 
@@ -48,36 +49,38 @@ class Importances:
 
     method: Method | None = None
     trials: int = 0
+    of_places: bool = False
+    """Whether places were set beside one another, since most trials were pruned."""
     found: tuple[Importance, ...] = ()
     problem: str = ""
 
 
 def importances(
-    trials: Sequence[SearchTrial],
+    record: StudyRecord,
     parameters: Sequence[Parameter],
-    direction: Direction,
     *,
     method: Method | None = None,
     resamples: int = RESAMPLES,
 ) -> Importances:
-    """Return how much each parameter mattered to the value of the finished trials.
+    """Return how much each parameter mattered to how the trained trials stand to one another (`standing.py`).
 
     `method`: None takes fANOVA where scikit-learn is installed. Parameters that not all trials have are left out of it.
     """
-    done = [each for each in trials if is_told(each)]
+    stand = standing(record)
+    done = chosen(record, stand)
     everywhere = [each for each in parameters if all(each.name in trial.params for trial in done)]
     varied = [each for each in everywhere if len({trial.params[each.name] for trial in done}) > 1]
     if len(done) < FEWEST:
-        return Importances(trials=len(done), problem=f"{len(done)} trials were finished; {FEWEST} are needed")
-    if len(varied) < 2 or len({trial.value for trial in done}) < 2:
-        return Importances(trials=len(done), problem="the finished trials hardly differ")
+        return Importances(trials=len(done), problem=f"{len(done)} trials were trained; {FEWEST} are needed")
+    if len(varied) < 2 or len(set(stand.values.values())) < 2:
+        return Importances(trials=len(done), problem="the trained trials hardly differ")
     if importlib.util.find_spec("optuna") is None:
         return Importances(trials=len(done), problem="it needs Optuna: pip install 'maquette[search]'")
-    chosen: Method = method or ("fANOVA" if importlib.util.find_spec("sklearn") else "PED-ANOVA")
-    shares = _shares(done, varied, direction, chosen)
+    chosen_method: Method = method or ("fANOVA" if importlib.util.find_spec("sklearn") else "PED-ANOVA")
+    shares = _shares(done, varied, stand, chosen_method)
     draw = random.Random(0)
     drawn = [
-        _shares(draw.choices(done, k=len(done)), varied, direction, chosen, trees=_TREES_OF_RESAMPLES)
+        _shares(draw.choices(done, k=len(done)), varied, stand, chosen_method, trees=_TREES_OF_RESAMPLES)
         for _ in range(resamples)
     ]
     found = [
@@ -85,13 +88,11 @@ def importances(
         for name, share in shares.items()
     ]
     return Importances(
-        method=chosen, trials=len(done), found=tuple(sorted(found, key=lambda each: -each.share))
+        method=chosen_method,
+        trials=len(done),
+        of_places=stand.is_place,
+        found=tuple(sorted(found, key=lambda each: -each.share)),
     )
-
-
-def is_told(trial: SearchTrial) -> bool:
-    """Return whether a trial says what its settings are worth: of the space, finished, and no repetition."""
-    return trial.of is None and trial.state == "finished" and trial.value is not None and bool(trial.params)
 
 
 def _range(drawn: Sequence[float], share: float) -> dict[str, float]:
@@ -103,7 +104,7 @@ def _range(drawn: Sequence[float], share: float) -> dict[str, float]:
 def _shares(
     trials: Sequence[SearchTrial],
     parameters: Sequence[Parameter],
-    direction: Direction,
+    stand: Standing,
     method: Method,
     *,
     trees: int = _TREES,
@@ -117,13 +118,13 @@ def _shares(
     )
 
     varied = [each for each in parameters if len({trial.params[each.name] for trial in trials}) > 1]
-    if len({trial.value for trial in trials}) < 2 or not varied:
+    if len({stand.values[trial.number] for trial in trials}) < 2 or not varied:
         return {}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        study = optuna.create_study(direction=direction)
-        study.add_trials([_frozen(trial, parameters) for trial in trials])
+        study = optuna.create_study(direction=stand.direction)
+        study.add_trials([_frozen(trial, parameters, stand) for trial in trials])
         evaluator = (
             FanovaImportanceEvaluator(seed=0, n_trees=trees)
             if method == "fANOVA"
@@ -133,14 +134,14 @@ def _shares(
     return {name: float(share) for name, share in found.items()}
 
 
-def _frozen(trial: SearchTrial, parameters: Sequence[Parameter]) -> FrozenTrial:
+def _frozen(trial: SearchTrial, parameters: Sequence[Parameter], stand: Standing) -> FrozenTrial:
     from optuna.trial import TrialState, create_trial
 
     params = {each.name: trial.params[each.name] for each in parameters}
     return create_trial(
         params=params,
         distributions={each.name: _distribution(each, params[each.name]) for each in parameters},
-        value=trial.value,
+        value=stand.values[trial.number],
         state=TrialState.COMPLETE,
     )
 

@@ -14,9 +14,9 @@ from statistics import fmean
 
 from maquette.evaluating.charts import WIDTH, Axis, Chart, Point, Series, line_chart, short
 from maquette.evaluating.words import value_text
-from maquette.searching.importances import is_told
 from maquette.searching.records import SearchTrial, StudyRecord, Value
 from maquette.searching.space import Parameter
+from maquette.searching.standing import Standing, chosen, in_order, standing
 from maquette.searching.verdict import best_of, fresh_values
 
 FIFTHS = 5
@@ -34,10 +34,8 @@ def value_label(record: StudyRecord) -> str:
 
 
 def fifths(record: StudyRecord) -> dict[int, int]:
-    """Return for each trial that tells what its settings are worth the fifth it belongs to, 0 the best."""
-    done = [each for each in record.trials if is_told(each)]
-    sign = 1 if record.direction == "minimize" else -1
-    order = sorted(done, key=lambda each: sign * (each.value or 0.0))
+    """Return for each trained trial the fifth that it belongs to by its place, 0 the best."""
+    order = in_order(record)
     return {each.number: place * FIFTHS // len(order) for place, each in enumerate(order)}
 
 
@@ -74,7 +72,7 @@ def history(record: StudyRecord, *, by_time: bool = False) -> Chart | None:
         best.append((place(each), leader.value))
     shown = [
         Series(name="best so far", points=best),
-        *_dots(record, done, place),
+        *_dots(record, done, place, {each.number: each.value or 0.0 for each in done}),
     ]
     base = None if record.baseline is None else record.trial(record.baseline).value
     return line_chart(
@@ -82,7 +80,7 @@ def history(record: StudyRecord, *, by_time: bool = False) -> Chart | None:
         title="Best so far, by time" if by_time else "Best so far, by trial",
         description=f"from {done[0].value:.4g} to {best[-1][1]:.4g} over {len(done)} finished trials",
         x=Axis(label=f"{unit} of search" if by_time else "trial", low=0.0),
-        y=Axis(label=value_label(record), high=_top(done)),
+        y=Axis(label=value_label(record), high=_top([each.value for each in done if each.value is not None])),
         rules=[(f"baseline {base:.4g}", base)] if base is not None else [],
         height=280,
     )
@@ -95,9 +93,9 @@ def _clock(seconds: float) -> tuple[float, str]:
     return (60.0, "minutes") if seconds < 3 * 3600 else (3600.0, "hours")
 
 
-def _top(trials: Sequence[SearchTrial]) -> float | None:
+def _top(given: Sequence[float]) -> float | None:
     """Return where an axis of values ends so that a few runaways do not stretch it; None where it ends with them."""
-    values = sorted(each.value for each in trials if each.value is not None and math.isfinite(each.value))
+    values = sorted(value for value in given if math.isfinite(value))
     if len(values) < 8:
         return None
     low, usual, high = values[0], values[int(0.85 * (len(values) - 1))], values[-1]
@@ -105,8 +103,8 @@ def _top(trials: Sequence[SearchTrial]) -> float | None:
     return reach if high > reach > low else None
 
 
-def _ceiling(trials: Sequence[SearchTrial]) -> float:
-    top = _top(trials)
+def _ceiling(values: Sequence[float]) -> float:
+    top = _top(values)
     return math.inf if top is None else top
 
 
@@ -114,14 +112,15 @@ def _dots(
     record: StudyRecord,
     trials: Sequence[SearchTrial],
     place: Callable[[SearchTrial], float],
+    values: Mapping[int, float],
 ) -> list[Series]:
     """Return a dot for each trial's value, each a series of its own so that it carries its number."""
     told = fifths(record)
-    top = _ceiling(trials)
+    top = _ceiling([values[each.number] for each in trials])
     return [
         Series(
             name="",
-            points=[(place(each), min(each.value or 0.0, top))],
+            points=[(place(each), min(values[each.number], top))],
             style=_style(each, record, told),
             dots=True,
             line=False,
@@ -205,33 +204,36 @@ def sparkline(trial: SearchTrial, low: float, high: float) -> str:
 
 
 def slices(record: StudyRecord, parameters: Sequence[Parameter]) -> list[tuple[str, Chart]]:
-    """Return for each parameter the values of the finished trials over it."""
-    done = [each for each in record.trials if is_told(each)]
+    """Return for each parameter how the trained trials stand over it."""
+    stand = standing(record)
+    done = chosen(record, stand)
     found = []
     for each in parameters:
         known = [trial for trial in done if each.name in trial.params]
         if len(known) >= FEWEST and len({trial.params[each.name] for trial in known}) > 1:
-            found.append((each.name, _slice(record, each, known)))
+            found.append((each.name, _slice(record, each, known, stand)))
     return found
 
 
-def _slice(record: StudyRecord, parameter: Parameter, trials: Sequence[SearchTrial]) -> Chart:
+def _slice(
+    record: StudyRecord, parameter: Parameter, trials: Sequence[SearchTrial], stand: Standing
+) -> Chart:
     axis = axis_of(parameter, trials)
     return line_chart(
-        _dots(record, trials, lambda each: place_on(axis, parameter, each)),
-        title=f"{value_label(record)} by {parameter.name}",
-        description=_by_value(parameter, trials),
+        _dots(record, trials, lambda each: place_on(axis, parameter, each), stand.values),
+        title=f"{stand.label} by {parameter.name}",
+        description=_by_value(parameter, trials, stand),
         x=axis,
-        y=Axis(label=value_label(record), high=_top(trials)),
+        y=Axis(label=stand.label, high=_top([stand.values[each.number] for each in trials])),
         height=250,
     )
 
 
-def _by_value(parameter: Parameter, trials: Sequence[SearchTrial]) -> str:
+def _by_value(parameter: Parameter, trials: Sequence[SearchTrial], stand: Standing) -> str:
     if parameter.kind != "choice":
-        return f"{len(trials)} finished trials"
+        return f"{len(trials)} trained trials"
     means = [
-        (value, [each.value or 0.0 for each in trials if each.params[parameter.name] == value])
+        (value, [stand.values[each.number] for each in trials if each.params[parameter.name] == value])
         for value in parameter.choices
     ]
     return "; ".join(f"{value_text(value)}: mean {fmean(found):.4g}" for value, found in means if found)
@@ -265,7 +267,7 @@ def _number(value: Value) -> float:
 
 def rank_and_alpha(record: StudyRecord) -> Chart | None:
     """Return the trials by rank and alpha, coloured by what they came to; None where only one of them varies."""
-    done = [each for each in record.trials if is_told(each) and {"rank", "alpha"} <= each.settings.keys()]
+    done = [each for each in in_order(record) if {"rank", "alpha"} <= each.settings.keys()]
     ranks = sorted({float(each.settings["rank"]) for each in done})
     alphas = {float(each.settings["alpha"]) for each in done}
     if len(ranks) < 2 or len(alphas) < 2:
@@ -291,7 +293,7 @@ def rank_and_alpha(record: StudyRecord) -> Chart | None:
     return line_chart(
         marks,
         title="Alpha over rank",
-        description=f"{len(done)} finished trials over {len(ranks)} ranks",
+        description=f"{len(done)} trained trials over {len(ranks)} ranks",
         x=axis,
         y=Axis(label="alpha", low=0.0),
         height=300,
@@ -299,10 +301,9 @@ def rank_and_alpha(record: StudyRecord) -> Chart | None:
 
 
 def rates(record: StudyRecord, parameters: Sequence[Parameter]) -> list[tuple[str, Chart]]:
-    """Return for each learning rate how the finished trials and the best quarter of them lie over its range."""
-    done = [each for each in record.trials if is_told(each)]
-    sign = 1 if record.direction == "minimize" else -1
-    best = sorted(done, key=lambda each: sign * (each.value or 0.0))[: max(1, math.ceil(len(done) / 4))]
+    """Return for each learning rate how the trained trials and the best quarter of them lie over its range."""
+    done = in_order(record)
+    best = done[: max(1, math.ceil(len(done) / 4))]
     found = []
     for each in parameters:
         is_rate = each.setting == "learning_rate" or each.setting.endswith("_lr")
@@ -315,7 +316,7 @@ def _histogram(parameter: Parameter, done: Sequence[SearchTrial], best: Sequence
     edges = _edges(parameter)
     series = []
     for name, trials, style in (
-        ("all finished trials", done, "all"),
+        ("all trained trials", done, "all"),
         (f"the best quarter ({len(best)})", best, "quarter"),
     ):
         counts = [0] * _BINS
@@ -416,8 +417,9 @@ class Parallel:
 
 
 def parallel(record: StudyRecord, parameters: Sequence[Parameter], order: Sequence[str]) -> Parallel | None:
-    """Return the finished trials as lines over the parameters, `order` first; None where there is nothing to see."""
-    done = [each for each in record.trials if is_told(each)]
+    """Return the trained trials as lines over the parameters, `order` first; None where there is nothing to see."""
+    stand = standing(record)
+    done = chosen(record, stand)
     ranked = sorted(parameters, key=lambda each: order.index(each.name) if each.name in order else len(order))
     shown = [
         each
@@ -430,7 +432,8 @@ def parallel(record: StudyRecord, parameters: Sequence[Parameter], order: Sequen
     frame = Parallel(height=330, axes=(), lines=())
     gap = (frame.width - 110) / len(shown)
     columns = [48 + gap * index for index in range(len(shown) + 1)]
-    low, high = _ends(done)
+    known = [stand.values[each.number] for each in done]
+    low, high = min(known), min(max(known), _ceiling(known))
 
     def at(share: float) -> float:
         return round(frame.base - min(max(share, 0.0), 1.0) * (frame.base - frame.top), 1)
@@ -440,22 +443,17 @@ def parallel(record: StudyRecord, parameters: Sequence[Parameter], order: Sequen
         for index, each in enumerate(shown)
     ]
     marks = ((at(0.0), short(_rounded(low))), (at(1.0), short(_rounded(high))))
-    axes.append((columns[-1], value_label(record), marks))
+    axes.append((columns[-1], stand.label, marks))
     told = fifths(record)
     lines = []
     for each in sorted(done, key=lambda each: -told[each.number]):
         shares = [_share(parameter, each, done) for parameter in shown]
-        shares.append(((each.value or 0.0) - low) / (high - low or 1.0))
+        shares.append((stand.values[each.number] - low) / (high - low or 1.0))
         path = "M" + "L".join(
             f"{column:.1f} {at(share)}" for column, share in zip(columns, shares, strict=True)
         )
         lines.append((path, _style(each, record, told), tip(each)))
     return replace(frame, axes=tuple(axes), lines=tuple(lines))
-
-
-def _ends(trials: Sequence[SearchTrial]) -> tuple[float, float]:
-    values = [each.value for each in trials if each.value is not None]
-    return min(values), min(max(values), _ceiling(trials))
 
 
 def _rounded(value: float) -> float:

@@ -32,6 +32,7 @@ from maquette.searching.records import (
 )
 from maquette.searching.space import Space
 from maquette.searching.space_file import parse_space
+from maquette.searching.standing import standing
 from maquette.searching.telling import study_json
 from maquette.searching.verdict import fresh_values, with_verdict
 from maquette.spoken import counted, duration
@@ -50,7 +51,7 @@ MARKS: Mapping[bool | None, tuple[str, str]] = {
     None: ("?", "unclear"),
 }
 FEW_TRIALS = 20
-"""Below so many finished trials, what mattered is a hint."""
+"""Below so many trials, what mattered is a hint."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +112,7 @@ def report_of(folder: Path, record: StudyRecord) -> SearchReport:
         study=folder,
         record=record,
         report=folder / REPORT_NAME,
-        importances=importances(record.trials, space.parameters if space else (), record.direction),
+        importances=importances(record, space.parameters if space else ()),
         recommendation=found,
         settings=found.write(folder) if found else None,
         kohya=exported,
@@ -234,6 +235,7 @@ def render_report(page: SearchReport) -> str:
         ],
         rows=list(rows(record, names)),
         value_label=plots.value_label(record),
+        stand=standing(record),
         database=DATABASE_NAME,
         folder=page.study,
     )
@@ -320,8 +322,9 @@ def importance_told(found: Importances) -> str:
         "fANOVA": "fANOVA: the share of the variance between trials that each explains, alone and with others",
         "PED-ANOVA": "PED-ANOVA: how much each decides whether a trial is among the best tenth (fANOVA needs scikit-learn)",
     }[found.method]
+    places = ", by their places, since most were ended early" if found.of_places else ""
     few = " So few trials give a hint, no more." if found.trials < FEW_TRIALS else ""
-    return f"{how}; over {counted(found.trials, 'finished trial')}. The thin line is the range that resampled trials give.{few}"
+    return f"{how}; over {counted(found.trials, 'trial')}{places}. The thin line is the range that resampled trials give.{few}"
 
 
 def refusals(record: StudyRecord, space: Space | None) -> Iterator[Bar]:
