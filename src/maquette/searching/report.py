@@ -247,7 +247,10 @@ def headline(record: StudyRecord) -> str:
     if best is None:
         return "No trial was finished"
     if record.state == "running":
-        return f"Still searching: {counted(len([e for e in record.searched if e.is_over]), 'trial')} of {record.trials_asked}"
+        over = sum(each.is_over for each in record.searched)
+        if over >= record.trials_asked:
+            return "Still searching: the best and the baseline are trained with further seeds"
+        return f"Still searching: {counted(over, 'trial')} of {record.trials_asked}"
     if record.best == record.baseline:
         return "The baseline stands: nothing that was tried is better"
     return HEADLINES[record.beats_baseline]
