@@ -138,3 +138,11 @@ def test_every_kind_of_adapter_is_written_as_one_that_is_read_as_it(adapter: str
     run.write(tmp_path)
     values, _ = read_back(tmp_path / CONFIG_NAME)
     assert load_settings(None, {**OWN, **values}).lora == settings.lora
+
+
+def test_what_the_base_says_itself_is_told_and_the_settings_win_over_it() -> None:
+    says = {"v_parameterization": True, "zero_terminal_snr": False}
+    told = kohya_run(settings_of(), script=TRAINER, base_says=says)
+    assert told.options["v_parameterization"] is True and "zero_terminal_snr" not in told.options
+    stated = kohya_run(settings_of(prediction="epsilon"), script=TRAINER, base_says=says)
+    assert "v_parameterization" not in stated.options

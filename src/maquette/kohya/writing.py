@@ -127,15 +127,20 @@ def kohya_run(
     is_kohya_folder: bool = False,
     buckets: tuple[int, int] = (256, 1024),
     dataset_file: str = DATASET_NAME,
+    base_says: Mapping[str, bool] | None = None,
 ) -> KohyaRun:
     """Return `settings` as a run of sd-scripts' `script`.
 
     needs_v2: the base's family is trained with --v2. is_kohya_folder: the pictures lie in N_name/ folders. buckets: the shortest
-    and longest side in force. dataset_file: where a dataset TOML will be, should it take one.
+    and longest side in force. dataset_file: where a dataset TOML will be, should it take one. base_says: switches that the base's file decides where the
+    settings leave it to it, v_parameterization and zero_terminal_snr: sd-scripts does not read it.
     """
     request = request_of(settings, Path())
     writer = _Writer(settings, request, script)
-    options = {**({"v2": True} if needs_v2 else {}), **writer.options(buckets)}
+    told = {
+        name: True for name, value in (base_says or {}).items() if value and getattr(request, name) is None
+    }
+    options = {**({"v2": True} if needs_v2 else {}), **writer.options(buckets), **told}
     dataset = writer.pictures(options, is_kohya_folder, dataset_file)
     return KohyaRun(script=script, options=options, dataset=dataset, left=writer.left())
 

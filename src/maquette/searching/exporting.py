@@ -27,7 +27,8 @@ def kohya_export(settings: Settings, folder: Path) -> KohyaExport:
     from maquette import families
 
     try:
-        spec = families.FAMILIES[families.inspect_or_known(settings.model.base).family].spec
+        info = families.inspect_or_known(settings.model.base)
+        spec = families.FAMILIES[info.family].spec
         sides, _ = bucket_settings(
             settings.dataset.resolution,
             min_bucket_px=settings.dataset.min_bucket_px,
@@ -45,6 +46,10 @@ def kohya_export(settings: Settings, folder: Path) -> KohyaExport:
             needs_v2=spec.needs_v2,
             is_kohya_folder=_is_kohya_folder(settings.dataset.images),
             dataset_file=str(folder.resolve() / DATASET_NAME),
+            base_says={
+                "v_parameterization": info.prediction == "v",
+                "zero_terminal_snr": bool(info.zero_terminal_snr),
+            },
             buckets=(sides.min_bucket_px, sides.max_bucket_px),
         )
     )
