@@ -132,8 +132,8 @@ def kohya_run(
     """Return `settings` as a run of sd-scripts' `script`.
 
     needs_v2: the base's family is trained with --v2. is_kohya_folder: the pictures lie in N_name/ folders. buckets: the shortest
-    and longest side in force. dataset_file: where a dataset TOML will be, should it take one. base_says: switches that the base's file decides where the
-    settings leave it to it, v_parameterization and zero_terminal_snr: sd-scripts does not read it.
+    and longest side in force. dataset_file: where a dataset TOML will be, should it take one. base_says: the switches
+    v_parameterization and zero_terminal_snr as the base's file says them, which sd-scripts does not read.
     """
     request = request_of(settings, Path())
     writer = _Writer(settings, request, script)
