@@ -70,7 +70,7 @@ if TYPE_CHECKING:
         PruneOptions,
         ResizeOptions,
         StripOptions,
-    )
+    )  # fmt: skip
     from maquette.toolbox.prune import Pruned
     from maquette.toolbox.strip import Stripped
     from maquette.toolbox.writing import Written
@@ -301,14 +301,9 @@ def init(project: str | Path, *, options: InitOptions | None = None, **given: An
 
 
 def search(
-    project: str | Path,
-    *,
-    resume: bool = False,
-    options: SearchOptions | None = None,
-    on_event: OnEvent = None,
-    stop: Stop | None = None,
-    **given: Any,
-) -> Searched:
+    project: str | Path, *, resume: bool = False, options: SearchOptions | None = None, on_event: OnEvent = None,
+    stop: Stop | None = None, **given: Any,
+) -> Searched:  # fmt: skip
     """Try many settings of `project` and return its study; `resume`: go on with the last one (`searching.options`: trials=)."""
     from maquette.searches import search_stage
     from maquette.searching.options import SearchOptions
@@ -318,10 +313,7 @@ def search(
 
 
 def search_report(target: str | Path, *, output: str | Path | None = None) -> SearchReport:
-    """Write the report of a search and return what it found: `report`, `record` (best, beats_baseline, interval), `settings`.
-
-    target: a project, whose last study is meant, or a study's folder. output: the page's file, else the study's report.html.
-    """
+    """Write the report of a search (a project's last, or a study's folder) and its recommended settings; return what it found."""
     from maquette.searching.report import search_report
 
     return search_report(Path(target), output=Path(output) if output is not None else None)
@@ -411,13 +403,8 @@ def validate(
 
 
 def deploy(
-    run: str | Path,
-    *,
-    options: DeployOptions | None = None,
-    on_event: OnEvent = None,
-    stop: Stop | None = None,
-    **given: Any,
-) -> list[Installed]:
+    run: str | Path, *, options: DeployOptions | None = None, on_event: OnEvent = None, stop: Stop | None = None, **given: Any
+) -> list[Installed]:  # fmt: skip
     """Install a checkpoint of `run`, or a LoRA file, into a drawing program's folder (`deploying.options`: comfyui=, webui=)."""
     from maquette.deploying.options import DeployOptions
     from maquette.deploying.run import deploy_events
