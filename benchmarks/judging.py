@@ -2,10 +2,10 @@
 
     python benchmarks/judging.py --work DIR --output benchmarks/results/
 
-Kinds of runs on the small world whose fault is known because it was built in (KINDS), several seeds each, five checkpoints a
-run. Each is evaluated on a suite of prompts as `maquette evaluate` does, with its memorisation measured on eight pictures that
-were held out, and its checkpoint chosen as `maquette select` does. Then every checkpoint draws a larger hidden set of prompts
-and seeds, which says how good it really is:
+Kinds of runs on the small world whose fault is known because it was built in (KINDS), several seeds each, five checkpoints
+a run. Each is evaluated on a suite as large as the quick one of `maquette evaluate`, with its memorisation measured on eight
+pictures that were held out, and its checkpoint chosen as `maquette select` does. Then every checkpoint draws a larger hidden
+set of prompts and seeds, which says how good it really is:
 
     regret    the best checkpoint's score on the hidden set less that of the chosen one, by `select`, by the last checkpoint, by
               the lowest validation loss
@@ -24,7 +24,7 @@ import json
 import os
 import random
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,7 +35,7 @@ from circumstances import commit, hardware, software
 from PIL import ImageOps
 
 from maquette import families
-from maquette.choosing.decide import decide, reading_of
+from maquette.choosing.decide import decide, held_out_losses, reading_of
 from maquette.choosing.rivals import LAST, LOWEST_VALIDATION_LOSS, rivals_of
 from maquette.evaluating.first_look import LookCheckpoint, LookPlan, first_look
 from maquette.evaluating.memorizing import memorizing
@@ -45,7 +45,7 @@ from maquette.lora.files import read_lora
 from maquette.measuring.copying import CopyingMeasurer
 from maquette.measuring.drift import DriftMeasurer
 from maquette.measuring.embedder import Embedder
-from maquette.measuring.looks import FLOOR, FirstLook, LookPrompt
+from maquette.measuring.looks import FLOOR, FirstLook, LookPrompt, read_first_look
 from maquette.measuring.measure import measured
 from maquette.measuring.scorecards import Scorecards, scorecards_of
 from maquette.measuring.variety import VarietyMeasurer
@@ -168,22 +168,51 @@ def asked(scene: Scene, name: str | None = TRIGGER) -> str:
 _FREE = unseen()
 HELD, SUITE_SCENES, HIDDEN_SCENES = _FREE[:HELD_OUT], _FREE[8:14], _FREE[14:26]
 EDITS = ("short blue hair", "green hat", "black pants", "blue shirt")
+HANDS = ("arms wide", "arms up", "jumping")
+"""Poses that show both hands."""
+FEW = 2
+"""Seeds of a prompt; the trigger alone, on which a headline stands by itself, has more."""
+
+
+def shows_hands(pose: str) -> LookPrompt:
+    """Return a prompt that tells whether the glove is on its side."""
+    text = f"{subject(TRIGGER)}, {pose}, front view"
+    return LookPrompt(text=text, role="asymmetry", num_seeds=HANDS_SEEDS)
+
+
+def asked_for(scenes: Sequence[Scene], role: str) -> Iterator[LookPrompt]:
+    """Yield a prompt for each scene."""
+    return (LookPrompt(text=asked(scene), role=role, num_seeds=FEW) for scene in scenes)
+
+
+def edited(scenes: Sequence[Scene]) -> Iterator[LookPrompt]:
+    """Yield a prompt for each scene that asks for other looks than the character's."""
+    texts = (f"{asked(scene)}, {edit}" for scene, edit in zip(scenes, EDITS, strict=False))
+    return (LookPrompt(text=text, role="edit", num_seeds=FEW) for text in texts)
+
+
+HANDS_SEEDS = 4
 SUITE = (
     LookPrompt(text=BARE_PROMPT, role="bare"),
-    *(LookPrompt(text=asked(scene), role="pose") for scene in SUITE_SCENES[:3]),
-    *(LookPrompt(text=f"{asked(scene)}, {edit}", role="edit") for scene, edit in zip(SUITE_SCENES[3:5], EDITS, strict=False)),
-    *(LookPrompt(text=asked(scene), role="novel") for scene in SUITE_SCENES[3:6]),
-    LookPrompt(text=asked(SUITE_SCENES[0], None), role="leak"),
-    LookPrompt(text=asked(SUITE_SCENES[1], "belomi"), role="bleed"),
-    LookPrompt(text=f"{subject()}, spiky black hair, red shirt, {SUITE_SCENES[2].pose}", role="drift"),
-)  # fmt: skip
+    *asked_for(SUITE_SCENES[:3], "pose"),
+    *edited(SUITE_SCENES[3:5]),
+    *asked_for(SUITE_SCENES[3:6], "novel"),
+    replace(shows_hands(HANDS[0]), num_seeds=FEW),
+    LookPrompt(text=asked(SUITE_SCENES[0], None), role="leak", num_seeds=FEW),
+    LookPrompt(text=asked(SUITE_SCENES[1], "belomi"), role="bleed", num_seeds=FEW),
+    LookPrompt(
+        text=f"{subject()}, spiky black hair, red shirt, {SUITE_SCENES[2].pose}", role="drift", num_seeds=FEW
+    ),
+)
+"""As many pictures of each role as a quick suite of `maquette evaluate` has, and two more poses."""
 HIDDEN = (
     LookPrompt(text=BARE_PROMPT, role="bare"),
-    *(LookPrompt(text=asked(scene), role="pose") for scene in HIDDEN_SCENES[:6]),
-    *(LookPrompt(text=f"{asked(scene)}, {edit}", role="edit") for scene, edit in zip(HIDDEN_SCENES, EDITS, strict=False)),
-    *(LookPrompt(text=asked(scene), role="novel") for scene in HIDDEN_SCENES[6:]),
-)  # fmt: skip
-SUITE_SEEDS, HIDDEN_SEEDS = (1, 2), (101, 102)
+    *asked_for(HIDDEN_SCENES[:6], "pose"),
+    *edited(HIDDEN_SCENES[:4]),
+    *asked_for(HIDDEN_SCENES[6:], "novel"),
+    *(shows_hands(pose) for pose in HANDS),
+)
+SUITE_SEEDS, HIDDEN_SEEDS = (1, 2, 3, 4), tuple(range(101, 109))
 
 
 def main() -> None:
@@ -218,7 +247,9 @@ def rows_of(work: Path, name: str, seeds: Sequence[int]) -> list[dict[str, Any]]
         for seed, run in zip(missing, runs, strict=True):
             write_json(folder / f"row-{seed}.json", {"kind": name, "seed": seed, **row_of(work, run)})
             print(f"{name}, seed {seed}", flush=True)
-    return [json.loads((folder / f"row-{seed}.json").read_text(encoding="utf-8")) for seed in seeds]
+    runs = finished(folder / "runs")
+    rows = [json.loads((folder / f"row-{seed}.json").read_text(encoding="utf-8")) for seed in seeds]
+    return [row | decision_of(runs[row["seed"]]) for row in rows]
 
 
 def train(folder: Path, kind: Kind, seeds: Sequence[int]) -> list[RunFolder]:
@@ -244,9 +275,23 @@ def train(folder: Path, kind: Kind, seeds: Sequence[int]) -> list[RunFolder]:
         )
         for seed in seeds
     ]  # fmt: skip
-    with prepare(settings[0], judge=judge_run, trials=settings, next_name=True) as job:
-        result = run_stage(run_job(job))
-    return [RunFolder(trial.run) for trial in result.trials]
+    trained = finished(folder / "runs")
+    missing = [each for each in settings if each.training.seed not in trained]
+    if missing:
+        with prepare(missing[0], judge=judge_run, trials=missing, next_name=True) as job:
+            run_stage(run_job(job))
+    trained = finished(folder / "runs")
+    return [trained[seed] for seed in seeds]
+
+
+def finished(folder: Path) -> dict[int, RunFolder]:
+    """Return the runs of a kind that came to their end, by seed."""
+    found = {}
+    for place in sorted(path.parent for path in folder.glob("**/run.json")):
+        record = read_record(place)
+        if record.state == "finished":
+            found[record.settings.training.seed] = RunFolder(place)
+    return found
 
 
 def row_of(work: Path, folder: RunFolder) -> dict[str, Any]:
@@ -265,21 +310,36 @@ def row_of(work: Path, folder: RunFolder) -> dict[str, Any]:
     )
     hidden_look = look_at(model, checkpoints, HIDDEN, HIDDEN_SEEDS, folder.path / "hidden", record)
     truth = {card.column.label: total(card) for card in scorecards_of(hidden_look).cards if not card.is_floor}
-    decision = decide(cards, reading_of(look, cards))
-    assert decision is not None
-    rivals = {each.rule: each.label for each in rivals_of(decision, (), record.validation)}
     last = cards.cards[-1].column.label
-    runner_up = decision.runner_up
     return {
         "truth": truth,
+        "measures": numbers(cards, last),
+        "suite": {card.column.label: total(card) for card in cards.cards if not card.is_floor},
+        "memorised": memory[last].is_found if last in memory else None,
+        "memory": {
+            label: {"area": each.area.mean, "chance": each.chance, "excess": each.excess}
+            for label, each in memory.items()
+        },
+    }
+
+
+def decision_of(folder: RunFolder) -> dict[str, Any]:
+    """Return what selecting decides over what lies there measured: a rule that changed needs no picture drawn again."""
+    look, record = read_first_look(folder.path / "suite" / "first_look.json"), read_record(folder.path)
+    cards = scorecards_of(look)
+    losses = held_out_losses(record.validation)
+    decision = decide(cards, reading_of(look, cards), losses)
+    assert decision is not None
+    rivals = {each.rule: each.label for each in rivals_of(decision, (), record.validation)}
+    runner_up = decision.runner_up
+    return {
         "chosen": decision.chosen.label,
+        "by_loss_of": list(decision.by_loss_of),
+        "losses": losses,
         "runner_up": runner_up.other.label if runner_up else None,
         "distinguishable": decision.distinguishable,
         "last": rivals[LAST],
         "lowest_validation_loss": rivals.get(LOWEST_VALIDATION_LOSS),
-        "measures": numbers(cards, last),
-        "memorised": memory[last].is_found if last in memory else None,
-        "chance": memory[last].chance if last in memory else None,
     }
 
 
@@ -297,7 +357,7 @@ def look_at(
     training = [Path(each.path) for each in record.dataset.subject]
     measurers = [
         WorldMeasurer(load_judge(), TOVAKI),
-        VarietyMeasurer(embedder, references, len(seeds)),
+        VarietyMeasurer(embedder, references, FEW),
         DriftMeasurer(embedder, look),
         CopyingMeasurer(training),
     ]

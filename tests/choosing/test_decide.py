@@ -48,6 +48,29 @@ def test_a_tie_goes_to_the_earlier() -> None:
     assert exact.chosen.label == "step 200" and not exact.distinguishable
 
 
+def test_held_out_pictures_choose_between_those_that_the_drawings_cannot_tell_apart() -> None:
+    look = look_of({"step 100": 5.0, "step 200": 5.1, "step 300": 1.0}, noise=0.0)
+    cards = cards_of(look)
+    reading = reading_of(look, cards)
+    for lowest, label in ((100, "step 100"), (200, "step 200"), (300, "step 100")):
+        losses = {100: 0.2, 200: 0.21, 300: 0.3} | {lowest: 0.1}
+        found = decide(cards, reading, losses)
+        assert (
+            found is not None and found.chosen.label == label
+        )  # the lowest loss of all is far behind in the drawings
+        assert len(found.by_loss_of) == 1 and found.tied_with == () and not found.distinguishable
+        assert found.by_loss_of[0] in headline_of(found)
+        assert "the loss of held-out pictures decides" in " ".join(reasons_of(found, cards, ()))
+    same = decide(cards, reading, dict.fromkeys((100, 200, 300), 0.1))
+    assert same is not None and same.chosen.label == "step 100"  # the earlier
+    for partly in ({}, {100: 0.1}):
+        without = decide(cards, reading, partly)
+        assert without is not None and without.chosen.label == "step 200" and without.by_loss_of == ()
+    clear = look_of(CLEAR)
+    told = decide(cards_of(clear), reading_of(clear, cards_of(clear)), {100: 0.1, 200: 0.3, 300: 0.2})
+    assert told is not None and told.chosen.label == "step 200" and told.distinguishable
+
+
 def test_adding_a_constant_to_all_changes_nothing() -> None:
     for seed in range(5):
         look = look_of({"step 100": 5.0, "step 200": 5.1, "step 300": 5.05}, seed=seed, own=0.05)

@@ -105,7 +105,9 @@ def test_every_extra_that_anything_names_exists_and_all_holds_them_all() -> None
     named = set()
     for path in sources:
         text = path.read_text(encoding="utf-8")
-        named |= {each for several in re.findall(r"maquette\[([a-z,]+)\]", text) for each in several.split(",")}
+        named |= {
+            each for several in re.findall(r"maquette\[([a-z,]+)\]", text) for each in several.split(",")
+        }
         named |= set(re.findall(r'MissingExtra\([^)]*"([a-z]+)"\)', text))
     assert {"tagger", "video", "anime", "tensorboard", "all"} <= named <= EXTRAS.keys()
     (everything,) = EXTRAS["all"]

@@ -170,7 +170,7 @@ def test_a_record_that_is_no_utf_8_or_not_there_says_so(tmp_path: Path) -> None:
         ({"step": "5"}, "step: '5' — a whole number"),
         ({"checkpoints": [{"path": "a"}]}, "checkpoints 1 step: not given"),
         ({"stat": "x"}, "unknown key 'stat' — a known key. The record is damaged"),
-        ({"state": "done"}, "one of prepared, running, stopped, interrupted, failed, finished"),
+        ({"state": "done"}, "one of prepared, running, stopped, interrupted, failed, pruned, finished"),
         ({"notes": "text"}, "notes: 'text' — a list of texts"),
     ],
 )

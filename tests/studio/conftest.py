@@ -137,6 +137,7 @@ def serving(project: Path, home: Path, *, host: str = "127.0.0.1") -> Iterator[S
     try:
         yield Served(port=port, keys=studio.keys, key=opened.key, project=project.resolve(), studio=studio)
     finally:
+        studio.feed.close()
         server.should_exit = True
         thread.join(10)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from statistics import NormalDist
+from types import MappingProxyType
 
 import numpy as np
 
@@ -17,10 +18,14 @@ from maquette.measuring.scorecards import Reading, Scorecards
 from maquette.measuring.statistics import Estimate
 from maquette.measuring.tables import table_of
 from maquette.runs.choice import Ranked
+from maquette.runs.validation import ValidationRecord
 
 TIE = 0.005
 """Scores, which go from 0 to 1, that lie closer are the same to anybody who looks: the earlier checkpoint wins."""
-
+NEAR = 0.02
+"""Of checkpoints whose scores lie closer, and which the pictures cannot tell apart, the loss of held-out pictures chooses, where
+it was measured: it knows nothing of the drawings, but it is hardly noise. `benchmarks/judging.py` measures what that is worth.
+"""
 
 LEAST_SPREAD = 0.05
 """Standard deviation of one picture's difference in score, at the least."""
@@ -68,6 +73,8 @@ class Decision:
     """To every other candidate, the best of them first."""
     tied_with: tuple[str, ...] = ()
     """Later checkpoints whose score is the same or a hair better: the earlier one won."""
+    by_loss_of: tuple[str, ...] = ()
+    """Those that the pictures cannot tell from it, and whose held-out pictures have a higher loss: that decided."""
     more: MorePictures | None = None
     """What would tell it from the runner-up; None where it is told apart already, or where no number of pictures would."""
 
@@ -116,10 +123,20 @@ def _at_best_strength(group: Sequence[Candidate]) -> Candidate:
     return Candidate(column=chosen.column, score=chosen.score, failures=chosen.failures, strengths=strengths)
 
 
-def decide(cards: Scorecards, reading: Reading) -> Decision | None:
+def held_out_losses(validation: ValidationRecord | None) -> dict[int, float]:
+    """Return the loss of held-out pictures by step; nothing where training pictures were measured, or none."""
+    if validation is None or validation.measured_on != "held-out":
+        return {}
+    return {point.step: point.loss for point in validation.points}
+
+
+def decide(
+    cards: Scorecards, reading: Reading, losses: Mapping[int, float] = MappingProxyType({})
+) -> Decision | None:
     """Return the decision, None where no checkpoint has a score.
 
-    Those that hold every floor come before those that fail one, whatever they score.
+    Those that hold every floor come before those that fail one, whatever they score. `losses` of held-out pictures by step
+    choose between checkpoints that the pictures cannot tell apart.
     """
     found = candidates_of(cards)
     if not found:
@@ -131,17 +148,39 @@ def decide(cards: Scorecards, reading: Reading) -> Decision | None:
     sound = [each for each in running if not each.failures] or running
     best = max(each.score.mean for each in sound)
     tied = [each for each in sound if best - each.score.mean < TIE]
-    chosen = tied[0]
+    rivals = _near(reading, sound, best, losses)
+    chosen = min(rivals, key=lambda each: (losses[each.step], each.step)) if rivals else tied[0]
     order = sorted(
         (each for each in found if each is not chosen), key=lambda each: _rank(each, bool(chosen.failures))
     )
     gaps = tuple(Gap(other=each, difference=_difference(reading, chosen, each)) for each in order)
-    tied_with = tuple(each.label for each in tied[1:])
-    decision = Decision(chosen=chosen, gaps=gaps, tied_with=tied_with)
+    decision = Decision(
+        chosen=chosen,
+        gaps=gaps,
+        tied_with=() if rivals else tuple(each.label for each in tied[1:]),
+        by_loss_of=tuple(each.label for each in rivals if each is not chosen),
+    )
     if decision.distinguishable or decision.runner_up is None:
         return decision
     more = more_pictures(reading, _place(reading, chosen), _place(reading, decision.runner_up.other))
-    return Decision(chosen=chosen, gaps=gaps, tied_with=tied_with, more=more)
+    return replace(decision, more=more)
+
+
+def _near(
+    reading: Reading, sound: Sequence[Candidate], best: float, losses: Mapping[int, float]
+) -> list[Candidate]:
+    """Return those that score nearly best and cannot be told from the best; none where not all of several have a loss."""
+    top = next(each for each in sound if each.score.mean == best)
+    near = [
+        each
+        for each in sound
+        if each is top
+        or (
+            best - each.score.mean < NEAR
+            and not Gap(other=each, difference=_difference(reading, top, each)).is_clear
+        )
+    ]
+    return near if len(near) > 1 and all(each.step in losses for each in near) else []
 
 
 def _rank(candidate: Candidate, failing_counts: bool) -> tuple[bool, float, int]:

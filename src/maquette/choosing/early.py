@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from maquette.choosing.decide import decide, reading_of, sure_difference
+from maquette.choosing.decide import decide, held_out_losses, reading_of, sure_difference
 from maquette.choosing.select import decided, says_who
 from maquette.drawing.draw import DrawRequest, drawing
 from maquette.drawing.pictures import save_picture
@@ -134,6 +134,6 @@ def course_of(reading: Reading, columns: Sequence[str]) -> Course:
 
 def _choose(look: FirstLook, cards: Scorecards, record: RunRecord) -> Choice:
     """Return the choice among what was judged so far."""
-    decision = decide(cards, reading_of(look, cards))
+    decision = decide(cards, reading_of(look, cards), held_out_losses(record.validation))
     assert decision is not None, "the subject was measured"
     return replace(decided(decision, cards, look, record), decided_by="early stop")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from maquette.choosing.decide import TIE, Candidate, Decision, Gap
+from maquette.choosing.decide import NEAR, TIE, Candidate, Decision, Gap
 from maquette.measuring.scorecards import Scorecards
 from maquette.measuring.statistics import Estimate
 from maquette.runs.choice import Rival
@@ -21,6 +21,9 @@ def headline_of(decision: Decision) -> str:
         return f"{chosen} is the only checkpoint that was measured: score {score}."
     if decision.distinguishable:
         return f"{chosen} is the best: score {score}, {_signed(gap.difference)} above {named(gap.other)}."
+    if decision.by_loss_of:
+        others = _listing(decision.by_loss_of)
+        return f"{chosen}: these pictures cannot tell it from {others}, and held-out pictures have the lowest loss there."
     if gap.other.label in decision.tied_with:
         others = _listing(decision.tied_with)
         return f"{chosen}: the earliest of those that score best; {others} {_score_the_same(decision)}."
@@ -96,6 +99,13 @@ def _settled(decision: Decision, gap: Gap) -> str:
 
 
 def _ties(decision: Decision) -> Iterator[str]:
+    if decision.by_loss_of:
+        who = _begun(_listing(decision.by_loss_of))
+        verb = "scores" if len(decision.by_loss_of) == 1 else "score"
+        yield (
+            f"{who} {verb} within {NEAR:g} of the best and cannot be told apart; the loss of held-out pictures decides between "
+            "such, the earlier checkpoint where it is the same."
+        )
     if decision.tied_with:
         who = _begun(_listing(decision.tied_with))
         yield f"{who} {_score_the_same(decision)} (within {TIE:g}); the earlier checkpoint wins a tie."
@@ -107,7 +117,11 @@ def _score_the_same(decision: Decision) -> str:
 
 def _others(decision: Decision) -> Iterator[str]:
     """Name those beyond the runner-up that cannot be told apart either."""
-    said = {*decision.tied_with, decision.runner_up.other.label if decision.runner_up else ""}
+    said = {
+        *decision.tied_with,
+        *decision.by_loss_of,
+        decision.runner_up.other.label if decision.runner_up else "",
+    }
     others = [gap for gap in decision.undecided if gap.other.label not in said]
     if not others:
         return

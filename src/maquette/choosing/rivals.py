@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from maquette.choosing.decide import Candidate, Decision
+from maquette.choosing.decide import Candidate, Decision, held_out_losses
 from maquette.measuring.scorecards import Scorecards
 from maquette.measuring.training_likeness import LIKENESS
 from maquette.runs.choice import Rival
@@ -40,8 +40,7 @@ def _wanted(
 ) -> Iterator[tuple[str, Candidate | None]]:
     yield LAST, everyone[-1]
     yield LOWEST_TRAINING_LOSS, _lowest(everyone, _training_losses(everyone, metrics))
-    if validation is not None and validation.measured_on == "held-out":
-        losses = {point.step: point.loss for point in validation.points}
+    if losses := held_out_losses(validation):
         yield LOWEST_VALIDATION_LOSS, _lowest(everyone, losses)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from maquette.choosing.decide import Candidate, Decision, decide, named_in, reading_of
+from maquette.choosing.decide import Candidate, Decision, decide, held_out_losses, named_in, reading_of
 from maquette.choosing.options import SelectOptions
 from maquette.choosing.probing import with_probes
 from maquette.choosing.race import pictures_of_all, racing
@@ -134,7 +134,8 @@ def choice_of(
     Where nothing measured the subject it is the last one, and says so. Raises OutputError where only the base was drawn,
     ConfigError for a checkpoint that is not among the measured.
     """
-    decision = decide(judged.cards, judged.reading) if says_who(judged.cards) else None
+    losses = held_out_losses(record.validation if record else None)
+    decision = decide(judged.cards, judged.reading, losses) if says_who(judged.cards) else None
     choice = _unjudged(judged, record) if decision is None else _by_measures(decision, judged, folder, record)
     choice = with_votes(
         choice, folder.path if folder is not None else judged.look.folder, judged.look, options.by

@@ -64,7 +64,7 @@ class SearchOptions(Options):
         3,
         ge=1,
         le=10,
-        description="At a ninth and a third of their length one trial in so many goes on, by validation loss; 1 prunes none.",
+        description="At a ninth and a third of their length one trial in so many goes on, by the loss of held-out pictures; 1 prunes nothing.",
     )
     finalists: int | None = Field(
         None,
