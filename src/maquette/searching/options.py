@@ -64,7 +64,8 @@ class SearchOptions(Options):
         3,
         ge=1,
         le=10,
-        description="At a ninth and a third of their length one trial in so many goes on, by the loss of held-out pictures; 1 prunes nothing.",
+        description="At a ninth and a third of their length one trial in so many goes on, by the loss of held-out pictures; "
+        "1 prunes nothing.",
     )
     finalists: int | None = Field(
         None,
