@@ -23,6 +23,7 @@ _STARTED: list[subprocess.Popen[bytes]] = []
 
 def wake_runner(ledger: Ledger) -> None:
     """Start a runner unless one is there. Of two that start at once, one ends at once."""
+    _STARTED[:] = [each for each in _STARTED if each.poll() is None]  # what has ended is not left a zombie
     if not is_alive(ledger.runner()):
         log = ledger.folder / "runner.log"
         _STARTED.append(detached([RUNNER, str(ledger.folder)], log, ledger.folder))
