@@ -19,7 +19,7 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -139,7 +139,10 @@ def passing_gradients(model: BaseModel) -> Iterator[None]:
     """Within, gradients go through the base as they do in training, and nothing learns."""
     with ExitStack() as stack:
         for encoder in model.text_encoders:
-            hook: Callable[..., Any] = lambda module, given, out: out.requires_grad_()  # noqa: E731
+
+            def hook(module: Any, given: Any, out: Any) -> Any:
+                return out.requires_grad_()
+
             stack.callback(encoder.get_input_embeddings().register_forward_hook(hook).remove)  # type: ignore[operator]
         yield
 

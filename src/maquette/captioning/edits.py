@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from maquette.captioning.history import begin, write_caption
 from maquette.captioning.records import Target
@@ -42,8 +42,8 @@ class PartEdit:
 
     def __post_init__(self) -> None:
         problems = []
-        if self.kind not in Kind.__args__:  # type: ignore[attr-defined]
-            given = did_you_mean(str(self.kind), Kind.__args__)  # type: ignore[attr-defined]
+        if self.kind not in get_args(Kind):
+            given = did_you_mean(str(self.kind), get_args(Kind))
             problems.append(Problem("kind", f"'{self.kind}'", "insert, remove, replace or move", given))
         needed = {"part": self.part} | ({"other": self.other} if self.kind == "replace" else {})
         problems += [

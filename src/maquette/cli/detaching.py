@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,6 @@ from maquette.project.config_file import CONFIG_NAME
 from maquette.spoken import has_password
 
 SEARCH = "search"
-PASSWORD = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 NOT_A_JOB_S = ("--json", "--detach")
 TARGETS = ("target", "project", "directory", "run", "targets", "source")
 """Names of the arguments that say what a command is about."""
@@ -52,7 +50,6 @@ def request_of(kind: str, arguments: Sequence[str], given: Mapping[str, Any]) ->
     """Return the request that a command's arguments mean, as typed and as read. Raises MaquetteError."""
     if any(has_password(each) for each in arguments):
         raise ConfigError(_password())
-    _require_no_secret(arguments)
     target = _target(given)
     request = Request(
         kind=kind,
@@ -206,13 +203,6 @@ def _resolved(given: Mapping[str, Any]) -> Any:
 def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
     own = ("target", "resume", "smoke", "detach", "as_json")
     return {name: value for name, value in given.items() if name not in own}
-
-
-def _require_no_secret(arguments: Sequence[str]) -> None:
-    """Raise ConfigError where an address has a password in it: what a job runs is kept, and shown to who asks."""
-    if any(PASSWORD.search(each) for each in arguments):
-        remedy = "Leave it out: PostgreSQL takes it from PGPASSWORD or ~/.pgpass."
-        raise ConfigError(Problem("--detach", "an address with a password", "one without", remedy))
 
 
 def _target(given: Mapping[str, Any]) -> Path | None:

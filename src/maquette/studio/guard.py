@@ -96,7 +96,8 @@ class Guard:
             return asked
         if request.method not in SAFE and not _same(headers.get(PAGE_TOKEN), self.keys.page):
             return _refused(403, "What changes something must come from the studio's own page: reload it.")
-        if int(headers.get("content-length") or 0) > LONGEST_BODY_BYTES:
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > LONGEST_BODY_BYTES:
             return _refused(413, "The body is too large.")
         return None
 

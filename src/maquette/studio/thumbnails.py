@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from maquette.dataset.opening import picture_rgb
+from maquette.errors import OutputError
 from maquette.files import cache_folder, write_atomic
 
 SIZES_PX = (192, 384, 1024)
@@ -40,7 +41,9 @@ class Thumbnails:
             return data
         except OSError:
             data = _reduced(path, size_px)
-        with suppress(Exception):  # a full disk or a folder that cannot be written costs time, not the page
+        with suppress(
+            OutputError, OSError
+        ):  # a full disk or a folder that cannot be written costs time, not the page
             write_atomic(file, data)
             self._made += 1
             if self._made % _SWEEP_EVERY == 0:

@@ -12,11 +12,13 @@ import hashlib
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from maquette.errors import ConfigError, MaquetteError, OutputError, Problem
 from maquette.files import state_folder, write_json
 from maquette.project.config_file import CONFIG_NAME, load_settings
+from maquette.project.settings import DatasetSettings
 from maquette.project.validation import read_as
 from maquette.reading import FileKind
 
@@ -47,8 +49,8 @@ class Project:
         """The folders that its pages may reach: its own, and those that its settings name."""
         found = [self.root]
         try:
-            dataset = load_settings(self.root).dataset
-        except MaquetteError:
+            dataset = self._dataset
+        except (MaquetteError, OSError):
             return tuple(found)
         found += [place for place in (dataset.images, dataset.regularization) if place is not None]
         return tuple(dict.fromkeys(place.resolve() for place in found))
@@ -56,7 +58,7 @@ class Project:
     @property
     def pictures(self) -> Path:
         """The folder of its pictures. Raises MaquetteError where the settings cannot be read or name none."""
-        images = load_settings(self.root).dataset.images
+        images = self._dataset.images
         if images is None or not images.is_dir():
             given = "no pictures" if images is None else f"'{images}' is no folder"
             raise ConfigError(
@@ -65,6 +67,11 @@ class Project:
                 )
             )
         return images.resolve()
+
+    @property
+    def _dataset(self) -> DatasetSettings:
+        told = (self.root / CONFIG_NAME).stat()
+        return _dataset_of(self.root, told.st_mtime_ns, told.st_size, told.st_ino)
 
     def file(self, name: str, *, below: Path | None = None) -> Path:
         """Return the file that a page means by `name`, below `below` (else the project's folder). Raises NotFound."""
@@ -138,6 +145,12 @@ class Workspace:
 
     def _write(self, paths: Sequence[Path]) -> None:
         write_json(self._file, {"projects": [str(path) for path in paths[:MOST_PROJECTS]]})
+
+
+@lru_cache(maxsize=64)
+def _dataset_of(root: Path, changed_ns: int, size: int, inode: int) -> DatasetSettings:
+    """Return what a project's settings say of its pictures; read once for the thousands of pictures that a page asks for."""
+    return load_settings(root).dataset
 
 
 def _project_at(path: Path) -> Project | None:

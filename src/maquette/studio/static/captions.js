@@ -1,4 +1,4 @@
-import { Grid } from "./grid.js";
+import { Grid, pictureTile } from "./grid.js";
 import { get, pathOf, post, toast, told } from "./talk.js";
 
 const root = document.querySelector(".captions");
@@ -11,16 +11,8 @@ let all = [], parts = [], wanted = { find: "", show: "" }, started = "", looking
 const grid = new Grid(at("grid"), at("sheet"), {
   label: 0,
   make(item) {
-    const tile = document.createElement("div");
-    tile.className = "tile plain";
-    tile.setAttribute("role", "option");
-    const image = new Image();
-    image.alt = "";
-    image.decoding = "async";
-    image.addEventListener("load", () => tile.classList.toggle("tiny", image.naturalWidth <= 128));
-    image.src = `${api}/thumbnail/192/${pathOf(item.name)}`;
-    tile.append(image, Object.assign(document.createElement("i"), { className: "flag" }));
-    return tile;
+    const flag = Object.assign(document.createElement("i"), { className: "flag" });
+    return pictureTile(`${api}/thumbnail/192/${pathOf(item.name)}`, "plain", flag);
   },
   paint(tile, item, isHere, isChosen) {
     tile.dataset.marked = Boolean(item.marks.length || item.problem || item.tokens > limit || !item.text);

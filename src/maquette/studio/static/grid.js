@@ -2,6 +2,20 @@
 
 const GAP = 10, AROUND_ROWS = 3;
 
+// A tile that shows a picture, and beside it whatever a page adds.
+export function pictureTile(source, kind, ...more) {
+  const tile = document.createElement("div");
+  tile.className = `tile ${kind}`;
+  tile.setAttribute("role", "option");
+  const image = new Image();
+  image.alt = "";
+  image.decoding = "async";
+  image.addEventListener("load", () => tile.classList.toggle("tiny", image.naturalWidth <= 128));
+  image.src = source;
+  tile.append(image, ...more);
+  return tile;
+}
+
 export class Grid {
   // make(item) returns a new tile's element; paint(element, item, isHere, isChosen) brings one up to date.
   constructor(box, sheet, { make, paint, onMove, onOpen, label = 26 }) {

@@ -1,4 +1,4 @@
-import { Grid } from "./grid.js";
+import { Grid, pictureTile } from "./grid.js";
 import { get, pathOf, post, toast, told } from "./talk.js";
 
 const root = document.querySelector(".pictures");
@@ -15,19 +15,9 @@ const picture = (name) => `${api}/picture/${pathOf(name)}`;
 
 const grid = new Grid(at("grid"), at("sheet"), {
   make(item) {
-    const tile = document.createElement("div");
-    tile.className = "tile";
-    tile.setAttribute("role", "option");
-    const image = new Image();
-    image.alt = "";
-    image.decoding = "async";
-    image.addEventListener("load", () => tile.classList.toggle("tiny", image.naturalWidth <= 128));
-    image.src = thumbnail(item.name, grid.wide * devicePixelRatio > 200 ? 384 : 192);
-    const tag = document.createElement("span");
-    tag.className = "tag";
+    const tag = Object.assign(document.createElement("span"), { className: "tag" });
     tag.append(Object.assign(document.createElement("i"), { className: "dot" }), Object.assign(document.createElement("span"), { textContent: item.name.split("/").pop() }));
-    tile.append(image, tag);
-    return tile;
+    return pictureTile(thumbnail(item.name, grid.wide * devicePixelRatio > 200 ? 384 : 192), "", tag);
   },
   paint(tile, item, isHere, isChosen) {
     tile.dataset.state = item.state;
