@@ -18,6 +18,7 @@ from maquette.errors import ConfigError, Problem
 from maquette.events import Event, Stage, run_stage
 from maquette.project.config_file import CONFIG_NAME, load_settings, with_changes
 from maquette.project.settings import CHANGED_ON_RESUME, Settings
+from maquette.runs.places import as_found
 from maquette.runs.record import read_record, require_begun
 from maquette.stopping import Stop, stoppable
 
@@ -185,7 +186,7 @@ def settings_of_run(
         made = f"{record.foreign.trainer} trained it; it was imported"
         remedy = "Go on from its LoRA file: maquette train --network-weights FILE."
         raise ConfigError(Problem(str(run), made, "a run that Maquette trained", remedy))
-    known = record.settings
+    known = as_found(record, run).settings
     return known if not changes else with_changes(known, changes)
 
 

@@ -49,6 +49,33 @@ def test_pictures_and_base_are_found_from_elsewhere_and_after_a_move(
     assert read_record(moved / "runs/a").dataset == here.dataset, "the record itself stays as it was written"
 
 
+def test_a_project_under_another_name_is_resumed_and_reproduced_from_anywhere(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was trained from the folder above it, so that its paths begin with its name."""
+    monkeypatch.chdir(trained.parent)
+    written = read_record(trained / "runs/a").settings
+    base = Path("project") / written.model.base
+    maquette.train(
+        base=str(base), images=Path("project/images"), output=Path("project/runs"), name="b", trigger="zkw",
+        rank=2, steps=1, resolution=64, cache_folder=Path("project/cache"), lr_scheduler="constant", device="cpu",
+    )  # fmt: skip
+    moved = tmp_path / "far" / "renamed"
+    moved.parent.mkdir()
+    shutil.move(trained, moved)
+    elsewhere = tmp_path / "elsewhere"
+    make_pictures(elsewhere / "project/images", [(64, 64)] * 2)  # another project's, under the old name
+    monkeypatch.chdir(elsewhere)
+    before = read_record(moved / "runs/b")
+    resumed = maquette.train(resume=Path(os.path.relpath(moved / "runs/b")), steps=2)
+    assert resumed.steps == 2
+    after = read_record(moved / "runs/b")
+    assert after.dataset == before.dataset and after.settings.dataset == before.settings.dataset
+    assert after.settings.model == before.settings.model, "paths stay as they were written"
+    assert maquette.reproduce(moved / "runs/b").identical
+    assert not (elsewhere / "project/cache").exists() and not (elsewhere / "project/runs").exists()
+
+
 def test_what_is_nowhere_stays_as_it_was_written(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,7 @@ from maquette.dataset.records import Dataset, Picture
 from maquette.errors import Problem
 from maquette.files import sha256_file
 from maquette.project.settings import PATHS, Settings
+from maquette.runs.places import Moved, moved_from
 from maquette.runs.record import PictureRecord, RunRecord
 from maquette.training.claiming import TRIALS
 
@@ -44,7 +45,9 @@ class _Search:
     """Where files of a run are looked for."""
 
     root: Path | None
-    """What relative paths in the record are relative to."""
+    """What relative paths in the record are relative to, as the run's own place tells."""
+    elsewhere: Moved | None
+    """Where its pictures lie, where that is not the working folder."""
     images: Path
     """Where the pictures lie, as the settings or whoever asks say."""
     by_content: dict[str, Path] = field(default_factory=dict)
@@ -54,7 +57,11 @@ class _Search:
     def place_of(self, path: str | Path) -> Path:
         """Return a path of the record as it is here."""
         given = Path(path).expanduser()
-        if given.is_absolute() or given.exists() or self.root is None:
+        if given.is_absolute():
+            return given
+        if self.elsewhere is not None and (place := self.elsewhere.place_of(given)) is not None:
+            return place
+        if given.exists() or self.root is None:
             return given
         return self.root / given
 
@@ -83,7 +90,7 @@ class _Search:
 
 def needs_of(run: Path, record: RunRecord, *, base: str = "", images: Path | None = None) -> Needs:
     """Return what `run` needs, found here, with every problem at once. base, images: where these lie now."""
-    search = _Search(_root(run, record), images or record.settings.dataset.images)
+    search = _Search(_root(run, record), moved_from(record, run), images or record.settings.dataset.images)
     search.images = search.place_of(search.images)
     settings = _here(record.settings, search, base)
     pictures, gone = _pictures(record, search)

@@ -91,8 +91,25 @@ class DatasetRecord:
         return json_text(plain).rstrip().replace("\n", "\n  ")
 
     def shows_the_same_as(self, other: DatasetRecord) -> bool:
-        """Return whether the same is trained on; what a release warns of makes no difference."""
-        return replace(self, warnings=()) == replace(other, warnings=())
+        """Return whether the same is trained on, wherever it lies; what a release warns of makes no difference."""
+        return self._without_folders() == other._without_folders()
+
+    def _without_folders(self) -> DatasetRecord:
+        """Return the record with names alone in the place of paths: what the files hold is in their hashes and captions."""
+        pictures = tuple(
+            replace(each, path=Path(each.path).name, mask_path=each.mask_path and Path(each.mask_path).name)
+            for each in self.pictures
+        )
+        subsets = tuple(
+            replace(
+                each,
+                path=Path(each.path.name),
+                metadata_file=each.metadata_file and Path(each.metadata_file.name),
+                options=replace(each.options, mask_folder=None),
+            )
+            for each in self.subsets
+        )
+        return replace(self, pictures=pictures, subsets=subsets, warnings=())
 
 
 @dataclass(frozen=True, kw_only=True)

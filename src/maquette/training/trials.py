@@ -23,6 +23,7 @@ from maquette.project.schedules import SCHEDULES
 from maquette.project.settings import Settings
 from maquette.runs.environment import environment
 from maquette.runs.folder import RunFolder
+from maquette.runs.places import as_found
 from maquette.runs.record import (
     RunRecord,
     dataset_record,
@@ -222,12 +223,14 @@ def _resumed(
     from maquette.training.state import latest_state
 
     steps, before = fresh.schedule.steps, known.schedule.steps
-    asks_longer = fresh.settings.with_resumable(known.settings) != known.settings
+    found = as_found(known, folder.path)
+    there = known if _has_paths_of(fresh, known) else found
+    asks_longer = fresh.settings.with_resumable(there.settings) != there.settings
     is_done = known.state == "finished" and known.step >= before  # one that stopped early may go on
     if steps <= before and (is_done or asks_longer):
         raise OutputError(_no_longer(folder, known, steps, asks_longer))
     state = latest_state(folder.state, steps)
-    if not known.makes_the_weights_of(_as_long_as(fresh, known)) or (
+    if not there.makes_the_weights_of(_as_long_as(fresh, there)) or (
         state is not None and state.digest != known.digest
     ):
         raise OutputError(
@@ -241,12 +244,27 @@ def _resumed(
     kept = ("created_at", "digest", "base_sha256", "device", "timings", "checkpoints", "samples",
             "validation", "resumed_at_steps", "notes")  # fmt: skip
     record = fresh.with_(**{name: getattr(known, name) for name in kept})
+    if there is found:
+        record = record.with_(**_as_written(fresh, known))
     messages = _of_the_state(folder, state)
     if steps > before:
         longer = told_of_length(fresh.settings, state.step if state else 0, before, steps)
         messages = (*messages, longer)
         record = record.with_(notes=(*known.notes, longer.text))
     return record, state, messages
+
+
+def _has_paths_of(fresh: RunRecord, known: RunRecord) -> bool:
+    return all(
+        getattr(fresh.settings, name) == getattr(known.settings, name) for name in ("model", "dataset")
+    )
+
+
+def _as_written(fresh: RunRecord, known: RunRecord) -> dict[str, Any]:
+    """Return what names files as the record has it, where these were found elsewhere: so they are found again after a move."""
+    settings = known.settings.with_resumable(fresh.settings)
+    settings = settings.model_copy(update={"training": fresh.settings.training})
+    return {"settings": settings, "dataset": known.dataset, "lora_files": known.lora_files}
 
 
 def _no_longer(folder: RunFolder, known: RunRecord, steps: int, asked: bool) -> Problem:
