@@ -42,7 +42,7 @@ def command(source: Path, verify: tuple[str, ...], server: str | None, **given: 
     from maquette.deploying.run import PartlyInstalled, deploy_events
 
     options = DeployOptions(**given)
-    _require_place_of(server, options)
+    _require_place_of(server, verify, options)
     failed: Sequence[Any] = ()
     try:
         installed: Sequence[Installed] = follow(deploy_events(source, options))
@@ -64,13 +64,28 @@ def command(source: Path, verify: tuple[str, ...], server: str | None, **given: 
     return {**result, "lines": lines}
 
 
-def _require_place_of(server: str | None, options: DeployOptions) -> None:
-    """Raise ConfigError where a server is to draw what is not installed for it, or its address is none."""
-    if server is None:
-        return
+_BECOMES = {
+    "new": "would be written",
+    "again": "would be written anew (ours)",
+    "same": "is there already",
+    "kept": "would stay (yours)",
+}
+
+
+def _require_place_of(server: str | None, verify: Sequence[str], options: DeployOptions) -> None:
+    """Raise ConfigError where a program is to be asked about what is not installed for it, or its address is none."""
     from maquette.deploying.servers import reached
     from maquette.errors import ConfigError, Problem
 
+    if server is None and not verify:
+        return
+    if options.dry_run:
+        given, required = "nothing is installed that a program could be asked about", "an installation"
+        raise ConfigError(
+            Problem("--dry-run", given, required, "Leave out --verify and --server, or --dry-run.")
+        )
+    if server is None:
+        return
     if options.comfyui is None:
         given, required = "a ComfyUI is to draw, and nothing is installed for one", "the folder that it reads"
         raise ConfigError(Problem("--server", given, required, "Add --comfyui DIR."))
@@ -109,9 +124,16 @@ def _served(
 
 
 def _told(entry: Installed) -> Iterator[str]:
-    yield f"{entry.program}: {entry.lora}"
+    would = "would go to " if entry.is_dry else ""
+    yield f"{entry.program}: {would}{entry.lora}"
     why = f" ({entry.why})" if entry.why else ""
     yield f"  weights: {entry.weights}{why}; strength {entry.strength:g}"
+    if entry.taken is not None:
+        yield f"  another LoRA has the name: {entry.taken} stays as it is; --name gives this one its own"
+    if entry.is_dry:
+        yield from (f"  {_BECOMES[put.how]}: {put.path}" for put in entry.files)
+        yield f"  SHA-256: {entry.sha256}; nothing was written"
+        return
     yield f"  prompts: {entry.prompts}"
     if entry.workflow:
         yield f"  workflow: {entry.editor_workflow} (API format: {entry.workflow})"

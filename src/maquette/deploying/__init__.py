@@ -20,6 +20,7 @@ slots        templates: which slots there are, how they are filled
 posing       a pose taken over by a ControlNet
 editor       a workflow in the format of ComfyUI's editor
 nodes        the nodes that workflows use, and the check of any workflow against a node table
+places       where drawing programs are on this computer: used before, or found
 servers      how running programs are reached
 verify       what running programs say about it
 serving      a running ComfyUI draws it; its picture, kept and compared

@@ -17,7 +17,7 @@ from pathlib import Path
 from maquette.deploying.card import Judged, write_card
 from maquette.deploying.folders import ModelFolders, comfyui_folders
 from maquette.deploying.ledger import Ledger
-from maquette.deploying.program import Installed, Program, Release, common_notes, release
+from maquette.deploying.program import Installed, Program, Release, common_notes, files_of, release
 from maquette.deploying.recipe import Recipe, check_recipe, prompt_template
 from maquette.deploying.sidecars import (
     Preview,
@@ -52,21 +52,23 @@ def install(
     judged: Judged | None = None,
     drawings: Drawings = _OURS_ALONE,
     create: bool = False,
+    dry: bool = False,
 ) -> Installed:
     """Install the LoRA file into the ComfyUI at `comfy_dir` as a release of its own; nothing there that a person made or
     changed is overwritten.
 
     `name` becomes NAME.safetensors, or NAME-v2… when another LoRA holds it in any folder that ComfyUI reads. `create`
-    makes the folders where no ComfyUI is. Raises OutputError when `comfy_dir` is no ComfyUI or cannot be written,
-    LoraError for an unusable LoRA, ConfigError for an unusable recipe or name; then nothing was installed.
+    makes the folders where no ComfyUI is; `dry` returns what would be written, and writes nothing. Raises OutputError when
+    `comfy_dir` is no ComfyUI or cannot be written, LoraError for an unusable LoRA, ConfigError for an unusable recipe or name;
+    then nothing was installed.
     """
-    root = COMFYUI.root(comfy_dir, create=create)
+    root = COMFYUI.root(comfy_dir, create=create, dry=dry)
     folders = comfyui_folders(root, "loras", LORAS)
     check_recipe(recipe)
     check_drawings(recipe.scene_of(f"{name}.safetensors"), drawings)
-    released = release(lora, folders, name=name, recipe=recipe)
+    released = release(lora, folders, name=name, recipe=recipe, dry=dry)
     placed = released.placed
-    ledger = Ledger(root)
+    ledger = Ledger(root, dry=dry)
     scene = recipe.scene_of(placed.name, released.model_hash)
     written = write_workflows(ledger, root, placed.stem, scene, drawings)
     ours = root / OURS
@@ -96,6 +98,9 @@ def install(
         metadata=metadata,
         prompts=prompts,
         root=root,
+        files=files_of(placed, ledger),
+        taken=placed.taken,
+        is_dry=dry,
         card=card,
         notes=(*written.notes, *_notes(root, released, ledger, folders)),
     )

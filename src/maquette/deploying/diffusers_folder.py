@@ -13,7 +13,7 @@ from pathlib import Path
 from maquette.deploying.card import CardFacts, Judged, model_card
 from maquette.deploying.folders import ModelFolders
 from maquette.deploying.ledger import Ledger
-from maquette.deploying.program import Installed, check_release
+from maquette.deploying.program import Installed, check_release, files_of
 from maquette.deploying.recipe import Recipe, prompt_template
 from maquette.deploying.release import Placed, place_in_own_folder
 from maquette.deploying.sidecars import Preview, write_preview
@@ -33,10 +33,11 @@ def install(
     recipe: Recipe,
     preview: Preview | None = None,
     judged: Judged | None = None,
+    dry: bool = False,
 ) -> Installed:
     """Write the LoRA into a folder of its own below `folder`, with its card; no other file there is changed.
 
-    Raises LoraError for what diffusers would not draw as it was trained.
+    `dry` returns what would be written, and writes nothing. Raises LoraError for what diffusers would not draw as it was trained.
     """
     facts = check_release(lora, name=name, recipe=recipe)
     if not diffusers_draws(facts):
@@ -46,9 +47,10 @@ def install(
             Problem(str(lora), given, "plain LoRA, which alone diffusers draws as trained", remedy)
         )
     root = Path(folder).expanduser().absolute()
-    require_writable_folder(root)
-    placed: Placed = place_in_own_folder(lora, ModelFolders(paths=(root,)), name)
-    ledger = Ledger(root)
+    if not dry:
+        require_writable_folder(root)
+    placed: Placed = place_in_own_folder(lora, ModelFolders(paths=(root,)), name, dry=dry)
+    ledger = Ledger(root, dry=dry)
     scene = recipe.scene_of(placed.path.name, facts.metadata.get(MODEL_HASH, ""))
     picture = write_preview(ledger, placed, preview, scene) if preview else None
     text = prompt_template(recipe, placed.path.name)
@@ -84,5 +86,8 @@ def install(
         prompts=prompts,
         card=card,
         root=root,
+        files=files_of(placed, ledger),
+        taken=placed.taken,
+        is_dry=dry,
         notes=(f'pipe.load_lora_weights("{placed.path.parent}")', *notes),
     )

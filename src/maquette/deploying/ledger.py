@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from maquette.errors import MaquetteError, OutputError, Problem
 from maquette.files import sha256_file, write_atomic, write_json
@@ -18,29 +20,52 @@ FILE = FileKind("the list of files that were written here", "Delete it: then eve
 _MOST_NAMES = 10_000
 
 
-class Ledger:
-    """The files of one drawing program that are ours, and the only way to write them."""
+How = Literal["new", "again", "same", "kept"]
+"""`new`: nothing was there; `again`: ours is written anew; `same`: it says that already; `kept`: a person's, and stays."""
 
-    def __init__(self, root: Path) -> None:
+
+@dataclass(frozen=True, kw_only=True)
+class Put:
+    """A file of an installation, and what becomes of what is there."""
+
+    path: Path
+    how: How
+
+
+class Ledger:
+    """The files of one drawing program that are ours, and the only way to write them. `dry`: all is decided, nothing written."""
+
+    def __init__(self, root: Path, *, dry: bool = False) -> None:
         self._root = root
         self._path = root / "maquette" / "written.json"
         self._files = self._read()
-        self.kept: list[Path] = []
+        self._dry = dry
+        self._is_noted = self._path.is_file()
+        self.puts: list[Put] = []
+
+    @property
+    def kept(self) -> list[Path]:
         """Files that hold something else than was to be written, and stayed as they are."""
+        return [put.path for put in self.puts if put.how == "kept"]
+
+    @property
+    def files(self) -> tuple[Put, ...]:
+        """All that was put, and this list itself."""
+        return (*self.puts, Put(path=self._path, how="again" if self._is_noted else "new"))
 
     def put(self, path: Path, content: str | bytes) -> Path:
         """Write `path`, unless a person made or changed what is there: then it stays, and is noted. Returns `path`."""
-        if path.exists() and not self._is_ours(path, content):
-            self.kept.append(path)
-            return path
-        return self._write(path, content)
+        how = self._how(path, content)
+        self.puts.append(Put(path=path, how=how))
+        return path if how == "kept" else self._write(path, content)
 
     def put_under_free_name(self, folder: Path, stem: str, ending: str, content: str | bytes) -> Path:
         """Write FOLDER/STEM + ending, or STEM-2, STEM-3… where a person made or changed the one before; return the path."""
         for path in _names(folder, stem, ending):
-            if not path.exists() or self._is_ours(path, content):
+            how = self._how(path, content)
+            self.puts.append(Put(path=path, how=how))
+            if how != "kept":
                 return self._write(path, content)
-            self.kept.append(path)
         raise OutputError(
             Problem(
                 str(folder),
@@ -50,14 +75,20 @@ class Ledger:
             )
         )
 
-    def _is_ours(self, path: Path, content: str | bytes) -> bool:
-        """Whether the file is as it was written here, or already holds `content`."""
+    def _how(self, path: Path, content: str | bytes) -> How:
+        """Return what becomes of the file: it is ours while it is as it was written here, or already holds `content`."""
+        if not path.exists():
+            return "new"
         if not path.is_file():
-            return False
+            return "kept"
         digest = sha256_file(path)
-        return digest in (self._files.get(self._key(path)), _digest(content))
+        if digest == _digest(content):
+            return "same"
+        return "again" if digest == self._files.get(self._key(path)) else "kept"
 
     def _write(self, path: Path, content: str | bytes) -> Path:
+        if self._dry:
+            return path
         digest = _digest(content)
         if not path.is_file() or sha256_file(path) != digest:
             write_atomic(path, content)

@@ -50,6 +50,10 @@ class DeployOptions(Options):
         None, description="Picture of the pose, as the ControlNet reads it."
     )
     create: bool = Field(False, description="Make the folders where no such program is.")
+    dry_run: bool = Field(
+        False,
+        description="Say what would be written and where, which of it is there already or yours, and write nothing.",
+    )
     compare: bool = Field(
         True, description="Draw a server's picture here too and say how far apart they are."
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maquette.deploying.folders import ModelFolders
-from maquette.deploying.ledger import Ledger
+from maquette.deploying.ledger import Ledger, Put
 from maquette.deploying.recipe import Recipe, check_recipe
 from maquette.deploying.release import Placed, place_lora, release_stem, require_lora
 from maquette.errors import LoraError, OutputError, Problem
@@ -58,6 +58,12 @@ class Installed:
     """Whether a picture of a pose was given: then that is the workflow to draw."""
     notes: tuple[str, ...] = ()
     """What the user still has to know or do."""
+    files: tuple[Put, ...] = field(default=(), compare=False)
+    """Every file that was looked at to be written, the LoRA first, and what became of it."""
+    taken: Path | None = None
+    """Another LoRA that holds the name which was asked for: this one has the next free one."""
+    is_dry: bool = False
+    """Whether this is what would be written: nothing was."""
 
     @property
     def to_draw(self) -> Path | None:
@@ -66,7 +72,8 @@ class Installed:
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as plain JSON values."""
-        return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(self).items()}
+        table = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(self).items()}
+        return {**table, "files": [{"path": str(put.path), "how": put.how} for put in self.files]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,13 +99,16 @@ class Program:
         roots = (folder, folder / self.inner)
         return next((root for root in roots if any((root / mark).is_dir() for mark in self.marks)), None)
 
-    def root(self, folder: Path, *, create: bool) -> Path:
-        """Return the program's root: `folder`, or the one inside a portable build. Raises OutputError for any other."""
+    def root(self, folder: Path, *, create: bool, dry: bool = False) -> Path:
+        """Return the program's root: `folder`, or the one inside a portable build. Raises OutputError for any other.
+
+        With `create` its folders are made where it is none, unless nothing may be written (`dry`).
+        """
         folder = Path(folder).expanduser().absolute()
         if (root := self._found(folder)) is not None:
             return root
         if create:
-            for part in self.made:
+            for part in () if dry else self.made:
                 require_writable_folder(folder / part)
             return folder
         given = (
@@ -140,10 +150,15 @@ def check_release(lora: Path, *, name: str, recipe: Recipe) -> LoraFacts:
     return facts
 
 
-def release(lora: Path, folders: ModelFolders, *, name: str, recipe: Recipe) -> Release:
+def release(lora: Path, folders: ModelFolders, *, name: str, recipe: Recipe, dry: bool = False) -> Release:
     """Check everything, then copy the LoRA under a name of its own."""
     facts = check_release(lora, name=name, recipe=recipe)
-    return Release(placed=place_lora(lora, folders, name), recipe=recipe, facts=facts)
+    return Release(placed=place_lora(lora, folders, name, dry=dry), recipe=recipe, facts=facts)
+
+
+def files_of(placed: Placed, ledger: Ledger) -> tuple[Put, ...]:
+    """Return every file of an installation, the LoRA first."""
+    return (Put(path=placed.path, how="same" if placed.already_installed else "new"), *ledger.files)
 
 
 def common_notes(released: Release, ledger: Ledger, own: Path, folders: ModelFolders) -> list[str]:

@@ -34,6 +34,10 @@ class Placed:
     """The program's folder that it lies in."""
     sha256: str
     already_installed: bool
+    content: Path
+    """Where its content can be read: the file itself, or what would be copied."""
+    taken: Path | None = None
+    """Another LoRA that holds the name which was asked for."""
 
     @property
     def name(self) -> str:
@@ -46,34 +50,46 @@ class Placed:
         return self.path.relative_to(self.folder).with_suffix("").as_posix()
 
 
-def place_lora(source: Path, folders: ModelFolders, name: str) -> Placed:
+def place_lora(source: Path, folders: ModelFolders, name: str, *, dry: bool = False) -> Placed:
     """Copy the LoRA `source` into the program's folder as NAME.safetensors, or NAME-v2, NAME-v3… where another LoRA holds
     that name in any of its folders.
 
     A file with the same content that was released under this name before is found and kept. Nothing that
-    exists is ever changed. Raises LoraError for an unusable source, ConfigError for an unusable name.
+    exists is ever changed; with `dry` nothing is copied either. Raises LoraError for an unusable source, ConfigError for an
+    unusable name.
     """
-    return _placed(source, folders, name, lambda stem: f"{stem}.safetensors")
+    return _placed(source, folders, name, lambda stem: f"{stem}.safetensors", dry)
 
 
-def place_in_own_folder(source: Path, folders: ModelFolders, name: str) -> Placed:
+def place_in_own_folder(source: Path, folders: ModelFolders, name: str, *, dry: bool = False) -> Placed:
     """Copy the LoRA `source` likewise, into a folder of its own: NAME/NAME.safetensors."""
-    return _placed(source, folders, name, lambda stem: f"{stem}/{PurePosixPath(stem).name}.safetensors")
+    return _placed(source, folders, name, lambda stem: f"{stem}/{PurePosixPath(stem).name}.safetensors", dry)
 
 
-def _placed(source: Path, folders: ModelFolders, name: str, path_of: Callable[[str], str]) -> Placed:
+def _placed(
+    source: Path, folders: ModelFolders, name: str, path_of: Callable[[str], str], dry: bool
+) -> Placed:
     require_lora(source)
     stem = release_stem(name)
     digest = sha256_file(source)
     folder = folders.install
+    taken: Path | None = None
     for number in range(1, 10_000):
         relative = path_of(f"{stem}{'' if number == 1 else f'-v{number}'}")
         there = next((path for path in folders.paths if (path / relative).exists()), None)
         if there is not None:
-            if _is_copy(there / relative, source, digest):
-                return Placed(path=there / relative, folder=there, sha256=digest, already_installed=True)
-        elif _copy_to_free_name(source, folder / relative, digest):
-            return Placed(path=folder / relative, folder=folder, sha256=digest, already_installed=False)
+            path = there / relative
+            if _is_copy(path, source, digest):
+                return Placed(
+                    path=path, folder=there, sha256=digest, already_installed=True, content=path, taken=taken
+                )
+            taken = taken or path
+        elif dry or _copy_to_free_name(source, folder / relative, digest):
+            path = folder / relative
+            content = source if dry else path
+            return Placed(
+                path=path, folder=folder, sha256=digest, already_installed=False, content=content, taken=taken
+            )
     raise OutputError(
         Problem(
             str(folder), f"holds thousands of releases of '{name}'", "a free name", "Choose another name."

@@ -13,12 +13,14 @@ from maquette.deploying.card import Judged
 from maquette.deploying.chosen import ENDING, Chosen, chosen_of
 from maquette.deploying.of_run import preview_of, recipe_of
 from maquette.deploying.options import DeployOptions
+from maquette.deploying.places import known_told, remember
 from maquette.deploying.program import Installed
 from maquette.deploying.recipe import Recipe
+from maquette.deploying.redraw import SAMPLE_STRENGTH
 from maquette.deploying.release import require_lora
 from maquette.deploying.sidecars import Preview
 from maquette.errors import ConfigError, MaquetteError, OutputError, Problem
-from maquette.events import Artifact, Message, Stage
+from maquette.events import Artifact, Message, Stage, run_stage
 from maquette.files import sha256_file
 from maquette.project.settings import Settings
 from maquette.runs.deliveries import Delivered, note_delivery
@@ -63,7 +65,7 @@ def deploy_events(source: Path, options: DeployOptions) -> Stage[list[Installed]
     Raises PartlyInstalled where one place took it and another did not, the latter's own error where none did.
     """
     if (options.comfyui, options.webui, options.diffusers) == (None, None, None):
-        remedy = "Add --comfyui DIR, --webui DIR or --diffusers DIR."
+        remedy = f"Add --comfyui DIR, --webui DIR or --diffusers DIR.{known_told()}"
         raise ConfigError(Problem("deploy", "no place given", "a drawing program's folder", remedy))
     delivery = delivery_of(source, options)
     yield from (Message(text, "warning") for text in _drawn_otherwise(delivery))
@@ -79,14 +81,35 @@ def deploy_events(source: Path, options: DeployOptions) -> Stage[list[Installed]
                 errors.append(error)
             else:
                 installed.append(entry)
-                if delivery.run is not None:
-                    note_delivery(delivery.run, _delivered(entry, delivery.lora))
-                yield Artifact("installed LoRA", entry.lora)
+                if not entry.is_dry:
+                    _note(delivery, entry)
+                    yield Artifact("installed LoRA", entry.lora)
     if errors and installed:
         raise PartlyInstalled(tuple(installed), _problems(errors))
     if errors:
         raise type(errors[0])(_problems(errors))
     return installed
+
+
+def pack(source: Path, options: DeployOptions, folder: Path) -> Installed:
+    """Write into `folder`, which is nobody's, all that an installation into a ComfyUI would: to be taken elsewhere by hand.
+
+    No preview is drawn anew, and nothing is noted.
+    """
+    delivery = delivery_of(source, options)
+    own = options.model_copy(update={"comfyui": folder, "webui": None, "diffusers": None, "create": True})
+    has_strength = delivery.recipe.scene.strength == SAMPLE_STRENGTH
+    with tempfile.TemporaryDirectory(prefix="maquette-") as beside:
+        lora = run_stage(_telling(delivery, own, Path(beside)))
+        [install] = _installers(delivery, own, lora, delivery.preview if has_strength else None)
+        return replace(install(), why=delivery.why)
+
+
+def _note(delivery: Delivery, entry: Installed) -> None:
+    """Keep where it went: beside the run, and as a place of this user's."""
+    if delivery.run is not None:
+        note_delivery(delivery.run, _delivered(entry, delivery.lora))
+    remember(entry.program, entry.root)
 
 
 def _installers(
@@ -102,6 +125,7 @@ def _installers(
         "recipe": delivery.recipe,
         "preview": preview,
         "judged": delivery.judged,
+        "dry": options.dry_run,
     }
     found: list[Callable[[], Installed]] = []
     if options.comfyui is not None:
@@ -124,7 +148,7 @@ def _preview(delivery: Delivery, options: DeployOptions, folder: Path) -> Stage[
     places = ((COMFYUI, options.comfyui), (WEBUI, options.webui))
     is_taken = options.create or options.diffusers is not None
     is_taken = is_taken or any(place is not None and program.is_at(place) for program, place in places)
-    if delivery.settings is None or not is_taken:
+    if delivery.settings is None or not is_taken or options.dry_run:
         return delivery.preview
     return (
         yield from at_strength(delivery.preview, delivery.lora, delivery.recipe, delivery.settings, folder)

@@ -58,7 +58,7 @@ def write_webui_sidecar(ledger: Ledger, placed: Placed, recipe: Recipe) -> Path:
 
 def write_manager_sidecar(ledger: Ledger, placed: Placed, recipe: Recipe, preview: Path | None) -> Path:
     """Write NAME.metadata.json, as LoRA Manager for ComfyUI reads it; it keeps usage tips as a text of JSON."""
-    scene, status = recipe.scene, placed.path.stat()
+    scene, status = recipe.scene, placed.content.stat()
     table = {
         "file_name": placed.path.stem,
         "model_name": placed.path.stem,

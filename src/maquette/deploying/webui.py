@@ -10,7 +10,7 @@ from pathlib import Path
 from maquette.deploying.card import Judged, write_card
 from maquette.deploying.folders import webui_folders
 from maquette.deploying.ledger import Ledger
-from maquette.deploying.program import Installed, Program, common_notes, release
+from maquette.deploying.program import Installed, Program, common_notes, files_of, release
 from maquette.deploying.recipe import Recipe, prompt_template
 from maquette.deploying.sidecars import Preview, write_preview, write_webui_sidecar
 from maquette.drawing.scene import stem_of
@@ -51,6 +51,7 @@ def install(
     preview: Preview | None = None,
     judged: Judged | None = None,
     create: bool = False,
+    dry: bool = False,
 ) -> Installed:
     """Install the LoRA file into the web UI at `webui_dir` as a release of its own; nothing there that a person made or
     changed is overwritten.
@@ -58,11 +59,11 @@ def install(
     The laws and errors are those of `comfyui.install`; there is no workflow, the sidecar and the prompt do
     its work.
     """
-    root = WEBUI.root(webui_dir, create=create)
+    root = WEBUI.root(webui_dir, create=create, dry=dry)
     folders = webui_folders(root, LORAS)
-    released = release(lora, folders, name=name, recipe=recipe)
+    released = release(lora, folders, name=name, recipe=recipe, dry=dry)
     placed = released.placed
-    ledger = Ledger(root)
+    ledger = Ledger(root, dry=dry)
     text = prompt_template(recipe, placed.name)
     prompts = ledger.put_under_free_name(placed.path.parent, placed.path.stem, ".prompts.txt", text)
     scene = recipe.scene_of(placed.name, released.model_hash)
@@ -85,6 +86,9 @@ def install(
         metadata=None,
         prompts=prompts,
         root=root,
+        files=files_of(placed, ledger),
+        taken=placed.taken,
+        is_dry=dry,
         card=card,
         notes=(
             "Press Refresh on the Lora tab; the trigger and the weight come from the sidecar.",
