@@ -66,17 +66,19 @@ def propose_profile(
     trigger: str,
     class_word: str = "",
     pictures: Iterable[Measured] = (),
+    kind: Kind | None = None,
 ) -> Profile:
     """Return a profile for a person to correct; its notes say what was guessed from what.
 
-    `pictures` are looked at one by one, up to the first with more colours than a palette.
+    kind: where a person says it. `pictures` are looked at one by one, up to the first with more colours than a palette.
     """
     texts = [each if isinstance(each, str) else each.text for each in captions]
     texts = [text for text in texts if text.strip()]
     parts = [[part for part in parts_of(text) if not _is_name(part, trigger, class_word)] for text in texts]
     leading = _leading(parts)
-    kind, why = _kind(class_word, leading)
-    notes = [f"Kind '{kind}': {why}. Correct it if that is wrong."]
+    guessed, why = _kind(class_word, leading)
+    notes = [f"Kind '{guessed}': {why}. Correct it if that is wrong."] if kind is None else []
+    kind = kind or guessed
     appearance: tuple[str, ...] = ()
     details: tuple[Detail, ...] = ()
     if kind != "style":

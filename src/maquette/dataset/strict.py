@@ -18,12 +18,13 @@ GUESSED, GUESSED_AMONG = 8, 2000
 """For how many captions without picture, and among how many pictures, a picture is guessed: each guess reads all names."""
 
 
-def dataset_of(facts: DatasetFacts) -> Dataset:
+def dataset_of(facts: DatasetFacts, *, captions_follow: bool = False) -> Dataset:
     """Return the dataset that training takes of `facts`, read to depth `hashes` or `measures` with captions.
 
-    Raises DatasetError with every problem of every folder, picture and caption. What is merely odd is left to rules.
+    captions_follow: pictures whose captions are still to be written are no problem yet. Raises DatasetError with every problem
+    of every folder, picture and caption. What is merely odd is left to rules.
     """
-    problems = facts.plan.problems or tuple(dict.fromkeys(_problems(facts)))
+    problems = facts.plan.problems or tuple(dict.fromkeys(_problems(facts, captions_follow)))
     if problems:
         raise DatasetError(problems)
     pictures = [
@@ -102,7 +103,7 @@ def _subset_of(folder: FolderFact) -> SubsetSource:
 # --- what keeps it from being trained on -----------------------------------------------------------------
 
 
-def _problems(facts: DatasetFacts) -> Iterator[Problem]:
+def _problems(facts: DatasetFacts, captions_follow: bool) -> Iterator[Problem]:
     """Yield every problem, folder by folder: pictures, captions, captions without picture, pictures without caption."""
     yield from facts.problems
     yield from () if facts.problems else _absence(facts)
@@ -119,7 +120,7 @@ def _problems(facts: DatasetFacts) -> Iterator[Problem]:
         orphans = [each.path for each in own if each.picture is None]
         for place, path in enumerate(orphans):
             yield _orphan(path, stems if place < GUESSED and len(stems) <= GUESSED_AMONG else ())
-        yield from _uncaptioned(folder)
+        yield from () if captions_follow else _uncaptioned(folder)
 
 
 def _absence(facts: DatasetFacts) -> Iterator[Problem]:

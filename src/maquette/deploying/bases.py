@@ -29,12 +29,25 @@ def bases_for(options: DeployOptions) -> Bases:
 
 def _folders(options: DeployOptions) -> list[ModelFolders]:
     found = []
-    if options.comfyui is not None and COMFYUI.is_at(options.comfyui):
-        root = COMFYUI.root(options.comfyui, create=False)
-        found.append(comfyui_folders(root, "checkpoints", CHECKPOINTS))
-    if options.webui is not None and WEBUI.is_at(options.webui):
-        found.append(ModelFolders(paths=(WEBUI.root(options.webui, create=False) / _WEBUI_CHECKPOINTS,)))
+    if options.comfyui is not None:
+        found += checkpoints_of_comfyui(options.comfyui)
+    if options.webui is not None:
+        found += checkpoints_of_webui(options.webui)
     return found
+
+
+def checkpoints_of_comfyui(place: Path) -> list[ModelFolders]:
+    """Return where the ComfyUI at `place` looks for base models; nothing where none is."""
+    if not COMFYUI.is_at(place):
+        return []
+    return [comfyui_folders(COMFYUI.root(place, create=False), "checkpoints", CHECKPOINTS)]
+
+
+def checkpoints_of_webui(place: Path) -> list[ModelFolders]:
+    """Return where the AUTOMATIC1111 or Forge at `place` looks for base models; nothing where none is."""
+    if not WEBUI.is_at(place):
+        return []
+    return [ModelFolders(paths=(WEBUI.root(place, create=False) / _WEBUI_CHECKPOINTS,))]
 
 
 def _of_family(folders: ModelFolders, family: str) -> list[str]:

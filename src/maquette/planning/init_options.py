@@ -10,10 +10,16 @@ from pydantic import Field
 
 from maquette.errors import ConfigError, Problem
 from maquette.project.fields import Flag, Options
+from maquette.project.profile import Kind
+from maquette.project.scaffold import DEFAULT_RANK
 
 if TYPE_CHECKING:
     from maquette.dataset.facts import DatasetFacts
     from maquette.project.profile import Profile
+
+
+PROPOSED = ("kind", "resolution", "steps", "rank")
+"""What is proposed for pictures and a base, where nobody says it."""
 
 
 class InitOptions(Options):
@@ -37,6 +43,23 @@ class InitOptions(Options):
     )
     class_word: str = Field("", description="The ordinary word for it: man, dog, anime character.")
     regularization: Path | None = Field(None, description="Folder of class pictures.")
+    kind: Kind | None = Field(
+        None, description="What is learned. Default: guessed from class word and captions, and said."
+    )
+    resolution: int | None = Field(
+        None, ge=64, le=4096, description="Edge of a square picture in pixels. Default: the base's own."
+    )
+    steps: int | None = Field(
+        None, ge=1, description="Optimizer steps. Default: as many as suit so many pictures of this kind."
+    )
+    rank: int | None = Field(
+        None, ge=1, le=1024, description=f"Rank of the LoRA. Default: {DEFAULT_RANK}; alpha is half of it."
+    )
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """Flags that change what would be proposed, and were given."""
+        return tuple(f"--{name}" for name in PROPOSED if getattr(self, name) is not None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,4 +105,5 @@ def proposed_profile(facts: DatasetFacts, options: InitOptions) -> Profile:
         trigger=options.trigger,
         class_word=options.class_word,
         pictures=facts.pictures,
+        kind=options.kind,
     )

@@ -59,6 +59,7 @@ def project_from_run(folder: Path, options: InitOptions) -> NewProjectResult:
         )
         raise OutputError(given)
     assert options.source is not None, "only called for --from"
+    _refuse_proposals(options)
     runs = runs_of(options.source)
     request = runs.requests[0]
     found = _places(request, options)
@@ -66,6 +67,14 @@ def project_from_run(folder: Path, options: InitOptions) -> NewProjectResult:
     with tempfile.TemporaryDirectory() as scratch:
         facts = _facts(found, Path(scratch), request)
     return _written(folder, options, runs, found, facts, info, families.FAMILIES[info.family].spec)
+
+
+def _refuse_proposals(options: InitOptions) -> None:
+    """Raise ConfigError for what the run says itself: its settings are taken over, none is proposed."""
+    if options.changed:
+        given = f"given together with {', '.join(options.changed)}"
+        remedy = "Leave them out, and change them in the maquette.toml that is made."
+        raise ConfigError(Problem("--from", given, "the run's own settings", remedy))
 
 
 # --- where things lie ------------------------------------------------------------------------------------

@@ -15,6 +15,10 @@ from maquette.project.profile import PROFILE_NAME, Kind, Profile
 from maquette.project.profile_text import profile_toml
 from maquette.project.settings import DEFAULT_STEPS
 
+DEFAULT_RANK = 16
+CHECKPOINTS = 5
+"""Saved on the way: with fewer there is too little to choose from."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class NewProject:
@@ -32,12 +36,21 @@ class NewProject:
     num_pictures: int = 0
     without_captions: bool = False
     steps: int = DEFAULT_STEPS
+    rank: int = DEFAULT_RANK
     regularization: Path | None = None
     sampler: str = "euler"
     guidance: float = 7.0
     kind: Kind = "character"
     states_subject: bool = False
     """Whether trigger and class word are written here too: where a profile.toml, their home, is there already."""
+
+    @property
+    def alpha(self) -> float:
+        return self.rank / 2
+
+    @property
+    def save_every_steps(self) -> int:
+        return max(1, self.steps // CHECKPOINTS)
 
 
 def write_project(project: NewProject) -> Path:
@@ -66,7 +79,6 @@ def write_profile(folder: Path, profile: Profile) -> tuple[Path, bool]:
 
 def project_toml(project: NewProject) -> str:
     """Return the text of a new `maquette.toml`."""
-    every = max(1, project.steps // 5)
     return f"""# A Maquette project. Train it with:  {shlex.join(["maquette", "train", str(project.folder)])}
 # Every key that can stand here: maquette train --help
 
@@ -86,8 +98,8 @@ bucket_step_px = {project.bucket_step_px}
 {_fallback_line(project)}
 
 [lora]
-rank = 16
-alpha = 8
+rank = {project.rank}
+alpha = {project.alpha:g}
 
 [training]
 steps = {project.steps}
@@ -100,7 +112,7 @@ min_snr_gamma = 5
 
 [saving]
 name = {_text(_file_name(project.trigger or project.class_word or project.folder.resolve().name))}
-save_every_steps = {every}
+save_every_steps = {project.save_every_steps}
 
 [samples]
 sample_prompts = ["{{trigger}}", {_text(_scene(project))}]

@@ -19,7 +19,7 @@ from maquette.families.protocol import ModelInfo
 from maquette.findings.records import Finding, worst_first
 from maquette.findings.registry import RULES, Rule, run_rules
 from maquette.project.machine import Gpu, Machine
-from maquette.project.profile import Profile
+from maquette.project.profile import Kind, Profile
 from maquette.project.profile_file import profile_near
 from maquette.project.request_maquette import UNSAVED, request_of
 from maquette.project.settings import Settings
@@ -61,6 +61,13 @@ def remarks(
 ) -> tuple[Message, ...]:
     """Return what the rules of `groups` say of a dataset alone, errors too, for stages that it does not stop."""
     return tuple(_message(each) for each in _heard(settings, groups, facts))
+
+
+def on_trigger(trigger: str, kind: Kind | None = None) -> tuple[Finding, ...]:
+    """Return what the rules say of a trigger word alone, before there is anything else."""
+    subject = Subject(triggers=(trigger,), kind=kind, origin="flag", place="--trigger")
+    found, _ = run_rules(concerning_a_run(("CAP",)), {Subject: subject, TokenCounter: clip_tokens()})
+    return tuple(worst_first(found))
 
 
 def _heard(settings: Settings, groups: tuple[str, ...], *known: Any) -> list[Finding]:

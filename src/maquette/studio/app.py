@@ -14,7 +14,7 @@ from starlette.staticfiles import StaticFiles
 
 from maquette import __version__
 from maquette.errors import MaquetteError, Problem
-from maquette.studio import captions_page, home, pictures_page, queue_page, train_page
+from maquette.studio import captions_page, home, new_project, pictures_page, queue_page, train_page
 from maquette.studio.asking import Studio
 from maquette.studio.guard import Guard
 from maquette.studio.pages import page
@@ -29,6 +29,7 @@ def make_app(studio: Studio, names: frozenset[str]) -> Guard:
         routes=[
             Route("/api/health", health),
             *home.routes(),
+            *new_project.routes(),
             *pictures_page.routes(),
             *captions_page.routes(),
             *train_page.routes(),

@@ -16,6 +16,7 @@ from maquette.reading import parse_json
 from maquette.studio.feed import Feed
 from maquette.studio.guard import Keys
 from maquette.studio.thumbnails import Thumbnails
+from maquette.studio.uploads import Uploads
 from maquette.studio.workspace import Project, Workspace
 
 
@@ -27,6 +28,7 @@ class Studio:
     keys: Keys
     thumbnails: Thumbnails = field(default_factory=Thumbnails)
     feed: Feed = field(default_factory=Feed)
+    uploads: Uploads = field(default_factory=Uploads)
 
 
 def studio_of(request: Request) -> Studio:

@@ -1,18 +1,32 @@
-"""The home page: the opened projects, and opening one more."""
+"""The home page: the opened projects and how far they are, opening one more, what this computer is."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from maquette.errors import MaquetteError
+from maquette.project.machine import Machine
+from maquette.runs.choice import read_choice
+from maquette.runs.deliveries import read_deliveries
+from maquette.runs.folder import RunFolder
+from maquette.runs.record import read_record
+from maquette.spoken import counted, disk_size, memory_size
 from maquette.studio.asking import answering, body_of, project_of, studio_of
 from maquette.studio.pages import RAIL, page
+from maquette.studio.uploads import default_place
 from maquette.studio.workspace import Project
+
+if TYPE_CHECKING:
+    from maquette.curating.listing import Heap
+
+_STATES = {"prepared": "prepared", "running": "training", "finished": "trained"}
+"""A run's state in a word."""
 
 
 def routes() -> list[Route]:
@@ -20,6 +34,7 @@ def routes() -> list[Route]:
     return [
         Route("/", home),
         Route("/p/{project}", first_stop),
+        Route("/api/machine", machine),
         Route("/api/projects", answering(open_project), methods=["POST"]),
         Route("/api/projects/{project}/close", answering(close_project), methods=["POST"]),
     ]
@@ -37,7 +52,7 @@ def first_stop(request: Request) -> Response:
 
 
 def card_of(project: Project) -> dict[str, Any]:
-    """Return what the home page shows of a project."""
+    """Return what the home page shows of a project: its cover and how far it is."""
     from maquette.curating.listing import list_heap
 
     card: dict[str, Any] = {
@@ -45,22 +60,66 @@ def card_of(project: Project) -> dict[str, Any]:
         "name": project.name,
         "root": str(project.root),
         "pictures": [],
-        "count": 0,
-        "runs": 0,
+        "stage": "",
         "problem": "",
     }
     try:
-        folder = project.pictures
-        heap = list_heap(folder)
-        card |= {"count": len(heap.names), "pictures": list(heap.names[:: max(1, len(heap.names) // 4)][:4])}
-        card["runs"] = (
-            sum(1 for each in (project.root / "runs").glob("*/run.json"))
-            if (project.root / "runs").is_dir()
-            else 0
-        )
+        heap = list_heap(project.pictures)
+        card["pictures"] = list(heap.names[:: max(1, len(heap.names) // 4)][:4])
+        card["stage"] = " · ".join(_stages(project, heap))
     except MaquetteError as error:
         card["problem"] = str(error.problems[0])
     return card
+
+
+def _stages(project: Project, heap: Heap) -> Iterator[str]:
+    """Yield how far a project is, in words."""
+    count = len(heap.names)
+    yield counted(count, "picture")
+    written = sum(heap.path(name).with_suffix(project.caption_extension).is_file() for name in heap.names)
+    if written < count:
+        yield f"{written:,} with a caption" if written else "no captions yet"
+    runs = [path.parent for path in sorted((project.root / "runs").glob("*/run.json"), key=_changed)]
+    if not runs:
+        yield "not trained yet"
+        return
+    yield counted(len(runs), "run")
+    last = RunFolder(runs[-1])
+    if read_deliveries(last):
+        yield "installed"
+    elif read_choice(last.path) is not None:
+        yield "judged"
+    else:
+        state = read_record(last.path).state
+        yield _STATES.get(state, state)
+
+
+def _changed(path: Path) -> float:
+    return path.stat().st_mtime
+
+
+def machine(request: Request) -> Response:
+    """Return in words what this computer is: what it would train on, and how much room there is."""
+    from maquette.rules.verdict import machine_here
+
+    found = machine_here()
+    facts = [("Device", _device_of(found))]
+    facts += [
+        (f"Memory of {gpu.name}", memory_size(gpu.total_bytes)) for gpu in found.gpus if gpu.total_bytes
+    ]
+    if found.ram_bytes:
+        free = memory_size(found.free_ram_bytes)
+        facts.append(("Memory", f"{memory_size(found.ram_bytes)}, {free} free"))
+    places = [default_place(""), *(each.root for each in studio_of(request).workspace.projects()[:1])]
+    for path in places:
+        disk = found.disk_of(path)
+        if disk is not None:
+            facts.append((f"Disk of {path}", f"{disk_size(disk.free_bytes)} free"))
+    return JSONResponse({"facts": list(dict.fromkeys(facts))})
+
+
+def _device_of(found: Machine) -> str:
+    return ", ".join(gpu.name for gpu in found.gpus) or "the processor alone"
 
 
 def open_project(request: Request, data: bytes) -> dict[str, Any]:

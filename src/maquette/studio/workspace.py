@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from maquette.dataset.folders import with_dot
 from maquette.errors import ConfigError, MaquetteError, OutputError, Problem
 from maquette.files import state_folder, write_json
 from maquette.project.config_file import CONFIG_NAME, load_settings
@@ -67,6 +68,11 @@ class Project:
                 )
             )
         return images.resolve()
+
+    @property
+    def caption_extension(self) -> str:
+        """How the names of its caption files end. Raises MaquetteError where the settings cannot be read."""
+        return with_dot(self._dataset.caption_extension or ".txt")
 
     @property
     def _dataset(self) -> DatasetSettings:

@@ -2,7 +2,8 @@
 
 const TOKEN = document.querySelector('meta[name="maquette-page"]').content;
 
-export class Refused extends Error {}
+// What the server said no to; asking again brings the same.
+export class Refused extends Error { isFinal = true; }
 
 async function answerOf(response) {
   const answer = await response.json().catch(() => ({}));
@@ -17,6 +18,11 @@ export async function get(path) {
 
 export async function post(path, body = {}) {
   return answerOf(await fetch(path, { method: "POST", body: JSON.stringify(body), headers: { "content-type": "application/json", "x-maquette-page": TOKEN } }));
+}
+
+// Part of a file, as it is.
+export async function sendPiece(path, piece) {
+  return answerOf(await fetch(path, { method: "POST", body: piece, headers: { "content-type": "application/octet-stream", "x-maquette-page": TOKEN } }));
 }
 
 export function toast(text, kind = "") {
