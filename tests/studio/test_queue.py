@@ -96,6 +96,20 @@ def test_several_listeners_hear_the_same(served: Served, tmp_path: Path) -> None
         assert texts(blocks, 50) == [str(number) for number in range(50)]
 
 
+def test_many_tabs_of_a_browser_hear_over_one_connection(
+    browser: Any, served: Served, tmp_path: Path
+) -> None:
+    context = browser.new_context()
+    tabs = [context.new_page() for _ in range(8)]  # a browser keeps six connections to a server
+    for tab in tabs:
+        tab.goto(f"{served.url}/queue")
+    job = added(tmp_path).id
+    for tab in tabs:
+        tab.wait_for_selector(f"#jobs b:has-text('{job}  check')")
+    assert served.studio.feed.listeners == 1
+    context.close()
+
+
 def test_the_queue_is_told_whenever_it_changes_and_not_otherwise(served: Served, tmp_path: Path) -> None:
     blocks = Stream(served, "/api/jobs/stream").blocks()
     assert json.loads(next(blocks)["data"]) == {"jobs": []}

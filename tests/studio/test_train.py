@@ -88,11 +88,13 @@ def test_only_runs_of_the_project_are_shown(served: Served, name: str) -> None:
 STEPS = 160
 HEARING = """
 window.heard = [];
-const Plain = window.EventSource;
-window.EventSource = class extends Plain {
-  constructor(url) {
-    super(url);
-    if (!url.includes("/api/jobs/stream")) this.addEventListener("message", (each) => heard.push(Number(each.lastEventId)));
+const Plain = window.SharedWorker;
+window.SharedWorker = class extends Plain {
+  constructor(...given) {
+    super(...given);
+    this.port.addEventListener("message", ({ data }) => {
+      if (data.type === "message" && data.id !== null) heard.push(data.id);
+    });
   }
 };
 """

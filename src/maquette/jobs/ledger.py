@@ -114,6 +114,10 @@ class Ledger:
         )
         return [{"sequence": row["sequence"], **parse_json(row["line"], any_text=True)} for row in rows]
 
+    def changes_by_others(self) -> int:
+        """Return a number that is another one once another connection has changed anything; asking costs microseconds."""
+        return int(self._db.execute("PRAGMA data_version").fetchone()[0])
+
     def runner(self) -> str | None:
         """Return who says to be the runner."""
         row = self._db.execute("SELECT who FROM runners").fetchone()

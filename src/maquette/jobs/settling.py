@@ -42,6 +42,17 @@ def is_outstanding(ledger: Ledger) -> bool:
     return waits or bool(ledger.jobs(("queued", "running")))
 
 
+def see_to_what_was_lost(ledger: Ledger) -> bool:
+    """Make the states true; where a worker or the runner was lost, see to another runner. Return whether a job was marked."""
+    runner = ledger.runner()
+    if is_alive(runner):
+        return False
+    lost = settle(ledger)
+    if (lost or runner is not None) and is_outstanding(ledger):
+        wake_runner(ledger)
+    return bool(lost)
+
+
 def see_to(ledger: Ledger) -> None:
     """Make the states true, and see to a runner where there is something to do."""
     settle_from_outside(ledger)

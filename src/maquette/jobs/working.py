@@ -17,6 +17,7 @@ from maquette.jobs.records import Job, State
 from maquette.processes import own_identity
 
 TELLS_EVERY_S = 0.1
+"""At most so often; what happens after a quiet while is told at once."""
 
 
 class Work:
@@ -26,7 +27,7 @@ class Work:
         self._folder, self._job, self._attempt = folder, job, attempt
         self._heard: list[dict[str, Any]] = []
         self._lock = threading.Lock()
-        self._is_over = threading.Event()
+        self._is_over, self._is_new = threading.Event(), threading.Event()
         self._is_asked = False
         self._stages = 0
         self._reached = 0.0
@@ -56,10 +57,12 @@ class Work:
                 if last.get("event") == "progress" and last.get("stage") == event.stage:
                     self._heard.pop()
             self._heard.append(told)
+        self._is_new.set()
 
     def end(self, code: int, answer: Mapping[str, Any]) -> Job | None:
         """Note how it ended, by the command's exit code and answer; return the job where it was this attempt's to end."""
         self._is_over.set()
+        self._is_new.set()
         self._thread.join()
         problems = answer.get("error")
         state, error, result = (
@@ -75,10 +78,14 @@ class Work:
 
     def _tell_and_listen(self) -> None:
         with Ledger(self._folder) as ledger:
-            while not self._is_over.wait(TELLS_EVERY_S):
+            while not self._is_over.is_set():
+                is_new = self._is_new.wait(TELLS_EVERY_S)
+                self._is_new.clear()
                 with suppress(MaquetteError):  # a full disk: the work is worth more than what is told of it
                     self._flush(ledger)
                     self._listen(ledger)
+                if is_new:
+                    self._is_over.wait(TELLS_EVERY_S)
 
     def _listen(self, ledger: Ledger) -> None:
         job = ledger.find(self._job)

@@ -10,17 +10,21 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 
 from maquette.errors import MaquetteError
 from maquette.jobs.following import is_ended
 from maquette.jobs.ledger import Ledger
-from maquette.jobs.settling import settle_from_outside
+from maquette.jobs.settling import see_to_what_was_lost
 
-LOOKS_EVERY_S = 0.1
+LOOKS_EVERY_S = 0.02
+"""Whether the ledger was changed at all, which costs next to nothing; only then is it read."""
 SETTLES_EVERY_S = 2.0
+COMES_BACK_MS = 500
+"""So soon a browser whose connection broke tries again."""
 SIGN_OF_LIFE_S = 15.0
 """So often something is sent, so that a page that is gone is noticed."""
 
@@ -33,12 +37,12 @@ class _Listener:
     after: int = -1
     heard: asyncio.Queue[str | None] = field(default_factory=asyncio.Queue)
     last: str = ""
+    has_looked: bool = False
 
-    def look(self, ledger: Ledger) -> None:
-        """Take in what is new."""
+    def look(self, ledger: Ledger, queue: Callable[[], str]) -> None:
+        """Take in what is new; `queue` gives the text of the whole queue."""
         if self.job is None:
-            text = json.dumps({"jobs": [job.to_json() for job in ledger.jobs()]})
-            if text != self.last:
+            if (text := queue()) != self.last:
                 self.last = text
                 self._tell(f"data: {text}\n\n")
             return
@@ -74,6 +78,7 @@ class Feed:
         listener = _Listener(loop=asyncio.get_running_loop(), job=job, after=after)
         self._join(listener)
         try:
+            yield f"retry: {COMES_BACK_MS}\n"
             while True:
                 try:
                     text = await asyncio.wait_for(listener.heard.get(), SIGN_OF_LIFE_S)
@@ -85,6 +90,11 @@ class Feed:
         finally:
             with self._lock:
                 self._listeners.discard(listener)
+
+    @property
+    def listeners(self) -> int:
+        """How many listen."""
+        return len(self._listeners)
 
     def close(self) -> None:
         """End every stream: the server is to end, and waits for no page."""
@@ -101,7 +111,7 @@ class Feed:
 
     def _look(self) -> None:
         with Ledger() as ledger:
-            settled = -SETTLES_EVERY_S
+            known, settled = -1, -SETTLES_EVERY_S
             while True:
                 with self._lock:
                     listeners = list(self._listeners)
@@ -112,7 +122,18 @@ class Feed:
                 with suppress(MaquetteError, OSError):
                     if time.monotonic() - settled >= SETTLES_EVERY_S:
                         settled = time.monotonic()
-                        settle_from_outside(ledger)
-                    for listener in listeners:
-                        listener.look(ledger)
+                        if see_to_what_was_lost(ledger):
+                            known = -1
+                    now = ledger.changes_by_others()
+                    _tell_what_is_new(ledger, listeners, is_changed=now != known)
+                    known = now
                 time.sleep(LOOKS_EVERY_S)
+
+
+def _tell_what_is_new(ledger: Ledger, listeners: Iterable[_Listener], *, is_changed: bool) -> None:
+    """Let those look who have reason to; the queue's text is made once for all of them."""
+    queue = cache(lambda: json.dumps({"jobs": [job.to_json() for job in ledger.jobs()]}))
+    for listener in listeners:
+        if is_changed or not listener.has_looked:
+            listener.look(ledger, queue)
+            listener.has_looked = True

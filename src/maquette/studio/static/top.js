@@ -1,5 +1,7 @@
 // How many jobs run or wait, beside the way to the queue; other modules hear the queue through the same stream.
 
+import { Stream } from "./streams.js";
+
 const badge = document.getElementById("waiting");
 const OVER = new Set(["done", "failed", "cancelled"]);
 const hearers = new Set();
@@ -8,7 +10,7 @@ let known = null;
 export function onQueue(hear) { hearers.add(hear); if (known) hear(known); }
 export const isOver = (job) => OVER.has(job.state);
 
-const stream = new EventSource("/api/jobs/stream");
+const stream = new Stream("/api/jobs/stream");
 stream.onmessage = (message) => {
   known = JSON.parse(message.data).jobs;
   const open = known.filter((job) => !isOver(job)).length;
@@ -16,4 +18,3 @@ stream.onmessage = (message) => {
   badge.textContent = open;
   for (const hear of hearers) hear(known);
 };
-addEventListener("pagehide", () => stream.close());

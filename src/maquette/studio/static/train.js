@@ -1,4 +1,5 @@
 import { get, pathOf, post, toast, told } from "./talk.js";
+import { Stream } from "./streams.js";
 import { onQueue } from "./top.js";
 
 const root = document.querySelector(".train");
@@ -107,7 +108,7 @@ function bar(done, total) {
 
 function listen(name) {
   stream?.close();
-  stream = new EventSource(`/api/jobs/${job.id}/stream?after=-1`);
+  stream = new Stream(`/api/jobs/${job.id}/stream`);
   stream.onmessage = (message) => { if (shown === name) hear(JSON.parse(message.data), name); };
   stream.addEventListener("end", () => { stream?.close(); stream = null; if (shown === name) load(name); });
 }
