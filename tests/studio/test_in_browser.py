@@ -103,6 +103,24 @@ def test_a_decision_that_cannot_be_kept_is_said(browser: Any, served: Served) ->
     opened.close()
 
 
+def test_curves_are_drawn_within_the_pages_policy(
+    page: Any, served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAQUETTE_HOME", str(tmp_path / "state"))
+    answer = page.goto(f"{served.url}/p/{served.key}/train")
+    assert "unsafe" not in answer.headers["content-security-policy"]
+    page.wait_for_function("() => window.Plotly")
+    page.evaluate(
+        """() => {
+          const box = document.createElement("div");
+          document.body.append(box);
+          return Plotly.newPlot(box, [{ y: [1, 2] }]);
+        }"""
+    )
+    page.wait_for_selector(".scatterlayer .trace")  # whatever the console says fails the test
+    page.goto("about:blank")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1440, 390])
 def test_nothing_serious_stands_in_a_screen_readers_way_and_nothing_hangs_over(

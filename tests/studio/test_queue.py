@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
+import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 
 from maquette.jobs.ledger import Ledger
 from maquette.jobs.records import Job, Request
+from maquette.processes import identity_of
 
 from .conftest import Served
 
@@ -140,3 +143,64 @@ def test_a_person_asks_and_what_cannot_be_is_said(served: Served, tmp_path: Path
     assert served.ask(f"/api/jobs/{job}/explode", {}).status == 400
     assert served.ask(f"/api/jobs/{job}/cancel", {}, page=False).status == 403
     assert served.ask("/api/jobs").table["jobs"][0]["id"] == job
+
+
+def states(served: Served) -> dict[int, str]:
+    return {each["id"]: each["state"] for each in served.ask("/api/jobs").table["jobs"]}
+
+
+def test_jobs_change_places_and_what_is_over_is_forgotten(served: Served, tmp_path: Path) -> None:
+    first, second, third = (added(tmp_path).id for _ in range(3))
+    with Ledger() as ledger:
+        for job in (first, second, third):
+            ledger.pause(job)  # no runner takes them meanwhile
+    for what, job, order in (
+        ("up", third, [first, third, second]),
+        ("up", first, [first, third, second]),
+        ("down", first, [third, first, second]),
+        ("down", second, [third, first, second]),
+        ("first", second, [second, third, first]),
+    ):
+        assert served.ask(f"/api/jobs/{job}/{what}", {}).status == 200
+        assert list(states(served)) == order
+    served.ask(f"/api/jobs/{third}/cancel", {})
+    assert served.ask("/api/jobs/clear", {}).table == {"cleared": [third]}
+    assert list(states(served)) == [second, first]
+    assert served.ask("/api/jobs/clear", {}, page=False).status == 403
+
+
+def test_a_job_that_is_ended_at_once_is_dead_and_stopped_and_its_log_is_shown(
+    served: Served, tmp_path: Path
+) -> None:
+    job = added(tmp_path).id
+    work = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    identity = identity_of(work.pid)
+    with Ledger() as ledger:
+        attempt = ledger.take(job)
+        assert attempt is not None and identity is not None
+        assert ledger.register(job, attempt, identity)
+        ledger.job_folder(job).mkdir(parents=True)
+        (ledger.job_folder(job) / "output.log").write_text("a line\nthe last line\n", encoding="utf-8")
+    assert "lost" in served.ask(f"/api/jobs/{job}/loss").table
+    assert served.ask(f"/api/jobs/{job}/kill", {}).table["job"]["state"] == "cancelled"
+    assert work.wait(10) == -signal.SIGKILL
+    assert states(served) == {job: "cancelled"}
+    assert served.ask(f"/api/jobs/{job}/log").table == {
+        "job": job,
+        "lines": ["a line", "the last line"],
+        "findings": [],
+    }
+    assert served.ask("/api/jobs/99/log").status == 400
+
+
+def test_the_rule_that_knows_a_failure_stands_beside_its_log(served: Served, tmp_path: Path) -> None:
+    job = added(tmp_path).id
+    with Ledger() as ledger:
+        attempt = ledger.take(job)
+        assert attempt is not None
+        ledger.job_folder(job).mkdir(parents=True)
+        said = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB\n"
+        (ledger.job_folder(job) / "output.log").write_text(said, encoding="utf-8")
+        ledger.end(job, attempt, "failed", error="it ended with exit code 1")
+    found = served.ask(f"/api/jobs/{job}/log").table["findings"]
+    assert [each["code"] for each in found] == ["LOG006"] and found[0]["remedy"]

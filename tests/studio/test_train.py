@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
+import maquette
 from maquette.api import plan
+from maquette.locking import hold
 from maquette.logs.metrics import read_metrics
+from maquette.runs.asked import wishes_of
+from maquette.runs.folder import RunFolder
+from maquette.runs.record import read_record
 from maquette.world.pack import base_path
 
 from .conftest import Served
@@ -81,6 +88,32 @@ def test_what_keeps_a_run_from_starting_is_said_before_it_is_queued(served: Serv
 def test_only_runs_of_the_project_are_shown(served: Served, name: str) -> None:
     assert served.api(f"run/{name}").status == 404
     assert served.api(f"run/{name}/sample/0.png").status == 404
+
+
+def test_a_run_says_where_it_stands_and_what_a_person_may_ask(served: Served) -> None:
+    shutil.rmtree(served.project / "images")
+    run = maquette.train(trainable(served.project, 2)).run
+    told = served.api("run/first").table
+    assert (told["state"], told["step"], told["steps"], told["draws"]) == ("finished", 2, 2, True)
+    assert told["curve"]["step"] == [1, 2]
+    assert told["peak_memory_bytes"] > 0
+    for wish, status in (("save", 400), ("sample", 400), ("explode", 404)):
+        assert served.api(f"run/first/ask/{wish}", {}).status == status
+    assert served.api("run/first/ask/save", {}, page=False).status == 403
+    assert served.api("run/../resume", {}).status == 404
+    record = read_record(run)
+    record.with_(state="running").write(RunFolder(run))  # as a kill leaves it
+    assert served.api("runs").table["runs"][0]["state"] == "interrupted"
+    with closing(hold(run, "train")):
+        assert served.api("run/first").table["state"] == "running"
+        assert served.api("run/first/ask/sample", {}).table == {"asked": "sample"}
+        assert wishes_of(run) == {"sample"}
+    # What failed is told with the rule that knows it.
+    error = "CUDA out of memory. Tried to allocate 2.00 GiB"
+    record.with_(state="failed", error=error).write(RunFolder(run))
+    (found, *_) = served.api("run/first/findings").table["findings"]
+    assert (found["code"], found["severity"]) == ("LOG006", "error")
+    assert found["name"] and found["remedy"]
 
 
 # --- a real server, a real training --------------------------------------------------------------------------

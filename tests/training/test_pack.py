@@ -27,6 +27,7 @@ from maquette.families.common.model import LatentDiffusionModel
 from maquette.logs.metrics import VALIDATION, read_metrics
 from maquette.project.config_file import load_settings
 from maquette.rules.verdict import judge
+from maquette.runs.asked import ask_of_run
 from maquette.runs.record import PACKED, read_record
 from maquette.stopping import Stop, Stopped
 from maquette.training.directing import PackResult
@@ -51,6 +52,8 @@ OWN: list[dict[str, Any]] = [
 PRUNED, BROKEN, MISFIT = 3, 4, 5
 FIRST = 2
 """The trial that every check looks at."""
+ASKED = 0
+"""The trial that somebody asks for a checkpoint while it trains."""
 WHOLE = tuple(number for number in range(len(OWN)) if number not in (PRUNED, BROKEN, MISFIT))
 
 
@@ -80,7 +83,13 @@ def packed(settings_of: Any, tmp_path_factory: pytest.TempPathFactory) -> Packed
     """All trials in three places: refilled as they end, one pruned, one broken, one that does not fit."""
     folder = tmp_path_factory.mktemp("packed") / "trials"
     trials = trials_of(folder, [settings_of(**own) for own in OWN], rungs=(2,))
-    director = Script(trials, prunes=lambda number, step: (number, step) == (PRUNED, 2))
+
+    def prunes(number: int, step: int) -> bool:
+        if (number, step) == (ASKED, 2):
+            ask_of_run(folder / f"{ASKED:03d}", "save")
+        return (number, step) == (PRUNED, 2)
+
+    director = Script(trials, prunes=prunes)
     with pytest.MonkeyPatch.context() as patch:
         encode = LatentDiffusionModel.encode_pictures
         patch.setattr(
@@ -104,6 +113,12 @@ def alone(settings_of: Any) -> Callable[[int], Path]:
         return known[number]
 
     return trained
+
+
+def test_a_trial_saves_when_it_is_asked(packed: Packed) -> None:
+    run = packed[0] / f"{ASKED:03d}"
+    assert [(entry.step, entry.final) for entry in read_record(run).checkpoints] == [(3, False), (4, True)]
+    assert not (run / ".maquette").exists()
 
 
 def state_of(run: Path, step: int) -> dict[str, torch.Tensor]:

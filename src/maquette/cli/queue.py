@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,7 +15,11 @@ from maquette.jobs.records import Job
 from maquette.jobs.settling import see_to
 from maquette.spoken import counted
 
+if TYPE_CHECKING:
+    from maquette.runs.asked import Wish
+
 NUMBER = click.argument("job", type=int)
+TRAINED = click.argument("what", metavar="JOB|RUN")
 
 
 @click.group(name="queue")
@@ -96,29 +100,68 @@ def resume(job: int) -> dict[str, Any]:
     return _changed(job, Ledger.resume)
 
 
-@result_command(NUMBER, name="cancel")
-def cancel(job: int) -> dict[str, Any]:
+@result_command(
+    NUMBER,
+    click.option(
+        "--now",
+        is_flag=True,
+        help="Do not wait for its next step: kill its process. What it has written by then stays.",
+    ),
+    name="cancel",
+)
+def cancel(job: int, now: bool) -> dict[str, Any]:
     """Stop a job at its next step for good. What it finished, checkpoints for one, stays."""
-    return _changed(job, Ledger.cancel)
+    if not now:
+        return _changed(job, Ledger.cancel)
+    from maquette.jobs.changing import cancel_now, what_is_lost
+
+    with Ledger() as ledger:
+        lost = what_is_lost(ledger.job(job))
+    answer = _changed(job, cancel_now)
+    return {**answer, "lost": lost, "lines": [*answer["lines"], lost]}
+
+
+@result_command(TRAINED, name="save")
+def save(what: str) -> dict[str, Any]:
+    """Save a checkpoint of a training now: after the step that it is at.
+
+    JOB is a number of the queue, RUN the folder of a run, in whichever window it is trained. The training goes on as it would
+    have, to the bit; the checkpoint is one like any other.
+    """
+    return _wished(what, "save", "A checkpoint is saved after the step that it is at.")
+
+
+@result_command(TRAINED, name="sample")
+def sample(what: str) -> dict[str, Any]:
+    """Draw the samples of a training now: after the step that it is at. Its settings must have sample_prompts."""
+    return _wished(what, "sample", "Its samples are drawn after the step that it is at.")
 
 
 @result_command(
     NUMBER,
     click.option("--before", type=int, metavar="JOB", help="Put it before this job."),
     click.option("--last", is_flag=True, help="Put it behind all others."),
+    click.option("--up", is_flag=True, help="Put it one place nearer to the front."),
+    click.option("--down", is_flag=True, help="Put it one place nearer to the end."),
     name="move",
 )
-def move(job: int, before: int | None, last: bool) -> dict[str, Any]:
-    """Move a job to the front of the queue, before another one, or to the end."""
+def move(job: int, before: int | None, last: bool, up: bool, down: bool) -> dict[str, Any]:
+    """Move a job to the front of the queue, before another one, one place, or to the end."""
     from maquette.errors import ConfigError, Problem
 
-    if last and before is not None:
-        raise ConfigError(Problem("--last", "given together with --before", "one place", "Give one of them."))
+    flags = {"--before": before is not None, "--last": last, "--up": up, "--down": down}
+    given = [name for name, is_given in flags.items() if is_given]
+    if len(given) > 1:
+        together = f"given together with {', '.join(given[1:])}"
+        raise ConfigError(Problem(given[0], together, "one place", "Give one of them."))
     with Ledger() as ledger:
         ledger.job(job)
         if before is not None:
             ledger.job(before)
-        ledger.move(job, before=before, to_end=last)
+        if up or down:
+            ledger.shift(job, -1 if up else 1)
+        else:
+            ledger.move(job, before=before, to_end=last)
         jobs = ledger.jobs(("queued", "paused", "interrupted", "running"))
     return {"jobs": [each.to_json() for each in jobs], "lines": [line_of(each) for each in jobs]}
 
@@ -126,12 +169,10 @@ def move(job: int, before: int | None, last: bool) -> dict[str, Any]:
 @result_command(name="clear")
 def clear() -> dict[str, Any]:
     """Forget the jobs that are over. Runs, pictures and captions stay."""
-    import shutil
+    from maquette.jobs.changing import forget_over
 
     with Ledger() as ledger:
-        gone = ledger.clear()
-        for job in gone:
-            shutil.rmtree(ledger.job_folder(job), ignore_errors=True)
+        gone = forget_over(ledger)
     return {"cleared": gone, "lines": [f"{counted(len(gone), 'job')} forgotten."]}
 
 
@@ -167,7 +208,7 @@ def notify_(off: bool, test: bool, **given: Any) -> dict[str, Any]:
     return {**answer, "troubles": troubles, "exit_code": 1 if troubles else 0, "lines": [line, *troubles]}
 
 
-for each in (add, list_, show, pause, resume, cancel, move, clear, notify_):
+for each in (add, list_, show, pause, resume, save, sample, cancel, move, clear, notify_):
     command.add_command(each)
 
 
@@ -178,6 +219,13 @@ def line_of(job: Job) -> str:
     about = job.run or job.project or ""
     told = f"{job.id:>4}  {job.state + asked:<12} {job.kind:<10} {place:<16} {about}".rstrip()
     return f"{told}  {job.error}" if job.error else told
+
+
+def _wished(what: str, wish: Wish, told: str) -> dict[str, Any]:
+    from maquette.jobs.changing import ask_of
+
+    run = ask_of(what, wish)
+    return {"run": str(run), "asked": wish, "lines": [told, f"Next: maquette watch {what}"]}
 
 
 def _changed(job: int, change: Callable[[Ledger, int], Job]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from maquette.errors import ModelError, OutputError, Problem
 from maquette.events import Artifact, Event, Finished, Message, Stage, Started, mapped
 from maquette.files import sha256_file
 from maquette.locking import holder_of
+from maquette.project.checkpoints import by_step
 from maquette.project.settings import Settings
 from maquette.runs.folder import RunFolder
 from maquette.runs.record import PACKED, Checkpoint, RunRecord, read_record, require_begun
@@ -190,12 +191,22 @@ def _job(run: Path, record: RunRecord, needs: Needs, options: ReproduceOptions, 
         }
     )
     settings = settings.model_copy(update={"saving": saving})
-    job = prepare(settings, judge=judge, next_name=True, recorded=needs.dataset)
+    job = _saving_as(record, prepare(settings, judge=judge, next_name=True, recorded=needs.dataset))
     seed = record.schedule.pictures_seed
     if seed is None:
         return job
     # A trial saw the pictures in the order of its search, whose seed was another than its own.
     return replace(job, dataset=replace(job.dataset, seed=seed))
+
+
+def _saving_as(record: RunRecord, job: Job) -> Job:
+    """Return the job with the files that the run saved beside those that were planned: asked for while it trained."""
+    (trial,) = job.trials
+    per_epoch = job.schedule.steps_per_epoch
+    planned = {each.step for each in trial.checkpoints}
+    asked = sorted({entry.step for entry in record.checkpoints} - planned)
+    more = tuple(by_step(trial.name, step, -(-step // per_epoch)) for step in asked)
+    return replace(job, trials=(replace(trial, checkpoints=(*more, *trial.checkpoints)),))
 
 
 def _as_trained(record: RunRecord, settings: Settings) -> Settings:

@@ -193,6 +193,15 @@ class Ledger:
             self._spread()
         return self.job(job)
 
+    def shift(self, job: int, places: int) -> Job:
+        """Move a job that waits by so many places: towards the front below 0, else towards the end."""
+        waiting = [each.id for each in self.jobs(("queued", "paused", "interrupted"))]
+        if job not in waiting:
+            return self.job(job)
+        others = [each for each in waiting if each != job]
+        place = max(0, waiting.index(job) + places)
+        return self.move(job, before=others[place]) if place < len(others) else self.move(job, to_end=True)
+
     def clear(self) -> list[int]:
         """Forget the jobs that are over, with their events; return their numbers."""
         with self._writing():

@@ -14,11 +14,14 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from maquette.errors import ConfigError, Problem
+from maquette.jobs.changing import cancel_now, forget_over, what_is_lost
+from maquette.jobs.following import tail_of
 from maquette.jobs.ledger import Ledger
 from maquette.jobs.records import Job
 from maquette.jobs.starting import wake_runner
 from maquette.reading import parse_json
 from maquette.studio.asking import answering, body_of, studio_of
+from maquette.studio.failures import known_failures
 from maquette.studio.pages import page
 
 ADDING_S = 120
@@ -27,8 +30,13 @@ ASKED: dict[str, Callable[[Ledger, int], Job]] = {
     "pause": Ledger.pause,
     "resume": Ledger.resume,
     "cancel": Ledger.cancel,
+    "kill": cancel_now,
     "first": Ledger.move,
+    "up": lambda ledger, job: ledger.shift(job, -1),
+    "down": lambda ledger, job: ledger.shift(job, 1),
 }
+MOST_LINES = 400
+"""Of a job's log: its end says what happened."""
 
 
 def routes() -> list[Route]:
@@ -37,7 +45,10 @@ def routes() -> list[Route]:
         Route("/queue", show),
         Route("/api/jobs", listed),
         Route("/api/jobs/stream", queue_stream),
+        Route("/api/jobs/clear", answering(cleared), methods=["POST"]),
         Route("/api/jobs/{job:int}/stream", job_stream),
+        Route("/api/jobs/{job:int}/log", logged),
+        Route("/api/jobs/{job:int}/loss", loss),
         Route("/api/jobs/{job:int}/{asked}", answering(asked), methods=["POST"]),
     ]
 
@@ -53,8 +64,30 @@ def listed(request: Request) -> Response:
         return JSONResponse({"jobs": [job.to_json() for job in ledger.jobs()]})
 
 
+def cleared(request: Request, data: bytes) -> dict[str, Any]:
+    """Forget the jobs that are over."""
+    body_of(data)
+    with Ledger() as ledger:
+        return {"cleared": forget_over(ledger)}
+
+
+def logged(request: Request) -> Response:
+    """Return the end of what a job printed; of a failed one also what the rules know of it."""
+    with Ledger() as ledger:
+        job = ledger.job(int(request.path_params["job"]))
+        path = ledger.job_folder(job.id) / "output.log"
+    known = known_failures(path) if job.state in ("failed", "interrupted") and path.is_file() else []
+    return JSONResponse({"job": job.id, "lines": tail_of(path, MOST_LINES), "findings": known})
+
+
+def loss(request: Request) -> Response:
+    """Return in words what ending a job at once loses."""
+    with Ledger() as ledger:
+        return JSONResponse({"lost": what_is_lost(ledger.job(int(request.path_params["job"])))})
+
+
 def asked(request: Request, data: bytes) -> dict[str, Any]:
-    """Ask something of a job: pause, resume, cancel, first (to the front)."""
+    """Ask something of a job: pause, resume, cancel, kill (at once), first (to the front), up, down."""
     body_of(data)
     what, job = request.path_params["asked"], int(request.path_params["job"])
     if what not in ASKED:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,14 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from maquette.errors import ConfigError, MaquetteError, Problem
+from maquette.jobs.following import is_trained
 from maquette.jobs.ledger import Ledger
 from maquette.logs.metrics import read_metrics
+from maquette.runs.asked import WISHES, ask_of_run
 from maquette.runs.folder import RunFolder
 from maquette.runs.record import RunRecord, read_record
 from maquette.studio.asking import answering, body_of, project_of
+from maquette.studio.failures import known_failures
 from maquette.studio.pages import page
 from maquette.studio.queue_page import add_job
 from maquette.studio.workspace import NotFound, Project
@@ -31,7 +34,10 @@ def routes() -> list[Route]:
         Route("/api/p/{project}/plan", planned),
         Route("/api/p/{project}/runs", listed),
         Route("/api/p/{project}/run/{run}", one_run),
+        Route("/api/p/{project}/run/{run}/findings", findings),
         Route("/api/p/{project}/run/{run}/sample/{name:path}", sample),
+        Route("/api/p/{project}/run/{run}/ask/{wish}", answering(wished), methods=["POST"]),
+        Route("/api/p/{project}/run/{run}/resume", answering(resumed), methods=["POST"]),
         Route("/api/p/{project}/train", answering(started), methods=["POST"]),
     ]
 
@@ -53,6 +59,32 @@ def started(request: Request, data: bytes) -> dict[str, Any]:
     project = project_of(request)
     body_of(data)
     return add_job("train", [str(project.root)], project.root)
+
+
+def resumed(request: Request, data: bytes) -> dict[str, Any]:
+    """Put going on with a run that nobody trains into the queue."""
+    project = project_of(request)
+    body_of(data)
+    place = _run_of(project, request.path_params["run"])
+    return add_job("train", ["--resume", str(place)], project.root)
+
+
+def wished(request: Request, data: bytes) -> dict[str, Any]:
+    """Ask a run under way for a checkpoint or for its samples now."""
+    body_of(data)
+    place, wish = _run_of(project_of(request), request.path_params["run"]), request.path_params["wish"]
+    wanted = next((each for each in WISHES if each == wish), None)
+    if wanted is None:
+        raise NotFound(Problem("run", f"'{wish[:40]}'", ", ".join(WISHES), "Reload the page."))
+    ask_of_run(place, wanted)
+    return {"asked": wanted}
+
+
+def findings(request: Request) -> Response:
+    """Return what the rules know of a run that did not come to its end."""
+    return JSONResponse(
+        {"findings": known_failures(_run_of(project_of(request), request.path_params["run"]))}
+    )
 
 
 def listed(request: Request) -> Response:
@@ -81,7 +113,7 @@ def _row(place: Path) -> dict[str, Any]:
         }
     return {
         "name": place.name,
-        "state": record.state,
+        "state": _state(place, record),
         "step": record.step,
         "steps": record.schedule.steps,
         "loss": record.final_loss,
@@ -92,24 +124,35 @@ def _row(place: Path) -> dict[str, Any]:
     }
 
 
+def _state(place: Path, record: RunRecord) -> str:
+    """Return a run's state as it is: one whose process is gone is not running, whatever its record says."""
+    if record.state in ("running", "prepared") and not is_trained(place):
+        return "interrupted"
+    return record.state
+
+
 def one_run(request: Request) -> Response:
     """Return a run's curve, samples and checkpoints, and the job that is at work on it."""
     project = project_of(request)
     place = _run_of(project, request.path_params["run"])
     record = read_record(place)
+    rows = [row for row in read_metrics(RunFolder(place).metrics) if "loss" in row]
     with Ledger() as ledger:
         job = ledger.of_run(place)
+    last = rows[-1] if rows else {}
     return JSONResponse(
         {
             **_row(place),
-            "curve": _curve(place),
+            "step": max(record.step, last.get("step", 0)),
+            "curve": _curve(rows),
             "validation": _validation(record),
             "samples": [
                 {"step": each.step, "prompt": each.prompt, "path": each.path} for each in record.samples
             ],
             "checkpoints": [{"step": each.step, "path": each.path} for each in record.checkpoints],
             "seconds_per_step": record.timings.get("seconds_per_step"),
-            "peak_memory_bytes": record.peak_memory_bytes,
+            "peak_memory_bytes": record.peak_memory_bytes or last.get("peak_memory_bytes"),
+            "draws": bool(record.settings.samples.sample_prompts),
             "notes": list(record.notes),
             "job": job.to_json() if job is not None else None,
         }
@@ -123,11 +166,10 @@ def _run_of(project: Project, name: str) -> Path:
     return place
 
 
-def _curve(place: Path) -> dict[str, Sequence[float]]:
-    """Return steps, losses and rates of a run, thinned to what fits on a screen."""
-    rows = [row for row in read_metrics(RunFolder(place).metrics) if "loss" in row]
+def _curve(rows: Sequence[Mapping[str, Any]]) -> dict[str, Sequence[float]]:
+    """Return steps and losses of a run, thinned to what fits on a screen; the last is always there."""
     every = max(1, len(rows) // MOST_POINTS)
-    kept = rows[::every]
+    kept = [*rows[::every], *(rows[-1:] if (len(rows) - 1) % every else ())]
     return {"step": [row["step"] for row in kept], "loss": [row["loss"] for row in kept]}
 
 

@@ -16,7 +16,8 @@ import torch
 
 from maquette.errors import MaquetteError, OutputError, TrainingError
 from maquette.events import Event, Message, Progress, Started
-from maquette.project.checkpoints import PlannedCheckpoint, by_step, is_due
+from maquette.project.checkpoints import PlannedCheckpoint, is_due
+from maquette.runs.asked import WISHES, Wish, done_as_asked, wishes_of
 from maquette.runs.events import EventLog
 from maquette.runs.record import PACKED, RunState, now
 from maquette.runs.reserve import Reserve
@@ -59,6 +60,8 @@ class Lane:
         """False while an update changes the weights."""
         self.failure: MaquetteError | None = None
         """Why it cannot go on."""
+        self.wishes: frozenset[Wish] = frozenset()
+        """What a person asks of it at this step."""
         self.forward_device = ""
         self.waited = 0
         """Passes that others made since it was ready."""
@@ -197,6 +200,14 @@ class Lane:
 
     # --- what is due -------------------------------------------------------------------------------------
 
+    def look(self) -> None:
+        """See what a person asks of it: it holds until the next look."""
+        self.wishes = wishes_of(self.job.folder.path)
+
+    def did_as_asked(self) -> None:
+        """Take away what was asked and is done."""
+        done_as_asked(self.job.folder.path, self.wishes)
+
     def is_rung(self) -> bool:
         """Return whether the director is asked now."""
         return self.step in self.asked.rungs or self.step == self.total
@@ -209,14 +220,19 @@ class Lane:
         return self.is_rung() and not self.output.has_validation(self.step)
 
     def missing_checkpoints(self) -> list[PlannedCheckpoint]:
-        """Return the files that are written now and not there yet."""
-        return [planned for planned in self.output.due(self.step) if not self.output.has(planned)]
+        """Return the files that are written now, or asked for, and not there yet."""
+        due = self.output.due(self.step)
+        if "save" in self.wishes and not due:
+            due = [self.output.here(self.step)]
+        return [planned for planned in due if not self.output.has(planned)]
 
     def draws(self) -> bool:
         """Return whether its samples are drawn now, and were not yet."""
         samples = self.run.settings.samples
         if not samples.sample_prompts or self.output.has_samples(self.step):
             return False
+        if "sample" in self.wishes:
+            return True
         if not self.step:
             return samples.sample_at_first
         if samples.sample_every_steps is None and samples.sample_every_epochs is None:
@@ -228,12 +244,7 @@ class Lane:
         """Return whether its state is saved now: with each checkpoint, and as often as it asks."""
         every = self.run.settings.saving.state_every_steps
         due = bool(self.output.due(self.step)) or bool(every and self.step % every == 0)
-        return due and self.step != self.saved
-
-    def checkpoint_here(self) -> PlannedCheckpoint:
-        """Return the file of the step where it is ended early."""
-        per_epoch = self.job.schedule.steps_per_epoch
-        return by_step(self.run.name, self.step, -(-self.step // per_epoch))
+        return (due or "save" in self.wishes) and self.step != self.saved
 
     def require_sound(self) -> None:
         """Raise TrainingError where a weight is no finite number."""
@@ -318,6 +329,8 @@ class Lane:
         self.data.close()
         if not quietly:
             self._reserve.give_back()
+            with suppress(OSError):
+                done_as_asked(self.job.folder.path, WISHES)
         for each in (self.log, self.told):
             with suppress(OSError, MaquetteError):
                 each.close()

@@ -36,6 +36,7 @@ class LaneDue:
     def work(self, lanes: Sequence[Lane]) -> Iterator[Event]:
         """Write and measure what is due for `lanes` and not there yet."""
         for lane in lanes:
+            lane.look()
             if lane.missing_checkpoints() or lane.state_is_due():
                 with alone(lane):
                     lane.require_sound()
@@ -50,12 +51,13 @@ class LaneDue:
         for lane in lanes:
             if lane.failure is None and lane.state_is_due():
                 lane.save_state()
+            lane.did_as_asked()
 
     def prune(self, lane: Lane, peak_memory_bytes: int) -> Iterator[Event]:
         """Keep a lane that is ended early as it is: its LoRA, its state, and in its record how it ended."""
         if not lane.output.due(lane.step):
             with self._judged([lane]):
-                yield from self._shown(lane, [lane.checkpoint_here()], draws=False)
+                yield from self._shown(lane, [lane.output.here(lane.step)], draws=False)
         lane.keep_state()
         lane.prune(self.base_hash.result(), peak_memory_bytes)
 

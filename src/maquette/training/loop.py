@@ -20,6 +20,7 @@ from maquette.events import Event, Finished, Message, Progress, Stage, Started
 from maquette.files import cannot_write
 from maquette.logs.metrics import MetricsLog
 from maquette.project.checkpoints import PlannedCheckpoint, is_due
+from maquette.runs.asked import WISHES, Wish, done_as_asked, wishes_of
 from maquette.runs.events import EventLog
 from maquette.runs.record import DeviceRecord, RunRecord, RunState, now
 from maquette.runs.reserve import Reserve
@@ -222,7 +223,9 @@ class _Run:
         return self._result(engine)
 
     def close(self) -> None:
-        """Give up what was begun for steps that do not come; no other process is left."""
+        """Give up what was begun for steps that do not come; no other process is left, and no wish for a step."""
+        with suppress(OSError):
+            done_as_asked(self.job.folder.path, WISHES)
         self.crew.close()
         if self.data is not None:
             self.data.close()
@@ -371,7 +374,7 @@ class _Run:
         return {"loss": mean(result.losses), **measured, "speed": speed}
 
     def _after_step(self, engine: Engine, step: int, logs: Sequence[MetricsLog]) -> Iterator[Event]:
-        """Write what is due after `step` steps and not there yet: checkpoints, samples, validation, state.
+        """Write what is due after `step` steps, or asked for, and not there yet: checkpoints, samples, validation, state.
 
         A smoke run writes none.
         """
@@ -381,19 +384,23 @@ class _Run:
         if job.smoke_steps is not None:
             return
         every = job.settings.saving.state_every_steps
+        wishes = wishes_of(job.folder.path)
         due = [(output, planned) for output in self.outputs for planned in output.due(step)]
-        if due or (every and step % every == 0):
+        keeps = bool(due) or "save" in wishes or bool(every and step % every == 0)
+        if keeps:
             for output in self.outputs:
                 require_sound(engine.parameters_of(output.index), step)
-        missing = [(output, planned) for output, planned in due if not output.has(planned)]
-        draws = self._samples_due(step, bool(due))
+        wished = [(output, output.here(step)) for output in self._unsaved(step) if "save" in wishes]
+        missing = [(output, planned) for output, planned in (*due, *wished) if not output.has(planned)]
+        draws = self._samples_due(step, bool(due), wishes)
         undrawn = [output for output in self.outputs if draws and not output.has_samples(step)]
         if missing or undrawn:
             with engine.judged():
                 yield from self._show(engine, step, missing, undrawn)
         yield from self._validate(engine, step, logs, at_checkpoint=bool(due))
-        if step != self.saved and (due or (every and step % every == 0)):
+        if step != self.saved and keeps:
             self._save_state(engine, step)
+        done_as_asked(job.folder.path, wishes)
         if due and self.judge is not None:
             yield from self._judged(engine, self.judge, step)
 
@@ -446,10 +453,16 @@ class _Run:
         with engine.judged():
             yield from self._show(engine, 0, (), [each for each in self.outputs if not each.has_samples(0)])
 
-    def _samples_due(self, step: int, at_checkpoint: bool) -> bool:
+    def _unsaved(self, step: int) -> list[TrialOutput]:
+        """Return the trials that save no checkpoint of `step` by themselves."""
+        return [output for output in self.outputs if not output.due(step)]
+
+    def _samples_due(self, step: int, at_checkpoint: bool, wishes: frozenset[Wish]) -> bool:
         samples = self.job.settings.samples
         if self.draw is None or not samples.sample_prompts:
             return False
+        if "sample" in wishes:
+            return True
         if samples.sample_every_steps is None and samples.sample_every_epochs is None:
             return at_checkpoint
         schedule = self.job.schedule

@@ -149,6 +149,8 @@ class TrialOptimizer:
         decay = trial.ema_decay
         self.average = WeightAverage(self.parameters, decay) if decay is not None else None
         self._has_modes = row.has_modes or (trial.optimizer not in FACTS and _has_modes(self.torch_optimizer))
+        self._in_training: list[torch.Tensor] | None = None
+        """The weights as training left them, while others are shown."""
         self._schedule = schedule_in_force(trial)
         self._own_schedule = (
             None
@@ -182,8 +184,16 @@ class TrialOptimizer:
         if self.average is not None and mode:
             self.average.show(False)
         if self._has_modes:
+            if not mode and self._in_training is None:
+                self._in_training = [parameter.detach().clone() for parameter in self.parameters]
             with self._own_weights():
                 optimizer.train() if mode else optimizer.eval()
+            if mode and self._in_training is not None:
+                # The way there and back is not exact: who looks at a run would change it.
+                with torch.no_grad():
+                    for parameter, own in zip(self.parameters, self._in_training, strict=True):
+                        parameter.copy_(own)
+                self._in_training = None
         if self.average is not None and not mode:
             self.average.show(True)
 

@@ -12,7 +12,7 @@ from maquette.events import Artifact, Event, Message, Stage
 from maquette.files import sha256_file
 from maquette.logs.metrics import VALIDATION, MetricsLog, read_metrics, writes_tensorboard
 from maquette.logs.trackers import Tracked, Trackers
-from maquette.project.checkpoints import PlannedCheckpoint, step_file_name
+from maquette.project.checkpoints import PlannedCheckpoint, by_step, step_file_name
 from maquette.project.config_file import dump_settings
 from maquette.project.settings import Settings
 from maquette.runs.choice import read_choice
@@ -168,6 +168,10 @@ class TrialOutput:
     def due(self, step: int) -> list[PlannedCheckpoint]:
         """Return the checkpoints that are written after `step` steps."""
         return [planned for planned in self.run.checkpoints if planned.step == step]
+
+    def here(self, step: int) -> PlannedCheckpoint:
+        """Return the file of a step after which none was planned."""
+        return by_step(self.run.name, step, -(-step // self.job.schedule.steps_per_epoch))
 
     def has(self, planned: PlannedCheckpoint) -> bool:
         """Return whether the checkpoint was written, and is still there."""
