@@ -10,11 +10,12 @@ import click
 from maquette.cli.options import given_of, options_of
 from maquette.cli.output import follow, result_command
 from maquette.cli.tasks import Task, chosen_task, names_of
-from maquette.curating.options import CurateOptions, DecideOptions
+from maquette.curating.options import CurateOptions, DecideOptions, ReferenceOptions
 from maquette.spoken import counted
 
 CURATE = Task(heeds=names_of(CurateOptions))
 DECIDE = Task(asked_by=names_of(DecideOptions))
+REFER = Task(asked_by=names_of(ReferenceOptions))
 UNDO = Task(asked_by=("undo",))
 
 
@@ -22,6 +23,7 @@ UNDO = Task(asked_by=("undo",))
     click.argument("directory", type=click.Path(path_type=Path)),
     *options_of(CurateOptions),
     *options_of(DecideOptions),
+    *options_of(ReferenceOptions),
     click.option("--undo", is_flag=True, help="Take back the last change made here."),
     name="curate",
     detachable=True,
@@ -37,10 +39,13 @@ def command(directory: Path, **given: Any) -> dict[str, Any]:
       maquette curate frames/ --keep 00412.png --reject "blurry_*"
       maquette curate frames/ --apply dataset/10_myword
       maquette curate frames/ --video film.mp4 --every 2
+      maquette curate my-project --to-references 00412.png
     """
-    task = chosen_task((CURATE, DECIDE, UNDO), given)
+    task = chosen_task((CURATE, DECIDE, REFER, UNDO), given)
     if task is UNDO:
         return _undo(directory)
+    if task is REFER:
+        return _refer(directory, ReferenceOptions(**given_of(ReferenceOptions, given)))
     if task is DECIDE:
         return _decide(directory, DecideOptions(**given_of(DecideOptions, given)).given())
     from maquette.curating.run import curate_events
@@ -108,6 +113,24 @@ def _decide(directory: Path, words: dict[Any, Any]) -> dict[str, Any]:
     done = decide(directory, words)
     lines = [f"{name}: {state}" for name, state in done.changed.items()] or ["Nothing changed."]
     return {"decisions": str(done.decisions), "changed": dict(done.changed), "lines": lines}
+
+
+def _refer(project: Path, options: ReferenceOptions) -> dict[str, Any]:
+    from maquette.curating.references import choose_references, give_back, references_in
+
+    if options.to_references:
+        choose_references(project, options.to_references)
+    if options.from_references:
+        give_back(project, options.from_references)
+    now = references_in(project)
+    moved = len(options.to_references) + len(options.from_references)
+    return {
+        "references": [str(path) for path in now],
+        "lines": [
+            f"{counted(moved, 'picture')} moved; {counted(len(now), 'reference')} now. "
+            f"Take it back: maquette undo {project}"
+        ],
+    }
 
 
 def _undo(directory: Path) -> dict[str, Any]:

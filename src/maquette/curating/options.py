@@ -69,6 +69,17 @@ class CurateOptions(Limits):
         return value
 
 
+class ReferenceOptions(Options):
+    """Pictures that show who the subject is, and are not trained on."""
+
+    to_references: Annotated[tuple[str, ...], Flag(metavar="NAME")] = Field(
+        (), description="Move this picture of a project out of training into its references/."
+    )
+    from_references: Annotated[tuple[str, ...], Flag(metavar="NAME")] = Field(
+        (), description="Move it back among the pictures."
+    )
+
+
 class DecideOptions(Options):
     """Your own decisions, which stand above every reason."""
 

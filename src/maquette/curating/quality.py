@@ -21,6 +21,8 @@ USED = (
     "detail_scale",
     "grid_px",
     "subject_share",
+    "width_px",
+    "height_px",
 )
 """The measures that a decision reads and curation.json writes down."""
 

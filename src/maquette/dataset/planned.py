@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from maquette.dataset.buckets import assign_buckets
@@ -15,7 +16,7 @@ from maquette.dataset.config import (
 )
 from maquette.dataset.facts import DatasetFacts, DatasetInput, HeldOut
 from maquette.dataset.mask_files import MASK_FOLDER
-from maquette.dataset.records import Item, Picture
+from maquette.dataset.records import Fit, Item, Picture
 from maquette.dataset.repeats import Schedule, make_schedule, plan_items
 from maquette.errors import MaquetteError
 from maquette.events import Message
@@ -171,6 +172,21 @@ def bucketed(
         buckets.append(bucket)
         messages += said
     return assign_buckets(items, buckets), tuple(buckets), messages
+
+
+def fit_of(
+    path: Path, size_wh: tuple[int, int], facts: DatasetFacts, request: TrainingRequest, grid_px: int
+) -> Fit | None:
+    """Return how one picture of `facts`, of this size, comes to its bucket; None where it is not trained on.
+
+    Raises MaquetteError where it fits none, or the settings are impossible.
+    """
+    subset = next((folder.subset for folder in facts.used_folders if path in folder.files), None)
+    if subset is None:
+        return None
+    picture = replace(_picture(path, subset, facts), width_px=size_wh[0], height_px=size_wh[1])
+    items, _, _ = bucketed(plan_items([picture]), facts.plan.datasets, request, grid_px)
+    return items[0].fit
 
 
 def _picture(path: Path, subset: SubsetSource, facts: DatasetFacts) -> Picture:

@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from maquette.curating.listing import list_references
-from maquette.errors import DatasetError
+from maquette.curating.references import FOLDER, references_in
 from maquette.files import sha256_file
 from maquette.project.profile import Profile
 
-FOLDER = "references"
-"""The folder of a project whose pictures are never trained on."""
 ENOUGH = 5
 """References from which means of likeness are worth their interval."""
 Origin = Literal["named", "project", "profile", "held out", "training"]
@@ -49,7 +47,7 @@ def references_of(
     """
     places: tuple[tuple[Origin, Sequence[Path]], ...] = (
         ("named", named),
-        ("project", (project / FOLDER,) if project and _has_pictures(project / FOLDER) else ()),
+        ("project", (project / FOLDER,) if project and references_in(project) else ()),
         ("profile", profile.references if profile else ()),
     )
     for origin, given in places:
@@ -87,10 +85,3 @@ def _overlap(lost: int, all_of_them: int) -> tuple[str, ...]:
     if not lost:
         return ()
     return (f"{lost} of {all_of_them} references were trained on and do not count.",)
-
-
-def _has_pictures(folder: Path) -> bool:
-    try:
-        return folder.is_dir() and bool(list_references([folder]))
-    except DatasetError:
-        return False

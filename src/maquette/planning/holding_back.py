@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from maquette.curating.references import FOLDER
 from maquette.dataset.facts import DatasetFacts
 from maquette.dataset.reading import read_dataset
 from maquette.evaluating.holding_back import HoldBack, proposed
-from maquette.measuring.references import FOLDER
 from maquette.project.settings import Settings
 from maquette.training.prepare import dataset_input
 

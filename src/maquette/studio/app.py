@@ -14,7 +14,15 @@ from starlette.staticfiles import StaticFiles
 
 from maquette import __version__
 from maquette.errors import MaquetteError, Problem
-from maquette.studio import captions_page, home, new_project, pictures_page, queue_page, train_page
+from maquette.studio import (
+    captions_page,
+    curating_page,
+    home,
+    new_project,
+    pictures_page,
+    queue_page,
+    train_page,
+)
 from maquette.studio.asking import Studio
 from maquette.studio.guard import Guard
 from maquette.studio.pages import page
@@ -31,6 +39,7 @@ def make_app(studio: Studio, names: frozenset[str]) -> Guard:
             *home.routes(),
             *new_project.routes(),
             *pictures_page.routes(),
+            *curating_page.routes(),
             *captions_page.routes(),
             *train_page.routes(),
             *queue_page.routes(),

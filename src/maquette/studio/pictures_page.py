@@ -14,11 +14,13 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from maquette.curating import references
 from maquette.curating.decisions import Decision, Decisions, read_decisions
 from maquette.curating.listing import list_heap
 from maquette.curating.person import KINDS, Word, decide, undo
 from maquette.curating.records import CODES
 from maquette.errors import ConfigError, DatasetError, Problem
+from maquette.project.journal import Change
 from maquette.project.undoing import changes_at
 from maquette.studio.asking import answering, body_of, project_of, studio_of
 from maquette.studio.pages import page
@@ -26,6 +28,19 @@ from maquette.studio.thumbnails import SIZES_PX, tag_of
 from maquette.studio.workspace import Project
 
 WORDS: tuple[Word, ...] = get_args(Word)
+MEASURES = {
+    "quality": "quality",
+    "similarity": "likeness",
+    "sharpness": "sharpness",
+    "edge_width_px": "width of edges, px",
+    "brightness": "brightness",
+    "contrast": "contrast",
+    "noise": "noise",
+    "width_px": "width, px",
+    "height_px": "height, px",
+    "subject_share": "size of the subject",
+}
+"""What pictures can be filtered by, with its name on the page."""
 
 
 def routes() -> list[Route]:
@@ -50,6 +65,7 @@ def show(request: Request) -> Response:
         project=project,
         here="pictures",
         codes=CODES,
+        measures=MEASURES,
         folder=str(project.pictures),
     )
 
@@ -87,6 +103,10 @@ def _row(name: str, decision: Decision | None, found: Decisions | None) -> dict[
             {"code": each.code, "weight": each.weight, "text": each.text, "other": each.other}
             for each in decision.reasons
         ]
+    if decision.measures:
+        row["measures"] = {
+            key: round(value, 3) for key, value in decision.measures.items() if key in MEASURES
+        }
     for key in ("similarity", "cluster", "faces"):
         if (value := getattr(decision, key)) is not None:
             row[key] = value
@@ -95,8 +115,15 @@ def _row(name: str, decision: Decision | None, found: Decisions | None) -> dict[
 
 def _undoable(project: Project) -> str:
     """Return in words what undoing would take back; empty where there is nothing."""
-    changes = changes_at(project.pictures, kinds=KINDS)
+    changes = _changes(project)
     return changes[0].what if changes else ""
+
+
+def _changes(project: Project) -> list[Change]:
+    """Return what can be taken back, the latest first: decisions, and pictures moved to the references."""
+    decisions = changes_at(project.pictures, kinds=KINDS)
+    moves = changes_at(project.root, kinds=(references.KIND,))
+    return sorted([*decisions, *moves], key=lambda change: change.at, reverse=True)
 
 
 def decided(request: Request, data: bytes) -> dict[str, Any]:
@@ -129,9 +156,13 @@ def _require_plain(words: Mapping[str, Any]) -> None:
 
 
 def undone(request: Request, data: bytes) -> dict[str, Any]:
-    """Take the last change of decisions back."""
+    """Take the last change of decisions back, or the last move to the references."""
     project = project_of(request)
     body_of(data)
+    changes = _changes(project)
+    if changes and changes[0].kind == references.KIND:
+        references.undo(project.root)
+        return {"kind": references.KIND, "remaining": len(changes) - 1, "undo": _undoable(project)}
     done = undo(project.pictures)
     return {"kind": done.kind, "remaining": done.remaining, "undo": _undoable(project)}
 
