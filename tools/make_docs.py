@@ -50,6 +50,7 @@ from maquette.measuring.world import MEASURES as WORLD_MEASURES
 from maquette.planning.init_options import InitOptions
 from maquette.planning.options import PlanOptions
 from maquette.project.fields import Options, flag_of
+from maquette.project.form import UNITS
 from maquette.project.settings import SECTIONS
 from maquette.regularizing.options import RegularizeOptions
 from maquette.rules.catalogue import GROUPS, all_rules
@@ -71,7 +72,6 @@ REFERENCE = ROOT / "docs" / "reference"
 RULES = ROOT / "docs" / "rules"
 WIDTH_CHARS = 100
 NOTICE = "<!-- Written by tools/make_docs.py from the code. Change the code, then run `make docs`. -->\n"
-UNITS = {"_px": "pixels", "steps": "steps", "epochs": "epochs", "_s": "seconds", "_bytes": "bytes"}
 BOUNDS = {
     "minimum": "≥ {}",
     "exclusiveMinimum": "> {}",

@@ -7,10 +7,15 @@ from pathlib import Path
 import pytest
 
 from maquette.checking.fixing import apply_fixes
+from maquette.checking.options import CheckOptions
+from maquette.checking.run import check_events
 from maquette.errors import OutputError
+from maquette.events import run_stage
 from maquette.findings.records import Edit, Finding, Fix, SetAside, WriteBytes, WriteText
 from maquette.project.journal import Journal
+from maquette.project.noted import Noted
 from maquette.project.undoing import undo
+from tests.studio.conftest import make_project
 
 OWN = ".maquette"
 
@@ -116,3 +121,26 @@ def test_without_repairs_nothing_is_written(root: Path) -> None:
     bare = Finding(code="CAP001", severity="error", path=root, message="m", remedy="r")
     assert apply_fixes([bare], root) == ()
     assert not (root / OWN).exists()
+
+
+def test_chosen_findings_alone_are_repaired_and_the_check_of_a_project_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAQUETTE_CACHE", str(tmp_path / "cache"))
+    project = make_project(tmp_path / "project", [f"{number}.png" for number in range(3)])
+    images = project / "images"
+    for number in range(3):
+        (images / f"{number}.txt").write_text("tovaki, standing", encoding="utf-8")
+    (images / "gone.txt").write_text("tovaki, lost", encoding="utf-8")  # two faults with a repair
+    (images / "1.txt").write_bytes(b"\xef\xbb\xbftovaki, standing")
+    result = run_stage(check_events([project]))
+    keys = {each.code: each.key for each in result.findings if each.fixable}
+    kept = Noted(project, "check").recall()
+    assert kept is not None and kept.is_fresh
+    assert kept.value["findings"] == [each.to_json() for each in result.findings]
+    assert len(keys) >= 2
+    code = min(keys)
+    done = run_stage(check_events([project], CheckOptions(fix=True), only=frozenset({keys[code]})))
+    assert [each.code for each in done.fixed] == [code]
+    left = {each.code for each in done.findings if each.fixable}
+    assert left == set(keys) - {code}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from maquette.findings.records import Finding, worst_first
 from maquette.findings.registry import Rule, chosen, run_rules
 from maquette.locking import held
 from maquette.project.machine import Machine
+from maquette.project.noted import Noted
 from maquette.project.undoing import undo as undo_change
 from maquette.rules.catalogue import all_rules
 
@@ -46,6 +48,24 @@ class CheckResult:
     fixed: tuple[Applied, ...] = ()
     undone: tuple[Path, ...] = ()
 
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values: what `check --json` prints."""
+        return {
+            "findings": [finding.to_json() for finding in self.findings],
+            "errors": self.count("error"),
+            "warnings": self.count("warning"),
+            "hints": self.count("hint"),
+            "pictures": self.num_pictures,
+            "looked_at": list(self.looked_at),
+            "checked": [{"path": str(target.path), "kind": target.kind} for target in self.targets],
+            "rules_run": list(self.rules_run),
+            "notes": list(self.notes),
+            "fixed": [
+                {"code": done.code, "summary": done.summary, "paths": [str(path) for path in done.paths]}
+                for done in self.fixed
+            ],
+        }
+
     def count(self, severity: str) -> int:
         """Return how many findings have this severity."""
         return sum(finding.severity == severity for finding in self.findings)
@@ -56,11 +76,15 @@ class CheckResult:
 
 
 def check_events(
-    paths: Sequence[Path | str], options: CheckOptions | None = None, *, machine: Machine | None = None
+    paths: Sequence[Path | str],
+    options: CheckOptions | None = None,
+    *,
+    machine: Machine | None = None,
+    only: frozenset[str] = frozenset(),
 ) -> Stage[CheckResult]:
     """Ask the rules about `paths`.
 
-    machine: instead of the one that `options` name, or this one.
+    machine: instead of the one that `options` name, or this one. only: with `fix`, repair just the findings of these keys.
     Raises MaquetteError when a path is nothing that can be checked, or a rule's name means nothing.
     """
     options = options or CheckOptions()
@@ -68,12 +92,26 @@ def check_events(
     targets = _identified(paths)
     context = _context(options, machine)
     if not options.fix:
-        return (yield from _checked(targets, rules, context))
+        begun = time.monotonic()
+        noted = _noted(targets, options, machine)
+        result = yield from _checked(targets, rules, context)
+        if noted is not None:
+            noted.keep({**result.to_json(), "seconds": round(time.monotonic() - begun, 2)})
+        return result
     with held(*(undo_root(target.path) for target in targets), what="check --fix"):
-        return (yield from _fixed(targets, rules, context))
+        return (yield from _fixed(targets, rules, context, only))
 
 
-def _fixed(targets: Sequence[Target], rules: Sequence[Rule], context: Context) -> Stage[CheckResult]:
+def _noted(targets: Sequence[Target], options: CheckOptions, machine: Machine | None) -> Noted | None:
+    """Return where the result of a plain check of one project is kept for who asks next; None for any other check."""
+    if machine is not None or options.given() or [target.kind for target in targets] != ["project"]:
+        return None
+    return Noted(undo_root(targets[0].path), "check")
+
+
+def _fixed(
+    targets: Sequence[Target], rules: Sequence[Rule], context: Context, only: frozenset[str]
+) -> Stage[CheckResult]:
     """Repair what can be, and look again until nothing more can."""
     result = yield from _checked(targets, rules, context)
     fixed: list[Applied] = []
@@ -86,7 +124,7 @@ def _fixed(targets: Sequence[Target], rules: Sequence[Rule], context: Context) -
             done
             for target in targets
             for done in apply_fixes(
-                _within(result.findings, target, targets),
+                _within([f for f in result.findings if not only or f.key in only], target, targets),
                 undo_root(target.path),
                 session=session,
                 on_trouble=troubles.setdefault,

@@ -68,19 +68,7 @@ def command(paths: tuple[Path, ...], **given: Any) -> dict[str, Any]:
 def check_report(result: Any, paths: tuple[Path, ...]) -> dict[str, Any]:
     """Return what `check --json` prints, with the lines a person reads."""
     return {
-        "findings": [finding.to_json() for finding in result.findings],
-        "errors": result.count("error"),
-        "warnings": result.count("warning"),
-        "hints": result.count("hint"),
-        "pictures": result.num_pictures,
-        "looked_at": list(result.looked_at),
-        "checked": [{"path": str(target.path), "kind": target.kind} for target in result.targets],
-        "rules_run": list(result.rules_run),
-        "notes": list(result.notes),
-        "fixed": [
-            {"code": done.code, "summary": done.summary, "paths": [str(path) for path in done.paths]}
-            for done in result.fixed
-        ],
+        **result.to_json(),
         "exit_code": int(result.failed),
         "lines": [*_finding_lines(result.findings), *_summary_lines(result, paths)],
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +74,12 @@ class Finding:
     def where(self) -> str:
         """Return path and place as one text."""
         return ": ".join(part for part in (str(self.path) if self.path else "", self.place) if part)
+
+    @property
+    def key(self) -> str:
+        """Return what tells this finding from every other, in this check and in the next."""
+        said = "\0".join((self.code, str(self.path or ""), self.place, self.message))
+        return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for `--json`."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from maquette.footprint.memory import MemoryRequest, estimate_memory
 from maquette.footprint.recomputing import blocks_to_fit
@@ -26,9 +27,11 @@ class Change:
     cost: str
     applies: bool = True
     """False where only another trainer has it: then it is not counted."""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """The settings that make the change, by name; empty where another trainer is meant."""
 
     def to_json(self) -> dict[str, object]:
-        return dict(vars(self))
+        return {**vars(self), "values": dict(self.values)}
 
 
 LEAST_SAVING = 0.03
@@ -41,8 +44,8 @@ class _Step:
     name: str
     change: Callable[[MemoryRequest, int], MemoryRequest]
     """The request after it; the second argument is the memory to fit into."""
-    maquette: Callable[[MemoryRequest], str] | None
-    """How Maquette spells it for the changed request; None where it has no such thing."""
+    maquette: Callable[[MemoryRequest], dict[str, Any]] | None
+    """Maquette's settings for the changed request; None where it has no such thing."""
     sd_scripts: Callable[[MemoryRequest], str]
     cost: str
     change_here: Callable[[MemoryRequest, int], MemoryRequest] | None = None
@@ -97,15 +100,25 @@ def _smaller(request: MemoryRequest) -> MemoryRequest:
     return request.changed(size_wh=(width, height))
 
 
-def _resolution(request: MemoryRequest) -> str:
-    side = round((request.size_wh[0] * request.size_wh[1]) ** 0.5 / 64) * 64
-    return str(side)
+def _resolution(request: MemoryRequest) -> int:
+    return round((request.size_wh[0] * request.size_wh[1]) ** 0.5 / 64) * 64
+
+
+def _spelled(values: Mapping[str, Any]) -> str:
+    """Return settings as flags, lists as the file has them."""
+    told = []
+    for name, value in values.items():
+        flag = f"--{name.replace('_', '-')}"
+        told.append(
+            f"{name} = {value}" if isinstance(value, list) else flag if value is True else f"{flag} {value}"
+        )
+    return " ".join(told)
 
 
 INT8_BASE = _Step(
     "int8 base",
     lambda request, _: request.changed(int8_base=request.device != "mps"),
-    lambda request: "--base-precision int8",
+    lambda request: {"base_precision": "int8"},
     lambda request: "--fp8_base",
     "Time: a step takes 2.6 to 2.9 times as long (published, of another trainer; not measured on a GPU here). Weights are off by "
     "up to half a 127th of the largest of their output.",
@@ -121,7 +134,7 @@ STEPS: tuple[_Step, ...] = (
             if request.device == "cuda" and "adamw" in request.optimizer
             else request.optimizer
         ),
-        lambda request: "--optimizer adamw8bit",
+        lambda request: {"optimizer": "adamw8bit"},
         lambda request: "--optimizer_type AdamW8bit",
         "Little: field notes trained their best runs with it, at learning rates up to 1.2e-4. It needs bitsandbytes.",
     ),
@@ -130,7 +143,7 @@ STEPS: tuple[_Step, ...] = (
         lambda request, _: request.changed(
             precision="bf16" if request.precision == "no" else request.precision
         ),
-        lambda request: "--precision bf16",
+        lambda request: {"precision": "bf16"},
         lambda request: "--mixed_precision bf16",
         "Little: loss 0.1 %, gradient norm 0.4 % off float32 (measured).",
         halves=True,
@@ -138,7 +151,7 @@ STEPS: tuple[_Step, ...] = (
     _Step(
         "gradient checkpointing",
         lambda request, _: request.changed(checkpointing=True),
-        lambda request: "--fit-memory-gib 0",
+        lambda request: {"fit_memory_gib": 0},
         lambda request: "--gradient_checkpointing",
         "Time: a step takes 1.23 times as long (measured). The weights come out the same.",
         _some_blocks_again,
@@ -147,30 +160,31 @@ STEPS: tuple[_Step, ...] = (
     _Step(
         "cached latents",
         lambda request, _: request.changed(cached_latents=True),
-        lambda request: "--cache-latents",
+        lambda request: {"cache_latents": True},
         lambda request: "--cache_latents",
         "None, and a step is faster; random crops are no longer possible.",
     ),
     _Step(
         "no samples on the way",
         lambda request, _: request.changed(keeps_vae=False),
-        lambda request: "sample_prompts = []",
+        lambda request: {"sample_prompts": []},
         lambda request: "without --sample_prompts",
         "None: maquette evaluate draws with every checkpoint afterwards.",
     ),
     _Step(
         "batch 1 with accumulation",
         lambda request, _: request.changed(batch=1, accumulation=request.batch * request.accumulation),
-        lambda request: f"--batch-size 1 --accumulation {request.accumulation}",
+        lambda request: {"batch_size": 1, "accumulation": request.accumulation},
         lambda request: f"--train_batch_size 1 --gradient_accumulation_steps {request.accumulation}",
         "Time: the effective batch stays, but small batches use the device less well.",
     ),
     _Step(
         "lower rank",
         _lower_rank,
-        lambda request: (
-            f"--rank {request.rank}" + (f" --conv-rank {request.conv_rank}" if request.conv_rank else "")
-        ),
+        lambda request: {
+            "rank": request.rank,
+            **({"conv_rank": request.conv_rank} if request.conv_rank else {}),
+        },
         lambda request: (
             f"--network_dim {request.rank}"
             + (f" --network_args conv_dim={request.conv_rank}" if request.conv_rank else "")
@@ -180,14 +194,14 @@ STEPS: tuple[_Step, ...] = (
     _Step(
         "smaller pictures",
         lambda request, _: _smaller(request),
-        lambda request: f"--resolution {_resolution(request)}",
+        lambda request: {"resolution": _resolution(request)},
         lambda request: f"--resolution {_resolution(request)}",
         "Detail: the LoRA learns less of what is small, such as eyes and hands.",
     ),
     _Step(
         "frozen text encoders",
         lambda request, _: request.changed(parts=("denoiser",)),
-        lambda request: "--text-encoder-lr 0",
+        lambda request: {"text_encoder_lr": 0},
         lambda request: "--network_train_unet_only",
         "The trigger word binds less firmly: the subject appears less reliably by its name alone.",
     ),
@@ -214,9 +228,8 @@ def changes_to_fit(
         if after >= peak or (after > budget_bytes and peak - after < LEAST_SAVING * budget_bytes):
             continue
         here = trainer == "sd-scripts" or step.maquette is not None
-        spelled = (
-            step.maquette(changed) if trainer == "maquette" and step.maquette else step.sd_scripts(changed)
-        )
+        values = step.maquette(changed) if trainer == "maquette" and step.maquette else {}
+        spelled = _spelled(values) if values else step.sd_scripts(changed)
         changes.append(
             Change(
                 name=step.name,
@@ -226,6 +239,7 @@ def changes_to_fit(
                 needed_bytes=after if here else peak,
                 cost=step.price(changed, trainer),
                 applies=here,
+                values=values,
             )
         )
         if here:

@@ -10,12 +10,10 @@ from maquette.elsewhere.runs import is_run_of_a_trainer, runs_of
 from maquette.errors import ConfigError, MaquetteError, OutputError, Problem, nearest
 from maquette.planning.options import PlanOptions
 from maquette.planning.presets import Preset, preset_named
-from maquette.project.config_file import CONFIG_NAME, load_settings
+from maquette.project.config_file import CONFIG_NAME, RIVALS, load_settings
 from maquette.project.places import found_path
 from maquette.project.profile import PROFILE_NAME, Kind
 from maquette.project.settings import SECTION_OF, Settings
-
-RIVALS = {"steps": "epochs", "epochs": "steps"}
 
 
 def split_of_plan(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

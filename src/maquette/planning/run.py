@@ -69,6 +69,8 @@ class PlanResult:
     """What stands in for a base that was not given, in words."""
     checkpoint_bytes: int
     settings: Settings
+    facts: DatasetFacts | None = None
+    """The pictures as they were read for it."""
     validation: PlannedValidation | None = None
     hold_back: HoldBack | None = None
     """Where it was asked for: which pictures to hold out of training."""
@@ -287,6 +289,7 @@ class _Asked:
             assumed=assumed if self.info.path == NO_BASE else None,
             checkpoint_bytes=footprint.checkpoint_bytes,
             settings=self.settings,
+            facts=self.facts,
             validation=self.validation,
             hold_back=proposal_for(self.settings) if self.options.hold_back else None,
         )

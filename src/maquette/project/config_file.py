@@ -16,9 +16,11 @@ from maquette.reading import FileKind, read_table, shown
 CONFIG_NAME = "maquette.toml"
 FILE = FileKind("settings as TOML", "Repair it, or make a project anew with maquette init.")
 FAMILY = "family"
+"""The table whose keys belong to the base model's family."""
 LONGEST_NAME = 100
 """Letters of a name that a message shows."""
-"""The table whose keys belong to the base model's family."""
+RIVALS = {"steps": "epochs", "epochs": "steps"}
+"""Of two settings that answer the same question, naming one takes the other out."""
 
 
 def load_settings(config: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
@@ -28,7 +30,16 @@ def load_settings(config: Path | None = None, overrides: Mapping[str, Any] | Non
     Raises ConfigError with every problem found.
     """
     path = config_path(config) if config is not None else None
-    tables = read_table(path, FILE) if path else {}
+    return settings_of(read_table(path, FILE) if path else {}, path, overrides)
+
+
+def settings_of(
+    tables: Mapping[str, Any], path: Path | None, overrides: Mapping[str, Any] | None = None
+) -> Settings:
+    """Return the settings that `tables` mean as the content of the file at `path`, which need not hold them yet.
+
+    Raises ConfigError with every problem found.
+    """
     where = str(path) if path else "command line"
     problems = _unknown_names(tables, where)
     tables = {
@@ -199,7 +210,7 @@ def _resolve_paths(tables: dict[str, dict[str, Any]], folder: Path) -> None:
 
 def _drop_rivals(tables: dict[str, dict[str, Any]], flags: Mapping[str, Any]) -> None:
     """`--steps` wins over a file's `epochs`, and the reverse: they answer the same question. Both as flags is an error."""
-    for name, rival in (("steps", "epochs"), ("epochs", "steps")):
+    for name, rival in RIVALS.items():
         if name in flags:
             tables.get("training", {}).pop(rival, None)
 

@@ -48,11 +48,11 @@ def judge(
     ConfigError for a profile that cannot be read.
     """
     profile = profile_near(settings.dataset.images)
-    heard = _heard(settings, GROUPS, machine_here(), info, schedule, facts, profile)
-    stops = [each for each in heard if each.severity == "error" and not each.code.startswith(NEVER_STOP)]
+    found = heard(settings, GROUPS, machine_here(), info, schedule, facts, profile)
+    stops = [each for each in found if each.severity == "error" and not each.code.startswith(NEVER_STOP)]
     return Verdict(
         problems=tuple(_problem(each) for each in stops),
-        messages=tuple(_message(each) for each in heard if each not in stops),
+        messages=tuple(_message(each) for each in found if each not in stops),
     )
 
 
@@ -60,7 +60,7 @@ def remarks(
     settings: Settings, facts: DatasetFacts, groups: tuple[str, ...] = ("STP", "CAP", "PIC")
 ) -> tuple[Message, ...]:
     """Return what the rules of `groups` say of a dataset alone, errors too, for stages that it does not stop."""
-    return tuple(_message(each) for each in _heard(settings, groups, facts))
+    return tuple(_message(each) for each in heard(settings, groups, facts))
 
 
 def on_trigger(trigger: str, kind: Kind | None = None) -> tuple[Finding, ...]:
@@ -70,7 +70,9 @@ def on_trigger(trigger: str, kind: Kind | None = None) -> tuple[Finding, ...]:
     return tuple(worst_first(found))
 
 
-def _heard(settings: Settings, groups: tuple[str, ...], *known: Any) -> list[Finding]:
+def heard(
+    settings: Settings, groups: tuple[str, ...], *known: Any, with_hints: bool = False
+) -> list[Finding]:
     """Return the errors and warnings about what is known of a run that its project does not silence, worst first."""
     request = request_of(settings, UNSAVED)
     facts: dict[type, Any] = {type(fact): fact for fact in (request, *known) if fact is not None}
@@ -79,7 +81,9 @@ def _heard(settings: Settings, groups: tuple[str, ...], *known: Any) -> list[Fin
     found, _ = run_rules(concerning_a_run(groups), facts)
     ignored = settings.check.ignore_rules
     return [
-        each for each in worst_first(found) if each.severity != "hint" and not _is_silenced(each, ignored)
+        each
+        for each in worst_first(found)
+        if (with_hints or each.severity != "hint") and not _is_silenced(each, ignored)
     ]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from maquette.errors import MaquetteError
 from maquette.files import require_writable_folder, write_atomic
-from maquette.project.config_file import CONFIG_NAME, load_settings, with_changes
+from maquette.project.config_file import CONFIG_NAME, RIVALS, load_settings, with_changes
 from maquette.project.settings import SECTION_OF, Settings
 from maquette.project.settings_text import Reasoned, idle_settings, settings_toml, values_seen_from
 from maquette.searching.records import SearchTrial, StudyRecord
@@ -24,7 +24,6 @@ BEST = "best"
 """Folder of a study that is a project with the recommended settings."""
 SEARCHED_HERE = "searched; the project has the same"
 HEADING_WIDTH = 96
-RIVALS = {"epochs": "steps", "steps": "epochs"}
 
 
 @dataclass(frozen=True, kw_only=True)
