@@ -27,6 +27,8 @@ from maquette.project.noted import Noted
 from maquette.project.undoing import undo as undo_change
 from maquette.rules.catalogue import all_rules
 
+MOST_TOUCHED = 24
+"""Files of one repair that are kept by name with a result."""
 MAX_FIX_ROUNDS = 5
 """A repair may bring another to light (a caption in UTF-8 that lacks its trigger); nothing needs more rounds."""
 
@@ -96,7 +98,14 @@ def check_events(
         noted = _noted(targets, options, machine)
         result = yield from _checked(targets, rules, context)
         if noted is not None:
-            noted.keep({**result.to_json(), "seconds": round(time.monotonic() - begun, 2)})
+            noted.keep(
+                {
+                    **result.to_json(),
+                    "keys": [finding.key for finding in result.findings],
+                    "touched": [_touched(finding) for finding in result.findings],
+                    "seconds": round(time.monotonic() - begun, 2),
+                }
+            )
         return result
     with held(*(undo_root(target.path) for target in targets), what="check --fix"):
         return (yield from _fixed(targets, rules, context, only))
@@ -107,6 +116,12 @@ def _noted(targets: Sequence[Target], options: CheckOptions, machine: Machine | 
     if machine is not None or options.given() or [target.kind for target in targets] != ["project"]:
         return None
     return Noted(undo_root(targets[0].path), "check")
+
+
+def _touched(finding: Finding) -> list[str]:
+    """Return the first files that a finding's repair would change."""
+    edits = finding.fix.edits if finding.fix else ()
+    return [str(edit.path) for edit in edits[:MOST_TOUCHED]]
 
 
 def _fixed(

@@ -19,6 +19,10 @@ WIDTH = 110
 SHOWN_CHECKPOINTS = 12
 LONG_S = 72 * 3600
 """A longer run is told in days, and doubted."""
+TOO_LONG = (
+    "Nobody waits so long, and so long a figure is no more than a size: this device is too slow for this run. "
+    "Plan it for a card (--device-like CARD), or take smaller pictures, a smaller base or fewer steps."
+)
 MACHINES = {"cuda": "a card of {} GB", "mps": "a Mac of {} GB", "cpu": "{} GB of memory"}
 
 
@@ -127,16 +131,12 @@ def _time(plan: PlanResult) -> Iterator[str]:
         )
         return
     step = time.step
-    low, high = (_duration(time.seconds * (1 + sign * step.share_off)) for sign in (-1, 1))
-    each = f"{_step_seconds(step.seconds)} s a step ± {step.share_off:.0%}"
-    yield f"Time: about {_duration(time.seconds)} ({low} to {high}), {each}"
+    low, high = (rough_duration(time.seconds * (1 + sign * step.share_off)) for sign in (-1, 1))
+    each = f"{step_seconds(step.seconds)} s a step ± {step.share_off:.0%}"
+    yield f"Time: about {rough_duration(time.seconds)} ({low} to {high}), {each}"
     if time.seconds > LONG_S:
-        yield from _wrapped(
-            "Nobody waits so long, and so long a figure is no more than a size: this device is too slow for this run. "
-            "Plan it for a card (--device-like CARD), or take smaller pictures, a smaller base or fewer steps.",
-            "       ",
-        )
-    parts = [f"{name} {_duration(seconds)}" for name, seconds in time.parts.items() if seconds >= 1]
+        yield from _wrapped(TOO_LONG, "       ")
+    parts = [f"{name} {rough_duration(seconds)}" for name, seconds in time.parts.items() if seconds >= 1]
     yield f"       {', '.join(parts)}"
     yield from textwrap.wrap(
         f"From {step.source}.", WIDTH, initial_indent="       ", subsequent_indent="       "
@@ -146,7 +146,7 @@ def _time(plan: PlanResult) -> Iterator[str]:
 def _validation(plan: PlanResult) -> Iterator[str]:
     if plan.validation is not None:
         seconds = plan.time.parts.get("validation", 0.0) if plan.time else None
-        cost = f", {_duration(seconds)} of it" if seconds is not None else ""
+        cost = f", {rough_duration(seconds)} of it" if seconds is not None else ""
         yield f"Validation: {plan.validation.told()}{cost}"
 
 
@@ -214,11 +214,13 @@ def _short(value: object) -> str:
     return text if len(text) <= 28 else f"…{text[-27:]}"
 
 
-def _step_seconds(seconds: float) -> str:
+def step_seconds(seconds: float) -> str:
+    """Return the seconds of a step with as many digits as they deserve."""
     return f"{seconds:,.0f}" if seconds >= 100 else f"{seconds:.3g}"
 
 
-def _duration(seconds: float) -> str:
+def rough_duration(seconds: float) -> str:
+    """Return a planned duration, which is never known to the second: `12 min`, `3.4 h`, `9 days`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = seconds / 60

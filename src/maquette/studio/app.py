@@ -16,11 +16,14 @@ from maquette import __version__
 from maquette.errors import MaquetteError, Problem
 from maquette.studio import (
     captions_page,
+    check_page,
     curating_page,
     home,
     new_project,
     pictures_page,
+    plan_page,
     queue_page,
+    rail,
     train_page,
 )
 from maquette.studio.asking import Studio
@@ -41,7 +44,10 @@ def make_app(studio: Studio, names: frozenset[str]) -> Guard:
             *pictures_page.routes(),
             *curating_page.routes(),
             *captions_page.routes(),
+            *check_page.routes(),
+            *plan_page.routes(),
             *train_page.routes(),
+            *rail.routes(),
             *queue_page.routes(),
             Route("/static/plotly.min.js", plotly),
             Mount("/static", StaticFiles(directory=str(files("maquette.studio") / STATIC)), name=STATIC),

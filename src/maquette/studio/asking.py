@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from maquette.errors import ConfigError, Problem
 from maquette.reading import parse_json
+from maquette.studio.checks import Checks
 from maquette.studio.feed import Feed
 from maquette.studio.guard import Keys
 from maquette.studio.thumbnails import Thumbnails
@@ -29,6 +30,7 @@ class Studio:
     thumbnails: Thumbnails = field(default_factory=Thumbnails)
     feed: Feed = field(default_factory=Feed)
     uploads: Uploads = field(default_factory=Uploads)
+    checks: Checks = field(default_factory=Checks)
 
 
 def studio_of(request: Request) -> Studio:

@@ -28,7 +28,13 @@ class Stop:
     title: str
 
 
-RAIL = (Stop("pictures", "Pictures"), Stop("captions", "Captions"), Stop("train", "Train"))
+RAIL = (
+    Stop("pictures", "Pictures"),
+    Stop("captions", "Captions"),
+    Stop("check", "Check"),
+    Stop("plan", "Plan"),
+    Stop("train", "Train"),
+)
 """The stops of a project's way that have a page, in their order."""
 
 
