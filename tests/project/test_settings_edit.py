@@ -116,3 +116,35 @@ def test_a_table_that_is_not_there_is_made_and_the_same_value_changes_nothing(pr
     assert undoable(project) == ""
     edit_settings(project, {"min_snr_gamma": 5})
     assert text_of(project) == TEXT + "\n[objective]\nmin_snr_gamma = 5.0\n"
+
+
+def test_truth_values_have_comments_too(project: Path) -> None:
+    edit_settings(project, {"flip_aug": "true"}, reasons={"flip_aug": "alike on\nboth sides"})
+    assert written_in(project)["flip_aug"] == (True, "alike on both sides")
+    edit_settings(project, {"flip_aug": False})
+    assert load_settings(project).dataset.flip_aug is False
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'model = {base = "b"}\nlora = {rank = 4, alpha = 2}\n',
+        'model.base = "b"\nlora.rank = 4\nlora.alpha = 2\n',
+        '[lora]\nrank = 4 # r\n[model]\nbase = "b"\n[training]\noptimizer_args = [\n  "betas=0.9,0.99", # two\n]\n',
+        '\ufeff[model]\r\nbase = "b"\r\n[lora]\r\nrank = 4\r\n',
+    ],
+)
+def test_whatever_toml_allows_is_changed_or_refused_and_never_spoilt(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "maquette.toml"
+    file.write_bytes(text.encode())
+    (tmp_path / "images").mkdir()
+    written_in(tmp_path)
+    try:
+        edit_settings(tmp_path, {"rank": "8", "conv_rank": "2", "seed": "7"})
+    except ConfigError:
+        assert file.read_bytes() == text.encode()
+        return
+    settings = load_settings(tmp_path)
+    assert (settings.lora.rank, settings.lora.conv_rank, settings.training.seed) == (8, 2, 7)
+    undo_settings(tmp_path)
+    assert file.read_bytes() == text.encode()

@@ -57,7 +57,7 @@ def written_in(project: Path) -> dict[str, tuple[Any, str]]:
         plain = table.unwrap()
         for name in plain if isinstance(plain, dict) else ():
             if SECTION_OF.get(name) == section:
-                comment = getattr(getattr(table[name], "trivia", None), "comment", "")
+                comment = str(table.item(name).trivia.comment) if hasattr(table, "item") else ""
                 found[name] = (plain[name], comment.lstrip("# "))
     return found
 
@@ -91,8 +91,10 @@ def tried(project: Path, changes: Mapping[str, Any], reasons: Mapping[str, str] 
         else _plain(getattr(getattr(settings, SECTION_OF[name]), name))
         for name, value in wanted.items()
     }
-    text = _changed(before, {**read, **_as_typed(wanted)}, reasons or {})
+    text = _changed(path, before, {**read, **_as_typed(wanted)}, reasons or {})
     now = parse_toml(text)
+    if settings_of(now, path) != settings:
+        raise _by_hand(path, "the changed text would not mean what it should")
     then = parse_toml(before)
     changed = tuple(
         name
@@ -173,9 +175,9 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _changed(text: str, values: Mapping[str, Any], reasons: Mapping[str, str]) -> str:
+def _changed(path: Path, text: str, values: Mapping[str, Any], reasons: Mapping[str, str]) -> str:
     import tomlkit
-    from tomlkit.items import Table
+    from tomlkit.items import InlineTable, Table
 
     document = _document(text)
     for name, value in values.items():
@@ -187,16 +189,22 @@ def _changed(text: str, values: Mapping[str, Any], reasons: Mapping[str, str]) -
                 document.add(tomlkit.nl())
             document.add(section, tomlkit.table())
         table = document[section]
-        assert isinstance(table, Table), "what is no table was refused when the whole was read"
+        if not isinstance(table, Table | InlineTable):
+            raise _by_hand(path, f"[{section}] is written in several pieces")
         if value is None:
             table.pop(name, None)
         elif name not in table:
             _put(table, name, value)
         elif table[name] != value or isinstance(value, bool) != isinstance(table[name], bool):
             table[name] = value
-        if value is not None and name in reasons:
-            table[name].comment(reasons[name])
+        if value is not None and name in reasons and isinstance(table, Table):
+            table.item(name).comment(" ".join(reasons[name].split()))
     return tomlkit.dumps(document)
+
+
+def _by_hand(path: Path, given: str) -> ConfigError:
+    required = "tables that can be changed value by value"
+    return ConfigError(Problem(str(path), given, required, "Change this value in the file itself."))
 
 
 def _put(table: Any, name: str, value: Any) -> None:

@@ -1,13 +1,14 @@
 // The Check page: findings by severity and rule, each with its page, its pictures and its repair.
 
-import { get, pathOf, post, toast, told } from "./talk.js";
+import { changed, get, pathOf, post, toast, told } from "./talk.js";
 
 const root = document.querySelector(".check");
 const api = `/api/p/${root.dataset.project}`;
 const at = (id) => document.getElementById(id);
 const KINDS = { error: ["error", "errors"], warning: ["warning", "warnings"], hint: ["hint", "hints"] };
+const PAGES = { CAP: ["captions", "To the captions"], PIC: ["pictures", "To the pictures"] };
 const LOOK_MS = 300, FIRST_SHOWN = 4;
-let state = null, kind = "", meant = [], timer = 0;
+let state = null, wasRunning = false, kind = "", meant = [], timer = 0;
 const opened = new Set(), whole = new Set();
 
 const made = (tag, className, text, more = {}) => Object.assign(document.createElement(tag), { className, textContent: text ?? "", ...more });
@@ -25,6 +26,8 @@ async function load() {
   try {
     state = await get(`${api}/check`);
     paint();
+    if (wasRunning && !state.running) changed();
+    wasRunning = state.running;
     if (state.running) later();
     else if (!state.problems.length && (!state.result || !state.result.is_fresh)) await again();
   } catch (error) { told(error); }
@@ -40,6 +43,7 @@ async function again() {
   try {
     const running = await post(`${api}/check`);
     state = { ...state, ...running };
+    wasRunning = true;
     work();
     later();
   } catch (error) { at("again").disabled = false; told(error); }
@@ -121,14 +125,14 @@ function group(each) {
   place.append(head);
   const list = made("ul", "found");
   const shown = whole.has(id) ? each.findings : each.findings.slice(0, FIRST_SHOWN);
-  list.append(...shown.map(one));
+  list.append(...shown.map((finding) => one(finding, each.code)));
   place.append(list);
   if (shown.length < each.findings.length) place.append(button(`Show all ${each.findings.length}`, "quiet", () => { whole.add(id); paint(); }));
   place.append(pageOf(rule, id, each));
   return place;
 }
 
-function one(finding) {
+function one(finding, code) {
   const line = made("li", "");
   if (finding.pictures.length) {
     const strip = made("div", "strip");
@@ -146,6 +150,8 @@ function one(finding) {
   }
   const words = made("div", "words");
   words.append(made("p", "where", finding.where), made("p", "", finding.message), made("p", "remedy", finding.remedy));
+  const page = PAGES[code.slice(0, 3)];
+  if (page && finding.pictures.length) words.append(made("a", "", page[1], { href: `/p/${root.dataset.project}/${page[0]}` }));
   if (finding.setting) words.append(made("a", "", "Change it on the page of the plan", { href: `/p/${root.dataset.project}/plan#setting-${finding.setting}` }));
   if (finding.fix) words.append(button(`Repair: ${finding.fix}`, "", () => preview([finding.key])));
   line.append(words);

@@ -1,7 +1,7 @@
 // The Plan page: the sum, checkpoints, memory, time and disk of the next run; what to change where it does not fit.
 
 import { Settings } from "./settings.js";
-import { get, post, toast, told } from "./talk.js";
+import { changed, get, post, toast, told } from "./talk.js";
 
 const root = document.querySelector(".plan");
 const api = `/api/p/${root.dataset.project}`;
@@ -32,6 +32,7 @@ async function tryOut(changes) {
   try {
     const answer = await post(`${api}/try-settings`, { changes });
     if (mine === asked) shown(answer);
+    if (!changedSomething) changed();
   } catch (error) { if (mine === asked) told(error); }
 }
 
@@ -55,7 +56,7 @@ function shown(answer) {
   saves(plan);
   memory(plan);
   at("time").textContent = words.time ? `about ${words.time}` : "not known yet";
-  at("time-told").textContent = words.time ? `${words.time_range[0]} to ${words.time_range[1]}; ${words.step} a step, from ${plan.time.source}. ${words.too_long}` : changedSomething ? "Worked out when the changes are saved." : `Nothing tells how long a step takes on ${plan.device.name}.`;
+  at("time-told").textContent = words.time ? `${words.time_range[0]} to ${words.time_range[1]}; ${words.step} a step, from ${plan.time.source}. ${words.too_long || ""}` : changedSomething ? "Worked out when the changes are saved." : `Nothing tells how long a step takes on ${plan.device.name}.`;
   at("disk").textContent = words.disk;
   at("disk-told").textContent = `${words.disk_free ? `Of ${words.disk_free} free. ` : ""}${Object.entries(words.disk_parts).map(([name, size]) => `${name} ${size}`).join(", ")}.`;
   at("advice").replaceChildren(...plan.advice.map((text) => made("li", "", text)));

@@ -17,8 +17,13 @@ export async function get(path) {
 }
 
 export async function post(path, body = {}) {
-  return answerOf(await fetch(path, { method: "POST", body: JSON.stringify(body), headers: { "content-type": "application/json", "x-maquette-page": TOKEN } }));
+  const answer = await answerOf(await fetch(path, { method: "POST", body: JSON.stringify(body), headers: { "content-type": "application/json", "x-maquette-page": TOKEN } }));
+  changed(path);
+  return answer;
 }
+
+// Whoever shows how far the project is looks again.
+export const changed = (path = "") => document.dispatchEvent(new CustomEvent("maquette:changed", { detail: path }));
 
 // Part of a file, as it is.
 export async function sendPiece(path, piece) {
