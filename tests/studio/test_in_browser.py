@@ -50,7 +50,7 @@ def settled(page: Any, served: Served, name: str, state: str) -> None:
     raise AssertionError(f"{name} is {states(served)[name]}, not {state}")
 
 
-def test_a_folder_is_reviewed_by_keyboard_alone(page: Any, many: Served) -> None:
+def test_a_folder_is_reviewed_by_keyboard_alone(many: Served, page: Any) -> None:
     page.goto(f"{many.url}/p/{many.key}/pictures")
     page.wait_for_selector("[data-place='0']")
     assert page.locator(".tile").count() < MANY / 3  # only those in sight exist
@@ -74,7 +74,7 @@ def test_a_folder_is_reviewed_by_keyboard_alone(page: Any, many: Served) -> None
     settled(page, many, f"{MANY - 1:04d}.png", "kept")
 
 
-def test_a_selection_is_decided_together_and_one_undo_takes_it_back(page: Any, many: Served) -> None:
+def test_a_selection_is_decided_together_and_one_undo_takes_it_back(many: Served, page: Any) -> None:
     page.goto(f"{many.url}/p/{many.key}/pictures")
     page.wait_for_selector("[data-place='0']")
     page.click("button[data-state='review']")
