@@ -198,7 +198,8 @@ def _changed(path: Path, text: str, values: Mapping[str, Any], reasons: Mapping[
         elif table[name] != value or isinstance(value, bool) != isinstance(table[name], bool):
             table[name] = value
         if value is not None and name in reasons and isinstance(table, Table):
-            table.item(name).comment(" ".join(reasons[name].split()))
+            written: Any = table.item(name)
+            written.comment(" ".join(reasons[name].split()))
     return tomlkit.dumps(document)
 
 
