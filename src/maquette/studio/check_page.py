@@ -20,6 +20,7 @@ from maquette.checking.fixing import KIND
 from maquette.checking.options import CheckOptions
 from maquette.checking.run import check_events, undo
 from maquette.curating.listing import list_heap
+from maquette.dataset.opening import has_alpha, opened
 from maquette.errors import ConfigError, MaquetteError, Problem
 from maquette.events import Message, run_stage
 from maquette.findings.records import SEVERITIES, Edit, Finding, SetAside, WriteText
@@ -240,23 +241,28 @@ def _preview(edit: Edit, names: _Names) -> dict[str, Any]:
         before = edit.path.read_bytes().decode("utf-8", "replace") if edit.path.is_file() else ""
         return {"kind": "text", "name": where, "pieces": list(word_pieces(before, edit.text))}
     try:
-        return {"kind": "picture", "name": where, "before": _small(edit.path), "after": _small(edit.data)}
+        return {
+            "kind": "picture",
+            "name": where,
+            "before": _small(edit.path),
+            "after": _small(edit.path, edit.data),
+        }
     except (MaquetteError, OSError) as error:
         return {"kind": "unable", "name": where, "why": str(error)}
 
 
-def _small(picture: Path | bytes) -> str:
-    """Return a small version of a picture as it stands in the file, as a data address; empty where there is no file."""
-    from PIL import Image
+def _small(path: Path, data: bytes | None = None) -> str:
+    """Return a small version of a picture as it stands in the file, or in the bytes that it will have, as a data address.
 
-    if isinstance(picture, Path) and not picture.is_file():
+    Empty where there is no file. What EXIF data ask viewers to turn is not turned: training sees it so.
+    """
+    if data is None and not path.is_file():
         return ""
-    with Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture) as opened:
-        opened.thumbnail((PREVIEW_PX, PREVIEW_PX))
+    with opened(path, data) as image:
+        image.thumbnail((PREVIEW_PX, PREVIEW_PX))
         buffer = io.BytesIO()
-        opened.convert("RGBA" if "A" in opened.getbands() or "transparency" in opened.info else "RGB").save(
-            buffer, "WEBP", quality=80, method=2
-        )
+        small = image.convert("RGBA" if has_alpha(image) else "RGB")
+    small.save(buffer, "WEBP", quality=80, method=2)
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
