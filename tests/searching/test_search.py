@@ -148,3 +148,39 @@ def measured(project: Path) -> int:
     """Return how many losses the study has written down."""
     file = project / "search" / "study-001" / RESULTS_NAME
     return sum(len(each.points) for each in read_study(file.parent).trials) if file.is_file() else 0
+
+
+@pytest.mark.slow
+def test_pictures_are_the_objective_and_what_draws_badly_is_not_drawn_in_full(tmp_path: Path) -> None:
+    """A trial that learns next to nothing, beside a baseline that learned the character."""
+    project = toy_project(tmp_path / "p", steps=32)
+    (tmp_path / "space.toml").write_text(
+        "safety = false\n[space]\nlearning_rate = { low = 1e-5, high = 2e-5 }\ntext_encoder_lr = { choose = [1e-5] }\n"
+    )
+    more = (
+        *("--objective", "score", "--trials", "2", "--pack", "1", "--halving", "1", "--finalists", "0"),
+        *("--space", str(tmp_path / "space.toml"), "--json"),
+    )
+    result = CliRunner().invoke(maquette, ["search", str(project), *more])
+    assert result.exit_code == 0, result.stderr
+    record = read_study(project / "search" / "study-001")
+    baseline, other = record.trials
+    assert (baseline.state, baseline.value) == ("finished", baseline.score)
+    assert 0 < (baseline.score or 0) <= 1
+    assert record.best == baseline.number
+    assert (other.state, other.behind, other.value) == ("pruned", baseline.number, None)
+    assert other.score is not None and other.score < (baseline.score or 0)
+    assert other.chance is not None and other.chance < record.paired_level / 2
+    assert other.step == other.steps
+    assert len(drawn_by(project, baseline.folder)) > len(drawn_by(project, other.folder)) > 0
+    page = (project / "search" / "study-001" / "report.html").read_text()
+    assert "1 by their pictures" in page
+    found = json.loads(result.stdout.splitlines()[-1])
+    assert found["objective"] == "score"
+    assert found["trials"] == {"finished": 1, "pruned": 1, "failed": 0}
+
+
+def drawn_by(project: Path, folder: str | None) -> list[Path]:
+    """Return the pictures that were drawn with a trial's LoRA, those of the base alone left out."""
+    pictures = project / "search" / "study-001" / (folder or "") / "evaluation" / "pictures"
+    return [each for each in pictures.rglob("*.png") if each.parent.name != "no-LoRA"]

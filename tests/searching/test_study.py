@@ -13,8 +13,8 @@ import pytest
 
 from maquette.errors import ConfigError
 from maquette.searching.halving import goes_on, rungs_of
+from maquette.searching.options import STARTS
 from maquette.searching.records import Point, SearchTrial
-from maquette.searching.sampling import STARTS
 from maquette.searching.storage import open_storage, require_optuna
 from maquette.searching.study import (
     SearchStudy,

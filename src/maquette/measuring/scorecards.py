@@ -283,6 +283,13 @@ class Reading:
         scale_D1 = np.where(np.abs(scale_D1) < _LEAST_SCALE * (measure.high - measure.low), np.nan, scale_D1)
         return (means_DC - zero_D1) / scale_D1
 
+    def ends(self, headline: Headline) -> tuple[float, float]:
+        """Return what a headline's zero and one are on its own scale; NaN where nothing says."""
+        prompts_1N, seeds_1S = np.ones((1, len(self.table.prompts))), np.ones((1, len(self.table.seeds)))
+        means_1C = self.table.means(headline.measure, headline.roles, prompts_1N, seeds_1S)
+        zero, one = (self._anchor(each, headline, means_1C).item() for each in (headline.zero, headline.one))
+        return zero, one
+
     def _anchor(self, anchor: Anchor, headline: Headline, means_DC: Array) -> Array:
         measure = self._measures[headline.measure]
         if anchor == "base":

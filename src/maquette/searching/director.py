@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from maquette.errors import MaquetteError
 from maquette.runs.folder import RECORD_NAME
@@ -16,9 +17,13 @@ from maquette.searching.records import Point, SearchTrial
 from maquette.searching.study import SearchStudy, folder_of, trial_run
 from maquette.training.pack import PackTrial
 
+if TYPE_CHECKING:
+    from maquette.searching.judging import Judged
+    from maquette.searching.paired import Rival
+
 Changed = Callable[[], None]
-Score = Callable[[Path], float | None]
-"""Draws and judges with a finished trial's run, and says how good it is: 0 to 1."""
+Judge = Callable[[Path, "Rival | None"], "Judged"]
+"""Draws with a finished trial's run, and says how good that is; with a rival only as far as it may be as good."""
 
 
 class SearchDirector:
@@ -30,10 +35,10 @@ class SearchDirector:
         folder: Path,
         *,
         changed: Changed = lambda: None,
-        score: Score | None = None,
+        judge: Judge | None = None,
     ) -> None:
-        """`changed` is called whenever the study says something new. `score`: where pictures are the objective."""
-        self.study, self.folder, self.changed, self.score = study, folder, changed, score
+        """`changed` is called whenever the study says something new. `judge`: where pictures are the objective."""
+        self.study, self.folder, self.changed, self.judge = study, folder, changed, judge
         self.take: Callable[[int], bool] = lambda number: True
         """Asked before a trial is taken in hand: whether it is nobody else's."""
         self.held: dict[int, float] = {}
@@ -118,12 +123,21 @@ class SearchDirector:
             self.study.fail(number, "its run ended without a validation loss")
             return
         self.study.measured(number, Point(step=point.step, loss=point.loss, error=point.error))
-        score = self.score(self.folder / folder_of(number)) if self.score else None
-        value = point.loss if self.score is None else score
-        if value is None:
+        if self.judge is None:
+            self.study.finish(number, point.loss, seconds=seconds, step=record.step)
+        else:
+            found = self.judge(self.folder / folder_of(number), self.study.rival_of(number))
+            self._finish_judged(number, found, seconds, record.step)
+
+    def _finish_judged(self, number: int, found: Judged, seconds: float | None, step: int) -> None:
+        if found.score is None:
             self.study.fail(number, "nothing could judge its pictures")
-            return
-        self.study.finish(number, value, seconds=seconds, step=record.step, score=score)
+        elif found.behind is not None:
+            self.study.prune(number, seconds, step=step, score=found.score, behind=found.behind)
+        else:
+            self.study.finish(
+                number, found.score, seconds=seconds, step=step, score=found.score, pictures=found.pictures
+            )
 
     def _let_go(self, number: int) -> float | None:
         """Return the seconds for which a trial stood here; something may be proposed from now on."""

@@ -160,6 +160,7 @@ def _plan(name: str, basis: Basis, space: Space, options: SearchOptions) -> Stud
         finalists=(2 if trials >= FEW_TRIALS else 1) if finalists is None else finalists,
         finalist_seeds=options.finalist_seeds,
         reduction=options.halving,
+        paired_level=options.paired_level if options.objective == "score" else 0.0,
         budget_hours=options.budget,
     )
 

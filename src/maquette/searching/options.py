@@ -11,7 +11,10 @@ from maquette.project.fields import Flag, Options
 from maquette.searching.records import Objective
 
 DEFAULT_TRIALS, DEFAULT_PACK = 20, 4
-
+STARTS = 5
+"""Trials drawn at random before TPE has anything to learn from; refused ones do not count."""
+GOOD_SHARE = "the best tenth of the trials, rounded up, 25 at most"
+"""What Optuna's TPE takes for good: its own default, since choosing another share is being taken out of it."""
 
 FILES = Field(
     None,
@@ -66,6 +69,13 @@ class SearchOptions(Options):
         le=10,
         description="At a ninth and a third of their length one trial in so many goes on, by the loss of held-out pictures; "
         "1 prunes nothing.",
+    )
+    paired_level: float = Field(
+        0.05,
+        ge=0,
+        lt=0.5,
+        description="With --objective score: a trial is drawn no further once its pictures are worse than the best's at this "
+        "level, by Wilcoxon's test paired over prompts and seeds; 0 draws all.",
     )
     finalists: int | None = Field(
         None,

@@ -37,7 +37,8 @@ Role = Literal["baseline", "start", "search", "finalist"]
 """`baseline`: the project's own settings; `start`: drawn at random, before there is anything to learn from; `finalist`: settings
 of an earlier trial with another seed."""
 TrialState = Literal["waiting", "running", "pruned", "finished", "failed", "refused"]
-"""`pruned`: ended early, since its validation loss fell behind; `refused`: a constraint spoke against it, nothing was trained."""
+"""`pruned`: ended early, since its validation loss fell behind, or since its pictures are worse than the best's (`behind`);
+`refused`: a constraint spoke against it, nothing was trained."""
 Objective = Literal["loss", "score"]
 Direction = Literal["minimize", "maximize"]
 StudyState = Literal["running", "stopped", "finished"]
@@ -81,6 +82,11 @@ class SearchTrial:
     folder: str | None = None
     """Relative to the study's folder."""
     error: str | None = None
+    behind: int | None = None
+    """Of a trial that was pruned by its pictures: the one that they are worse than; `score` is then of what was drawn."""
+    chance: float | None = None
+    """Of a trial as good as that one to look so bad: Wilcoxon's p over `pairs` pictures."""
+    pairs: int | None = None
     of: int | None = None
     """The trial whose settings a finalist repeats with another seed."""
     worker: str | None = None
@@ -124,6 +130,10 @@ class StudyRecord:
     seed: int = 0
     pack: int = 1
     sampler: str = "tpe"
+    halving: int = 0
+    """One trial in so many went on at a rung; 1: none was ended by its loss; 0: written before this was."""
+    paired_level: float = 0.0
+    """Of the test by which a trial's pictures were found worse than the best's; 0: none was ended by its pictures."""
     storage: str = ""
     """Address of its database, without a password."""
     trials_asked: int = 0

@@ -21,6 +21,7 @@ from maquette.kohya.writing import CONFIG_NAME
 from maquette.searching import plots
 from maquette.searching.exporting import KOHYA, KohyaExport, kohya_export
 from maquette.searching.importances import Importances, importances
+from maquette.searching.options import GOOD_SHARE, STARTS
 from maquette.searching.places import is_study, known_study, study_folder
 from maquette.searching.recommending import Recommendation, project_of, recommendation
 from maquette.searching.records import (
@@ -33,7 +34,7 @@ from maquette.searching.records import (
 from maquette.searching.space import Space
 from maquette.searching.space_file import parse_space
 from maquette.searching.standing import standing
-from maquette.searching.telling import study_json
+from maquette.searching.telling import study_json, told_behind
 from maquette.searching.verdict import fresh_values, with_verdict
 from maquette.spoken import counted, duration
 
@@ -236,6 +237,8 @@ def render_report(page: SearchReport) -> str:
         rows=list(rows(record, names)),
         value_label=plots.value_label(record),
         stand=standing(record),
+        pruning=pruning_told(record),
+        sampling=sampling_told(record),
         database=DATABASE_NAME,
         folder=page.study,
     )
@@ -350,6 +353,31 @@ def unused(record: StudyRecord, space: Space | None) -> str:
     return f"Not broken by any proposal: {', '.join(names)}." if names else ""
 
 
+def sampling_told(record: StudyRecord) -> str:
+    """Return who proposed, in words; of TPE what it takes for good."""
+    if record.sampler != "tpe":
+        return f"Proposals of the {record.sampler} sampler"
+    return f"Proposals of TPE, multivariate, after {STARTS} drawn at random; for good it takes {GOOD_SHARE}"
+
+
+def pruning_told(record: StudyRecord) -> str:
+    """Return by what trials were ended early, and how many."""
+    pruned = [each for each in record.trials if each.state == "pruned"]
+    by_pictures = sum(each.behind is not None for each in pruned)
+    parts = []
+    if record.halving > 1:
+        share = f"{len(pruned) - by_pictures} of {counted(len(record.searched), 'trial')}"
+        parts.append(
+            f"{share} ended by their validation loss: of those at a rung one in {record.halving} goes on"
+        )
+    if record.paired_level:
+        parts.append(
+            f"{by_pictures} by their pictures: worse than the best trial's by Wilcoxon's test, paired over prompts and seeds, "
+            f"at a level of {record.paired_level:g}"
+        )
+    return "; ".join(parts)
+
+
 def param_names(record: StudyRecord) -> list[str]:
     """Return the names of the space's parameters in the order of the space."""
     return list(dict.fromkeys(name for trial in record.trials for name in trial.params))
@@ -383,7 +411,8 @@ def rows(record: StudyRecord, names: Sequence[str]) -> Iterator[Row]:
                 for name in names
             ),
         ]
-        note = each.error or ", ".join(spelled(name) for name in each.refused_by)
+        why = told_behind(each) if each.behind is not None else ""
+        note = each.error or why or ", ".join(spelled(name) for name in each.refused_by)
         yield Row(
             each,
             cells,

@@ -13,14 +13,11 @@ from typing import TYPE_CHECKING, Any
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
+from maquette.searching.options import STARTS
+
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.study import Study
-
-STARTS = 5
-"""Trials drawn at random before TPE has anything to learn from; refused ones do not count."""
-GOOD_SHARE = "the best tenth of the trials, rounded up, 25 at most"
-"""What Optuna's TPE takes for good: its own default, since choosing another share is being taken out of it."""
 
 
 class SeededSampler(BaseSampler):

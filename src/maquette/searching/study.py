@@ -5,7 +5,7 @@ beside it are ours. Each step is written before the next, and doing one twice ch
 completed to the same values, a trial that was running is taken up where its own run's state is.
 
     proposal   role, settings, seed, rungs, folder; refused_by     once
-    progress   points, step, seconds, score, error                  as it goes
+    progress   points, step, seconds, score, pictures, error        as it goes
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from maquette.reading import FileKind
 from maquette.searching.constraints import broken
 from maquette.searching.halving import RUNGS, goes_on, rungs_of
 from maquette.searching.names import warmup_of
+from maquette.searching.options import STARTS
+from maquette.searching.paired import Behind, Pictures, Rival, pictures_of
 from maquette.searching.records import (
     TRIALS,
     Direction,
@@ -37,8 +39,9 @@ from maquette.searching.records import (
     TrialState,
     Value,
 )
-from maquette.searching.sampling import STARTS, SeededSampler
+from maquette.searching.sampling import SeededSampler
 from maquette.searching.space import Parameter, Space
+from maquette.searching.verdict import best_of
 
 if TYPE_CHECKING:
     import optuna
@@ -70,6 +73,7 @@ class StudyPlan:
     finalists: int = 2
     finalist_seeds: int = 3
     reduction: int = 3
+    paired_level: float = 0.0
     budget_hours: float | None = None
     """After so long nothing new is begun but the finalists."""
 
@@ -90,6 +94,8 @@ class _Progress:
     step: int = 0
     seconds: float | None = None
     score: float | None = None
+    pictures: dict[str, Any] | None = None
+    behind: dict[str, Any] | None = None
     error: str | None = None
     worker: str | None = None
     ended_s: float | None = None
@@ -282,9 +288,18 @@ class SearchStudy:
         found = [_loss_at(each, before_the_end) for each in trials if each.number != number]
         return goes_on(point.loss, [loss for loss in found if loss is not None], self.plan.reduction)
 
-    def prune(self, number: int, seconds: float | None = None) -> None:
-        """Write down that a trial was ended since it fell behind."""
-        self._end(number, "PRUNED", None, seconds=seconds)
+    def prune(
+        self,
+        number: int,
+        seconds: float | None = None,
+        *,
+        step: int | None = None,
+        score: float | None = None,
+        behind: Behind | None = None,
+    ) -> None:
+        """Write down that a trial was ended since it fell behind: by its loss, or by what of its pictures was drawn."""
+        told = None if behind is None else asdict(behind)
+        self._end(number, "PRUNED", None, seconds=seconds, step=step, score=score, behind=told)
 
     def finish(
         self,
@@ -294,9 +309,23 @@ class SearchStudy:
         seconds: float | None = None,
         step: int = 0,
         score: float | None = None,
+        pictures: Pictures | None = None,
     ) -> None:
         """Write down what a trial came to."""
-        self._end(number, "COMPLETE", value, seconds=seconds, step=step, score=score)
+        shown = None if pictures is None else pictures.to_json()
+        self._end(number, "COMPLETE", value, seconds=seconds, step=step, score=score, pictures=shown)
+
+    def rival_of(self, number: int) -> Rival | None:
+        """Return the best trial so far, that a trial's pictures are held against; None of the baseline and of further seeds,
+        which are drawn in full, and while there is none.
+        """
+        if not self.plan.paired_level or self.trial(number).role not in ("start", "search"):
+            return None
+        best = best_of(self.trials(), self.direction)
+        shown = None if best is None else _progress(self._frozen(best.number)).pictures
+        if best is None or shown is None:
+            return None
+        return Rival(trial=best.number, pictures=pictures_of(shown), level=self.plan.paired_level)
 
     def fail(self, number: int, error: str) -> None:
         """Write down that a trial could not be trained, and why. The sampler passes it over."""
@@ -375,6 +404,8 @@ class SearchStudy:
                 seed=plan.seed,
                 pack=plan.pack,
                 sampler=plan.sampler,
+                halving=plan.reduction,
+                paired_level=plan.paired_level,
                 trials_asked=plan.trials,
                 state=state,
                 trials=trials,
@@ -400,6 +431,7 @@ class SearchStudy:
         progress = _progress(trial)
         state = _state(trial, proposal)
         queued = dict(trial.user_attrs.get("params", {}))
+        behind = progress.behind or {}
         return SearchTrial(
             number=trial.number,
             role=proposal.role,
@@ -417,6 +449,9 @@ class SearchStudy:
             steps=proposal.rungs[-1] if proposal.rungs else None,
             folder=None if state in ("waiting", "refused") else folder_of(trial.number),
             error=progress.error,
+            behind=behind.get("trial"),
+            chance=behind.get("chance"),
+            pairs=behind.get("pairs"),
             of=trial.user_attrs.get("of"),
             worker=progress.worker,
         )

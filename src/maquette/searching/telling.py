@@ -95,11 +95,19 @@ def told_end(trial: SearchTrial) -> str:
     last = trial.points[-1] if trial.points else None
     if trial.state == "finished":
         return f"{what}: {trial.value:.4f}  {told_params(trial)}"
+    if trial.behind is not None:
+        return f"{what}: {told_behind(trial)}  {told_params(trial)}"
     if trial.state == "pruned" and last is not None:
         return (
             f"{what}: ended at step {last.step} of {trial.steps}, loss {last.loss:.4f}  {told_params(trial)}"
         )
     return f"{what}: {trial.state}  {told_params(trial)}"
+
+
+def told_behind(trial: SearchTrial) -> str:
+    """Return why a trial's pictures were not all drawn."""
+    drawn = "" if trial.score is None else f"score {trial.score:.4f} of what was drawn, "
+    return f"{drawn}worse than trial {trial.behind} over {trial.pairs} pairs of pictures (p = {trial.chance:.2g})"
 
 
 def answer(record: StudyRecord) -> list[str]:

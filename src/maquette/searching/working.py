@@ -102,10 +102,10 @@ def sameness_of(basis: Basis) -> str:
 
 
 def _director(study: SearchStudy, results: Results) -> SearchDirector:
-    from maquette.searching.judging import score_of_run
+    from maquette.searching.judging import judged
 
-    score = score_of_run if study.plan.objective == "score" else None
-    return SearchDirector(study, results.folder, changed=results.changed, score=score)
+    judge = judged if study.plan.objective == "score" else None
+    return SearchDirector(study, results.folder, changed=results.changed, judge=judge)
 
 
 def _packed(study: SearchStudy, director: LeasedDirector, results: Results, work: Work) -> Stage[None]:
