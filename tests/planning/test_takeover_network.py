@@ -144,6 +144,31 @@ def test_what_lycoris_trains_and_maquette_does_not_is_named(tmp_path: Path) -> N
     assert any("a LoRA is trained" in why for why in left.values())
 
 
+def test_a_scale_by_the_root_of_the_rank_is_the_alpha_that_lycoris_writes(tmp_path: Path) -> None:
+    """Scale alpha / √rank there, alpha / rank here; LyCORIS saves alpha × rank / √rank."""
+    script = tmp_path / "train.sh"
+    script.write_text(
+        "accelerate launch train_network.py --network_module=lycoris.kohya --network_dim=16 --network_alpha=4 "
+        "--network_args algo=locon conv_dim=4 conv_alpha=2 rs_lora=True use_scalar=False train_norm=True\n"
+    )
+    found = take_over(runs_of(script).requests[0], FAMILIES["sd1"].spec)
+    lora = load_settings(None, {"base": "", **found.settings()}).lora
+    assert (lora.alpha, lora.conv_alpha) == (16.0, 4.0)
+    named = [name for name in found.left if name.startswith("network_args")]
+    assert named == ["network_args train_norm=True"], "a switch that is off is no loss"
+
+
+@pytest.mark.parametrize(
+    ("more", "name"),
+    [
+        ("--dim_from_weights", "line 1: --dim_from_weights"),
+        ("--base_weights_multiplier 0.5", "base_weights_multiplier"),
+    ],
+)
+def test_what_goes_with_a_file_that_is_not_named_is_said(more: str, name: str, tmp_path: Path) -> None:
+    assert "there are no" in taken(tmp_path, "sd1", "conv_dim=2", more=more).left[name]
+
+
 def test_dropouts_lora_plus_and_the_limit_of_norms_are_taken(tmp_path: Path) -> None:
     found = taken(
         tmp_path, "sd1", "rank_dropout=0.1", "module_dropout=0.2", "loraplus_lr_ratio=16", "loraplus_unet_lr_ratio=4",

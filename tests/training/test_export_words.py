@@ -6,9 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+from PIL import Image
 from safetensors import safe_open
 
 import maquette
+from maquette.errors import ConfigError
 from maquette.logs.metrics import read_metrics
 
 ShortRun = Callable[..., dict[str, Any]]
@@ -41,13 +44,36 @@ def test_a_file_says_what_its_maker_wants_it_to_say(short_run: ShortRun) -> None
 
 
 def test_samples_before_the_first_step_are_the_base_s_own(short_run: ShortRun) -> None:
-    drawn = {"sample_prompts": ("{trigger}, waving",), "sample_steps": 2, "steps": 2}
+    own = "{trigger}, hat --n blurry --w 64 --h 96 --d 9 --l 1 --s 1 --ss Euler"
+    drawn = {"sample_prompts": ("{trigger}, waving", own), "sample_steps": 2, "steps": 2}
     first = maquette.train(**short_run(**drawn, sample_at_first=True))
     at = [sample.step for sample in first.record.samples]
-    assert at == [0, 2]
+    assert at == [0, 0, 2, 2]
+    sample = first.record.samples[-1]
+    assert (sample.prompt, sample.seed) == ("zkw, hat", 9)
+    with Image.open(first.run / sample.path) as picture:
+        assert picture.size == (64, 96)
+        told = picture.info["parameters"]
+    for each in ("Negative prompt: blurry", "Steps: 1", "Sampler: Euler,", "CFG scale: 1", "Seed: 9"):
+        assert each in told
     without = maquette.train(**short_run(**drawn, name="without"))
-    assert [sample.step for sample in without.record.samples] == [2]
+    assert [sample.step for sample in without.record.samples] == [2, 2]
     assert first.lora.read_bytes()[-4096:] == without.lora.read_bytes()[-4096:]
+
+
+def test_what_a_sample_prompt_says_and_cannot_be_drawn_is_refused_at_once(short_run: ShortRun) -> None:
+    prompts = (
+        "zkw --w 65 --s 0",
+        "zkw --ss eulr_ancestral",
+        "zkw --wide 9",
+        "zkw \u2013n blurry",
+        "zkw --cn a.png",
+    )
+    with pytest.raises(ConfigError) as refused:
+        maquette.train(**short_run(sample_prompts=prompts))
+    places = [problem.where for problem in refused.value.problems]
+    assert places == [f"sample_prompts {number}" for number in (1, 1, 2, 3, 4, 5)]
+    assert "euler_ancestral" in str(refused.value)
 
 
 def test_the_base_is_measured_whether_or_not_it_is_drawn(short_run: ShortRun) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from maquette.deploying.recipe import Recipe
 from maquette.deploying.sidecars import Preview
 from maquette.errors import MaquetteError
+from maquette.kohya.drawn_prompts import drawn_prompt
 from maquette.project.profile import Profile
 from maquette.project.settings import Settings
 from maquette.runs.folder import RunFolder
@@ -81,7 +82,7 @@ def recipe_of(
 def example_prompts(record: RunRecord, trigger: str) -> list[str]:
     """Return prompts to begin with: the run's samples, then some captions, each with the trigger in it."""
     wanted = record.settings.samples.sample_prompts
-    samples = [prompt.replace("{trigger}", trigger) for prompt in wanted]
+    samples = [drawn_prompt(prompt).text.replace("{trigger}", trigger) for prompt in wanted]
     texts = (*samples, *record.dataset.captions)
     told = [text if trigger in text else f"{trigger}, {text}" for text in texts]
     return list(dict.fromkeys(told))[:_EXAMPLES] or [trigger]

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from maquette.drawing.draw import DrawRequest, drawing
 from maquette.drawing.pictures import save_picture
+from maquette.drawing.samplers import sampler_named
 from maquette.drawing.scene import picture_chunks, scene_of
 from maquette.events import Stage
 from maquette.families.protocol import BaseModel, FamilySpec
+from maquette.kohya.drawn_prompts import drawn_prompt
 from maquette.project.settings import Settings
 from maquette.runs.record import Sample
 
 if TYPE_CHECKING:
     from maquette.lora.adapter import LoraAdapter
+
+T = TypeVar("T")
 
 
 def draw_samples(
@@ -47,7 +51,7 @@ def draw_samples(
 def sample_requests(
     settings: Settings, spec: FamilySpec, vae_factor: int, trial: int = 0
 ) -> list[DrawRequest]:
-    """Return the settings' samples as requests: at the training size, each prompt with the next seed,
+    """Return the settings' samples as requests: each as its own options say, else at the training size with the next seed;
     drawn by `trial` of the adapter."""
     samples = settings.samples
     guidance, sampler = sampling_of(settings, spec)
@@ -56,18 +60,22 @@ def sample_requests(
     )
     return [
         DrawRequest(
-            prompt=prompt.replace("{trigger}", settings.subject.trigger),
-            negative=samples.negative_prompt,
-            seed=samples.sample_seed + index,
-            width_px=width_px,
-            height_px=height_px,
-            steps=samples.sample_steps,
-            guidance=guidance,
-            sampler=sampler,
+            prompt=prompt.text.replace("{trigger}", settings.subject.trigger),
+            negative=_given(prompt.negative, samples.negative_prompt),
+            seed=_given(prompt.seed, samples.sample_seed + index),
+            width_px=_given(prompt.width_px, width_px),
+            height_px=_given(prompt.height_px, height_px),
+            steps=_given(prompt.steps, samples.sample_steps),
+            guidance=_given(prompt.guidance, guidance),
+            sampler=sampler_named(spec, prompt.sampler) if prompt.sampler else sampler,
             trial=trial,
         )
-        for index, prompt in enumerate(samples.sample_prompts)
+        for index, prompt in enumerate(map(drawn_prompt, samples.sample_prompts))
     ]
+
+
+def _given(own: T | None, common: T) -> T:
+    return common if own is None else own
 
 
 def sampling_of(settings: Settings, spec: FamilySpec) -> tuple[float, str]:

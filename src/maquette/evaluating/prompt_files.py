@@ -5,25 +5,14 @@ Unlike sd-scripts, which takes no notice of what it cannot read, everything in i
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from maquette.errors import ConfigError, Problem
 from maquette.evaluating.first_look import PlannedPrompt
+from maquette.kohya.drawn_prompts import drawing_problems, drawn_prompt
 from maquette.kohya.prompts import Prompt, read_prompt_file
 
-_TAKEN = {
-    "n": ("negative", str),
-    "w": ("width_px", int),
-    "h": ("height_px", int),
-    "d": ("seed", int),
-    "l": ("guidance", float),
-    "s": ("steps", int),
-    "ss": ("sampler", str),
-}
-_OF = f"one of {', '.join(f'--{name}' for name in _TAKEN)}"
 ENDING = ".txt"
 
 
@@ -40,7 +29,7 @@ def planned_prompts(path: Path, trigger: str, vae_factor: int = 8) -> tuple[Plan
         [Problem(str(path), file.unreadable, "a text file", "Save it as UTF-8.")] if file.unreadable else []
     )
     for line in file.prompts:
-        problems += _line_problems(path, line, vae_factor)
+        problems += drawing_problems(f"{path} line {line.line}", line, vae_factor)
     if not file.prompts and not problems:
         problems.append(Problem(str(path), "holds no prompt", "a prompt a line", "Write some."))
     if problems:
@@ -48,45 +37,12 @@ def planned_prompts(path: Path, trigger: str, vae_factor: int = 8) -> tuple[Plan
     return _together([_planned(line, trigger) for line in file.prompts], path)
 
 
-def _line_problems(path: Path, line: Prompt, vae_factor: int) -> Iterator[Problem]:
-    where = f"{path} line {line.line}"
-    for each in line.unknown:
-        yield Problem(where, f"'--{each}'", f"{_OF} with its value", "Correct it or take it out.")
-    for each in line.not_split:
-        yield Problem(
-            where, f"'{each}' is no option", f"{_OF}, two hyphens, a space before them", "Write it so."
-        )
-    for name in line.values.keys() - _TAKEN.keys():
-        yield Problem(
-            where, f"'--{name} {line.values[name]}'", _OF, "Nothing here draws with it: take it out."
-        )
-    for name in ("w", "h"):
-        value = _number(line.values.get(name, "0"))
-        if value % vae_factor:
-            required = f"a multiple of {vae_factor}"
-            yield Problem(
-                where, f"--{name} {value}", required, f"Write --{name} {value // vae_factor * vae_factor}."
-            )
-    if not line.text:
-        yield Problem(where, "no prompt before the options", "a prompt", "Write one.")
-
-
 def _planned(line: Prompt, trigger: str) -> PlannedPrompt:
-    values = {
-        _TAKEN[name][0]: value if kind is str else kind(_number(value) if kind is int else value)
-        for name, value in line.values.items()
-        for kind in (_TAKEN[name][1],)
-    }
-    seed = values.pop("seed", None)
-    text = line.text.replace("{trigger}", trigger)
+    values = asdict(drawn_prompt(line))
+    seed = values.pop("seed")
+    text = values.pop("text").replace("{trigger}", trigger)
     role = "bare" if text == trigger else "prompt"
-    return PlannedPrompt(text=text, role=role, seeds=None if seed is None else (int(seed),), **values)  # type: ignore[arg-type]
-
-
-def _number(text: str) -> int:
-    """Return the number that a value begins with, as sd-scripts reads it."""
-    found = re.match(r"\d+", text)
-    return int(found[0]) if found else 0
+    return PlannedPrompt(text=text, role=role, seeds=None if seed is None else (seed,), **values)
 
 
 def _together(prompts: list[PlannedPrompt], path: Path) -> tuple[PlannedPrompt, ...]:

@@ -28,6 +28,7 @@ from maquette.evaluating.suites import Suite, SuiteSubject, each_once, given_pro
 from maquette.events import Artifact, Message, Stage
 from maquette.families.protocol import ModelInfo
 from maquette.files import sha256_file
+from maquette.kohya.drawn_prompts import drawn_prompt
 from maquette.measuring.copying import Nearest, write_nearest
 from maquette.measuring.looks import FirstLook, LookPrompt
 from maquette.measuring.measure import measured
@@ -194,7 +195,8 @@ def prompts_of(asked: Asked, options: EvaluateOptions, info: ModelInfo) -> Suite
         profile=asked.profile,
         captions=asked.captions,
         samples=tuple(
-            prompt.replace("{trigger}", subject.trigger) for prompt in asked.settings.samples.sample_prompts
+            drawn_prompt(prompt).text.replace("{trigger}", subject.trigger)
+            for prompt in asked.settings.samples.sample_prompts
         ),
         is_of_small_world=is_small_world(info.title),
     )

@@ -25,6 +25,7 @@ from maquette.footprint.disk import (
 )
 from maquette.footprint.memory import WEIGHT_BYTES, DeviceKind, MemoryPlan, MemoryRequest, estimate_memory
 from maquette.footprint.recomputing import blocks_to_fit
+from maquette.kohya.prompt_tables import prompts_of_file
 from maquette.lora.choosing import LayerChoice, LayerSize, choice_of
 from maquette.lora.config import TrialSpec
 from maquette.lora.matching import layers_of, sizes_on
@@ -38,6 +39,7 @@ from maquette.project.machine import Machine
 from maquette.project.optimizers import DEFAULT_OPTIMIZER, saved_bytes
 from maquette.project.request import TrainingRequest
 from maquette.project.request_maquette import default_of
+from maquette.reading import Unreadable
 from maquette.spoken import GIB
 
 SAVED: dict[str, Precision] = {"fp16": "fp16", "bf16": "bf16"}
@@ -333,11 +335,10 @@ def num_prompts(request: TrainingRequest) -> int:
     """Return how many pictures one draw makes; a prompt file that cannot be read counts as one prompt."""
     text = request.sample_prompts or ""
     if request.trainer == "sd-scripts":
-        path = absolute(request, Path(text))
         try:
-            text = path.read_text(encoding="utf-8") if path.is_file() else ""
-        except (OSError, UnicodeDecodeError):
-            text = ""
+            return max(1, len(prompts_of_file(absolute(request, Path(text)))))
+        except Unreadable:
+            return 1
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     return max(1, len(lines))
 

@@ -88,20 +88,20 @@ def looks_like_prompts(path: Path) -> bool:
 def read_prompts(lines: Iterable[str]) -> list[Prompt]:
     """Return the prompts in the lines of a file; empty lines and comments are none."""
     return [
-        _prompt(line.strip(), number)
+        prompt_of(line.strip(), number)
         for number, line in enumerate(lines, start=1)
         if line.strip() and not line.startswith("#")
     ]
 
 
-def _prompt(line: str, number: int) -> Prompt:
+def prompt_of(line: str, number: int = 1) -> Prompt:
+    """Return what a line says."""
     text, *parts = line.split(" --")
     values: dict[str, str] = {}
     unknown: list[str] = []
     for part in parts:
         name, _, value = part.partition(" ")
-        kind = OPTIONS.get(name.lower())
-        if kind is None or not _fits(kind, value.strip()):
+        if not fits(name.lower(), value.strip()):
             unknown.append(part.rstrip())
         else:
             values[name.lower()] = value.strip()
@@ -112,7 +112,16 @@ def _prompt(line: str, number: int) -> Prompt:
     return Prompt(text.strip(), number, values, tuple(unknown), tuple(meant))
 
 
-def _fits(kind: str, value: str) -> bool:
+def line_of(text: str, values: Mapping[str, str]) -> str:
+    """Return the line that says this."""
+    return " ".join((text, *(f"--{name} {value}" for name, value in values.items())))
+
+
+def fits(option: str, value: str) -> bool:
+    """Return whether there is such an option and it can be read from this value."""
+    kind = OPTIONS.get(option)
+    if kind is None:
+        return False
     if kind == "text":
         return bool(value)
     return re.match(r"\d+" if kind == "whole" else r"[\d.]+", value) is not None

@@ -19,6 +19,7 @@ from maquette.footprint.timing import (
     start_seconds,
 )
 from maquette.footprint.workload import decoding, encoding
+from maquette.kohya.drawn_prompts import drawn_prompt
 from maquette.planning.device import PlannedDevice
 from maquette.planning.options import PlanOptions
 from maquette.project.settings import Settings
@@ -113,7 +114,12 @@ def _size(item: Item) -> tuple[int, int]:
 def _sampling_flops(request: TimeRequest, forward_flops: float) -> float:
     """Return the operations of drawing all samples: guidance doubles each denoising step."""
     samples = request.settings.samples
-    pictures = request.draws * len(samples.sample_prompts)
-    passes = 2 if samples.guidance != 1.0 else 1
-    decoded = decoding(request.memory.layout, request.settings.dataset.resolution).flops
-    return pictures * (samples.sample_steps * passes * forward_flops + decoded)
+    width_px, height_px = request.settings.dataset.resolution
+    flops = 0.0
+    for prompt in map(drawn_prompt, samples.sample_prompts):
+        size_wh = (prompt.width_px or width_px, prompt.height_px or height_px)
+        guidance = samples.guidance if prompt.guidance is None else prompt.guidance
+        passes = (prompt.steps or samples.sample_steps) * (2 if guidance != 1.0 else 1)
+        larger = size_wh[0] * size_wh[1] / (width_px * height_px)
+        flops += passes * forward_flops * larger + decoding(request.memory.layout, size_wh).flops
+    return request.draws * flops

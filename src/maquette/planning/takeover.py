@@ -13,10 +13,10 @@ from typing import Any
 
 from maquette.errors import ConfigError
 from maquette.families.protocol import FamilySpec
-from maquette.kohya.prompts import read_prompts
 from maquette.planning.takeover_caches import caches
 from maquette.planning.takeover_network import take_network
 from maquette.planning.takeover_optimizing import optimizer, schedule, steps_per_process
+from maquette.planning.takeover_samples import NO_SAMPLER, SAMPLERS, samples
 from maquette.planning.takeover_seeing import TRACKING, trackers, validation
 from maquette.project.config_file import load_settings
 from maquette.project.places import found_path
@@ -25,10 +25,6 @@ from maquette.project.request_maquette import SETTING_OF_OPTION, default_of
 from maquette.project.settings import FAMILY_OWNED, SECTIONS
 from maquette.project.settings_text import Reasoned, idle_settings
 
-SAMPLERS = {
-    "euler_a": "euler_ancestral", "k_euler_a": "euler_ancestral", "euler": "euler", "k_euler": "euler", "ddim": "ddim",
-    "dpmsolver++": "dpmpp_2m",
-}  # fmt: skip
 SECRET = re.compile(r"key|token|secret|password", re.IGNORECASE)
 NOT_TAKEN: Mapping[str, str] = {
     "full_precision": "the adapter trains in float32",
@@ -56,7 +52,7 @@ WITHOUT_COUNTERPART: Mapping[str, str] = {
          "huggingface_token", "async_upload", "resume_from_huggingface", "save_state_to_huggingface"), _OF_THE_HUB),
     **dict.fromkeys(
         ("save_last_n_epochs", "save_last_n_epochs_state", "save_last_n_steps", "save_last_n_steps_state"), _KEEPS_ALL),
-    "save_n_epoch_ratio": "say save_every_epochs",
+    "save_n_epoch_ratio": "its epochs follow from steps: say save_every_epochs",
     "save_model_as": "files are safetensors: any other kind can run programs when it is opened",
     "no_metadata": "a file without metadata cannot be told from another",
     "cache_info": "headers of pictures are kept without being asked",
@@ -81,7 +77,7 @@ WITHOUT_COUNTERPART: Mapping[str, str] = {
     "conditioning_data_dir": "sd-scripts reads it in a dataset TOML alone",
     **dict.fromkeys(
         ("ddp_timeout", "ddp_static_graph", "ddp_gradient_as_bucket_view"), "there is nothing to set between processes"),
-    "sample_sampler": "no sampler of Maquette's: the base's own is used",
+    "sample_sampler": NO_SAMPLER,
     "v2": "the base's file says its family",
     "wandb_api_key": "wandb reads its key from its own login",
 }  # fmt: skip
@@ -189,7 +185,7 @@ def take_over(request: TrainingRequest, spec: FamilySpec | None = None) -> Taken
         _captions,
         _masks,
         _saving,
-        _samples,
+        samples,
         validation,
         caches,
         trackers,
@@ -341,41 +337,11 @@ def _saving(taken: Taken) -> None:
     saved = {"float": "fp32", "fp16": "fp16", "bf16": "bf16"}.get(str(request.save_precision))
     if saved:
         taken.put("save_precision", saved, "save_precision")
+    ratio = request.other.get("save_n_epoch_ratio")
+    if ratio and request.epochs:
+        taken.put_as("save_every_epochs", max(1, request.epochs // ratio), "save_n_epoch_ratio")
     if request.output_name:
         taken.put("name", request.output_name, "output_name")
-
-
-def _samples(taken: Taken) -> None:
-    request = taken.request
-    texts = list(request.sample_texts)
-    if request.trainer == "other" and request.sample_prompts:
-        texts = request.sample_prompts.split("\n")
-    elif request.sample_prompts and not texts:
-        place = found_path(Path(request.sample_prompts), request.file)
-        texts = [] if place is None else place.read_text(encoding="utf-8", errors="replace").splitlines()
-        if place is None:
-            taken.left[request.said("sample_prompts")] = "the file of prompts is not here"
-    prompts = read_prompts(texts)
-    if not prompts:
-        return
-    shown = tuple(prompt.text.replace("[trigger]", "{trigger}") for prompt in prompts)
-    taken.put("sample_prompts", shown, "sample_prompts")
-    first = prompts[0].values
-    for option, setting, convert in (
-        ("n", "negative_prompt", str),
-        ("d", "sample_seed", int),
-        ("s", "sample_steps", int),
-        ("l", "guidance", float),
-    ):
-        if option in first:
-            taken.put(setting, convert(first[option]), "sample_prompts")
-    for option in sorted({key for prompt in prompts for key in prompt.values} - {"n", "d", "s", "l"}):
-        taken.left[f"--{option} in the sample prompts"] = (
-            "samples are drawn at the training size, with one sampler"
-        )
-    sampler = request.other.get("sample_sampler")
-    if sampler in SAMPLERS:
-        taken.values["sampler"] = Reasoned(SAMPLERS[sampler], "sample_sampler")
 
 
 def _others(taken: Taken) -> None:
@@ -405,8 +371,9 @@ def _others(taken: Taken) -> None:
         "use_lion_optimizer",
         "config_file",
     }
+    done |= {"save_n_epoch_ratio"} if taken.request.epochs else set()
     done |= {"dynamo_backend"} if "compile_mode" in taken.values else set()
-    done |= {"sample_sampler"} if "sampler" in taken.values else set()
+    done |= {"sample_sampler"} if taken.request.other.get("sample_sampler") in SAMPLERS else set()
     done |= {"lr_scheduler_type"} if "lr_scheduler" in taken.values else set()
     for name, value in taken.request.other.items():
         if name not in done and name not in taken.left and value not in (None, "", False, [], 0):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +40,8 @@ PRESETS: Mapping[str, tuple[bool, bool, tuple[str, ...]]] = {
 }
 """LyCORIS' presets: (3×3 convolutions too, text encoders too, these layers alone)."""
 STOPS = "sd-scripts stops with it"
+OFF = ("false", "0", "no", "n", "none", "")
+"""Of a switch: nothing is missed where it is off."""
 
 
 def take_network(taken: Taken, spec: FamilySpec | None) -> None:
@@ -57,6 +60,7 @@ def _take_weights(taken: Taken) -> None:
     """Take over the LoRA that training goes on from, where it is here."""
     request = taken.request
     if request.network_weights is None:
+        taken.leave("dim_from_weights", "there are no network_weights to take the layers from")
         return
     here = found_path(request.network_weights, request.file)
     if here is None:
@@ -73,6 +77,8 @@ def _take_base_weights(taken: Taken) -> None:
     """Take over the LoRAs that are merged into the base; all of them or none, for the base is another without one."""
     request = taken.request
     given = [Path(each) for each in request.other.get("base_weights") or ()]
+    if not given and request.other.get("base_weights_multiplier"):
+        taken.left["base_weights_multiplier"] = "there are no base_weights"
     here = [place for each in given if (place := found_path(each, request.file)) is not None]
     if len(here) < len(given):
         taken.left[f"base_weights = {', '.join(map(str, given))}"] = "not all of these files are here"
@@ -94,7 +100,7 @@ def _take_kind(taken: Taken, arguments: Mapping[str, str]) -> None:
         given = ", ".join(str(each) for each in request.other.get("network_args") or ())
         what = f"{module} ({given})" if given else str(module)
         taken.left[request.said("network_module")] = (
-            f"{what}: a LoRA is trained, with convolutions where conv_rank is set"
+            f"{what}: a LoRA is trained, with convolutions where conv_rank is set; the kinds are {', '.join(ADAPTER_KINDS)}"
         )
         return
     if is_lycoris and _is_on(arguments.get("dora_wd")):
@@ -111,6 +117,8 @@ def _take_kind(taken: Taken, arguments: Mapping[str, str]) -> None:
         taken.values["lokr_factor"] = Reasoned(_whole(arguments["factor"]), "network_args factor")
     if is_lycoris:
         _take_preset(taken, arguments.get("preset", "full").strip('"'))
+        if _is_on(arguments.get("rs_lora")) and kind != "oft":
+            _take_scale_by_root(taken)
         if kind in ("lora", "dora") and "rank_dropout" in taken.values:
             del taken.values["rank_dropout"]
             why = "LyCORIS drops outputs by it; ranks are dropped here, as networks.lora does"
@@ -139,6 +147,17 @@ def _take_preset(taken: Taken, preset: str) -> None:
         taken.values["include_layers"] = Reasoned(layers, f"network_args preset={preset}")
 
 
+def _take_scale_by_root(taken: Taken) -> None:
+    """Take over a scale of alpha / √rank, as LyCORIS writes it into the file: as the alpha that has it over the rank."""
+    request = taken.request
+    for alpha, rank in (("alpha", "rank"), ("conv_alpha", "conv_rank")):
+        ranks = taken.values[rank].value if rank in taken.values else request.value(rank)
+        if ranks and alpha in taken.values:
+            entry = taken.values[alpha]
+            reason = f"{entry.reason}, times the root of the rank for network_args rs_lora"
+            taken.values[alpha] = Reasoned(float(entry.value) * math.sqrt(ranks), reason)
+
+
 def _is_on(text: str | None) -> bool:
     return (text or "").strip('"').lower() in ("true", "1", "yes", "y")
 
@@ -156,7 +175,9 @@ def _name_the_rest(taken: Taken, arguments: Mapping[str, str]) -> None:
     for name in arguments:
         if name in idle:
             taken.left[f"network_args {name}={arguments[name]}"] = "its own module never looks at it"
-        elif name not in done:
+        elif name == "rs_lora" and taken.settings().get("adapter") != "oft":
+            continue
+        elif name not in done and arguments[name].strip('"').lower() not in OFF:
             taken.left[f"network_args {name}={arguments[name]}"] = "the adapter has no such setting"
 
 

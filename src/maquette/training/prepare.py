@@ -20,10 +20,13 @@ from maquette.dataset.reading import read_dataset
 from maquette.dataset.records import Dataset, Item
 from maquette.dataset.repeats import Schedule, plan_items
 from maquette.dataset.strict import dataset_of
+from maquette.drawing.samplers import sampler_named
 from maquette.errors import ConfigError, MaquetteError, MissingExtra, Problem, did_you_mean
 from maquette.events import Message
 from maquette.families.options import family_options
 from maquette.files import require_name_fits, require_writable_folder
+from maquette.kohya.drawn_prompts import drawing_problems, drawn_prompt
+from maquette.kohya.prompts import prompt_of
 from maquette.logs.metrics import writes_tensorboard
 from maquette.logs.trackers import require_trackers
 from maquette.project.request_maquette import UNSAVED, request_of
@@ -94,11 +97,12 @@ def prepare(
         dataset = recorded if facts is None else dataset_of(facts)
     with gathered.part():
         require_alike(settings, trials)
-    if spec is not None:
+    if spec is not None and info is not None:
         for own in trials or (settings,):
             with gathered.part():
                 _require_family(own, spec)
-    if spec is not None and info is not None:
+            with gathered.part():
+                _require_samples(own, spec, info.vae_factor)
         for own in trials or (settings,):
             with gathered.part():
                 require_layers(own, spec, info)
@@ -216,6 +220,20 @@ def _require_family(settings: Settings, spec: FamilySpec) -> None:
                 "sampler", f"'{sampler}'", f"a sampler of {spec.title}", did_you_mean(sampler, spec.samplers)
             )
         )
+
+
+def _require_samples(settings: Settings, spec: FamilySpec, vae_factor: int) -> None:
+    """Raise ConfigError with all that sample prompts say of their drawing and cannot be drawn."""
+    problems = []
+    for number, text in enumerate(settings.samples.sample_prompts, start=1):
+        line, where = prompt_of(text), f"sample_prompts {number}"
+        problems += drawing_problems(where, line, vae_factor)
+        sampler = drawn_prompt(line).sampler
+        if sampler is not None and sampler_named(spec, sampler) not in spec.samplers:
+            required, remedy = f"a sampler of {spec.title}", did_you_mean(sampler, spec.samplers)
+            problems.append(Problem(where, f"--ss {sampler}", required, remedy))
+    if problems:
+        raise ConfigError(problems)
 
 
 def dataset_input(settings: Settings) -> DatasetInput:

@@ -16,7 +16,8 @@ class SampleSettings(Section):
 
     sample_prompts: tuple[str, ...] = Field(
         (),
-        description="Prompts drawn at every checkpoint with fixed seeds. {trigger} stands for the trigger.",
+        description="Prompts drawn at every checkpoint with fixed seeds. {trigger} stands for the trigger; a prompt may have "
+        'options of its own, as in sd-scripts: "{trigger}, waving --n blurry --w 512 --h 768 --d 7 --l 6 --s 30 --ss ddim".',
     )
     negative_prompt: str = Field("", description="What samples should not show.")
     sample_at_first: bool = Field(
