@@ -30,6 +30,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import maquette
+from maquette.rules.catalogue import RULE_MODULES
 
 CHANGES = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -162,9 +163,10 @@ def _train(folder: Path) -> None:
         maquette.train(resume=run)
         return
     maquette.train(
-        images=folder / "pictures", base=str(folder / "tiny.safetensors"), trigger="zkw", steps=6, rank=2,
+        images=folder / "pictures", base=str(folder / "tiny.safetensors"), trigger="zkw", steps=4, rank=2,
         resolution=64, bucket_step_px=16, device="cpu", precision="no", output=folder / "out", name="zkw",
         state_every_steps=1, save_every_steps=2, dropout=0.1, save_precision="fp32", cache_folder=folder / "cache",
+        tensorboard=False,  # what shows curves elsewhere is begun anew by every child, for a second each
     )  # fmt: skip
 
 
@@ -210,6 +212,8 @@ CAPTIONING = ("PIL.PngImagePlugin", "maquette.captioning.replace", "maquette.pro
 STATES = ("torch", "maquette.training.state", "maquette.training.optimize")
 TRAINING = (
     *STATES, "tests.conftest", "tests.reference", "maquette.api", "maquette.training.loop", "maquette.training.engine",
+    "maquette.choosing.early", "maquette.families.sd1.load", "maquette.lora.adapter", "maquette.lora.kinds.lora_work",
+    "maquette.training.load_test", "maquette.training.export", "maquette.training.building", "ftfy", *RULE_MODULES,
     "maquette.training.data", "maquette.rules.verdict", "maquette.families.sd1", "maquette.drawing.samples", "filelock",
     "diffusers.models.autoencoders.autoencoder_kl", "diffusers.models.unets.unet_2d_condition",
     "transformers.models.clip.modeling_clip", "maquette.families.common.tokenizer",

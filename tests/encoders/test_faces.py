@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from maquette.encoders import load_encoder
 from maquette.encoders.faces import FaceFinder, FaceStore, find_faces
 from maquette.errors import ConfigError, ModelError
 from tests.curating.making import curate, names_of, save
@@ -136,6 +137,34 @@ def test_another_face_than_the_references_is_rejected(models: Path, tmp_path: Pa
     assert "same.png" in names_of(found.kept)
     text = found.rejected.get(folder / "other.png") or found.review.get(folder / "other.png")
     assert (text is not None) == (alike < 0.363)
+
+
+def test_as_an_encoder_the_largest_face_says_who_it_is(models: Path, tmp_path: Path) -> None:
+    encoder = load_encoder(f"face={models}")
+    assert (encoder.dims, encoder.threshold) == (128, 0.363)
+    paths = [
+        portrait(tmp_path / "one.png", (64, 64), seed=1),
+        portrait(tmp_path / "moved.png", (128, 96), seed=2),
+        portrait(tmp_path / "other.png", (128, 96), blue=255, seed=3),
+        portrait(tmp_path / "back.png", seed=4),
+    ]
+    rows = encoder.encode([encoder.prepare(Image.open(path)) for path in paths])
+    for path, row in zip(paths, rows, strict=True):
+        found = FaceFinder("match", models).find(np.asarray(Image.open(path))).features_FD
+        assert np.array_equal(row, found[0] if len(found) else np.zeros(128))
+    alike = encoder.similarity(rows, rows[:1])[:, 0]
+    assert alike[0] == pytest.approx(1, abs=1e-3) and alike[1] > 0.99 and alike[3] == 0
+    assert alike[2] < alike[1], "another's face is less alike"
+
+
+def test_people_are_kept_by_their_faces(models: Path, tmp_path: Path) -> None:
+    references = [portrait(tmp_path / f"r{number}.png", (64, 64), seed=10 + number) for number in range(3)]
+    portrait(tmp_path / "heap" / "same.png", (128, 96), seed=1)
+    portrait(tmp_path / "heap" / "back.png", seed=2)
+    found = curate(
+        tmp_path / "heap", references=references, encoder=f"face={models}", faces="off", subject_share=0
+    )
+    assert names_of(found.kept) == {"same.png"} and set(found.rejected) == {tmp_path / "heap" / "back.png"}
 
 
 def test_missing_files_say_which_and_where(tmp_path: Path) -> None:

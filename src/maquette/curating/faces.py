@@ -10,11 +10,7 @@ from numpy.typing import NDArray
 
 from maquette.curating.records import Look, Weight
 from maquette.encoders import cosine
-from maquette.encoders.faces import Faces, FaceStore
-
-SAME_FACE = 0.363
-"""Cosine from which SFace takes two faces for the same person (OpenCV's documentation)."""
-BAND = 0.05
+from maquette.encoders.faces import BAND, SAME_FACE, Faces, FaceStore
 
 
 def judge_faces(

@@ -110,7 +110,7 @@ def _fit_for_it(job: Job, found: Findings) -> Iterator[Event]:
                 f"--encoder {World.name}",
                 f"{shown[0].name} and others, which are photographs",
                 "pictures of the small world, the only ones that its judge can read",
-                "Leave --encoder out, or name photo, clip, siglip, dinov2 or ccip.",
+                "Leave --encoder out, or name photo, clip, siglip, dinov2, ccip or face.",
             )
         )
     yield found.warn(

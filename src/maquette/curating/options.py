@@ -31,7 +31,7 @@ class CurateOptions(Limits):
     )
     encoder: Annotated[str | None, Flag(metavar="NAME")] = Field(
         None,
-        description="photo, clip, siglip, dinov2, csd, ccip, world; or NAME=HUB_NAME_OR_FOLDER. "
+        description="photo, clip, siglip, dinov2, csd, ccip, face, world; or NAME=HUB_NAME_OR_FOLDER. "
         "Default: photo for photographs, clip for drawings; world for its own pictures.",
     )
     profile: Annotated[Path | None, Flag(metavar="FILE")] = Field(

@@ -4,6 +4,7 @@
     clip, siglip, dinov2   a transformers model by hub name or local folder: `clip=openai/clip-vit-large-patch14`
     csd                    styles, whoever is shown: `csd=/models/csd`
     ccip                   anime characters, through onnxruntime: `ccip=/models/ccip-caformer-24-randaug-pruned`
+    face                   people by their faces, the largest of each picture: `face=/models/opencv_zoo`
     style                  how a picture is drawn, not who is on it: offline; for evaluating, not for identity
     world                  the small world's judge: offline, and only for pictures of the small world
 
@@ -29,6 +30,7 @@ TABLE: dict[str, str] = {
     "dinov2": "transformers_vision",
     "csd": "csd",
     "ccip": "ccip",
+    "face": "face",
     "world": "world",
     "style": "style",
 }

@@ -27,6 +27,11 @@ from maquette.reading import parse_json
 
 LONGEST_PX = 640
 SCORE = 0.7
+SAME_FACE = 0.363
+"""Cosine from which SFace takes two faces for the same person (OpenCV's documentation)."""
+BAND = 0.05
+"""How far below it a person looks."""
+ALIGNED_PX = 112
 MOST_FACES = 5
 BATCH = 64
 FILES = {
@@ -73,6 +78,13 @@ class FaceFinder:
             raise ModelError(_broken(paths, error)) from None
         finally:
             cv2.utils.logging.setLogLevel(level)
+
+    @property
+    def dims(self) -> int:
+        """How many numbers the recogniser gives of a face."""
+        if self._recogniser is None:
+            return 0
+        return int(self._recogniser.feature(np.zeros((ALIGNED_PX, ALIGNED_PX, 3), np.uint8)).size)
 
     def find(self, pixels_HWC: NDArray[np.uint8]) -> Faces:
         """Return the faces on an RGB picture."""

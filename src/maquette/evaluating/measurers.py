@@ -198,7 +198,7 @@ def _encoder(
 
 _NOBODY_LOOKED = (
     "Identity and variety were not measured: the references are drawings, and no encoder for drawings is on this machine. "
-    "Name one: --encoder clip, dinov2 or ccip (fetched once)."
+    "Name one: --encoder clip, dinov2, ccip or face (fetched once)."
 )
 
 

@@ -38,7 +38,11 @@ def prompts_of_file(path: Path) -> list[Prompt]:
 def _subsets(values: Any) -> list[Any]:
     common = values.get("prompt") if isinstance(values, dict) else None
     subsets = common.get("subset") if isinstance(common, dict) else None
-    if not isinstance(subsets, list) or not all(isinstance(each, dict) for each in subsets):
+    if (
+        not isinstance(common, dict)
+        or not isinstance(subsets, list)
+        or not all(isinstance(each, dict) for each in subsets)
+    ):
         raise Unreadable(f"not {FORM}")
     own = {name: value for name, value in common.items() if name != "subset"}
     return [{**own, **each} for each in subsets]

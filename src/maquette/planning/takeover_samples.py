@@ -70,13 +70,13 @@ def _prompts(taken: Taken) -> list[Prompt]:
 
 def _is_whole(taken: Taken, prompt: Prompt) -> bool:
     """Return whether a line says what it means; one that does not is left by name, for it would be drawn as words."""
-    words = prompt.text.removeprefix("--") == prompt.text and prompt.text
+    words = bool(prompt.text) and not prompt.text.startswith("--")
     if prompt.not_split:
         meant = ", ".join(prompt.not_split)
         taken.left[f"sample prompt {prompt.line}"] = f"{meant} is drawn as words: write two hyphens"
     elif not words:
         taken.left[f"sample prompt {prompt.line}"] = "there is no prompt in it"
-    return bool(words) and not prompt.not_split
+    return words and not prompt.not_split
 
 
 def _values(taken: Taken, prompt: Prompt) -> dict[str, str]:

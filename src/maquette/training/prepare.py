@@ -224,7 +224,7 @@ def _require_family(settings: Settings, spec: FamilySpec) -> None:
 
 def _require_samples(settings: Settings, spec: FamilySpec, vae_factor: int) -> None:
     """Raise ConfigError with all that sample prompts say of their drawing and cannot be drawn."""
-    problems = []
+    problems: list[Problem] = []
     for number, text in enumerate(settings.samples.sample_prompts, start=1):
         line, where = prompt_of(text), f"sample_prompts {number}"
         problems += drawing_problems(where, line, vae_factor)
