@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,14 +11,15 @@ import pytest
 from click.testing import CliRunner
 
 from maquette.choosing.options import SelectOptions
-from maquette.choosing.select import judged_in, select_events
+from maquette.choosing.select import choose_events, judged_in, select_events
 from maquette.cli.app import maquette as command
-from maquette.errors import ConfigError
+from maquette.deploying.chosen import chosen_of
+from maquette.errors import ConfigError, MaquetteError, OutputError
 from maquette.events import run_stage
 from maquette.measuring.protocol import Measure
 from maquette.runs.choice import NAME, read_choice
 from maquette.runs.folder import RunFolder
-from maquette.runs.record import Checkpoint
+from maquette.runs.record import Checkpoint, read_record
 from tests.runs.making import run_record
 
 from .making import look_of
@@ -89,6 +91,23 @@ def test_a_person_overrules_and_the_measures_are_told_beside(run: Path) -> None:
     assert choice.checkpoint == "checkpoints/step-100.safetensors" and choice.strength == 0.8
     assert choice.decided_by == "person" and "her hands" in choice.headline
     assert "step 200" in choice.reasons[0] and choice.runner_up == "checkpoints/step-200.safetensors"
+
+
+def test_choosing_among_what_was_drawn_draws_nothing(run: Path) -> None:
+    """Its base is not there, and a checkpoint is newer than the drawings: `select` would draw, and could not."""
+    newer = run / "checkpoints/step-300.safetensors"
+    os.utime(newer, (2e9, 2e9))
+    with pytest.raises(MaquetteError):
+        run_stage(select_events(run, SelectOptions()))
+    kept = run_stage(choose_events(run, SelectOptions()))
+    assert kept.choice.label == "step 200" and read_choice(run) == kept.choice
+    mine = SelectOptions(checkpoint="step-300", reason="the hands")
+    assert run_stage(choose_events(run, mine)).choice.decided_by == "person"
+    assert chosen_of(run, read_record(run)).why == "chosen by person (choice.json)"
+    assert Path(chosen_of(run, read_record(run)).checkpoint.path) == newer.relative_to(run)
+    (run / "evaluation/first_look.json").unlink()
+    with pytest.raises(OutputError, match="nothing was drawn yet"):
+        run_stage(choose_events(run, SelectOptions()))
 
 
 def test_a_name_that_was_not_measured_is_refused(run: Path) -> None:

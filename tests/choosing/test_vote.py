@@ -12,8 +12,8 @@ from PIL import Image
 
 from maquette.choosing.options import SelectOptions, VoteOptions
 from maquette.choosing.select import select_events
-from maquette.choosing.vote import Ballot, Counted, key_of, pairs_of, vote_events
-from maquette.choosing.vote_sheets import open_pairs, store
+from maquette.choosing.vote import Ballot, Counted, count_votes, key_of, pairs_of, vote_events
+from maquette.choosing.vote_sheets import open_pairs, store, withdraw
 from maquette.cli.app import maquette as command
 from maquette.errors import ConfigError, OutputError
 from maquette.events import run_stage
@@ -180,3 +180,26 @@ def test_a_vote_of_the_terminal_counts_for_the_picture_on_its_side(evaluation: P
 def test_the_terminal_and_a_file_of_votes_are_two_ways(evaluation: Path) -> None:
     result = CliRunner().invoke(command, ["vote", str(evaluation), "--terminal", "--votes", "x.json"])
     assert result.exit_code == 2 and "--terminal" in result.stderr
+
+
+def test_a_vote_that_is_taken_back_is_as_if_it_was_never_given(evaluation: Path) -> None:
+    one, other = open_pairs(evaluation, VoteOptions(pairs=2))
+    before = count_votes(evaluation)
+    store(evaluation, one, "1", "")
+    store(evaluation, other, "2", "")
+    assert withdraw(evaluation, one, "") and not withdraw(evaluation, one, "")
+    [left] = read_votes(evaluation)
+    assert left.pictures == "-".join(sorted(each.key for each in other))
+    assert {each.key for pair in open_pairs(evaluation, VoteOptions(pairs=2)) for each in pair} >= {
+        one[0].key
+    }
+    withdraw(evaluation, other, "")
+    assert count_votes(evaluation).ranking() == before.ranking()
+    assert store(evaluation, one, "1", "") == 1, "and may be given again"
+
+
+def test_the_terminal_takes_the_last_vote_back(evaluation: Path) -> None:
+    asked = ["vote", str(evaluation), "--terminal", "--pairs", "3", "--json"]
+    result = CliRunner().invoke(command, asked, input="1u20q")
+    assert json.loads(result.stdout)["new"] == 2
+    assert [vote.winner for vote in read_votes(evaluation)] == ["second", "neither"]

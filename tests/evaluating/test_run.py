@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,16 @@ from maquette.drawing.packing import batch_for
 from maquette.drawing.pictures import chunks_of
 from maquette.errors import ConfigError, OutputError
 from maquette.evaluating.asked import checkpoints_of
+from maquette.evaluating.costs import cost_of
+from maquette.evaluating.first_look import UNDER_WAY
 from maquette.evaluating.options import EvaluateOptions
+from maquette.evaluating.price import read_timings
 from maquette.evaluating.report import read_block
 from maquette.evaluating.run import Evaluation, evaluate_events
-from maquette.events import Message, run_stage
+from maquette.events import Artifact, Message, Progress, run_stage
 from maquette.files import sha256_file
 from maquette.lora.files import read_lora, save_lora
+from maquette.measuring.looks import read_first_look
 from maquette.runs.folder import RunFolder
 from maquette.runs.record import RunRecord, read_record
 from tests.drawing.trained import train_small
@@ -202,3 +207,50 @@ def test_a_prompt_file_is_drawn_with_seeds_of_its_own(run: RunFolder, tmp_path: 
     assert found.look.seeds("zkw one") == (1, 2) and found.look.seeds("zkw two") == (9,)
     told = chunks_of(found.look.folder / found.look.find("step 2", "zkw two", 9).path)
     assert "Sampler: Euler a" in told["parameters"] and found.report.is_file()
+
+
+# --- the price ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def alone(run: RunFolder, tmp_path: Path) -> RunFolder:
+    """Return a copy of the run that has no evaluation, and no sibling that has one."""
+    copied = RunFolder(tmp_path / "runs" / "zkw")
+    shutil.copytree(run.path, copied.path, ignore=shutil.ignore_patterns("evaluation", "choice.json"))
+    return copied
+
+
+def priced(**given: Any) -> EvaluateOptions:
+    return EvaluateOptions(prompts=("{trigger}", "{trigger}, waving"), steps=2, **given)
+
+
+def test_the_price_is_what_is_drawn_and_time_is_known_once_it_was_measured(alone: RunFolder) -> None:
+    first = cost_of(alone.path, priced(seeds=(1,)))
+    assert (first.pictures, first.missing, first.columns) == (6, 6, 3)
+    assert first.seconds is None and "not known yet" in first.told
+    under_way = []
+    stage = evaluate_events(alone.path, priced(seeds=(1,)))
+    for event in stage:
+        if isinstance(event, Progress) and event.stage == "first look" and not under_way:
+            under_way.append(read_first_look(alone.evaluation / UNDER_WAY))
+        if isinstance(event, Artifact) and event.kind == "scorecards":
+            assert not (alone.evaluation / UNDER_WAY).exists(), (
+                "what is under way is forgotten when it is there"
+            )
+    assert len(under_way[0].looks) == first.pictures
+    drawn = [each.drawn for each in read_timings(alone.evaluation) if each.drawn]
+    assert drawn == [first.missing]
+    again = cost_of(alone.path, priced(seeds=(1,)))
+    assert again.missing == again.disk_bytes == 0 and "nothing is drawn" in again.told
+    more = cost_of(alone.path, priced(seeds=(1, 2), strengths=(0.5, 1.0)))
+    assert more.pictures == 5 * 2 * 2 and more.missing == more.pictures - 6
+    assert more.seconds is not None and more.seconds > again.seconds > 0
+
+
+def test_select_says_its_price_as_a_race_and_draws_nothing(alone: RunFolder) -> None:
+    before = sorted(alone.path.rglob("*.png"))
+    result = CliRunner().invoke(command, ["select", str(alone.path), "--redraw", "--price", "--json"])
+    assert result.exit_code == 0, result.stderr
+    told = json.loads(result.stdout)
+    assert told["at_most"] and told["why"] and told["pictures"] > told["prompts"] * told["columns"]
+    assert sorted(alone.path.rglob("*.png")) == before and not (alone.path / "choice.json").exists()

@@ -80,7 +80,8 @@ class VoteOptions(Options):
     voter: str = Field("", description="Whose votes they are, where several people vote.")
     terminal: bool = Field(
         False,
-        description="Ask in the terminal, pair by pair: each is written as one picture, left and right. Keys 1, 2, 0; q ends.",
+        description="Ask in the terminal, pair by pair: each is written as one picture, left and right. Keys 1, 2, 0; u takes "
+        "the last back, q ends.",
     )
     open_pictures: Annotated[bool, Flag("--open")] = Field(
         False, description="With --terminal: open each pair in the system's own viewer."

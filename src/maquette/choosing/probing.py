@@ -38,6 +38,8 @@ DECOUPLED: Literal["trigger decoupled"] = "trigger decoupled"
 UNLEARNED: Literal["never learned"] = "never learned"
 SEEDS = (1, 2, 3, 4)
 MOST_PHRASES = 6
+MOST_PROBED = 3 * (MOST_PHRASES + 2) * len(SEEDS)
+"""Pictures: of the base, the chosen checkpoint and the last one, with the trigger alone, each phrase and all of them."""
 TOGETHER = "all of them together"
 
 

@@ -12,13 +12,14 @@ from pathlib import Path
 
 from maquette.choosing.decide import Candidate, Decision, decide, held_out_losses, named_in, reading_of
 from maquette.choosing.options import SelectOptions
-from maquette.choosing.probing import with_probes
+from maquette.choosing.probing import MOST_PROBED, with_probes
 from maquette.choosing.race import pictures_of_all, racing
 from maquette.choosing.reasons import headline_of, reasons_of
 from maquette.choosing.rivals import rivals_of
 from maquette.choosing.suspicions import suspicions_of
 from maquette.choosing.voted import with_votes
 from maquette.errors import ConfigError, OutputError, Problem
+from maquette.evaluating.costs import Cost, cost_of
 from maquette.evaluating.options import EvaluateOptions
 from maquette.evaluating.run import evaluate_events
 from maquette.events import Artifact, Message, Stage
@@ -31,6 +32,9 @@ from maquette.runs.places import as_found
 from maquette.runs.record import RunRecord, now, read_record
 
 LOOK = "first_look.json"
+MAY_PROBE = (
+    "Where the trigger alone does not draw the subject, up to {} more pictures find the words at fault."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,10 +67,44 @@ def select_events(target: Path, options: SelectOptions) -> Stage[Selection]:
         return Selection(choice=choice, path=choice.write(target), report=None)
     record = as_found(read_record(target), target)
     judged = yield from _evaluated(folder, record, options)
+    return (yield from _kept(folder, record, judged, options, probes=options.probe))
+
+
+def choose_events(target: Path, options: SelectOptions) -> Stage[Selection]:
+    """Choose among what was drawn of the run `target`, and draw nothing: a person's own choice, or the measures' anew.
+
+    Raises OutputError where nothing was drawn yet, ConfigError for a checkpoint that is none of its.
+    """
+    folder = RunFolder(target)
+    record = as_found(read_record(target), target)
+    if not (folder.evaluation / LOOK).is_file():
+        raise OutputError(
+            Problem(str(target), "nothing was drawn yet", "an evaluation", f"maquette select {target}")
+        )
+    judged = judged_in(folder.evaluation)
+    return (yield from _kept(folder, record, judged, options, probes=False))
+
+
+def cost_of_selection(target: Path, options: SelectOptions) -> Cost:
+    """Return what `select_events` of a run would draw, and what that takes."""
+    folder = RunFolder(target)
+    why = _why_evaluated(folder, as_found(read_record(target), target), options)
+    cost = cost_of(target, _evaluation_of(options))
+    note = MAY_PROBE.format(MOST_PROBED) if options.probe else ""
+    if not why:
+        drawn = len(read_first_look(folder.evaluation / LOOK).looks)
+        return replace(cost, pictures=drawn, missing=0, seconds=0.0, disk_bytes=0, note=note)
+    return replace(cost, at_most=options.race, why=why, note=note)
+
+
+def _kept(
+    folder: RunFolder, record: RunRecord, judged: Judged, options: SelectOptions, *, probes: bool
+) -> Stage[Selection]:
+    """Choose, and keep the choice and the report with it."""
     choice = choice_of(judged, options, folder=folder, record=record)
-    if options.probe:
+    if probes:
         choice = yield from with_probes(choice, folder, options)
-    path = choice.write(target)
+    path = choice.write(folder.path)
     yield Artifact("choice", path)
     report = yield from _reported(folder, record, judged)
     return Selection(choice=choice, path=path, report=report)
@@ -81,18 +119,27 @@ def judged_in(folder: Path) -> Judged:
 
 def _evaluated(folder: RunFolder, record: RunRecord, options: SelectOptions) -> Stage[Judged]:
     """Return the evaluation of every checkpoint that is there, made now where it is not there or is older than one of them."""
-    why = "it is asked for" if options.redraw else _missing(folder, record, options)
+    why = _why_evaluated(folder, record, options)
     if why:
         yield Message(f"The checkpoints are evaluated first: {why}.")
-        wanted = EvaluateOptions(
-            seeds=options.seeds,
-            suite=options.suite,
-            strengths=options.strengths,
-            references=options.references,
-            encoder=options.encoder,
-        )
-        yield from evaluate_events(folder.path, wanted, looking=racing if options.race else None)
+        looking = racing if options.race else None
+        yield from evaluate_events(folder.path, _evaluation_of(options), looking=looking)
     return judged_in(folder.evaluation)
+
+
+def _evaluation_of(options: SelectOptions) -> EvaluateOptions:
+    return EvaluateOptions(
+        seeds=options.seeds,
+        suite=options.suite,
+        strengths=options.strengths,
+        references=options.references,
+        encoder=options.encoder,
+    )
+
+
+def _why_evaluated(folder: RunFolder, record: RunRecord, options: SelectOptions) -> str:
+    """Return why pictures are drawn before anything is chosen; empty where those that are there do."""
+    return "it is asked for" if options.redraw else _missing(folder, record, options)
 
 
 def _missing(folder: RunFolder, record: RunRecord, options: SelectOptions) -> str:

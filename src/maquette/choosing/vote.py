@@ -12,9 +12,10 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from maquette.choosing.bradley_terry import Pair, Strengths, strengths_of
 from maquette.choosing.options import VoteOptions
@@ -67,6 +68,23 @@ class Counted:
     strengths: Strengths
     labels: dict[str, str]
     """Columns by voice."""
+
+    def ranking(self) -> list[dict[str, Any]]:
+        """Return every checkpoint with the chance that it is preferred, its interval and its pairs; the most liked first."""
+        rows = []
+        for voice in self.strengths.ranking():
+            chance = self.strengths.against_all(voice)
+            rows.append(
+                {
+                    "checkpoint": voice,
+                    "label": self.labels[voice],
+                    "preferred": chance.mean,
+                    "low": chance.low,
+                    "high": chance.high,
+                    "pairs": chance.count,
+                }
+            )
+        return rows
 
 
 def vote_events(target: Path, options: VoteOptions) -> Stage[Ballot | Counted]:
@@ -150,6 +168,12 @@ def _drawn(look: FirstLook, label: str, cell: tuple[str, int]) -> Drawn:
 
 def key_of(path: Path) -> str:
     """Return a picture's name on a ballot."""
+    told = path.stat()
+    return _key_of(path, told.st_mtime_ns, told.st_size)
+
+
+@lru_cache(maxsize=20_000)
+def _key_of(path: Path, changed_ns: int, size: int) -> str:
     return sha256_file(path)[:16]
 
 

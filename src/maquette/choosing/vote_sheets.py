@@ -5,6 +5,7 @@ RUN/vote/pair.png   the pair that is asked about now; it carries nothing but its
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,11 +13,13 @@ from maquette.choosing.options import VoteOptions
 from maquette.choosing.vote import Drawn, evaluation_of, pairs_of
 from maquette.dataset.opening import picture_rgb
 from maquette.runs.record import now
-from maquette.runs.votes import Vote, add_votes, read_votes
+from maquette.runs.votes import Vote, add_votes, read_votes, withdraw_vote
 
 FOLDER, NAME = "vote", "pair.png"
 KEYS = {"1": "first", "2": "second", "0": "neither"}
 """Keys of the terminal, and the page's: left, right, neither."""
+ANSWERS = {"left": "1", "right": "2", "neither": "0"}
+"""What a page says, as keys of the terminal."""
 _GAP_PX = 16
 
 
@@ -42,6 +45,13 @@ def write_sheet(target: Path, pair: Sequence[Drawn]) -> Path:
     return path
 
 
+def pixels_of(path: Path) -> bytes:
+    """Return a drawing as PNG with nothing but its pixels: what it carries otherwise would say who drew it."""
+    buffer = io.BytesIO()
+    picture_rgb(path).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
 def store(target: Path, pair: tuple[Drawn, Drawn], key: str, voter: str) -> int:
     """Keep the vote that `key` (of KEYS) gives on a pair; return how many are new."""
     one, other = pair
@@ -54,6 +64,11 @@ def store(target: Path, pair: tuple[Drawn, Drawn], key: str, voter: str) -> int:
         time=now(),
     )
     return add_votes(evaluation_of(target)[0], [vote])
+
+
+def withdraw(target: Path, pair: tuple[Drawn, Drawn], voter: str) -> bool:
+    """Take the vote on a pair back; return whether there was one."""
+    return withdraw_vote(evaluation_of(target)[0], _pictures(pair), voter)
 
 
 def _pictures(pair: Sequence[Drawn]) -> str:

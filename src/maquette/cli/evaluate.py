@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from maquette.cli.options import options_of
+from maquette.cli.options import options_of, price_option
 from maquette.cli.output import follow, result_command
 from maquette.evaluating.options import EvaluateOptions
 
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
         "targets", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN|FILE…|FOLDER"
     ),
     *options_of(EvaluateOptions),
+    price_option(),
     name="evaluate",
     detachable=True,
 )
-def command(targets: tuple[Path, ...], **given: Any) -> dict[str, Any]:
+def command(targets: tuple[Path, ...], price: bool, **given: Any) -> dict[str, Any]:
     """Draw with LoRAs and with the base alone, same prompts and seeds, measure, and write a report.
 
     RUN means its checkpoints; FILE any trainer's LoRA, FOLDER all that lie in it: name their base, and their trigger where the
@@ -35,8 +36,12 @@ def command(targets: tuple[Path, ...], **given: Any) -> dict[str, Any]:
       maquette evaluate loras/ --base model.safetensors --trigger myword --class-word man
       maquette evaluate hero.safetensors --base model.safetensors --with ink.safetensors:0.7 --prompts prompts.txt
     """
+    from maquette.evaluating.costs import cost_of
     from maquette.evaluating.run import evaluate_events
 
+    if price:
+        cost = cost_of(targets, EvaluateOptions(**given))
+        return {**cost.to_json(), "lines": [cost.told]}
     found = follow(evaluate_events(targets, EvaluateOptions(**given)))
     loras = "1 LoRA" if found.checkpoints == 1 else f"{found.checkpoints} LoRAs"
     return {

@@ -50,6 +50,15 @@ def options_of(
     ]
 
 
+def price_option() -> Callable[..., Any]:
+    """Return the option of a command that draws to say what it would cost instead."""
+    return click.option(
+        "--price",
+        is_flag=True,
+        help="Only say what it would take: pictures, time as far as earlier evaluations tell it, disk.",
+    )
+
+
 def given_of(record: type[Section], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return those of a command's arguments that are options of `record`."""
     return {name: given[name] for name in record.model_fields if name in given}

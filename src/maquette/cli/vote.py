@@ -43,20 +43,7 @@ def command(run: Path, **given: Any) -> dict[str, Any]:
                 f"Then: maquette vote {run} --votes FILE",
             ],
         }
-    strengths = found.strengths
-    ranking = []
-    for voice in strengths.ranking():
-        chance = strengths.against_all(voice)
-        ranking.append(
-            {
-                "checkpoint": voice,
-                "label": found.labels[voice],
-                "preferred": chance.mean,
-                "low": chance.low,
-                "high": chance.high,
-                "pairs": chance.count,
-            }
-        )
+    ranking = found.ranking()
     lines = [
         f"{each['preferred']:4.0%} (95 % {each['low']:.0%}–{each['high']:.0%})  {each['label']}, in {each['pairs']} pairs"
         for each in ranking
@@ -77,32 +64,37 @@ def command(run: Path, **given: Any) -> dict[str, Any]:
 def _asked(run: Path, options: VoteOptions) -> Counted:
     """Ask about each pair on the terminal, until the person ends it or none is left; return what all votes say."""
     from maquette.choosing.vote import count_votes
-    from maquette.choosing.vote_sheets import open_pairs, store, write_sheet
+    from maquette.choosing.vote_sheets import open_pairs, store, withdraw, write_sheet
 
     if options.votes is not None:
         problem = Problem("--terminal", "given with --votes", "one of the two", "Leave one out.")
         raise ConfigError(problem)
     pairs = open_pairs(run, options)
-    new = 0
-    for number, pair in enumerate(pairs, start=1):
-        sheet = write_sheet(run, pair)
+    place = 0
+    while place < len(pairs):
+        sheet = write_sheet(run, pairs[place])
         if options.open_pictures:
             click.launch(str(sheet))
-        say(f"{number}/{len(pairs)}  {sheet}")
+        say(f"{place + 1}/{len(pairs)}  {sheet}")
         key = _key()
         if key == "q":
             break
-        new += store(run, pair, key, options.voter)
-    return replace(count_votes(run), new=new)
+        if key == "u":
+            place = max(0, place - 1)
+            withdraw(run, pairs[place], options.voter)
+            continue
+        store(run, pairs[place], key, options.voter)
+        place += 1
+    return replace(count_votes(run), new=place)
 
 
 def _key() -> str:
-    """Return what the person answers: 1, 2, 0, or q to end."""
-    say("Which is better? 1 left, 2 right, 0 neither, q end: ")
+    """Return what the person answers: 1, 2, 0, u to take the last vote back, or q to end."""
+    say("Which is better? 1 left, 2 right, 0 neither, u back, q end: ")
     while True:
         try:
             key = click.getchar()
         except (EOFError, KeyboardInterrupt):
             return "q"
-        if key == "" or key in "120q":
+        if key == "" or key in "120uq":
             return key or "q"

@@ -192,7 +192,7 @@ def _headline(cards: Scorecards, headline: Headline, strength: float, facts: Dra
     )
     chosen = facts.choice.label if facts.choice is not None else None
     rows = [(card.column.label, _cells(card, headline), card.column.label == chosen) for card in shown]
-    better = "more is better" if measure.direction == "higher" else "less is better"
+    better = "more is better" if headline.direction == "higher" else "less is better"
     definition = f"{measure.definition.rstrip('.')}; {better}. {worth}"
     if measure.blind_to:
         definition += f" It is blind to {measure.blind_to.rstrip('.')}."

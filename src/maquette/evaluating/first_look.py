@@ -5,29 +5,34 @@ frozen base draws with all of them; a checkpoint at another strength is one more
 from the same, is not drawn again (`drawings`).
 
     FOLDER/first_look.json  grid.png  pictures/COLUMN/PROMPT-XXXXXX-SEED.png
+    FOLDER/under_way.json   while it draws: every picture that is wanted, in the form of first_look.json
+    FOLDER/timings.jsonl    how long drawing took (price.py)
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from maquette.devices import device_name
 from maquette.drawing.draw import DrawRequest, drawing_each
-from maquette.drawing.scene import Companion, picture_chunks, scene_of
+from maquette.drawing.scene import Companion, base_name_of, picture_chunks, scene_of
 from maquette.errors import ConfigError, LoraError, MaquetteError, Problem
 from maquette.evaluating.drawings import base_print, drawing_print, is_fresh, keep, place_of, slug
 from maquette.evaluating.grid import write_grid
-from maquette.evaluating.price import Price
+from maquette.evaluating.price import Price, Timing, work_of
 from maquette.events import Artifact, Finished, Message, Stage, Started, as_part
 from maquette.families.protocol import BaseModel
-from maquette.files import sha256_file
+from maquette.files import sha256_file, write_json
 from maquette.locking import held
 from maquette.lora.metadata import MODEL_HASH
 from maquette.measuring.looks import FLOOR, Column, FirstLook, Look, LookPrompt
 
 _STAGE = "first look"
+UNDER_WAY = "under_way.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,12 +156,26 @@ def first_look(
         price = Price(len(cells), len(missing), len(lanes), plan.steps)
         yield Message(price.told)
         yield Started(_STAGE, len(cells), "picture")
-        yield from _draw(model, missing, plan, folder, price)
         look = _record(lanes, cells, plan, folder)
+        write_json(folder / UNDER_WAY, look.to_json())
+        began = time.perf_counter()
+        yield from _draw(model, missing, plan, folder, price)
+        _timing(model, missing, time.perf_counter() - began).add(folder)
         yield Artifact("grid", write_grid(look, folder / "grid.png"))
         yield Artifact("first look", look.write())
+        (folder / UNDER_WAY).unlink(missing_ok=True)
         yield Finished(_STAGE)
     return look
+
+
+def _timing(model: BaseModel, drawn: Sequence[_Cell], seconds: float) -> Timing:
+    return Timing(
+        base=base_name_of(model.info),
+        device=device_name(model.device),
+        drawn=len(drawn),
+        work=sum(work_of(cell.request) for cell in drawn),
+        seconds=seconds,
+    )
 
 
 def _lanes(model: BaseModel, checkpoints: Sequence[LookCheckpoint]) -> list[_Lane]:
@@ -181,7 +200,7 @@ def _lanes(model: BaseModel, checkpoints: Sequence[LookCheckpoint]) -> list[_Lan
         known[path] = (sha256_file(path), facts.metadata.get(MODEL_HASH, ""), kinds)
     if problems:
         raise LoraError(problems)
-    folders = _folders(labels)
+    folders = folders_of(labels)
     lanes = [_Lane(Column(label=FLOOR), folders[0])]
     for entry, own in zip(checkpoints, folders[1:], strict=True):
         column = Column(
@@ -191,7 +210,7 @@ def _lanes(model: BaseModel, checkpoints: Sequence[LookCheckpoint]) -> list[_Lan
     return lanes
 
 
-def _folders(labels: Sequence[str]) -> list[str]:
+def folders_of(labels: Sequence[str]) -> list[str]:
     """Return a folder's name for each label; those that would be alike are told apart."""
     found: list[str] = []
     for label in labels:

@@ -1,15 +1,66 @@
-"""What an evaluation costs, said before it begins: pictures, and as soon as the first steps are taken, time."""
+"""What an evaluation costs: said when it begins, and kept when it is over, so that the next one's price is known (costs.py).
+
+FOLDER/timings.jsonl    one line each time that pictures were drawn or measured
+"""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from maquette.events import Event, Message, Progress, Stage, T
+from maquette.files import append_line
+from maquette.reading import Unreadable, read_lines
 from maquette.spoken import duration
+
+if TYPE_CHECKING:
+    from maquette.drawing.draw import DrawRequest
+
+TIMINGS = "timings.jsonl"
 
 _STEPS_TIMED = 3
 """The first step is slower than the others."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """How long `drawn` pictures took on a device; or, where `drawn` is 0, everything else about `looked_at` pictures."""
+
+    base: str
+    device: str
+    drawn: int = 0
+    work: float = 0.0
+    """Of the drawn pictures together, see `work_of`."""
+    looked_at: int = 0
+    seconds: float = 0.0
+
+    def add(self, folder: Path) -> None:
+        """Append it to the timings in `folder`, where there is anything to tell."""
+        if self.drawn or self.looked_at:
+            append_line(folder / TIMINGS, asdict(self))
+
+
+def read_timings(folder: Path) -> Iterator[Timing]:
+    """Yield what was told in `folder`; lines that say something else are passed over."""
+    names = {each.name for each in fields(Timing)}
+    path = folder / TIMINGS
+    if not path.is_file():
+        return
+    with suppress(Unreadable):
+        for line in read_lines(path):
+            numbers = [line.get(name) for name in ("drawn", "work", "looked_at", "seconds")]
+            if line.keys() == names and all(isinstance(each, int | float) for each in numbers):
+                yield Timing(**line)
+
+
+def work_of(request: DrawRequest) -> float:
+    """Return what drawing a picture takes, in pixels times steps: twice as much with guidance as without."""
+    passes = 1 if request.guidance == 1 else 2
+    return float(request.width_px * request.height_px * request.steps * passes)
 
 
 @dataclass

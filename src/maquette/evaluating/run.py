@@ -12,6 +12,7 @@ from maquette.dataset.holding_back import number_to_hold_back
 from maquette.drawing.packing import batch_for
 from maquette.drawing.samplers import sampler_named
 from maquette.drawing.samples import sampling_of
+from maquette.drawing.scene import base_name_of
 from maquette.encoders import Encoder
 from maquette.evaluating.asked import Asked, asked_of
 from maquette.evaluating.base import load_base
@@ -22,11 +23,12 @@ from maquette.evaluating.holding_back import HoldBack, proposed
 from maquette.evaluating.measurers import measuring_of
 from maquette.evaluating.memorizing import Memorizing, memorizing
 from maquette.evaluating.options import EvaluateOptions
+from maquette.evaluating.price import Timing
 from maquette.evaluating.prompt_files import planned_prompts
 from maquette.evaluating.report import write_report
 from maquette.evaluating.suites import Suite, SuiteSubject, each_once, given_prompts, suite_of
 from maquette.events import Artifact, Message, Stage
-from maquette.families.protocol import ModelInfo
+from maquette.families.protocol import FamilySpec, ModelInfo
 from maquette.files import sha256_file
 from maquette.kohya.drawn_prompts import drawn_prompt
 from maquette.measuring.copying import Nearest, write_nearest
@@ -54,6 +56,16 @@ class Round(Protocol):
     def __call__(
         self, columns: Sequence[LookCheckpoint], seeds: tuple[int, ...], without: Collection[str] = (), /
     ) -> Stage[FirstLook]: ...
+
+
+class Sized(Protocol):
+    """A base model as far as it says what can be drawn with it."""
+
+    @property
+    def info(self) -> ModelInfo: ...
+
+    @property
+    def spec(self) -> FamilySpec: ...
 
 
 Looking = Callable[[Sequence[LookCheckpoint], tuple[int, ...], Round], Stage[FirstLook]]
@@ -89,6 +101,7 @@ class Evaluation:
 
 def _evaluated(asked: Asked, options: EvaluateOptions, looking: Looking | None) -> Stage[Evaluation]:
     from maquette import families
+    from maquette.devices import device_name
 
     began = time.perf_counter()
     settings = asked.settings
@@ -103,13 +116,17 @@ def _evaluated(asked: Asked, options: EvaluateOptions, looking: Looking | None) 
     nearest: dict[str, Nearest] = {}
     loaded: dict[str, Encoder] = {}
     texts: dict[str, ClipText] = {}
+    drawing_s = 0.0
 
     def one_round(
         columns: Sequence[LookCheckpoint], part: tuple[int, ...], without: Collection[str] = ()
     ) -> Stage[FirstLook]:
         prompts = tuple(prompt for prompt in plan.prompts if prompt.role not in without) or plan.prompts
         shown_plan = replace(plan, seeds=part, prompts=prompts)
+        nonlocal drawing_s
+        since = time.perf_counter()
         look = yield from first_look(model, columns, shown_plan, asked.output)
+        drawing_s += time.perf_counter() - since
         measuring = measuring_of(
             look,
             shown,
@@ -142,6 +159,12 @@ def _evaluated(asked: Asked, options: EvaluateOptions, looking: Looking | None) 
     )
     yield Artifact("scorecards", cards.write(asked.output))
     report = _report(asked, look, cards, time.perf_counter() - began)
+    Timing(
+        base=base_name_of(model.info),
+        device=device_name(model.device),
+        looked_at=len(look.looks),
+        seconds=time.perf_counter() - began - drawing_s,
+    ).add(asked.output)
     yield Artifact("report", report)
     return Evaluation(
         report=report,
@@ -265,11 +288,14 @@ def plan_of(
     settings: Settings,
     prompts: tuple[LookPrompt, ...],
     seeds: Sequence[int],
-    model: Any,
+    model: Sized,
     *,
     size_wh: tuple[int, int] | None = None,
 ) -> LookPlan:
-    """Return the plan of a first look at `size_wh`, else the base's own size, with the settings' sampling."""
+    """Return the plan of a first look at `size_wh`, else the base's own size, with the settings' sampling.
+
+    Of the model it asks no more than what it is: it need not be loaded.
+    """
     factor = model.info.vae_factor
     sides = size_wh or (model.info.resolution, model.info.resolution)
     width_px, height_px = (max(factor, side // factor * factor) for side in sides)

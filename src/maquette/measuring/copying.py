@@ -8,6 +8,7 @@ never seen the pictures.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from PIL import ImageOps
 from maquette.dataset.opening import picture_rgb
 from maquette.files import write_json
 from maquette.measuring.protocol import Measure, PictureMeasurer
+from maquette.reading import parse_json
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -89,6 +91,19 @@ def likeness_of_thumbnails(pictures: Sequence[Image.Image]) -> NDArray[Any]:
     mirrored_ND = np.stack([_row(ImageOps.mirror(each)) for each in small])
     found: NDArray[Any] = np.maximum(rows_ND @ rows_ND.T, rows_ND @ mirrored_ND.T)
     return found
+
+
+def read_nearest(folder: Path) -> dict[str, Nearest]:
+    """Return what `write_nearest` wrote into `folder`; nothing where it wrote none, or what is there is something else."""
+    path = folder / NEAREST_NAME
+    if not path.is_file():
+        return {}
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {
+            str(drawn): Nearest(Path(each["training"]), bool(each["is_mirrored"]), float(each["likeness"]))
+            for drawn, each in parse_json(path.read_bytes())["drawings"].items()
+        }
+    return {}
 
 
 def write_nearest(folder: Path, nearest: Mapping[str, Nearest]) -> Path:

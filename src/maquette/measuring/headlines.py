@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
+from maquette.measuring.protocol import Direction
+
 Anchor = Literal["base", "low", "high", "ceiling"]
 """What the base alone scores on the same prompts and seeds; the measure's own ends; what the references score."""
 
@@ -33,6 +35,11 @@ class Headline:
     one: Anchor = "ceiling"
     aspect: Aspect | None = None
     """What it counts towards in the score; None where it only warns."""
+
+    @property
+    def direction(self) -> Direction:
+        """Which end of its own scale is better: of what is not to appear (a leak, a copy) the lower one."""
+        return "lower" if self.zero == "ceiling" else "higher"
 
 
 HEADLINES = (
