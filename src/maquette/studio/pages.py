@@ -34,6 +34,7 @@ RAIL = (
     Stop("check", "Check"),
     Stop("plan", "Plan"),
     Stop("train", "Train"),
+    Stop("judge", "Judge"),
 )
 """The stops of a project's way that have a page, in their order."""
 

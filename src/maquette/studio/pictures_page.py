@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from maquette.curating import references
@@ -19,12 +18,12 @@ from maquette.curating.decisions import Decision, Decisions, read_decisions
 from maquette.curating.listing import list_heap
 from maquette.curating.person import KINDS, Word, decide, undo
 from maquette.curating.records import CODES
-from maquette.errors import ConfigError, DatasetError, Problem
+from maquette.errors import ConfigError, Problem
 from maquette.project.journal import Change
 from maquette.project.undoing import changes_at
-from maquette.studio.asking import answering, body_of, project_of, studio_of
+from maquette.studio.asking import answering, body_of, project_of
 from maquette.studio.pages import page
-from maquette.studio.thumbnails import SIZES_PX, tag_of
+from maquette.studio.showing import small, whole
 from maquette.studio.workspace import Project
 
 WORDS: tuple[Word, ...] = get_args(Word)
@@ -169,24 +168,12 @@ def undone(request: Request, data: bytes) -> dict[str, Any]:
 
 async def thumbnail(request: Request) -> Response:
     """Return a small version of a picture; the browser keeps it until the picture changes."""
-    project, size_px = project_of(request), int(request.path_params["size"])
-    if size_px not in SIZES_PX:
-        raise ConfigError(Problem("size", str(size_px), ", ".join(map(str, SIZES_PX)), "Reload the page."))
+    project = project_of(request)
     path = project.file(request.path_params["name"], below=project.pictures)
-    tag = tag_of(path, size_px)
-    headers = {"etag": tag, "cache-control": "private, no-cache"}
-    if request.headers.get("if-none-match") == tag:
-        return Response(status_code=304, headers=headers)
-    data = await run_in_threadpool(studio_of(request).thumbnails.of, path, size_px)
-    return Response(data, media_type="image/webp", headers=headers)
+    return await small(request, path, int(request.path_params["size"]))
 
 
 def picture(request: Request) -> Response:
     """Return a picture as it is."""
-    from maquette.dataset.config import PICTURE_EXTENSIONS
-
     project = project_of(request)
-    path = project.file(request.path_params["name"], below=project.pictures)
-    if path.suffix.lower() not in PICTURE_EXTENSIONS:
-        raise DatasetError(Problem(path.name, "no picture", "a picture", "Reload the page."))
-    return FileResponse(path, headers={"cache-control": "private, no-cache"})
+    return whole(project.file(request.path_params["name"], below=project.pictures))

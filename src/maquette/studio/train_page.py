@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,14 @@ from starlette.routing import Route
 from maquette.errors import ConfigError, MaquetteError, Problem
 from maquette.jobs.following import is_trained
 from maquette.jobs.ledger import Ledger
-from maquette.logs.metrics import read_metrics
 from maquette.runs.asked import WISHES, ask_of_run
-from maquette.runs.folder import RunFolder
 from maquette.runs.record import RunRecord, read_record
 from maquette.studio.asking import answering, body_of, project_of
 from maquette.studio.failures import known_failures
 from maquette.studio.pages import page
 from maquette.studio.queue_page import add_job
-from maquette.studio.workspace import NotFound, Project
-
-MOST_POINTS = 1500
-"""Of a curve: more do not fit on a screen."""
+from maquette.studio.runs import curve_of, losses_of, run_of, runs_of, validation_of
+from maquette.studio.workspace import NotFound
 
 
 def routes() -> list[Route]:
@@ -65,14 +60,14 @@ def resumed(request: Request, data: bytes) -> dict[str, Any]:
     """Put going on with a run that nobody trains into the queue."""
     project = project_of(request)
     body_of(data)
-    place = _run_of(project, request.path_params["run"])
+    place = run_of(project, request.path_params["run"])
     return add_job("train", ["--resume", str(place)], project.root)
 
 
 def wished(request: Request, data: bytes) -> dict[str, Any]:
     """Ask a run under way for a checkpoint or for its samples now."""
     body_of(data)
-    place, wish = _run_of(project_of(request), request.path_params["run"]), request.path_params["wish"]
+    place, wish = run_of(project_of(request), request.path_params["run"]), request.path_params["wish"]
     wanted = next((each for each in WISHES if each == wish), None)
     if wanted is None:
         raise NotFound(Problem("run", f"'{wish[:40]}'", ", ".join(WISHES), "Reload the page."))
@@ -82,23 +77,16 @@ def wished(request: Request, data: bytes) -> dict[str, Any]:
 
 def findings(request: Request) -> Response:
     """Return what the rules know of a run that did not come to its end."""
-    return JSONResponse(
-        {"findings": known_failures(_run_of(project_of(request), request.path_params["run"]))}
-    )
+    return JSONResponse({"findings": known_failures(run_of(project_of(request), request.path_params["run"]))})
 
 
 def listed(request: Request) -> Response:
     """Return the project's runs, the newest first, and its jobs that are not over."""
     project = project_of(request)
-    runs = [_row(place) for place in _runs_of(project)]
+    runs = [_row(place) for place in runs_of(project)]
     with Ledger() as ledger:
         jobs = [job.to_json() for job in ledger.jobs() if job.project == project.root and not job.is_over]
     return JSONResponse({"runs": sorted(runs, key=lambda run: run["created_at"], reverse=True), "jobs": jobs})
-
-
-def _runs_of(project: Project) -> list[Path]:
-    folder = project.root / "runs"
-    return [path.parent for path in folder.glob("*/run.json") if path.resolve().is_relative_to(project.root)]
 
 
 def _row(place: Path) -> dict[str, Any]:
@@ -134,9 +122,9 @@ def _state(place: Path, record: RunRecord) -> str:
 def one_run(request: Request) -> Response:
     """Return a run's curve, samples and checkpoints, and the job that is at work on it."""
     project = project_of(request)
-    place = _run_of(project, request.path_params["run"])
+    place = run_of(project, request.path_params["run"])
     record = read_record(place)
-    rows = [row for row in read_metrics(RunFolder(place).metrics) if "loss" in row]
+    rows = losses_of(place)
     with Ledger() as ledger:
         job = ledger.of_run(place)
     last = rows[-1] if rows else {}
@@ -144,8 +132,8 @@ def one_run(request: Request) -> Response:
         {
             **_row(place),
             "step": max(record.step, last.get("step", 0)),
-            "curve": _curve(rows),
-            "validation": _validation(record),
+            "curve": curve_of(rows),
+            "validation": validation_of(record),
             "samples": [
                 {"step": each.step, "prompt": each.prompt, "path": each.path} for each in record.samples
             ],
@@ -159,35 +147,10 @@ def one_run(request: Request) -> Response:
     )
 
 
-def _run_of(project: Project, name: str) -> Path:
-    place = next((place for place in _runs_of(project) if place.name == name), None)
-    if place is None:
-        raise NotFound(Problem(name[:200], "no such run in this project", "a run", "Reload the page."))
-    return place
-
-
-def _curve(rows: Sequence[Mapping[str, Any]]) -> dict[str, Sequence[float]]:
-    """Return steps and losses of a run, thinned to what fits on a screen; the last is always there."""
-    every = max(1, len(rows) // MOST_POINTS)
-    kept = [*rows[::every], *(rows[-1:] if (len(rows) - 1) % every else ())]
-    return {"step": [row["step"] for row in kept], "loss": [row["loss"] for row in kept]}
-
-
-def _validation(record: RunRecord) -> dict[str, Any] | None:
-    found = record.validation
-    if found is None or not found.points:
-        return None
-    return {
-        "measured_on": found.measured_on,
-        "step": [point.step for point in found.points],
-        "loss": [point.loss for point in found.points],
-    }
-
-
 def sample(request: Request) -> Response:
     """Return a picture that a run drew."""
     project = project_of(request)
-    place = _run_of(project, request.path_params["run"])
+    place = run_of(project, request.path_params["run"])
     path = project.file(request.path_params["name"], below=place)
     if path.suffix.lower() not in (".png", ".webp", ".jpg"):
         raise ConfigError(Problem(path.name, "no picture", "a sample of this run", "Reload the page."))
