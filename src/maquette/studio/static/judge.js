@@ -4,6 +4,7 @@ import { drawGrid, forgetGrid } from "./judge_grid.js";
 import { drawNumbers, drawLoss, drawPairs } from "./judge_numbers.js";
 import { openView } from "./judge_view.js";
 import { openBallot } from "./judge_vote.js";
+import { Stream } from "./streams.js";
 import { get, post, toast, told } from "./talk.js";
 import { isOver, onQueue } from "./top.js";
 
@@ -186,7 +187,7 @@ for (const what of ["pause", "resume", "cancel"]) at(what).addEventListener("cli
 function listen(job) {
   stream?.close();
   listening = job.id;
-  stream = new EventSource(`/api/jobs/${job.id}/stream?after=-1`);
+  stream = new Stream(`/api/jobs/${job.id}/stream`);
   const name = run.name;
   stream.onmessage = (message) => { if (run.name === name && run.job) hear(JSON.parse(message.data)); };
   stream.addEventListener("end", () => { stream?.close(); stream = null; listening = 0; if (run.name === name) load().then(runs).then(price).catch(told); });
@@ -218,6 +219,5 @@ onQueue((jobs) => {
   const own = jobs.some((each) => !isOver(each) && each.run?.split(/[\\/]/).pop() === run.name);
   if (own !== Boolean(run.job) || run.job) load().catch(told);
 });
-addEventListener("pagehide", () => stream?.close());
 
 runs().catch(told);
