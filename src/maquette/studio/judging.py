@@ -123,12 +123,11 @@ def drawings_of(folder: RunFolder, drawn: Drawn) -> dict[str, Any] | None:
             roles[each.prompt] = each.role
             cells.setdefault((each.prompt, each.seed), {})[labels.index(each.checkpoint)] = each.path
     prompts = list(roles)
-    there = {
-        str(path.relative_to(folder.evaluation)) for path in (folder.evaluation / "pictures").rglob("*.png")
-    }
+    files = (folder.evaluation / "pictures").rglob("*.png")
+    there = {path.relative_to(folder.evaluation).as_posix() for path in files}
     wanted = sum(len(row) for row in cells.values())
     known = {label: look.column(label) for look in looks for label in look.checkpoints()}
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "prompt": prompts.index(prompt),
             "seed": seed,
