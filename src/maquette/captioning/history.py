@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from maquette.captioning.words_diff import Difference
@@ -9,11 +11,23 @@ from maquette.errors import ConfigError, Problem
 from maquette.project.journal import Change, Journal, Recorder
 
 KIND = "captions"
+_RUN = re.compile(r"caption --strategy \S+ --source (.+)")
 
 
 def begin(root: Path, what: str) -> Recorder:
     """Return the recorder of a new change of the captions below `root`; nothing is written before the first one is."""
     return Journal(root).begin(KIND, what)
+
+
+def what_of(strategy: str, sources: Sequence[str]) -> str:
+    """Return a run of captioning in words, which `sources_of` reads."""
+    return f"caption --strategy {strategy} --source {' '.join(sources)}"
+
+
+def sources_of(what: str) -> tuple[str, ...]:
+    """Return the names of the sources of a run that `what_of` put in words; nothing for any other change."""
+    found = _RUN.fullmatch(what)
+    return tuple(spec.partition(":")[0] for spec in found[1].split()) if found else ()
 
 
 def write_caption(recorder: Recorder, path: Path, data: bytes | str) -> Difference:

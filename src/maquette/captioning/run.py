@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from maquette.captioning.answers import Judge, same_for_all
-from maquette.captioning.history import begin, write_caption
+from maquette.captioning.history import begin, what_of, write_caption
 from maquette.captioning.journal import Journal
 from maquette.captioning.options import CaptionOptions
 from maquette.captioning.records import CaptionResult, Draft, Target
@@ -147,7 +147,7 @@ def _opened(options: CaptionOptions, place: Place, context: Context, source: Sou
         source=source,
         judge=judge,
         journal=Journal(place.root, how, keep=source.is_model and not options.dry_run),
-        recorder=begin(place.root, f"caption --strategy {strategy.name} --source {' '.join(options.source)}"),
+        recorder=begin(place.root, what_of(strategy.name, options.source)),
         dry_run=options.dry_run,
         workers=options.workers,
     )

@@ -15,6 +15,7 @@ from starlette.staticfiles import StaticFiles
 from maquette import __version__
 from maquette.errors import MaquetteError, Problem
 from maquette.studio import (
+    captioning_page,
     captions_page,
     check_page,
     curating_page,
@@ -45,6 +46,7 @@ def make_app(studio: Studio, names: frozenset[str]) -> Guard:
             *pictures_page.routes(),
             *curating_page.routes(),
             *captions_page.routes(),
+            *captioning_page.routes(),
             *check_page.routes(),
             *plan_page.routes(),
             *train_page.routes(),

@@ -21,6 +21,7 @@ from maquette.captioning.options import MAX_TOKENS
 from maquette.captioning.records import Target
 from maquette.captioning.targets import find_place, find_targets
 from maquette.captioning.words_diff import Difference, word_pieces
+from maquette.captioning.writers import Writer, writers
 from maquette.errors import ConfigError, MaquetteError, Problem
 from maquette.project.profile import Profile
 from maquette.project.profile_file import profile_near
@@ -58,11 +59,16 @@ def listed(request: Request) -> Response:
 
 def told(project: Project) -> dict[str, Any]:
     """Return a project's captions as the page has them."""
-    targets, notes = find_targets(find_place(project.root))
+    place = find_place(project.root)
+    targets, notes = find_targets(place)
+    by = writers(place.root)
     profile, count = _profile_of(project), _counter()
     spoken = Counter(part for target in targets for part in dict.fromkeys(parts_of(target.existing)))
     return {
-        "pictures": [_row(target, profile, count) for target in targets],
+        "pictures": [
+            _row(target, profile, count) | _by(by.get(target.caption.relative_to(place.root).as_posix()))
+            for target in targets
+        ],
         "parts": [{"part": part, "count": number} for part, number in spoken.most_common()],
         "notes": notes,
         "limit": MAX_TOKENS,
@@ -73,6 +79,11 @@ def told(project: Project) -> dict[str, Any]:
 
 def _row(target: Target, profile: Profile | None, count: Callable[[str], int]) -> dict[str, Any]:
     return {"name": target.name, "problem": target.problem, **_look(target.existing, profile, count)}
+
+
+def _by(writer: Writer | None) -> dict[str, Any]:
+    """Return who wrote a caption: nobody known where it came with its picture, or another program wrote it."""
+    return {"by": writer.who if writer else "", "by_what": writer.what if writer else ""}
 
 
 def _look(text: str, profile: Profile | None, count: Callable[[str], int]) -> dict[str, Any]:
@@ -117,6 +128,7 @@ def written(request: Request, data: bytes) -> dict[str, Any]:
         return {"changed_since": str(error.problems[0]), "picture": now}
     text = next(iter((done.after or "").splitlines()), "")
     picture = {"name": given["name"], "problem": "", **_look(text, _profile_of(project), _counter())}
+    picture |= {"by": "you", "by_what": f"the caption of {given['name']}"}
     return {"picture": picture, "undo": _undoable(project)}
 
 

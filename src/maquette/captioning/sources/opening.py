@@ -29,6 +29,8 @@ class Kind:
     """`module:function` that returns the source for (argument, context); imported when it is chosen."""
     uses: frozenset[str]
     """Names of the SourceOptions it takes."""
+    is_model: bool = False
+    """Whether a model looks at each picture, which takes time."""
 
 
 _MODEL_TALK = frozenset({"longest_side", "temperature", "max_new_tokens", "instructions"})
@@ -40,18 +42,21 @@ KINDS: dict[str, Kind] = {
             "WD tagger (ONNX): booru tags, quick on a CPU",
             "maquette.captioning.sources.tagger:open_source",
             frozenset({"model", "batch_size", "threshold", "character_threshold"}),
+            is_model=True,
         ),
         Kind(
             "vlm",
             "a vision-language model in this process (Qwen-VL, Florence-2, …)",
             "maquette.captioning.sources.vlm:open_source",
             _MODEL_TALK | {"model", "device", "batch_size"},
+            is_model=True,
         ),
         Kind(
             "server",
             "a vision-language model behind an OpenAI-compatible server (vLLM, Ollama, LM Studio)",
             "maquette.captioning.sources.server:open_source",
             _MODEL_TALK | {"url", "model", "api_key_variable", "timeout_s", "retries", "retry_wait_s"},
+            is_model=True,
         ),
         Kind(
             "template",

@@ -1,3 +1,4 @@
+import { Captioning } from "./captioning.js";
 import { Grid, pictureTile } from "./grid.js";
 import { get, pathOf, post, toast, told } from "./talk.js";
 
@@ -26,7 +27,8 @@ grid.side = 96;
 
 // --- which pictures
 
-const TESTS = { marked: (item) => item.marks.length || item.problem, long: (item) => item.tokens > limit, none: (item) => !item.text };
+const TESTS = { marked: (item) => item.marks.length || item.problem, long: (item) => item.tokens > limit, none: (item) => !item.text, you: (item) => item.by === "you", model: (item) => item.by === "model", template: (item) => item.by === "template" };
+const WRITERS = { you: "Written by you", model: "Written by a model", template: "Written by a template", repair: "Put right by a repair", "": "Came with its picture" };
 
 function refresh(keep = grid.current?.name) {
   const words = wanted.find.toLowerCase();
@@ -61,6 +63,8 @@ async function show() {
     at("saved").textContent = "";
   }
   at("name").textContent = item.name;
+  at("by").hidden = !item.text;
+  at("by").textContent = WRITERS[item.by] + (item.by_what && item.by !== "you" ? `: ${item.by_what}` : "");
   at("text").value = started = item.text;
   at("text").disabled = Boolean(item.problem);
   look(item);
@@ -211,4 +215,5 @@ async function load() {
   refresh(keep);
 }
 
+new Captioning(api, () => { if (!isDirty()) load().catch(told); });
 load().then(() => at("grid").focus({ preventScroll: true }), told);
