@@ -41,7 +41,7 @@ def test_the_form_is_made_from_the_records_and_says_where_values_come_from(plann
 
 def test_the_plan_is_the_command_lines_and_is_kept_for_the_rail(planned: Served) -> None:
     assert planned.api("rail").table["plan"]["state"] == ""
-    answer = planned.api("try-settings", {"changes": {}}).table
+    answer = planned.api("try-settings", {"changes": {}, "measure": True}).table
     made = plan(load_settings(planned.project), PlanOptions(measure=False)).to_json()
     assert {name: answer["plan"][name] for name in ("steps", "checkpoints", "memory", "sum")} == {
         name: made[name] for name in ("steps", "checkpoints", "memory", "sum")
@@ -54,16 +54,16 @@ def test_the_plan_is_the_command_lines_and_is_kept_for_the_rail(planned: Served)
 
 def test_what_is_typed_is_tried_and_not_written(planned: Served) -> None:
     before = text_of(planned)
-    wrong = planned.api("try-settings", {"changes": {"rank": "many"}}).table
+    wrong = planned.api("try-settings", {"changes": {"rank": "many"}, "measure": False}).table
     assert [(each["setting"], each["required"]) for each in wrong["problems"]] == [
         ("rank", "a whole number from 1 to 1,024")
     ]
     bold = planned.api(
-        "try-settings", {"changes": {"learning_rate": "0.5", "steps": None, "epochs": "3"}}
+        "try-settings", {"changes": {"learning_rate": "0.5", "steps": None, "epochs": "3"}, "measure": False}
     ).table
     assert ("SET002", "learning_rate") in {(each["code"], each["setting"]) for each in bold["findings"]}
     assert bold["plan"]["steps"] == 12
-    assert planned.api("try-settings", {"changes": {"rnak": "4"}}).status == 400
+    assert planned.api("try-settings", {"changes": {"rnak": "4"}, "measure": False}).status == 400
     assert text_of(planned) == before
 
 
@@ -106,12 +106,12 @@ def test_a_remedy_is_the_settings_that_make_it_fit(planned: Served) -> None:
         "resolution": "1024",
         "batch_size": "64",
     }
-    found = planned.api("try-settings", {"changes": changes}).table["plan"]
+    found = planned.api("try-settings", {"changes": changes, "measure": False}).table["plan"]
     remedies = [each for each in found["changes"] if each["applies"]]
     assert not found["memory"]["fits"] and remedies
     for remedy in remedies:
         changes = {**changes, **remedy["values"]}
-    after = planned.api("try-settings", {"changes": changes}).table["plan"]
+    after = planned.api("try-settings", {"changes": changes, "measure": False}).table["plan"]
     assert after["memory"]["needed_bytes"] <= remedies[-1]["needed_bytes"] * 1.01
 
 

@@ -101,12 +101,12 @@ def _elsewhere(project: Project) -> dict[str, Any]:
 def tried(request: Request, data: bytes) -> dict[str, Any]:
     """Return what changed settings come to: problems, findings, plan. Nothing is written."""
     project = project_of(request)
-    changes = _changes(body_of(data, changes=dict)["changes"])
+    given = body_of(data, changes=dict, measure=bool)
+    changes = _changes(given["changes"])
     noted = Noted(project.root, "plan")
-    # A speed is measured once for the settings as they are; every key that is pressed waits for none.
-    found = try_settings(project.root, changes, PlanOptions(measure=not changes))
-    answer = _told(found)
-    if not changes and answer["plan"] is not None:
+    # Measuring this machine's speed takes seconds: a page asks for it behind the answer that needs none.
+    answer = _told(try_settings(project.root, changes, PlanOptions(measure=given["measure"])))
+    if not changes and answer["plan"] is not None and (given["measure"] or answer["plan"]["time"]):
         noted.keep(answer)
     return answer
 

@@ -8,7 +8,7 @@ const api = `/api/p/${root.dataset.project}`;
 const at = (id) => document.getElementById(id);
 const PARTS = ["program", "denoiser", "text encoders", "VAE", "LoRA", "LoRA gradients", "optimizer", "average", "activations", "working space"];
 const STAGES = { load: "loading the base", encode: "encoding pictures", train: "training", samples: "drawing samples" };
-let asked = 0, changedSomething = false;
+let asked = 0, changedSomething = false, isMeasuring = false;
 
 const made = (tag, className, text, more = {}) => Object.assign(document.createElement(tag), { className, textContent: text ?? "", ...more });
 const number = (value) => value.toLocaleString("en", { maximumFractionDigits: 2 });
@@ -30,8 +30,16 @@ async function tryOut(changes) {
   const mine = ++asked;
   changedSomething = Object.keys(changes).length > 0;
   try {
-    const answer = await post(`${api}/try-settings`, { changes });
-    if (mine === asked) shown(answer);
+    const answer = await post(`${api}/try-settings`, { changes, measure: false });
+    if (mine !== asked) return;
+    isMeasuring = !changedSomething && Boolean(answer.plan) && !answer.plan.time;
+    shown(answer);
+    if (isMeasuring) {
+      const measured = await post(`${api}/try-settings`, { changes, measure: true });
+      if (mine !== asked) return;
+      isMeasuring = false;
+      shown(measured);
+    }
     if (!changedSomething) changed();
   } catch (error) { if (mine === asked) told(error); }
 }
@@ -55,8 +63,8 @@ function shown(answer) {
   sum(plan);
   saves(plan);
   memory(plan);
-  at("time").textContent = words.time ? `about ${words.time}` : "not known yet";
-  at("time-told").textContent = words.time ? `${words.time_range[0]} to ${words.time_range[1]}; ${words.step} a step, from ${plan.time.source}. ${words.too_long || ""}` : changedSomething ? "Worked out when the changes are saved." : `Nothing tells how long a step takes on ${plan.device.name}.`;
+  at("time").textContent = words.time ? `about ${words.time}` : isMeasuring ? "measuring…" : "not known yet";
+  at("time-told").textContent = words.time ? `${words.time_range[0]} to ${words.time_range[1]}; ${words.step} a step, from ${plan.time.source}. ${words.too_long || ""}` : isMeasuring ? "This computer's speed is measured for about two seconds." : changedSomething ? "Worked out when the changes are saved." : `Nothing tells how long a step takes on ${plan.device.name}.`;
   at("disk").textContent = words.disk;
   at("disk-told").textContent = `${words.disk_free ? `Of ${words.disk_free} free. ` : ""}${Object.entries(words.disk_parts).map(([name, size]) => `${name} ${size}`).join(", ")}.`;
   at("advice").replaceChildren(...plan.advice.map((text) => made("li", "", text)));
@@ -64,7 +72,7 @@ function shown(answer) {
 }
 
 function headline(plan, answer) {
-  const errors = answer.problems.length + answer.findings.filter((each) => each.severity === "error").length;
+  const errors = answer.findings.filter((each) => each.severity === "error").length;
   const fit = plan.memory.fits ? "It fits" : plan.memory_bytes <= (plan.memory.available_bytes ?? Infinity) ? "It may not fit" : "It does not fit";
   const where = `${fit} ${plan.words.available ? `into the ${plan.words.available} of ${plan.device.name === "cpu" ? "this computer" : plan.device.name}` : "as far as is known"}`;
   const much = [counted(plan.steps, "step"), counted(plan.saves.length, "checkpoint"), plan.words.time && `about ${plan.words.time}`].filter(Boolean).join(", ");

@@ -120,6 +120,7 @@ export class Settings {
     if (input.value.trim() === before) this.typed.delete(field.name);
     else this.typed.set(field.name, this.asValue(field, input.value.trim()));
     this.paintOne(field.name);
+    this.quiet(field.name);
     this.onState();
     clearTimeout(this.timer);
     this.timer = setTimeout(this.onTyped, TYPED_MS);
@@ -161,13 +162,16 @@ export class Settings {
 
   // --- what is said of them
 
+  quiet(name) {
+    const { said, box, input } = this.controls.get(name);
+    said.replaceChildren();
+    box.classList.remove("wrong");
+    input.removeAttribute("aria-invalid");
+  }
+
   remark(answer) {
     this.answer = answer;
-    for (const { said, box, input } of this.controls.values()) {
-      said.replaceChildren();
-      box.classList.remove("wrong");
-      input.removeAttribute("aria-invalid");
-    }
+    for (const name of this.controls.keys()) this.quiet(name);
     const loose = [];
     for (const each of answer.problems) {
       const control = this.controls.get(each.setting);
