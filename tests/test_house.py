@@ -79,6 +79,7 @@ ONLY_LEANS_ON = {"world": ("families",), "lora": ("families",)}
 
 HEAVY = ("torch", "diffusers", "transformers", "accelerate", "numpy", "PIL", "cv2", "tensorboard")
 DISTRIBUTIONS = {
+    "markdown-it-py": "markdown_it",
     "mlflow-skinny": "mlflow",
     "opencv-python-headless": "cv2",
     "pillow": "PIL",

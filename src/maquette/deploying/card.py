@@ -39,6 +39,11 @@ class Judged:
     scorecards: Scorecards | None = None
 
     @property
+    def is_judged(self) -> bool:
+        """Whether somebody looked at what the run draws."""
+        return self.card is not None or self.chosen.choice is not None
+
+    @property
     def card(self) -> Scorecard | None:
         """The scores of these weights at the strength nearest to the one that goes out."""
         if self.scorecards is None:
@@ -245,8 +250,19 @@ def _number(value: float | None) -> str:
 
 def _faults(judged: Judged | None) -> list[str]:
     title = ["## Known faults", ""]
+    if found := known_faults(judged):
+        return [*title, *(f"- {fault}" for fault in found)]
+    looked = judged is not None and judged.is_judged
+    return [
+        *title,
+        "The evaluation found none." if looked else "None is known, because nothing was looked for.",
+    ]
+
+
+def known_faults(judged: Judged | None) -> list[str]:
+    """Return in words what speaks against the weights, as far as somebody looked."""
     if judged is None:
-        return [*title, "None is known, because nothing was looked for."]
+        return []
     found: list[str] = list(judged.card.failures) if judged.card is not None else []
     choice = judged.chosen.choice
     if choice is not None:
@@ -255,13 +271,7 @@ def _faults(judged: Judged | None) -> list[str]:
             found.append(
                 f"It cannot be told apart from the runner-up ({choice.runner_up}) with the pictures drawn."
             )
-    if not found:
-        looked = judged.card is not None or choice is not None
-        return [
-            *title,
-            "The evaluation found none." if looked else "None is known, because nothing was looked for.",
-        ]
-    return [*title, *(f"- {fault}" for fault in found)]
+    return found
 
 
 def _quoted(text: str) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import Any
 
 from maquette.drawing.scene import Scene, webui_prompt
 from maquette.errors import ConfigError, Problem
-from maquette.words.prompts import escaped
+from maquette.words.prompts import escaped, escaped_for_webui
+
+_SLOT = re.compile(r"\[([^\[\]]+)\]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +66,25 @@ def _bad_size(size_px: int) -> bool:
 def pattern_of(recipe: Recipe) -> str:
     """Return the pattern of a good prompt, with [slots] to fill."""
     return recipe.template or ", ".join(filter(None, (recipe.trigger, "[pose], [view], [scene]")))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TemplatePart:
+    """A part of a prompt's pattern: text as the program reads it, or a slot to fill."""
+
+    text: str = ""
+    slot: str = ""
+
+
+def template_parts(pattern: str, *, for_webui: bool = False) -> list[TemplatePart]:
+    """Return a pattern in its parts, the text between the slots escaped as the drawing program needs it."""
+    as_read = escaped_for_webui if for_webui else escaped
+    pieces = _SLOT.split(pattern)
+    return [
+        TemplatePart(slot=piece) if place % 2 else TemplatePart(text=as_read(piece))
+        for place, piece in enumerate(pieces)
+        if piece
+    ]
 
 
 def prompt_template(recipe: Recipe, lora_name: str) -> str:

@@ -105,6 +105,21 @@ def pack(source: Path, options: DeployOptions, folder: Path) -> Installed:
         return replace(install(), why=delivery.why)
 
 
+def card_of(delivery: Delivery, name: str) -> str:
+    """Return the model card of a delivery that goes out as `name`."""
+    from maquette.deploying.card import CardFacts, model_card
+
+    stem = PurePosixPath(name).name
+    facts = CardFacts(
+        name=stem,
+        file=f"{stem}{ENDING}",
+        lora=require_lora(delivery.lora),
+        recipe=delivery.recipe,
+        judged=delivery.judged,
+    )
+    return model_card(facts)
+
+
 def _note(delivery: Delivery, entry: Installed) -> None:
     """Keep where it went: beside the run, and as a place of this user's."""
     if delivery.run is not None:

@@ -27,6 +27,7 @@ from maquette.studio import (
     queue_page,
     rail,
     train_page,
+    use_page,
 )
 from maquette.studio.asking import Studio
 from maquette.studio.guard import Guard
@@ -52,6 +53,7 @@ def make_app(studio: Studio, names: frozenset[str]) -> Guard:
             *train_page.routes(),
             *judge_page.routes(),
             *rail.routes(),
+            *use_page.routes(),
             *queue_page.routes(),
             Route("/static/plotly.min.js", plotly),
             Mount("/static", StaticFiles(directory=str(files("maquette.studio") / STATIC)), name=STATIC),

@@ -35,6 +35,7 @@ RAIL = (
     Stop("plan", "Plan"),
     Stop("train", "Train"),
     Stop("judge", "Judge"),
+    Stop("use", "Use"),
 )
 """The stops of a project's way that have a page, in their order."""
 

@@ -74,6 +74,7 @@ def ending(server: Any, close: Callable[[], None]) -> Callable[[int, FrameType |
 
 def _require_extra() -> None:
     try:
+        import markdown_it  # noqa: F401
         import plotly  # noqa: F401
         import starlette  # noqa: F401 (asked for before anything is opened)
         import uvicorn  # noqa: F401

@@ -1,0 +1,89 @@
+"""Use in a real browser: the template filled and copied, the LoRA installed where the page said, by keyboard alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from maquette.lora.files import inspect_lora
+
+from .conftest import Served, serving
+from .making import judged, made_run
+from .reading import serious_findings
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home folder of a person who has a ComfyUI."""
+    folder = tmp_path_factory.mktemp("user")
+    (folder / "ComfyUI" / "models" / "loras").mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def opened(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    project = tmp_path_factory.mktemp("project") / "zkw"
+    judged(made_run(project), 4.0)
+    judged(made_run(project, "zkw-002", captions=("zkw, standing", "zkw, red hair, sitting")), 7.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MAQUETTE_HOME", str(home / "state"))
+        patch.setenv("HOME", str(home))
+        yield from serving(project, home / "studio")
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    context = browser.new_context(
+        viewport={"width": 1440, "height": 900}, permissions=["clipboard-read", "clipboard-write"]
+    )
+    made = context.new_page()
+    wrong: list[str] = []
+    made.on("pageerror", lambda error: wrong.append(str(error)))
+    made.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    yield made
+    context.close()
+    assert wrong == []
+
+
+def test_a_template_is_copied_and_a_lora_installed(page: Any, opened: Served, home: Path) -> None:
+    page.goto(f"{opened.url}/p/{opened.key}/use?run=zkw-001")
+    page.fill("[data-slot=pose]", "sitting")
+    page.focus("[data-copy=template]")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#toasts .toast")  # spoken: a status
+    assert page.evaluate("navigator.clipboard.readText()") == "zkw, sitting" == page.inner_text("#template")
+    page.click("[data-for=webui]")
+    assert page.inner_text("#template") == "zkw, sitting <lora:zkw-001:1>"
+    page.wait_for_selector("#places .place >> nth=1")
+    page.focus("#places input >> nth=0")
+    page.keyboard.press("Space")
+    page.wait_for_selector("#go:not(:disabled)")
+    page.fill("#name", "zkw-final")
+    page.wait_for_function("() => document.querySelector('#plan-told').textContent.includes('zkw-final')")
+    assert not list((home / "ComfyUI").rglob("*.safetensors"))
+    page.focus("#go")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#done:not([hidden])")
+    lora = home / "ComfyUI" / "models" / "loras" / "zkw-final.safetensors"
+    assert inspect_lora(lora).modules and str(lora) in page.inner_text("#done")
+    assert serious_findings(page) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_a_phone_and_a_screen_reader(browser: Any, opened: Served, scheme: Any) -> None:
+    context = browser.new_context(
+        viewport={"width": 390, "height": 800}, color_scheme=scheme, bypass_csp=True
+    )
+    made = context.new_page()
+    for path in PAGES:
+        made.goto(f"{opened.url}/p/{opened.key}/{path}")
+        made.wait_for_timeout(700)
+        assert serious_findings(made) == [], path
+        assert made.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+    context.close()
+
+
+PAGES = ("use",)
