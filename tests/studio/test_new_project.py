@@ -278,9 +278,13 @@ def test_an_interrupted_upload_goes_on_where_it_stopped(
     assert not (folder / STAGING).exists()
 
 
-def test_other_pictures_begin_anew_and_what_is_dropped_leaves_nothing(served: Served, tmp_path: Path) -> None:
+def test_other_pictures_begin_anew_and_what_is_dropped_leaves_nothing(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, data = tmp_path / "new", png()
     brought(served, folder, [("a.png", data)])
+    assert begin(served, folder, [("b.png", data)]).status == 400  # another page may be at it
+    monkeypatch.setattr(uploads, "LEFT_ALONE_S", 0.0)
     other = begin(served, folder, [("b.png", data)]).table
     assert other["arrived"] == {}
     assert below(folder) == [f"{STAGING}/list.json"]
@@ -317,7 +321,10 @@ def test_a_new_project_is_proposed_where_nothing_is(
     def place(name: str) -> str:
         return str(served.ask("/api/new/place", {"name": name}).table["folder"])
 
+    (tmp_path / "projects" / "fox" / "diary.txt").write_text("x", encoding="utf-8")
     assert place("fox") == str(tmp_path / "projects" / "fox-2")
+    begin(served, tmp_path / "projects" / "fox-2", [("a.png", png())])
+    assert place("fox") == str(tmp_path / "projects" / "fox-2")  # what was interrupted is gone on with
     assert Path(place("../../x/y")).parent == tmp_path / "projects"
 
 

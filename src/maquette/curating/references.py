@@ -6,11 +6,13 @@ Every move is noted in the journals of both folders, as one change that one undo
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from maquette.curating.listing import list_heap, list_references
+from maquette.dataset.folders import with_dot
 from maquette.dataset.opening import read_file
 from maquette.errors import ConfigError, DatasetError, Problem, did_you_mean
 from maquette.locking import held
@@ -72,12 +74,13 @@ def images_of(project: Path) -> Path:
 
 def _move(project: Path, names: Iterable[str], source: Path, target: Path, where: str) -> Moved:
     wanted = list(dict.fromkeys(names))
+    ending = with_dot(load_settings(project).dataset.caption_extension or ".txt")
     with held(project, source, what="references"):
         _require_known(wanted, source, project)
         pairs = [
             (file, target / file.relative_to(source))
             for name in wanted
-            for file in _with_caption(source / name)
+            for file in _with_caption(source / name, ending)
         ]
         _require_free(pairs)
         what = f"{len(wanted)} to {where}" if len(wanted) != 1 else f"{wanted[0]} to {where}"
@@ -109,16 +112,11 @@ def _journal_of(folder: Path, project: Path) -> Path:
     return project if folder == project / FOLDER else folder
 
 
-def _with_caption(picture: Path) -> list[Path]:
-    caption = picture.with_suffix(".txt")
-    others = [each for each in picture.parent.glob(f"{_escaped(picture.stem)}.*") if each.suffix != ".txt"]
-    return [picture, caption] if caption.is_file() and len(others) == 1 else [picture]
-
-
-def _escaped(stem: str) -> str:
-    import glob
-
-    return glob.escape(stem)
+def _with_caption(picture: Path, ending: str) -> list[Path]:
+    """Return the picture and its caption, which stays where another picture of that name needs it too."""
+    caption = picture.with_suffix(ending)
+    alike = [each for each in picture.parent.glob(f"{glob.escape(picture.stem)}.*") if each != caption]
+    return [picture, caption] if caption.is_file() and alike == [picture] else [picture]
 
 
 def _require_known(names: Sequence[str], source: Path, project: Path) -> None:

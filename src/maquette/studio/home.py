@@ -111,8 +111,13 @@ def machine(request: Request) -> Response:
         free = memory_size(found.free_ram_bytes)
         facts.append(("Memory", f"{memory_size(found.ram_bytes)}, {free} free"))
     places = [default_place(""), *(each.root for each in studio_of(request).workspace.projects()[:1])]
+    known: set[int] = set()
     for path in places:
         disk = found.disk_of(path)
+        number = Path(disk.mount).stat().st_dev if disk is not None and disk.mount else -1
+        if number in known:  # another folder of the same disk
+            continue
+        known.add(number)
         if disk is not None:
             facts.append((f"Disk of {path}", f"{disk_size(disk.free_bytes)} free"))
     return JSONResponse({"facts": list(dict.fromkeys(facts))})

@@ -21,6 +21,7 @@ from maquette.studio.uploads import (
     Upload,
     default_place,
     give_back,
+    is_free,
     place_of,
     put,
     require_all,
@@ -141,7 +142,7 @@ def proposed_place(request: Request, data: bytes) -> dict[str, Any]:
     """Return where a new project of this name would go: a folder that is not there yet."""
     name = plain_name(body_of(data, name=str)["name"])
     place, number = default_place(name), 1
-    while place.exists() and number < MOST_NAMED:
+    while not is_free(place) and number < MOST_NAMED:
         number += 1
         place = default_place(f"{name}-{number}")
     return {"folder": str(place)}

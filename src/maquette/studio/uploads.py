@@ -14,6 +14,7 @@ import os
 import secrets
 import shutil
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ IMAGES = "images"
 PIECE_BYTES = 8 << 20
 """How much a page sends at once; a server takes no more of one piece."""
 MOST_UPLOADS = 4
+LEFT_ALONE_S = 30.0
+"""After so long without a piece an upload is nobody's any more, and others may begin in its place."""
 SPARE_BYTES = 1 << 30
 """Left free on the disk: the project's caches and first checkpoints need room too."""
 _LIST = FileKind("a list of pictures that were coming", "Remove the folder .upload beside it.", OutputError)
@@ -55,6 +58,8 @@ class Upload:
     made_folder: bool
     """Whether the folder was not there before, and goes with what is dropped."""
     files: dict[int, Incoming] = field(default_factory=dict)
+    touched: float = field(default_factory=time.monotonic)
+    """When something of it came last."""
     wrong: dict[str, str] = field(default_factory=dict)
     """Files that turned out to be something else, with what they are."""
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -93,6 +98,7 @@ class Uploads:
         with self._lock:
             for key, known in list(self._known.items()):
                 if known.folder == folder:
+                    _require_same(known, selection)
                     del self._known[key]
             if len(self._known) >= MOST_UPLOADS:
                 given = f"{len(self._known)} uploads under way"
@@ -146,6 +152,7 @@ def put(upload: Upload, index: int, offset: int, data: bytes) -> int:
         raise ConfigError(Problem("upload", given, "the files of the list", "Choose the pictures again."))
     path = upload.images / each.name
     with upload.lock:
+        upload.touched = time.monotonic()
         if each.name in upload.wrong or _size(path) == each.num_bytes:
             return each.num_bytes
         part = _part(path)
@@ -208,6 +215,16 @@ def place_of(text: str) -> Path:
     return resolved
 
 
+def is_free(folder: Path) -> bool:
+    """Whether a new project can begin in `folder`: nothing is there, an empty folder, or an upload that was interrupted."""
+    if folder.is_symlink():
+        return False
+    if not folder.exists():
+        return True
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else {""}
+    return names <= {STAGING}
+
+
 def default_place(name: str) -> Path:
     """Return where a new project of that name is proposed: below MAQUETTE_HOME where that is set, else in the home folder."""
     root = state_folder() / "projects" if os.environ.get("MAQUETTE_HOME") else Path.home() / "maquette"
@@ -234,6 +251,15 @@ def _make_ready(folder: Path, selection: Selection) -> bool:
         raise cannot_write(folder, error) from error
     write_json(staging / "list.json", {"files": [list(each) for each in wanted.files]})
     return made
+
+
+def _require_same(known: Upload, selection: Selection) -> None:
+    """Raise ConfigError where another page is bringing other pictures to the same folder."""
+    same = [(each.name, each.num_bytes) for each in known.selection.taken] == [
+        (each.name, each.num_bytes) for each in selection.taken
+    ]
+    if not same and time.monotonic() - known.touched < LEFT_ALONE_S:
+        raise ConfigError(_not_free(known.folder, "is being filled by another page"))
 
 
 def _require_free(folder: Path) -> None:
