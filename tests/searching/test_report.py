@@ -200,3 +200,15 @@ def test_the_answer_as_json_has_what_it_is_asked_for(written: SearchReport) -> N
     low, high = found["interval"]
     assert low < found["comparison"]["difference"] < high < 0
     assert read_study(written.study).best == found["best"]["trial"]
+
+
+def test_a_report_that_cannot_be_written_costs_a_search_nothing(tmp_path: Path, planted: StudyRecord) -> None:
+    from maquette.events import Message
+    from maquette.searching.search import _reported
+
+    folder = project_with(tmp_path, planted) / "search" / planted.study
+    (folder / "report.html" / "in-the-way").mkdir(parents=True)
+    (told,) = _reported(folder)
+    assert isinstance(told, Message) and told.level == "warning"
+    assert f"maquette search report {folder}" in told.text
+    assert read_study(folder).trials == planted.trials

@@ -133,7 +133,8 @@ def test_nothing_serious_stands_in_a_screen_readers_way_and_nothing_hangs_over(
     opened = context.new_page()
     monkeypatch.setenv("MAQUETTE_HOME", str(tmp_path / "state"))
     pages = [
-        f"/p/{served.key}/{name}" for name in ("pictures", "captions", "check", "plan", "train", "judge")
+        f"/p/{served.key}/{name}"
+        for name in ("pictures", "captions", "check", "plan", "train", "search", "judge")
     ]
     for path in ("/", *pages, "/queue"):
         opened.goto(served.url + path)

@@ -60,10 +60,19 @@ def request_of(kind: str, arguments: Sequence[str], given: Mapping[str, Any]) ->
     )
     if kind == TRAIN and not given["smoke"]:
         return _training(request, given)
+    if kind == SEARCH:
+        _require_options(given)
     if given.get("device") is None and request.project is not None and request.project == _here(target):
         request = replace(request, device=_resolved({"target": target}).training.device)
     is_run = target is not None and (target / "run.json").is_file()
     return replace(request, run=target.resolve()) if is_run and target is not None else request
+
+
+def _require_options(given: Mapping[str, Any]) -> None:
+    """Raise ConfigError for what no search can be asked for: it is said now, not when its turn comes."""
+    from maquette.searching.options import SearchOptions
+
+    SearchOptions(**{name: given[name] for name in SearchOptions.model_fields})
 
 
 def _password() -> Problem:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from maquette.searching.options import SearchOptions
 from maquette.spoken import duration
 from maquette.stopping import Stop
 
-BESIDE: tuple[str, ...] = ("report", "worker")
+BESIDE: tuple[str, ...] = ("report", "use", "worker")
 """Names of the commands beside the search itself."""
 
 
@@ -67,6 +68,7 @@ def command(project: Path, resume: bool, status: bool, print_space: bool, **give
       maquette search my-project --space space.toml --trials 60
       maquette search my-project --resume
       maquette search my-project --status
+      maquette search use my-project
     """
     if print_space:
         return _space(project)
@@ -99,6 +101,8 @@ def _status(project: Path, name: str | None, storage: str | None) -> dict[str, A
     workers = _workers(folder, record.study, storage)
     found["workers"] = workers
     found["running"] = None if workers is None else any(each["is_there"] for each in workers)
+    if record.state == "running" and found["running"] is False:
+        record = replace(record, state="stopped")
     lines = table(record)
     for each in workers or ():
         if each["is_there"]:

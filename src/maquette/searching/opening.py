@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from maquette.errors import ConfigError, OutputError, Problem
 from maquette.events import Message
 from maquette.files import require_writable_folder, write_atomic
+from maquette.locking import OWN_FOLDER
 from maquette.project.fields import flag_of
 from maquette.project.settings import PATHS, Settings
 from maquette.runs.record import now
@@ -18,7 +19,7 @@ from maquette.searching.basis import Basis, basis_of, problems_of
 from maquette.searching.constraints import broken
 from maquette.searching.default_space import default_space
 from maquette.searching.options import DEFAULT_PACK, DEFAULT_TRIALS, SearchOptions
-from maquette.searching.places import known_study, new_name, studies_of, study_folder
+from maquette.searching.places import is_study, known_study, new_name, studies_of, study_folder
 from maquette.searching.records import DATABASE_NAME, SPACE_NAME, read_study
 from maquette.searching.space import Space, require_settable
 from maquette.searching.space_file import parse_space, read_space
@@ -58,13 +59,14 @@ def new_search(project: Path, settings: Settings, options: SearchOptions, judge:
     space = checked_space(basis, options.space)
     name = options.study or new_name(project)
     folder = study_folder(project, name)
-    if folder.exists() and any(folder.iterdir()):
+    if is_taken(folder):
         remedy = (
             f"Go on with it: maquette search {project} --resume --study {name}; or choose another --study."
         )
         raise OutputError(Problem(str(folder), "a study of that name exists", "a new name", remedy))
     unfinished = _unfinished(project)
     require_writable_folder(folder)
+    _clear_half_begun(folder)
     url = storage_url(folder, options.storage)
     storage = open_storage(url)
     if plan_in(storage, name) is not None:
@@ -79,6 +81,37 @@ def new_search(project: Path, settings: Settings, options: SearchOptions, judge:
     write_atomic(folder / SPACE_NAME, space.text)
     study = SearchStudy(storage, plan, basis, space)
     return Opened(study=study, folder=folder, url=url, messages=(*unfinished, *_told(basis, space)))
+
+
+def outlook(
+    project: Path, settings: Settings, options: SearchOptions, judge: Judge
+) -> tuple[StudyPlan, Space]:
+    """Return what a search would be asked for, and what it would try. Raises MaquetteError with what keeps it from beginning."""
+    basis = basis_of(project, settings, judge)
+    space = checked_space(basis, options.space)
+    return _plan(options.study or new_name(project), basis, space, options), space
+
+
+def is_taken(folder: Path) -> bool:
+    """Return whether a new study may not be begun in `folder`: something lies there, other than one that was hardly begun."""
+    if not folder.is_dir():
+        return folder.exists()
+    return is_study(folder) or any(each.name not in _of_a_beginning(folder) for each in folder.iterdir())
+
+
+def _of_a_beginning(folder: Path) -> set[str]:
+    """Return the files that a kill leaves between the first and the last line of beginning a study."""
+    return {
+        OWN_FOLDER,
+        *(each.name for each in folder.glob(f"{DATABASE_NAME}*")),
+        *(each.name for each in folder.glob("*.part")),
+    }
+
+
+def _clear_half_begun(folder: Path) -> None:
+    """Remove a database in which no study was begun to the end: its space is written last."""
+    for each in folder.glob(f"{DATABASE_NAME}*"):
+        each.unlink(missing_ok=True)
 
 
 def resumed_search(project: Path, settings: Settings, options: SearchOptions, judge: Judge) -> Opened:

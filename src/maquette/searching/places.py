@@ -19,8 +19,10 @@ def studies_of(project: Path) -> list[str]:
 
 
 def is_study(folder: Path) -> bool:
-    """Return whether `folder` holds a study."""
-    return any((folder / name).is_file() for name in (RESULTS_NAME, DATABASE_NAME))
+    """Return whether `folder` holds a study that was begun to the end: what it is asked for is written, its space last."""
+    if (folder / RESULTS_NAME).is_file():
+        return True
+    return all((folder / name).is_file() for name in (DATABASE_NAME, SPACE_NAME))
 
 
 def study_folder(project: Path, name: str) -> Path:

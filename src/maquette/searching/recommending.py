@@ -7,7 +7,7 @@ STUDY/best/ is a project like any other: `maquette train STUDY/best` trains with
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,6 +92,9 @@ def recommendation(record: StudyRecord, project: Path) -> Recommendation | None:
     if trial is None:
         return None
     changes = {name: value for name, value in trial.settings.items() if name in SECTION_OF}
+    # The project's own settings may lie outside the space: what was searched beside them is shown as it stays.
+    searched = {name for each in record.trials for name in each.settings if name in SECTION_OF}
+    stays = sorted(searched - changes.keys()) if trial.number == record.baseline else []
     try:
         before = load_settings(project)
         after, problem = with_changes(before, changes), ""
@@ -104,7 +107,7 @@ def recommendation(record: StudyRecord, project: Path) -> Recommendation | None:
         trial=trial,
         settings=after,
         project=before,
-        changes=tuple(_changes(before, changes)),
+        changes=(*_changes(before, changes), *_kept(before, stays)),
         heading=heading,
         cost=cost_of(trial, record),
         problem=problem,
@@ -144,6 +147,12 @@ def _changes(before: Settings | None, changes: Mapping[str, Any]) -> list[Change
         if before is not None and rival is not None and in_force(before, rival) is not None:
             found.append(Change(name=rival, before=in_force(before, rival), after=None))
     return found
+
+
+def _kept(before: Settings | None, names: Sequence[str]) -> list[Change]:
+    if before is None:
+        return []
+    return [Change(name=name, before=in_force(before, name), after=in_force(before, name)) for name in names]
 
 
 def in_force(settings: Settings, name: str) -> Any:

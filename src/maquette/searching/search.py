@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import deque
 from collections.abc import Callable
 from contextlib import closing
@@ -9,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from maquette.errors import MaquetteError
 from maquette.events import Artifact, Event, Finished, Message, Progress, Stage, Started
 from maquette.locking import hold
 from maquette.project.settings import Settings
@@ -17,7 +19,7 @@ from maquette.searching.opening import Opened, new_search, resumed_search
 from maquette.searching.options import SearchOptions, WorkerOptions
 from maquette.searching.records import StudyRecord, StudyState
 from maquette.searching.report import search_report
-from maquette.searching.study import SearchStudy
+from maquette.searching.study import SearchStudy, StudyPlan
 from maquette.searching.telling import told_end
 from maquette.searching.working import Work, leases_of, worked
 from maquette.spoken import counted, disk_size, duration, without_passwords
@@ -97,7 +99,7 @@ def _searched(opened: Opened, work: Work, price_of: PriceOf | None) -> Stage[Sea
     yield Artifact(STUDY, opened.folder)
     yield from opened.messages
     if price_of is not None:
-        yield from _told_price(study, price_of(study.basis.settings))
+        yield Message(price_told(study.plan, price_of(study.basis.settings)))
     state: StudyState = "stopped"
     try:
         ended = yield from worked(study, leases, writer, work)
@@ -108,25 +110,46 @@ def _searched(opened: Opened, work: Work, price_of: PriceOf | None) -> Stage[Sea
     finally:
         others = any(each.is_there for each in leases.workers())
         record = writer.write("running" if state == "stopped" and others else state)
-    yield Artifact(REPORT, search_report(opened.folder).report)
+    yield from _reported(opened.folder)
     yield Finished(STAGE)
     return Searched(record=record, folder=opened.folder, storage=writer.storage, ended=ended)
 
 
-def _told_price(study: SearchStudy, price: Price | None) -> Stage[None]:
-    plan = study.plan
-    further = (plan.finalists + 1) * plan.finalist_seeds if plan.finalists else 0
-    text = (
-        f"{counted(plan.trials, 'trial')} and {counted(further, 'further seed')} of the best and the baseline"
-    )
+def trainings_of(plan: StudyPlan) -> int:
+    """Return how many trainings a search makes at the most: its trials, and the further seeds of the best and the baseline."""
+    return plan.trials + _further(plan)
+
+
+def price_told(plan: StudyPlan, price: Price | None) -> str:
+    """Return what a search takes at the most, in words."""
+    text = f"{counted(plan.trials, 'trial')} and {counted(_further(plan), 'further seed')} of the best and the baseline"
     if price is not None:
-        text += f", {disk_size(price.disk_bytes * (plan.trials + further))} of disk at the most"
+        text += f", {disk_size(price.disk_bytes * trainings_of(plan))} of disk at the most"
         if price.seconds is not None:
-            whole = (plan.trials + further) * price.seconds
+            whole = trainings_of(plan) * price.seconds
             text += f", {duration(whole)} at the most one after another ({duration(price.seconds)} each)"
         if plan.pack > 1:
             text += f"; less by what {plan.pack} at once save, and by what is ended early"
-    yield Message(f"{text}.")
+    return f"{text}."
+
+
+def _further(plan: StudyPlan) -> int:
+    return (plan.finalists + 1) * plan.finalist_seeds if plan.finalists else 0
+
+
+def _reported(folder: Path) -> Stage[None]:
+    """Write the report; where that fails the search is none the worse, and it is said how to try again."""
+    try:
+        yield Artifact(REPORT, search_report(folder).report)
+    except Exception as error:  # plots and statistics of other packages: days of search do not end for them
+        told = (
+            str(error.problems[0]) if isinstance(error, MaquetteError) else f"{type(error).__name__}: {error}"
+        )
+        again = shlex.join(["maquette", "search", "report", str(folder)])
+        yield Message(
+            f"The report could not be written ({told}). The search itself is kept; try again: {again}",
+            "warning",
+        )
 
 
 class Writer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from maquette.searching.records import SearchTrial, StudyRecord, Value
+from maquette.searching.records import SearchTrial, StudyRecord, StudyState, Value
 from maquette.spoken import counted, duration
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -35,7 +35,7 @@ def table(record: StudyRecord, width: int = WIDTH) -> list[str]:
         value = "" if each.value is None else f"{each.value:.4f}"
         curve = sparkline([point.loss for point in each.points], low, high)
         lines.append(
-            f"{each.number:>4}{mark}  {told_state(each):<9} {value:>8}  {curve:<4} {told_params(each)}"
+            f"{each.number:>4}{mark}  {told_state(each, record.state):<9} {value:>8}  {curve:<4} {told_params(each)}"
         )
     return [*lines, *footer(record)]
 
@@ -70,8 +70,13 @@ def seconds_left(record: StudyRecord) -> float | None:
     return record.seconds / over * asked
 
 
-def told_state(trial: SearchTrial) -> str:
-    """Return a trial's state in a word; of a baseline and of further seeds what they are."""
+def told_state(trial: SearchTrial, of_study: StudyState = "running") -> str:
+    """Return a trial's state in a word; of a baseline and of further seeds what they are.
+
+    In a study that is stopped nothing runs, whatever was written when it was killed.
+    """
+    if trial.state == "running" and of_study == "stopped":
+        return "left"
     if trial.state != "finished":
         return trial.state
     return {"baseline": "baseline", "finalist": f"as {trial.of}"}.get(trial.role, trial.state)

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from maquette.errors import ConfigError, Problem
+from maquette.errors import ConfigError, MaquetteError, Problem
 from maquette.events import Message, Stage
+from maquette.locking import holder_of
 from maquette.searching.basis import Basis
 from maquette.searching.director import SearchDirector
 from maquette.searching.keeping import Keeper, patiently
 from maquette.searching.leased import LeasedDirector
 from maquette.searching.leases import Leases, Seen, Worker
+from maquette.searching.opening import known_url
 from maquette.searching.sharing import SharedFiles
 from maquette.searching.storage import engine_of, open_storage
 from maquette.searching.study import SearchStudy
@@ -90,6 +92,17 @@ def worked(study: SearchStudy, leases: Leases, results: Results, work: Work) -> 
 def who_is_there(url: str, study: str) -> list[Seen]:
     """Return everybody who took part in a study. Raises ConfigError where its database cannot be asked."""
     return Leases(engine_of(open_storage(url)), study).workers()
+
+
+def is_at_work(folder: Path) -> bool:
+    """Return whether anybody searches the study in `folder`, here or, as far as its database is known, elsewhere."""
+    if holder_of(folder) is not None:
+        return True
+    try:
+        seen = who_is_there(known_url(folder), folder.name)
+    except MaquetteError:
+        return False
+    return any(each.is_there for each in seen)
 
 
 def sameness_of(basis: Basis) -> str:

@@ -26,6 +26,7 @@ from maquette.studio import (
     plan_page,
     queue_page,
     rail,
+    search_page,
     train_page,
     use_page,
 )
@@ -51,6 +52,7 @@ def make_app(studio: Studio, names: frozenset[str]) -> Guard:
             *check_page.routes(),
             *plan_page.routes(),
             *train_page.routes(),
+            *search_page.routes(),
             *judge_page.routes(),
             *rail.routes(),
             *use_page.routes(),

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 
 from maquette.errors import MaquetteError
 from maquette.jobs.following import is_ended
@@ -38,9 +39,14 @@ class _Listener:
     heard: asyncio.Queue[str | None] = field(default_factory=asyncio.Queue)
     last: str = ""
     has_looked: bool = False
+    file: Path | None = None
+    """Instead of the ledger it hears of a file, whenever whoever writes it has changed it."""
 
     def look(self, ledger: Ledger, queue: Callable[[], str]) -> None:
         """Take in what is new; `queue` gives the text of the whole queue."""
+        if self.file is not None:
+            self._look_at(self.file)
+            return
         if self.job is None:
             if (text := queue()) != self.last:
                 self.last = text
@@ -60,6 +66,14 @@ class _Listener:
         """End the stream behind what it has heard."""
         self._tell(None)
 
+    def _look_at(self, file: Path) -> None:
+        with suppress(OSError):  # it is not there yet, or just being replaced
+            told = file.stat()
+            mark = json.dumps([told.st_mtime_ns, told.st_size, told.st_ino])
+            if mark != self.last:
+                self.last = mark
+                self._tell(f"data: {mark}\n\n")
+
     def _tell(self, text: str | None) -> None:
         with suppress(RuntimeError):  # the server has ended meanwhile
             self.loop.call_soon_threadsafe(self.heard.put_nowait, text)
@@ -73,9 +87,15 @@ class Feed:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    async def listen(self, job: int | None = None, after: int = -1) -> AsyncIterator[str]:
+    def listen(self, job: int | None = None, after: int = -1) -> AsyncIterator[str]:
         """Yield server-sent events: those of a job after number `after` until it is over, or the queue whenever it changes."""
-        listener = _Listener(loop=asyncio.get_running_loop(), job=job, after=after)
+        return self._heard(_Listener(loop=asyncio.get_running_loop(), job=job, after=after))
+
+    def watch(self, file: Path) -> AsyncIterator[str]:
+        """Yield a server-sent event now and whenever a file was changed, by whomever."""
+        return self._heard(_Listener(loop=asyncio.get_running_loop(), job=None, file=file))
+
+    async def _heard(self, listener: _Listener) -> AsyncIterator[str]:
         self._join(listener)
         try:
             yield f"retry: {COMES_BACK_MS}\n"
@@ -134,6 +154,6 @@ def _tell_what_is_new(ledger: Ledger, listeners: Iterable[_Listener], *, is_chan
     """Let those look who have reason to; the queue's text is made once for all of them."""
     queue = cache(lambda: json.dumps({"jobs": [job.to_json() for job in ledger.jobs()]}))
     for listener in listeners:
-        if is_changed or not listener.has_looked:
+        if is_changed or listener.file is not None or not listener.has_looked:
             listener.look(ledger, queue)
             listener.has_looked = True
