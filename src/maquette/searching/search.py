@@ -95,6 +95,7 @@ def _searched(opened: Opened, work: Work, price_of: PriceOf | None) -> Stage[Sea
     study = opened.study
     leases = leases_of(study, opened.url)
     writer = Writer(study, opened.folder, without_passwords(opened.url))
+    writer.write("running")  # who looks from elsewhere sees it from the beginning
     yield Started(STAGE, study.plan.trials, "trial")
     yield Artifact(STUDY, opened.folder)
     yield from opened.messages

@@ -101,6 +101,8 @@ def started(request: Request, data: bytes) -> dict[str, Any]:
 def one_study(request: Request) -> Response:
     """Return a search with every trial, and who is at work on it."""
     project, folder = _study_of(request)
+    if not (folder / RESULTS_NAME).is_file():
+        return JSONResponse({"name": folder.name, "state": "begun"})
     with Ledger() as ledger:
         job = ledger.of_run(folder)
     return JSONResponse(

@@ -95,7 +95,7 @@ async function load() {
   const name = shown;
   try {
     const answer = await get(studyUrl(name));
-    if (shown !== name) return;
+    if (shown !== name || answer.state === "begun") return;  // its stream tells when there is something
     study = answer;
     job = answer.job;
     show();
