@@ -136,6 +136,12 @@ def free_memory_bytes(device: str) -> int:
     return int(psutil.virtual_memory().available + psutil.Process().memory_info().rss)
 
 
+def unused_memory_bytes(device: torch.device) -> int:
+    """Return the memory of a CUDA card that nobody uses: neither other programs nor tensors of this one."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether `error` says that a device or the machine has no memory left; only CUDA has a type for it."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):

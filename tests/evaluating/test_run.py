@@ -124,6 +124,8 @@ def test_a_run_without_checkpoints_says_so(run: RunFolder, tmp_path: Path) -> No
 
 def test_batches_shrink_as_pictures_grow() -> None:
     assert [batch_for(side, side) for side in (64, 256, 512, 768, 1024)] == [24, 16, 4, 1, 1]
+    assert [batch_for(1024, 1024, room << 30) for room in (0, 7, 15, 16, 70, 900)] == [1, 1, 1, 2, 8, 24]
+    assert batch_for(512, 512, 17 << 30) == 8 and batch_for(4096, 4096) == 1
 
 
 def test_a_quick_suite_is_drawn_where_nothing_is_said(run: RunFolder, tmp_path: Path) -> None:

@@ -90,7 +90,11 @@ class DrawnOptions(Options):
         None,
         description="Edge, or WIDTHxHEIGHT, of the pictures. Default: what was trained, else the base's own.",
     )
-    batch: int | None = Field(None, ge=1, description="Pictures drawn together. Default: by their size.")
+    batch: int | None = Field(
+        None,
+        ge=1,
+        description="Pictures drawn together. Default: by their size, and by what a card has unused.",
+    )
     prediction: StatedPrediction | None = Field(
         None, description="What the base predicts, where its file does not say: epsilon or v."
     )

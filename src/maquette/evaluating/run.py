@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from maquette.dataset.holding_back import number_to_hold_back
-from maquette.drawing.packing import batch_for
+from maquette.drawing.packing import batch_on
 from maquette.drawing.samplers import sampler_named
 from maquette.drawing.samples import sampling_of
 from maquette.drawing.scene import base_name_of
@@ -317,7 +317,7 @@ def plan_of(
         sampler=sampler_named(model.spec, sampler),
         negative=samples.negative_prompt,
         options=settings.family_values(),
-        batch=batch_for(width_px, height_px),
+        batch=batch_on(model.device, width_px, height_px),
     )
 
 

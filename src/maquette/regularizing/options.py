@@ -37,7 +37,11 @@ class DrawingOptions(Options):
         None,
         description="Noise schedule whose last timestep is pure noise. Default: what the base's file says.",
     )
-    batch: int | None = Field(None, ge=1, description="Pictures drawn together. Default: by their size.")
+    batch: int | None = Field(
+        None,
+        ge=1,
+        description="Pictures drawn together. Default: by their size, and by what a card has unused.",
+    )
     device: Device = Field("auto", description="auto, cpu, cuda, cuda:1 or mps.")
     precision: Precision = Field("auto", description="Arithmetic of the base.")
 

@@ -135,7 +135,7 @@ def _draw(
     from maquette import families
     from maquette.devices import chosen
     from maquette.drawing.draw import DrawRequest, drawing
-    from maquette.drawing.packing import batch_for
+    from maquette.drawing.packing import batch_on
     from maquette.drawing.scene import picture_chunks, scene_of
 
     place = chosen(options.device, options.precision)
@@ -144,7 +144,7 @@ def _draw(
         base, dtype=place.weight_dtype, device=str(place.device), stated=families.stated_by(options)
     )
     yield Finished("load")
-    size = options.batch or batch_for(sampling.size_px, sampling.size_px)
+    size = options.batch or batch_on(model.device, sampling.size_px, sampling.size_px)
     yield Started("draw", len(missing), "picture")
     for start in range(0, len(missing), size):
         part = missing[start : start + size]
