@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from maquette.dataset.holding_back import number_to_hold_back
-from maquette.drawing.packing import batch_on
+from maquette.drawing.packing import batch_for, batch_on
 from maquette.drawing.samplers import sampler_named
 from maquette.drawing.samples import sampling_of
 from maquette.drawing.scene import base_name_of
@@ -110,7 +110,8 @@ def _evaluated(asked: Asked, options: EvaluateOptions, looking: Looking | None) 
     yield from (Message(note) for note in (*asked.notes, *suite.notes))
     model = load_base(settings)
     plan = plan_of(settings, suite.prompts, options.seeds, model, size_wh=asked.size_wh)
-    plan = replace(plan, beside=asked.beside, batch=options.batch or plan.batch)
+    batch = options.batch or batch_on(model.device, plan.width_px, plan.height_px)
+    plan = replace(plan, beside=asked.beside, batch=batch)
     shown = references_for(asked, options.references)
     notes: list[str] = []
     nearest: dict[str, Nearest] = {}
@@ -317,7 +318,7 @@ def plan_of(
         sampler=sampler_named(model.spec, sampler),
         negative=samples.negative_prompt,
         options=settings.family_values(),
-        batch=batch_on(model.device, width_px, height_px),
+        batch=batch_for(width_px, height_px),
     )
 
 
