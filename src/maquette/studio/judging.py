@@ -194,6 +194,8 @@ def _headline(headline: Headline, cards: Scorecards, measures: Mapping[str, Any]
         "definition": measure.definition,
         "direction": headline.direction,
         "blind_to": measure.blind_to,
+        "low": measure.low,
+        "high": measure.high,
         "floor": first.floor,
         "ceiling": first.ceiling,
         "scores": {label: asdict(score.value) for label, score in scores.items()},

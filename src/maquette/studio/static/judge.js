@@ -5,7 +5,7 @@ import { drawNumbers, drawLoss, drawPairs } from "./judge_numbers.js";
 import { openView } from "./judge_view.js";
 import { openBallot } from "./judge_vote.js";
 import { Stream } from "./streams.js";
-import { get, post, toast, told } from "./talk.js";
+import { get, post, toast, told, worded } from "./talk.js";
 import { isOver, onQueue } from "./top.js";
 
 const root = document.querySelector(".judge");
@@ -75,8 +75,8 @@ function choice() {
   at("again").textContent = made ? "Choose anew" : "Choose by the measures";
   at("headline").textContent = made?.headline ?? "";
   at("why").hidden = !made;
-  at("reasons").replaceChildren(...(made?.reasons ?? []).map((text) => make("li", text)));
-  at("suspicions").replaceChildren(...(made?.suspicions ?? []).map((each) => { const line = make("li", each.told); line.append(make("small", each.remedy)); return line; }));
+  at("reasons").replaceChildren(...(made?.reasons ?? []).map((text) => { const line = make("li"); line.append(...worded(text)); return line; }));
+  at("suspicions").replaceChildren(...(made?.suspicions ?? []).map((each) => { const line = make("li", each.told), remedy = make("small"); remedy.append(...worded(each.remedy)); line.append(remedy); return line; }));
   const known = made?.ranking.length ? made.ranking : run.drawings.columns.filter((column) => column.file);
   const kept = at("other").value;
   at("other").replaceChildren(...known.map((each) => new Option(`${each.label}${typeof each.score === "number" ? ` · ${each.score.toFixed(2)}` : ""}${each.label === made?.label ? " · chosen" : ""}`, each.label, false, each.label === kept)));
@@ -140,6 +140,7 @@ async function ask() {
     at("price").replaceChildren(...rows.flatMap(([term, value]) => [make("dt", term), make("dd", value)]));
     at("price-note").textContent = cost.note;
     at("start").textContent = !cost.missing ? (wanted().kind === "select" ? "Judge again" : "Measure again") : `${run.drawings ? "Draw more" : "Judge"}: ${cost.at_most ? "at most " : ""}${cost.missing} pictures`;
+    at("start").className = cost.missing ? "main" : "plain";
     at("start").disabled = Boolean(run.job);
   } catch (error) {
     if (run.name !== name) return;

@@ -1,10 +1,10 @@
 // What the drawings are worth: a chart and a line of a table for each measure, the losses, and the nearest training pictures.
 
-import { pathOf } from "./talk.js";
+import { pathOf, worded } from "./talk.js";
 
 const at = (id) => document.getElementById(id);
 const make = (tag, text = "", more = {}) => Object.assign(document.createElement(tag), { textContent: text, ...more });
-const MOST_PAIRS = 12;
+const MOST_PAIRS = 8;
 const pending = new Map();
 let known = "", knownPairs = "", redraws = [];
 
@@ -23,12 +23,12 @@ export function drawNumbers(numbers, chosen) {
   redraws = [];
   pending.clear();
   const weights = Object.entries(numbers.weights).map(([name, weight]) => `${name} ${weight}`).join(", ");
-  const totals = { name: "total", title: "Score", definition: `All that counts, by weights of ${weights}.`, direction: "higher", floor: null, ceiling: null, scores: Object.fromEntries(numbers.columns.filter((each) => each.total).map((each) => [each.label, each.total])) };
+  const totals = { name: "total", title: "Score", definition: `All that counts, by weights of ${weights}.`, direction: "higher", low: 0, high: 1, floor: null, ceiling: null, scores: Object.fromEntries(numbers.columns.filter((each) => each.total).map((each) => [each.label, each.total])) };
   const parts = [...(Object.keys(totals.scores).length ? [totals] : []), ...numbers.headlines];
   at("charts").replaceChildren(...parts.map((part, place) => chart(part, numbers.columns, chosen, place === 0 && part === totals)));
   const failing = numbers.columns.filter((each) => each.failures.length);
   at("failures").replaceChildren(...failing.map((each) => make("li", `${each.label} fails a floor: ${each.failures.join("; ")}. A score never hides that.`)));
-  at("notes").replaceChildren(...numbers.notes.map((text) => make("li", text)));
+  at("notes").replaceChildren(...numbers.notes.map((text) => { const line = make("li"); line.append(...worded(text)); return line; }));
   at("notes-part").hidden = !numbers.notes.length;
   table(parts, numbers.columns, chosen);
 }
@@ -84,11 +84,17 @@ function plotScores(plot, part, columns, chosen, first) {
   const shapes = [...(typeof base === "number" ? [rule(base, "dot")] : []), ...(typeof part.ceiling === "number" ? [rule(part.ceiling, "dash")] : [])];
   const axis = { gridcolor: colour("--line"), zeroline: false, linecolor: colour("--line"), tickcolor: colour("--line"), automargin: true };
   const seen = traces.flatMap((trace) => trace.y.flatMap((mean, place) => [mean - trace.error_y.arrayminus[place], mean + trace.error_y.array[place]]));
-  const all = [...seen, ...shapes.map((each) => each.y0)], room = Math.max(0.02, 0.08 * (Math.max(...all) - Math.min(...all)));
+  const all = [...seen, ...shapes.map((each) => each.y0)], range = rangeOf(Math.min(...all), Math.max(...all), part);
   window.Plotly.react(plot, traces, {
     margin: { l: 44, r: 10, t: 8, b: 30 }, height: first ? 270 : 190, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: colour("--soft"), size: 11 }, shapes,
-    xaxis: { ...axis, title: first ? { text: "step" } : undefined }, yaxis: { ...axis, range: [Math.min(...all) - room, Math.max(...all) + room] }, showlegend: first && strengths.length > 1, legend: { orientation: "h", y: 1.15 },
+    xaxis: { ...axis, title: first ? { text: "step" } : undefined }, yaxis: { ...axis, range }, showlegend: first && strengths.length > 1, legend: { orientation: "h", y: 1.15 },
   }, { displayModeBar: false, responsive: true });
+}
+
+// Wide enough that what differs by nothing is not drawn as a cliff, and hardly beyond the measure's own ends.
+function rangeOf(low, high, part) {
+  const scale = part.high - part.low, room = Math.max(0.08 * (high - low), (0.1 * scale - (high - low)) / 2);
+  return [Math.max(part.low - 0.04 * scale, low - room), Math.min(part.high + 0.04 * scale, high + room)];
 }
 
 export function drawLoss(run) {

@@ -40,4 +40,7 @@ export function toast(text, kind = "") {
 
 export const told = (error) => toast(error instanceof Refused ? error.message : "The studio does not answer. Is `maquette studio` still running?", "bad");
 
+// A text of the program as nodes: what stands between backticks is code.
+export const worded = (text) => text.split("`").map((part, place) => place % 2 ? Object.assign(document.createElement("code"), { textContent: part }) : part);
+
 export const pathOf = (name) => name.split("/").map(encodeURIComponent).join("/");
