@@ -43,10 +43,11 @@ class Recalled:
 class Noted:
     """Where one thing that was found out about a project is kept. Made before it is found out: its mark is of that moment."""
 
-    def __init__(self, project: Path, what: str) -> None:
+    def __init__(self, project: Path, what: str, mark: str | None = None) -> None:
+        """`mark`: the project's, where it is known already."""
         self._project = Path(project).resolve()
         self._file = cache_folder() / "projects" / f"{_digest(str(self._project))[:24]}-{what}.json"
-        self._mark = mark_of(self._project)
+        self._mark = mark_of(self._project) if mark is None else mark
 
     def keep(self, value: dict[str, Any]) -> None:
         """Keep what was found out; a cache that cannot be written keeps nothing."""

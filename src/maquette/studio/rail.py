@@ -19,7 +19,7 @@ from maquette.curating.decisions import read_decisions
 from maquette.errors import MaquetteError
 from maquette.jobs.ledger import Ledger
 from maquette.jobs.records import Job
-from maquette.project.noted import Noted
+from maquette.project.noted import Noted, mark_of
 from maquette.runs.choice import read_choice
 from maquette.runs.record import RunRecord, read_record
 from maquette.spoken import counted
@@ -47,6 +47,12 @@ class _Known:
     jobs: tuple[Job, ...]
     runs: tuple[tuple[Path, RunRecord], ...]
     """The oldest first."""
+    mark: str
+    """Of the project's content: what was found out about another one says nothing."""
+
+    def noted(self, what: str) -> Noted:
+        """Return where something about the project is kept."""
+        return Noted(self.project.root, what, self.mark)
 
     def at_work(self, *kinds: str) -> StopState | None:
         """Return what a stop says while a job of its own is at work or waits."""
@@ -70,7 +76,7 @@ def told(request: Request) -> Response:
 
 def states_of(project: Project) -> dict[str, dict[str, Any]]:
     """Return stop → state, note, count. What cannot be read is a stop's to say on its own page."""
-    known = _Known(project=project, jobs=_jobs(project), runs=_runs(project))
+    known = _Known(project=project, jobs=_jobs(project), runs=_runs(project), mark=mark_of(project.root))
     return {stop.name: vars(_said(SAYS.get(stop.name, _nothing), known)) for stop in RAIL}
 
 
@@ -102,15 +108,26 @@ def _pictures(known: _Known) -> StopState:
 def _captions(known: _Known) -> StopState:
     if (at_work := known.at_work("caption")) is not None:
         return at_work
-    targets, _ = find_targets(find_place(known.project.root))
-    missing = sum(not target.existing.strip() for target in targets)
+    there, missing = _counted_captions(known)
     if missing:
         return StopState(state="open", note=f"{missing:,} without a caption", count=missing)
-    return StopState(state="done", note=f"{counted(len(targets), 'caption')}")
+    return StopState(state="done", note=counted(there, "caption"))
+
+
+def _counted_captions(known: _Known) -> tuple[int, int]:
+    """Return how many pictures have a caption and how many have none; thousands are read once, not at every look."""
+    noted = known.noted("captions")
+    kept = noted.recall()
+    if kept is None or not kept.is_fresh:
+        targets, _ = find_targets(find_place(known.project.root))
+        missing = sum(not target.existing.strip() for target in targets)
+        noted.keep({"there": len(targets) - missing, "missing": missing})
+        return len(targets) - missing, missing
+    return int(kept.value["there"]), int(kept.value["missing"])
 
 
 def _check(known: _Known) -> StopState:
-    recalled = Noted(known.project.root, "check").recall()
+    recalled = known.noted("check").recall()
     if recalled is None:
         return StopState(note="not checked yet")
     if not recalled.is_fresh:
@@ -124,7 +141,7 @@ def _check(known: _Known) -> StopState:
 
 
 def _plan(known: _Known) -> StopState:
-    recalled = Noted(known.project.root, "plan").recall()
+    recalled = known.noted("plan").recall()
     plan = recalled.value.get("plan") if recalled is not None and recalled.is_fresh else None
     if not isinstance(plan, Mapping):
         return StopState(note="not looked at yet")

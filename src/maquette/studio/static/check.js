@@ -76,7 +76,9 @@ function paint() {
   at("verdict").textContent = verdict(result, counts);
   at("looked").textContent = `${counted(result.rules_run, ["rule", "rules"])} asked of ${result.looked_at.join("; ") || "nothing that could be read"}, ${ago(result.at)}.`;
   at("clean").hidden = result.groups.length > 0;
-  at("clean-text").textContent = `${result.looked_at.join("; ")}: ${counted(result.rules_run, ["rule", "rules"])} asked, and none objects.`;
+  at("again").classList.toggle("main", result.groups.length > 0);
+  const over = result.looked_at.join("; ");
+  at("clean-text").textContent = `${over.slice(0, 1).toUpperCase()}${over.slice(1)}: ${counted(result.rules_run, ["rule", "rules"])} asked, and none objects.`;
   at("looked").hidden = !result.groups.length;
   at("kinds").hidden = counts.length < 2;
   if (kind && !counts.some(([name]) => name === kind)) kind = "";
