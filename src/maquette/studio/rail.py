@@ -176,6 +176,12 @@ def _judge(known: _Known) -> StopState:
     return StopState(state="done", note="a checkpoint is chosen")
 
 
+def _use(known: _Known) -> StopState:
+    """Say only whether there is something to install: where it went is the drawing programs' to know."""
+    is_chosen = any(read_choice(place) is not None for place, _ in known.runs)
+    return StopState(note="chosen weights can be installed" if is_chosen else "")
+
+
 SAYS: Mapping[str, Callable[[_Known], StopState]] = {
     "pictures": _pictures,
     "captions": _captions,
@@ -183,6 +189,7 @@ SAYS: Mapping[str, Callable[[_Known], StopState]] = {
     "plan": _plan,
     "train": _train,
     "judge": _judge,
+    "use": _use,
 }
 
 
