@@ -230,3 +230,26 @@ def test_a_job_outlives_the_session_that_started_it(home: Path, pictures: Path) 
         runner = ledger.runner() or runner
         if runner and is_alive(runner):
             assert os.getsid(pid_of(runner)) == pid_of(runner), "a session of its own"
+
+
+def test_a_waiting_job_moves_by_one_place_and_one_place_alone_is_given(tmp_path: Path) -> None:
+    with Ledger() as ledger:
+        first, second = (ledger.add(Request(kind="check", arguments=("x",), cwd=tmp_path)).id for _ in "ab")
+        for job in (first, second):
+            ledger.pause(job)  # no runner takes them meanwhile
+    assert [job["id"] for job in answer("queue", "move", second, "--up")["jobs"]] == [second, first]
+    assert [job["id"] for job in answer("queue", "move", second, "--down")["jobs"]] == [first, second]
+    both = run("queue", "move", second, "--up", "--last")
+    assert both.exit_code == 2 and "--up" in both.stderr
+    ended = answer("queue", "cancel", second, "--now")
+    assert (ended["state"], ended["lost"]) == ("cancelled", "It does not run: nothing is lost.")
+
+
+@pytest.mark.parametrize("wish", ["save", "sample"])
+def test_only_a_training_at_work_can_be_asked(tmp_path: Path, wish: str) -> None:
+    with Ledger() as ledger:
+        job = ledger.add(Request(kind="check", arguments=("x",), cwd=tmp_path)).id
+        ledger.pause(job)
+    for what, said in ((job, "trains no run"), (99, "no such job"), (tmp_path, "no such job or run")):
+        refused = run("queue", wish, what)
+        assert refused.exit_code == 2 and said in refused.stderr

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from maquette.errors import ConfigError, Problem
+from maquette.errors import ConfigError, MaquetteError, Problem
 from maquette.jobs.ledger import Ledger
 from maquette.project.settings_edit import undo_settings, undoable
 from maquette.searching.options import SearchOptions
@@ -58,26 +58,27 @@ def show(request: Request) -> Response:
 def listed(request: Request) -> Response:
     """Return the project's searches, the last one first, and its searches that wait."""
     project = project_of(request)
-    found: list[dict[str, Any]] = []
-    for name in studies_of(project.root):
-        folder = study_folder(project.root, name)
-        if not (folder / RESULTS_NAME).is_file():
-            found.append({"name": name, "state": "begun"})
-            continue
-        record = read_study(folder)
-        best = record.best_trial
-        found.append(
-            {
-                "name": name,
-                "state": record.state,
-                "asked": record.trials_asked,
-                "done": sum(each.is_over for each in record.searched),
-                "best": None if best is None else best.value,
-            }
-        )
+    found = [_entry(study_folder(project.root, name)) for name in studies_of(project.root)]
     with Ledger() as ledger:
         jobs = [each for each in ledger.jobs() if each.kind == "search" and each.project == project.root]
     return JSONResponse({"studies": found, "jobs": [each.to_json() for each in jobs if not each.is_over]})
+
+
+def _entry(folder: Path) -> dict[str, Any]:
+    if not (folder / RESULTS_NAME).is_file():
+        return {"name": folder.name, "state": "begun"}
+    try:
+        record = read_study(folder)
+    except MaquetteError as error:
+        return {"name": folder.name, "state": "unreadable", "problem": str(error.problems[0])}
+    best = record.best_trial
+    return {
+        "name": folder.name,
+        "state": record.state,
+        "asked": record.trials_asked,
+        "done": sum(each.is_over for each in record.searched),
+        "best": None if best is None else best.value,
+    }
 
 
 def outlook(request: Request) -> Response:

@@ -8,7 +8,7 @@ const root = document.querySelector(".search");
 const api = `/api/p/${root.dataset.project}/searches`;
 const at = (id) => document.getElementById(id);
 const ASKS_AFTER_MS = 400, SOON_MS = 400, LOOKS_EVERY_MS = 5000;
-const CHIPS = [["all", "All"], ["running", "At work"], ["finished", "Finished"], ["pruned", "Ended early"], ["refused", "Refused"], ["failed", "Failed"]];
+const CHIPS = [["all", "All"], ["running", "Under way"], ["finished", "Finished"], ["pruned", "Ended early"], ["refused", "Refused"], ["failed", "Failed"]];
 const GROUP = { waiting: "running", running: "running", finished: "finished", pruned: "pruned", refused: "refused", failed: "failed" };
 
 let shown = "", study = null, job = null, stream = null, filter = "all", order = { by: "number", down: false };
@@ -65,12 +65,12 @@ async function list() {
     ...waiting.map((each) => element("li", { className: "soft", textContent: `Job ${each.id} ${each.state === "running" ? "begins" : "waits"}` })),
     ...answer.studies.map(entry));
   if (focused) document.querySelector(`[data-study="${CSS.escape(focused)}"]`)?.focus();
-  const first = answer.studies[0]?.name || "";
+  const first = answer.studies.find((each) => each.state !== "unreadable")?.name || "";
   if (first && first !== newest) { newest = first; await choose(first); }  // one that has just begun is looked at
 }
 
 function entry(each) {
-  const words = each.state === "begun" ? "no trial yet" : `${each.done} of ${each.asked} trials${each.best === null ? "" : ` · best ${each.best.toPrecision(4)}`}`;
+  const words = each.state === "begun" ? "no trial yet" : each.state === "unreadable" ? each.problem : `${each.done} of ${each.asked} trials${each.best === null ? "" : ` · best ${each.best.toPrecision(4)}`}`;
   const button = element("button", { type: "button" }, element("b", { textContent: each.name }),
     element("span", { className: `state ${each.state}`, textContent: each.state }), element("small", { className: "soft", textContent: words }));
   button.dataset.study = each.name;
@@ -214,7 +214,7 @@ function columns() {
 function table() {
   const all = columns(), by = all.find((each) => each.name === order.by) || all[0];
   const head = at("trials-table").tHead.rows[0], focused = document.activeElement?.dataset?.sort;
-  head.replaceChildren(...all.map((each) => heading(each, by)), element("th", { scope: "col", textContent: "" , className: "note" }));
+  head.replaceChildren(...all.map((each) => heading(each, by)), element("th", { scope: "col", textContent: "what there is to say", className: "note" }));
   if (focused) document.querySelector(`[data-sort="${CSS.escape(focused)}"]`)?.focus();
   const rows = study.rows.filter((row) => filter === "all" || GROUP[row.state] === filter).sort((a, b) => compared(by.key(a), by.key(b), order.down) || a.number - b.number);
   const losses = study.rows.flatMap((row) => row.points.map(([, loss]) => loss)).filter(Number.isFinite).sort((a, b) => a - b);

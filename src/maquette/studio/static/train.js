@@ -135,7 +135,8 @@ async function load(name) {
   state(job && AT_WORK.has(job.state) ? job.state : run.state);
   bar(run.step, run.steps);
   facts();
-  if (!stream) at("beside").textContent = run.notes.join(" · ");
+  const stopped = run.state === "stopped" ? `stopped${run.problem ? ` (${run.problem})` : ""}; it goes on from its newest state` : "";
+  if (!stream) at("beside").textContent = [stopped, ...run.notes].filter(Boolean).join(" · ");
   strips(name, run.samples);
   files(run.checkpoints);
   draw();
@@ -195,7 +196,7 @@ function facts(live = {}) {
 }
 
 async function failure(name) {
-  const failed = run.problem || ["failed", "interrupted"].includes(run.state);
+  const failed = ["failed", "interrupted", "unreadable"].includes(run.state);
   at("failure").hidden = !failed;
   if (!failed) return;
   at("run-problem").textContent = run.problem || "Its process is gone: killed, out of memory, or the machine was switched off. It goes on from its newest state.";
