@@ -5,6 +5,8 @@ Noise, order and dropout are functions of seed and step, so equality is to the l
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -96,6 +98,31 @@ def test_a_consumer_that_leaves_loses_nothing(short_run: ShortRun, whole: TrainR
     assert (record.state, record.step) == ("interrupted", step)
     assert latest_state(folder.state).step == step  # type: ignore[union-attr]
     assert _goes_on_as(whole, folder).resumed_at_steps == (step,)
+
+
+def test_a_clock_that_goes_backwards_changes_nothing(
+    short_run: ShortRun, whole: TrainResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run goes on a year before it began: its newest state is told by its step, its events by their order."""
+    settings = short_run(**{**RUN, "state_every_steps": 1}, name="clock")
+    stage = train_events(settings=settings)
+    for event in stage:
+        if _at_step(4)(event):
+            break
+    stage.close()
+    folder = RunFolder(settings["output"] / "clock")
+    year_s, real = 365 * 86400, time.time
+    for number, path in enumerate(sorted(folder.path.rglob("*"))):
+        os.utime(
+            path, (real() + year_s - number,) * 2
+        )  # names in the order of their steps: the newest is the oldest
+    monkeypatch.setattr(time, "time", lambda: real() - year_s)
+    record = _goes_on_as(whole, folder)
+    assert record.resumed_at_steps == (4,) and all(value >= 0 for value in record.timings.values())
+    told = read_events(folder.event_log)
+    assert [event.sequence for event in told] == sorted({event.sequence for event in told})
+    times = [event.time for event in told if event.time is not None]
+    assert min(times) < max(times) - year_s / 2 and times != sorted(times), "the clock did go back"
 
 
 @pytest.mark.slow

@@ -141,6 +141,20 @@ def test_a_name_that_is_too_long_for_the_disk_is_refused_before_anything_is_load
         assert not list(settings["output"].glob("n*"))
 
 
+@pytest.mark.skipif(
+    not Path("/proc/self").is_dir(), reason="no folder here that nobody may write, not even root"
+)
+def test_a_folder_that_nobody_may_write_is_refused_with_all_else_before_anything_is_loaded(
+    short_run: ShortRun,
+) -> None:
+    events: list[Event] = []
+    with pytest.raises(MaquetteError) as refused:
+        maquette.train(**short_run(output=Path("/proc/maquette"), sampler="eulr"), on_event=events.append)
+    places = [problem.where for problem in refused.value.problems]
+    assert places[:2] == ["sampler", "/proc/maquette"], "both faults at once"
+    assert "cannot be written" in str(refused.value) and not events
+
+
 def test_a_run_folder_that_is_removed_under_way_is_said_at_the_next_step(short_run: ShortRun) -> None:
     settings = short_run(name="zkw")
     run = settings["output"] / "zkw"
