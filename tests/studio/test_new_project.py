@@ -289,6 +289,12 @@ def test_other_pictures_begin_anew_and_what_is_dropped_leaves_nothing(
     assert other["arrived"] == {}
     assert below(folder) == [f"{STAGING}/list.json"]
     assert served.ask(f"/api/new/upload/{other['upload']}/drop", {}).status == 200
+    assert not folder.exists()  # it was made for them
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    kept = begin(served, mine, [("b.png", data)]).table["upload"]
+    assert served.ask(f"/api/new/upload/{kept}/drop", {}).status == 200
+    assert list(mine.iterdir()) == []
     assert begin(served, tmp_path / "more", [("c.png", data)]).status == 200
     assert not (folder / STAGING).exists()
 

@@ -47,6 +47,8 @@ _NO_LINKS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 class _List:
     files: tuple[tuple[str, int], ...] = ()
     """Names below the folder of pictures, and sizes."""
+    made_folder: bool = False
+    """Whether the project's folder was made for them."""
 
 
 @dataclass(kw_only=True)
@@ -236,12 +238,15 @@ def _make_ready(folder: Path, selection: Selection) -> bool:
     made = not folder.exists()
     if not made:
         _require_free(folder)
-    wanted = _List(files=tuple((each.name, each.num_bytes) for each in selection.taken))
+    wanted = tuple((each.name, each.num_bytes) for each in selection.taken)
     staging = folder / STAGING
     if staging.is_symlink():
         raise ConfigError(_not_free(staging, "is a link"))
-    if staging.exists() and _listed(staging) != wanted:
-        _clear(folder)
+    if staging.exists():
+        before = _listed(staging)
+        made = before.made_folder
+        if before.files != wanted:
+            _clear(folder)
     _require_room(folder, selection)
     try:
         (staging / IMAGES).mkdir(parents=True, exist_ok=True)
@@ -249,7 +254,7 @@ def _make_ready(folder: Path, selection: Selection) -> bool:
             (staging / IMAGES / below).mkdir(exist_ok=True)
     except OSError as error:
         raise cannot_write(folder, error) from error
-    write_json(staging / "list.json", {"files": [list(each) for each in wanted.files]})
+    write_json(staging / "list.json", {"files": [list(each) for each in wanted], "made_folder": made})
     return made
 
 
@@ -286,11 +291,12 @@ def _require_room(folder: Path, selection: Selection) -> None:
         )
 
 
-def _listed(staging: Path) -> _List | None:
+def _listed(staging: Path) -> _List:
+    """Return what was coming before; nothing where no list can be read."""
     try:
         return read_as(_List, staging / "list.json", _LIST)
     except MaquetteError:
-        return None
+        return _List()
 
 
 def _clear(folder: Path) -> None:
