@@ -14,7 +14,7 @@ from maquette.searching.recommending import Recommendation, project_of, recommen
 from maquette.searching.records import SearchTrial, StudyRecord, Value
 from maquette.searching.report import REPORT_NAME, changes_shown, headline, param_names, space_of
 from maquette.searching.space import Parameter, Space
-from maquette.searching.telling import refusals, seconds_left, study_json, told_state
+from maquette.searching.telling import refusals, seconds_left, study_json, told_behind, told_state
 
 
 def study_shown(record: StudyRecord, folder: Path, *, is_at_work: bool) -> dict[str, Any]:
@@ -91,8 +91,15 @@ def _row(trial: SearchTrial, record: StudyRecord, constraints: Mapping[str, Cons
         "steps": trial.steps,
         "seconds": trial.seconds,
         "ended_s": trial.ended_s,
-        "note": trial.error or "; ".join(_why(name, constraints) for name in trial.refused_by),
+        "note": _note(trial, constraints),
     }
+
+
+def _note(trial: SearchTrial, constraints: Mapping[str, Constraint]) -> str:
+    """Return why a trial came to nothing, in words; empty where there is nothing to say."""
+    if trial.behind is not None:
+        return told_behind(trial)
+    return trial.error or "; ".join(_why(name, constraints) for name in trial.refused_by)
 
 
 def _short(value: Value) -> str:
