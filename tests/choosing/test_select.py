@@ -17,7 +17,7 @@ from maquette.deploying.chosen import chosen_of
 from maquette.errors import ConfigError, MaquetteError, OutputError
 from maquette.events import run_stage
 from maquette.measuring.protocol import Measure
-from maquette.runs.choice import NAME, read_choice
+from maquette.runs.choice import NAME, Probe, read_choice
 from maquette.runs.folder import RunFolder
 from maquette.runs.record import Checkpoint, read_record
 from tests.runs.making import run_record
@@ -108,6 +108,18 @@ def test_choosing_among_what_was_drawn_draws_nothing(run: Path) -> None:
     (run / "evaluation/first_look.json").unlink()
     with pytest.raises(OutputError, match="nothing was drawn yet"):
         run_stage(choose_events(run, SelectOptions()))
+
+
+def test_words_that_were_drawn_one_by_one_stay_with_the_run_while_its_drawings_do(run: Path) -> None:
+    made = run_stage(choose_events(run, SelectOptions())).choice
+    drawn = Probe(word="pink hair", share=1.0, label=made.label, gain=3.0, low=2.0, high=4.0, pictures=4)
+    replace(made, probes=(drawn,)).write(run)
+    mine = SelectOptions(checkpoint="step-100", reason="her hands")
+    assert run_stage(choose_events(run, mine)).choice.probes == (drawn,)
+    again = run_stage(choose_events(run, SelectOptions())).choice
+    assert again.probes == (drawn,) and "pink hair" in again.reasons[-1]
+    look_of(TRUTHS, folder=run / "evaluation", seed=2).write()
+    assert run_stage(choose_events(run, SelectOptions())).choice.probes == ()
 
 
 def test_a_name_that_was_not_measured_is_refused(run: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from maquette.choosing.decide import Candidate, Decision, decide, held_out_losses, named_in, reading_of
 from maquette.choosing.options import SelectOptions
-from maquette.choosing.probing import MOST_PROBED, with_probes
+from maquette.choosing.probing import MOST_PROBED, told_by, with_probes
 from maquette.choosing.race import pictures_of_all, racing
 from maquette.choosing.reasons import headline_of, reasons_of
 from maquette.choosing.rivals import rivals_of
@@ -26,7 +26,7 @@ from maquette.events import Artifact, Message, Stage
 from maquette.files import sha256_file
 from maquette.measuring.looks import FirstLook, read_first_look
 from maquette.measuring.scorecards import Reading, Scorecards, read_scorecards, scorecards_of
-from maquette.runs.choice import Choice, More, Ranked
+from maquette.runs.choice import Choice, More, Ranked, read_choice
 from maquette.runs.folder import RunFolder
 from maquette.runs.places import as_found
 from maquette.runs.record import RunRecord, now, read_record
@@ -102,8 +102,9 @@ def _kept(
 ) -> Stage[Selection]:
     """Choose, and keep the choice and the report with it."""
     choice = choice_of(judged, options, folder=folder, record=record)
-    if probes:
-        choice = yield from with_probes(choice, folder, options)
+    choice = (
+        (yield from with_probes(choice, folder, options)) if probes else _with_known_probes(choice, folder)
+    )
     path = choice.write(folder.path)
     yield Artifact("choice", path)
     report = yield from _reported(folder, record, judged)
@@ -115,6 +116,14 @@ def judged_in(folder: Path) -> Judged:
     look = read_first_look(folder / LOOK)
     cards = read_scorecards(folder) if (folder / "scorecards.json").is_file() else scorecards_of(look)
     return Judged(look=look, cards=cards, reading=reading_of(look, cards))
+
+
+def _with_known_probes(choice: Choice, folder: RunFolder) -> Choice:
+    """Return the choice with the words that were drawn one by one for an earlier choice among the same drawings."""
+    before = read_choice(folder.path)
+    if before is None or not before.probes or before.evaluation != choice.evaluation:
+        return choice
+    return replace(told_by(choice, before.probes), probes=before.probes)
 
 
 def _evaluated(folder: RunFolder, record: RunRecord, options: SelectOptions) -> Stage[Judged]:

@@ -52,6 +52,7 @@ async function load() {
   run = answer;
   const chosen = run.choice?.label ?? null;
   at("pictures").hidden = !run.drawings;
+  at("all").classList.toggle("is-new", !run.drawings);
   if (run.drawings) drawGrid(run, api(), (row, column, mode) => openView(run, api(), row, column, mode));
   at("numbers").hidden = !run.numbers;
   if (run.numbers) drawNumbers(run.numbers, chosen);

@@ -98,8 +98,8 @@ function rangeOf(low, high, part) {
 }
 
 export function drawLoss(run) {
-  at("loss").hidden = !run.curve.step.length;
-  if (!run.curve.step.length) return;
+  at("loss").hidden = !run.curve.step.length || !run.drawings;
+  if (at("loss").hidden) return;
   const draw = () => {
     const held = run.validation?.measured_on === "held-out";
     const lines = [{ x: run.curve.step, y: smoothed(run.curve.loss), name: "training loss, smoothed", mode: "lines", line: { color: colour("--accent"), width: 2.2 } }];
