@@ -1,6 +1,6 @@
 // The Check page: findings by severity and rule, each with its page, its pictures and its repair.
 
-import { changed, get, pathOf, post, toast, told } from "./talk.js";
+import { changed, get, made, pathOf, post, toast, told, withCode } from "./talk.js";
 
 const root = document.querySelector(".check");
 const api = `/api/p/${root.dataset.project}`;
@@ -11,7 +11,6 @@ const LOOK_MS = 300, FIRST_SHOWN = 4;
 let state = null, wasRunning = false, kind = "", meant = [], timer = 0;
 const opened = new Set(), whole = new Set();
 
-const made = (tag, className, text, more = {}) => Object.assign(document.createElement(tag), { className, textContent: text ?? "", ...more });
 const counted = (number, [one, many]) => `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
 
 function button(text, className, act) {
@@ -151,7 +150,7 @@ function one(finding, code) {
     line.append(strip);
   }
   const words = made("div", "words");
-  words.append(made("p", "where", finding.where), made("p", "", finding.message), made("p", "remedy", finding.remedy));
+  words.append(made("p", "where", finding.where), withCode(made("p"), finding.message), withCode(made("p", "remedy"), finding.remedy));
   const page = PAGES[code.slice(0, 3)];
   if (page && finding.pictures.length) words.append(made("a", "", page[1], { href: `/p/${root.dataset.project}/${page[0]}` }));
   if (finding.setting) words.append(made("a", "", "Change it on the page of the plan", { href: `/p/${root.dataset.project}/plan#setting-${finding.setting}` }));
@@ -166,9 +165,9 @@ function pageOf(rule, id, each) {
   page.addEventListener("toggle", () => { if (page.open) opened.add(id); else opened.delete(id); });
   page.append(made("summary", "", "Why it matters"));
   const parts = made("dl", "");
-  for (const part of rule.parts) parts.append(made("dt", "", part.title), made("dd", "", part.text));
+  for (const part of rule.parts) parts.append(made("dt", "", part.title), withCode(made("dd"), part.text));
   page.append(parts);
-  if (rule.repair) page.append(made("p", "soft", rule.repair.replaceAll("`", "")));
+  if (rule.repair) page.append(withCode(made("p", "soft"), `${rule.repair}.`));
   page.append(button(`Do not report ${each.code} in this project`, "quiet", () => silence(each.code, false)));
   return page;
 }

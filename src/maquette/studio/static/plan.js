@@ -1,7 +1,7 @@
 // The Plan page: the sum, checkpoints, memory, time and disk of the next run; what to change where it does not fit.
 
 import { Settings } from "./settings.js";
-import { changed, get, post, toast, told } from "./talk.js";
+import { changed, get, made, post, toast, told, withCode } from "./talk.js";
 
 const root = document.querySelector(".plan");
 const api = `/api/p/${root.dataset.project}`;
@@ -10,7 +10,6 @@ const PARTS = ["program", "denoiser", "text encoders", "VAE", "LoRA", "LoRA grad
 const STAGES = { load: "loading the base", encode: "encoding pictures", train: "training", samples: "drawing samples" };
 let asked = 0, changedSomething = false, isMeasuring = false;
 
-const made = (tag, className, text, more = {}) => Object.assign(document.createElement(tag), { className, textContent: text ?? "", ...more });
 const number = (value) => value.toLocaleString("en", { maximumFractionDigits: 2 });
 const counted = (count, one, many = `${one}s`) => `${number(count)} ${count === 1 ? one : many}`;
 
@@ -53,6 +52,7 @@ function shown(answer) {
   if (!plan) {
     at("plan-told").textContent = answer.problems.length ? `It cannot start as it is: ${counted(answer.problems.length, "thing")} to put right.` : "";
     root.classList.add("stale");
+    at("train").textContent = "Train";
     return;
   }
   root.classList.remove("stale");
@@ -67,7 +67,7 @@ function shown(answer) {
   at("time-told").textContent = words.time ? `${words.time_range[0]} to ${words.time_range[1]}; ${words.step} a step, from ${plan.time.source}. ${words.too_long || ""}` : isMeasuring ? "This computer's speed is measured for about two seconds." : changedSomething ? "Worked out when the changes are saved." : `Nothing tells how long a step takes on ${plan.device.name}.`;
   at("disk").textContent = words.disk;
   at("disk-told").textContent = `${words.disk_free ? `Of ${words.disk_free} free. ` : ""}${Object.entries(words.disk_parts).map(([name, size]) => `${name} ${size}`).join(", ")}.`;
-  at("advice").replaceChildren(...plan.advice.map((text) => made("li", "", text)));
+  at("advice").replaceChildren(...plan.advice.map((text) => withCode(made("li"), text)));
   presets(plan);
 }
 

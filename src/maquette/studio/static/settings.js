@@ -1,10 +1,10 @@
 // The settings as a form: made from the records that the server tells, changed values kept apart until they are saved.
 
+import { made, withCode } from "./talk.js";
+
 const at = (id) => document.getElementById(id);
 const TYPED_MS = 400;
 const NONE = "";
-
-const made = (tag, className, text, more = {}) => Object.assign(document.createElement(tag), { className, textContent: text ?? "", ...more });
 
 export class Settings {
   constructor({ onTyped, onState }) {
@@ -182,7 +182,7 @@ export class Settings {
       control.input.setAttribute("aria-invalid", "true");
     }
     for (const each of answer.findings) {
-      const line = made("li", each.severity, `${each.message} ${each.remedy} `);
+      const line = withCode(made("li", each.severity), `${each.message} ${each.remedy} `);
       line.append(made("code", "", each.code));
       const control = this.controls.get(each.setting);
       if (control) control.said.append(line);

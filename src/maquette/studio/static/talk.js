@@ -44,3 +44,12 @@ export const told = (error) => toast(error instanceof Refused ? error.message : 
 export const worded = (text) => text.split("`").map((part, place) => place % 2 ? Object.assign(document.createElement("code"), { textContent: part }) : part);
 
 export const pathOf = (name) => name.split("/").map(encodeURIComponent).join("/");
+
+// An element with its class and its text; a stranger's text is text, whatever stands in it.
+export const made = (tag, className = "", text = "", more = {}) => Object.assign(document.createElement(tag), { className, textContent: text, ...more });
+
+// A text whose parts between backticks are what one types.
+export function withCode(element, text) {
+  element.replaceChildren(...text.split("`").map((part, place) => (place % 2 ? Object.assign(document.createElement("code"), { textContent: part }) : part)));
+  return element;
+}
