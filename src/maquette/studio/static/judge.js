@@ -70,6 +70,7 @@ function choice() {
   const made = run.choice, measured = run.drawings?.is_measured;
   at("choice").hidden = !measured;
   if (!measured) return;
+  for (const link of root.querySelectorAll(".onward")) link.search = new URLSearchParams({ run: run.name });
   at("chosen").replaceChildren(made ? made.label : "Not chosen yet", make("small", made ? [`at strength ${made.strength}`, { measures: "by the measures", votes: "by votes", person: "by you", "early stop": "where training stopped", nobody: "nobody can tell yet" }[made.decided_by], made.score !== null ? `score ${made.score.toFixed(2)}${made.low !== null ? ` (95 % ${made.low.toFixed(2)}–${made.high.toFixed(2)})` : ""}` : ""].filter(Boolean).join(" · ") : "The drawings are there; choosing among them costs nothing."));
   at("old").hidden = Boolean(made) && !made.is_old;
   at("old").firstChild.textContent = made ? "Pictures were drawn since. " : "";
