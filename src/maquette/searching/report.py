@@ -248,7 +248,11 @@ def headline(record: StudyRecord) -> str:
     """Return the answer in one line, with the two values."""
     best = record.best_trial
     if best is None:
-        return "No trial was finished"
+        return (
+            "Still searching: no trial is finished yet"
+            if record.state == "running"
+            else "No trial was finished"
+        )
     if record.state == "running":
         over = sum(each.is_over for each in record.searched)
         if over >= record.trials_asked:

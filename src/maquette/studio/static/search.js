@@ -156,7 +156,7 @@ function facts() {
 
 function verdict() {
   at("headline").textContent = study.headline;
-  at("told").textContent = study.told;
+  at("told").textContent = study.best ? study.told : "";
   const found = study.recommended;
   at("cost").textContent = found ? found.problem || found.cost : "";
   const rows = found ? found.changes : [];
@@ -276,6 +276,7 @@ function draw() {
     const over = study.rows.filter((row) => row.value !== null && row.of === null).sort((a, b) => (a.ended_s ?? 0) - (b.ended_s ?? 0));
     const isLess = study.objective === "loss";
     let best = null;
+    at("history").hidden = !over.length;
     const path = over.map((row) => { best = best === null ? row.value : isLess ? Math.min(best, row.value) : Math.max(best, row.value); return best; });
     const places = over.map((_, place) => place + 1);
     const lines = over.length ? [
