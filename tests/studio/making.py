@@ -28,7 +28,9 @@ def made_run(
     """Return a finished run of `project` with two checkpoints and a sample of each; the project is made where there is none."""
     images = project / "images"
     images.mkdir(parents=True, exist_ok=True)
-    (project / "maquette.toml").write_text('[dataset]\nimages = "images"\n', encoding="utf-8")
+    (project / "maquette.toml").write_text(
+        '[model]\nbase = "base.safetensors"\n[dataset]\nimages = "images"\n', encoding="utf-8"
+    )
     run = RunFolder(project / "runs" / name)
     files = {2: f"{name}-step00000002", 4: name}
     samples = []

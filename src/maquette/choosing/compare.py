@@ -273,13 +273,13 @@ def comparison_html(found: Comparison) -> str:
             for one, other, change in _steps(found)
         ],
         pictures=Pictures(),
-        shown=_shown(found.runs),
+        shown=pictures_of(found.runs),
         notes=found.notes,
     )
 
 
-def _shown(runs: Sequence[Compared]) -> list[PictureRow]:
-    """Return the cells that most runs drew, a few seeds a prompt."""
+def pictures_of(runs: Sequence[Compared]) -> list[PictureRow]:
+    """Return the same prompts and seeds as the runs drew them: the cells that most of them have, a few seeds a prompt."""
     cells: dict[tuple[str, int], int] = {}
     for run in runs:
         for cell in sorted(run.drawn):

@@ -17,6 +17,8 @@ class CaptionDifference:
     name: str
     a: str
     b: str
+    path: str = ""
+    """Where the picture lay when `b` was recorded."""
 
     @property
     def pieces(self) -> list[Piece]:
@@ -48,7 +50,7 @@ def caption_differences(pairs: Iterable[Pair], names: Names) -> Iterator[Caption
     """Yield the captions that differ of pictures that both sides have."""
     for pair in pairs:
         if pair.a is not None and pair.b is not None and pair.a.caption != pair.b.caption:
-            yield CaptionDifference(name=names(pair.b), a=pair.a.caption, b=pair.b.caption)
+            yield CaptionDifference(name=names(pair.b), a=pair.a.caption, b=pair.b.caption, path=pair.b.path)
 
 
 def word_changes(differences: Sequence[CaptionDifference]) -> list[WordChange]:

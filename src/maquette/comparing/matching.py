@@ -37,6 +37,9 @@ class PictureDifference:
     b: str | None
     caption: str = ""
     """Of one that was added or removed."""
+    path_a: str = ""
+    """Where it lay when `a` was recorded."""
+    path_b: str = ""
 
 
 def pairs_of(a: Side, b: Side) -> list[Pair]:
@@ -111,14 +114,14 @@ def picture_differences(pairs: Iterable[Pair], names: Names) -> Iterator[Picture
             yield _on_one_side(pair, names)
             continue
         name, before = names(pair.b), names(pair.a)
+        paths = {"path_a": pair.a.path, "path_b": pair.b.path}
         if pair.a.sha256 != pair.b.sha256:
-            yield PictureDifference(name=name, change="changed", a=pair.a.sha256, b=pair.b.sha256)
+            yield PictureDifference(name=name, change="changed", a=pair.a.sha256, b=pair.b.sha256, **paths)
         elif PurePath(pair.a.path).name != PurePath(pair.b.path).name:
-            yield PictureDifference(name=name, change="renamed", a=before, b=name)
+            yield PictureDifference(name=name, change="renamed", a=before, b=name, **paths)
         if pair.a.mask_sha256 != pair.b.mask_sha256:
-            yield PictureDifference(
-                name=f"{name} (mask)", change="mask", a=pair.a.mask_sha256, b=pair.b.mask_sha256
-            )
+            mask = f"{name} (mask)"
+            yield PictureDifference(name=mask, change="mask", a=pair.a.mask_sha256, b=pair.b.mask_sha256)
 
 
 def _on_one_side(pair: Pair, names: Names) -> PictureDifference:
@@ -130,4 +133,6 @@ def _on_one_side(pair: Pair, names: Names) -> PictureDifference:
         a=pair.a.sha256 if pair.a else None,
         b=pair.b.sha256 if pair.b else None,
         caption=only.caption,
+        path_a=pair.a.path if pair.a else "",
+        path_b=pair.b.path if pair.b else "",
     )

@@ -48,7 +48,8 @@ class Judged:
         """The scores of these weights at the strength nearest to the one that goes out."""
         if self.scorecards is None:
             return None
-        cards = [card for card in self.scorecards.cards if card.column.file == self.chosen.checkpoint.path]
+        name = Path(self.chosen.checkpoint.path).name  # columns name files with the run's folders or without
+        cards = [card for card in self.scorecards.cards if Path(card.column.file or "").name == name]
         return min(cards, key=lambda card: abs(card.column.strength - self.chosen.strength), default=None)
 
 

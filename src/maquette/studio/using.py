@@ -94,8 +94,13 @@ class Ready:
     @property
     def score(self) -> Estimate | None:
         """The score of all measures, from 0 to 1."""
-        card = self.delivery.judged.card if self.delivery.judged else None
-        return card.total if card else None
+        judged = self.delivery.judged
+        if judged is not None and judged.card is not None:
+            return judged.card.total
+        choice = judged.chosen.choice if judged else None
+        if choice is None or choice.score is None or not self.is_chosen:
+            return None
+        return Estimate(mean=choice.score, low=choice.low, high=choice.high, count=choice.pictures)
 
     @property
     def settings(self) -> list[tuple[str, str]]:
@@ -187,11 +192,12 @@ def _pictures(folder: RunFolder, delivery: Delivery) -> Iterator[Shown]:
     judged = delivery.judged
     if judged is None:
         return
-    card = judged.card
-    look = _look_of(folder)
-    if look is not None and card is not None:
+    card, choice = judged.card, judged.chosen.choice
+    label = card.column.label if card else choice.label if choice and judged.chosen.is_the_choice else None
+    look = _look_of(folder) if label else None
+    if look is not None:
         order = {role: place for place, role in enumerate(("full", "pose", "bare", "novel", "prompt"))}
-        mine = [each for each in look.looks if each.checkpoint == card.column.label and each.role in order]
+        mine = [each for each in look.looks if each.checkpoint == label and each.role in order]
         seen: set[str] = set()
         for each in sorted(mine, key=lambda each: order[each.role]):
             path = look.folder / each.path
