@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 import uvicorn
 from PIL import Image, ImageDraw
+from starlette.applications import Starlette
+from starlette.routing import Route
 
 from maquette.curating.decisions import Decision, Decisions, as_text, decisions_path
 from maquette.curating.records import Reason
@@ -82,6 +84,16 @@ class Served:
         read = answer.read()
         connection.close()
         return Answer(status=answer.status, headers={k.lower(): v for k, v in answer.getheaders()}, body=read)
+
+    @property
+    def pages(self) -> list[str]:
+        """The addresses of all pages that are there for every project."""
+        app = make_app(self.studio, frozenset()).app
+        assert isinstance(app, Starlette)
+        paths = [
+            route.path.replace("{project}", self.key) for route in app.routes if isinstance(route, Route)
+        ]
+        return [path for path in paths if "{" not in path and not path.startswith(("/api/", "/static/"))]
 
     def api(self, path: str, body: Any = None, **more: Any) -> Answer:
         """Ask for something of the project."""

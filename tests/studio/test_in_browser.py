@@ -119,32 +119,3 @@ def test_curves_are_drawn_within_the_pages_policy(
     )
     page.wait_for_selector(".scatterlayer .trace")  # whatever the console says fails the test
     page.goto("about:blank")
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1440, 390])
-def test_nothing_serious_stands_in_a_screen_readers_way_and_nothing_hangs_over(
-    browser: Any, served: Served, width: int, scheme: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
-    context = browser.new_context(
-        viewport={"width": width, "height": 800}, color_scheme=scheme, bypass_csp=True
-    )
-    opened = context.new_page()
-    monkeypatch.setenv("MAQUETTE_HOME", str(tmp_path / "state"))
-    pages = [
-        f"/p/{served.key}/{name}"
-        for name in ("pictures", "captions", "check", "plan", "train", "search", "judge")
-    ]
-    for path in ("/", *pages, "/queue"):
-        opened.goto(served.url + path)
-        opened.wait_for_timeout(700)  # an open stream is never idle
-        found = axe.Axe().run(opened).response["violations"]
-        serious = [
-            (each["id"], each["nodes"][0]["html"])
-            for each in found
-            if each["impact"] in ("serious", "critical")
-        ]
-        assert serious == [], path
-        assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
-    context.close()
