@@ -32,7 +32,7 @@ from maquette.studio import (
     use_page,
 )
 from maquette.studio.asking import Studio
-from maquette.studio.guard import Guard
+from maquette.studio.guard import Guard, TooLarge, too_large
 from maquette.studio.pages import page
 from maquette.studio.workspace import NotFound
 
@@ -62,7 +62,7 @@ def make_app(studio: Studio, names: frozenset[str]) -> Guard:
             Route("/static/plotly.min.js", plotly),
             Mount("/static", StaticFiles(directory=str(files("maquette.studio") / STATIC)), name=STATIC),
         ],
-        exception_handlers={MaquetteError: _told, 404: _missing, Exception: _broken},
+        exception_handlers={MaquetteError: _told, TooLarge: too_large, 404: _missing, Exception: _broken},
     )
     app.state.studio = studio
     return Guard(app, studio.keys, names)

@@ -79,11 +79,7 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, _with_headers(send))
             return
-        body = _Bounded(receive)
-        try:
-            await self.app(scope, body.receive, _with_headers(send))
-        except TooLarge:
-            await _refused(413, "The body is too large.")(scope, receive, _with_headers(send))
+        await self.app(scope, _Bounded(receive).receive, _with_headers(send))
 
     def _refusal(self, request: Request) -> Response | None:
         """Return the answer to a request that may not pass, None for one that may."""
@@ -98,7 +94,7 @@ class Guard:
             return _refused(403, "What changes something must come from the studio's own page: reload it.")
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > LONGEST_BODY_BYTES:
-            return _refused(413, "The body is too large.")
+            return too_large()
         return None
 
     def _unknown_visitor(self, request: Request) -> Response | None:
@@ -120,7 +116,12 @@ class Guard:
 
 
 class TooLarge(Exception):
-    """A body is longer than LONGEST_BODY_BYTES."""
+    """A body that came without its length is longer than LONGEST_BODY_BYTES. The application answers with `too_large`."""
+
+
+def too_large(*_: object) -> Response:
+    """Answer to a body that is longer than LONGEST_BODY_BYTES."""
+    return _refused(413, "The body is too large.")
 
 
 class _Bounded:

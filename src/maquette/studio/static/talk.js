@@ -1,6 +1,7 @@
 // Asking the server: the page's token goes with what changes something, and problems come back in words.
 
-const TOKEN = document.querySelector('meta[name="maquette-page"]').content;
+const META = 'meta[name="maquette-page"]';
+let token = document.querySelector(META).content;
 
 // What the server said no to; asking again brings the same.
 export class Refused extends Error { isFinal = true; }
@@ -17,7 +18,7 @@ export async function get(path) {
 }
 
 export async function post(path, body = {}) {
-  const answer = await answerOf(await fetch(path, { method: "POST", body: JSON.stringify(body), headers: { "content-type": "application/json", "x-maquette-page": TOKEN } }));
+  const answer = await send(path, JSON.stringify(body), "application/json");
   changed(path);
   return answer;
 }
@@ -26,8 +27,23 @@ export async function post(path, body = {}) {
 export const changed = (path = "") => document.dispatchEvent(new CustomEvent("maquette:changed", { detail: path }));
 
 // Part of a file, as it is.
-export async function sendPiece(path, piece) {
-  return answerOf(await fetch(path, { method: "POST", body: piece, headers: { "content-type": "application/octet-stream", "x-maquette-page": TOKEN } }));
+export const sendPiece = (path, piece) => send(path, piece, "application/octet-stream");
+
+async function send(path, body, type) {
+  const used = token;
+  const asked = () => fetch(path, { method: "POST", body, headers: { "content-type": type, "x-maquette-page": token } });
+  const answer = await asked();
+  const isStale = answer.status === 403 && (token !== used || await renewed());
+  return answerOf(isStale ? await asked() : answer);
+}
+
+// A server that was started again has a token of its own, which stands in this page as it serves it now.
+async function renewed() {
+  const text = await (await fetch(location.href, { headers: { accept: "text/html" } })).text();
+  const now = new DOMParser().parseFromString(text, "text/html").querySelector(META)?.content;
+  if (!now || now === token) return false;
+  token = now;
+  return true;
 }
 
 export function toast(text, kind = "") {
