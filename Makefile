@@ -1,5 +1,5 @@
 # Every target sets up what it needs in VENV: a fresh clone, python3 (3.11 or newer) and pip are enough.
-#   make demo     the whole way on the small world; the last line is the report's path
+#   make demo     the whole way on the small world; says how to open it in the studio; the last line is the report's path
 #   make test     the tests, but for the slow ones (minutes; its last lines say how many were left out)
 #   make test-all       all tests
 #   make test-portable  everything numerical again, as it runs on older processors
@@ -86,7 +86,7 @@ $(BIN)/python:
 		$(PYTHON) -m pip --python $(BIN)/python install --quiet pip; }
 
 $(VENV)/.runtime: pyproject.toml | $(BIN)/python
-	@$(PIP_INSTALL) --editable .
+	@$(PIP_INSTALL) --editable '.[studio]'
 	@touch $@
 
 # One resolution for both, so that `make test` in a fresh clone does not resolve the runtime twice.

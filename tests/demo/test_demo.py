@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from maquette.cli.demo import offer
 from maquette.demo.judging import cast_measurer, look_prompts
 from maquette.demo.project import write_demo_project
 from maquette.demo.tour import DemoResult, run_demo
@@ -94,3 +95,13 @@ def test_the_judge_knows_the_character_and_the_scene() -> None:
         assert sum(score[measure.name] for score in scores) / len(scores) > 0.9
     exchanged = measurer.score(pictures[::-1], looks)
     assert sum(score["adherence"] for score in exchanged) < sum(score["adherence"] for score in scores)
+
+
+def test_the_demo_offers_the_studio_by_a_command_that_the_shell_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["/there/bin/maquette", "demo"])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert offer(Path("/a b")).endswith(": /there/bin/maquette studio '/a b'")
+    (tmp_path / "maquette").touch(0o755)
+    assert offer(Path("/a b")).endswith(": maquette studio '/a b'")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import sys
+from pathlib import Path
 from typing import Any
 
 from maquette.cli.options import options_of
@@ -20,4 +24,11 @@ def command(**given: Any) -> dict[str, Any]:
 
     options = DemoOptions(**given)
     result = follow(run_demo(options.output, seed=options.seed))
-    return {**result.to_json(), "lines": [*result.summary, str(result.report)]}
+    *told, last = result.summary
+    return {**result.to_json(), "lines": [*told, offer(result.output), last, str(result.report)]}
+
+
+def offer(project: Path) -> str:
+    """Return the line that says how to open the demo's project in the studio, by a command that the shell finds."""
+    program = "maquette" if shutil.which("maquette") else sys.argv[0]
+    return f"Look at it in your browser: {shlex.join([program, 'studio', str(project)])}"
