@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import json
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.numpy import load_file
 
+import maquette
 from maquette.curating.decisions import read_decisions
+from maquette.runs.record import read_record
+from maquette.toolbox.baking import Baked
+from maquette.world.cast import TRIGGER, write_training_pictures
+from maquette.world.pack import base_path
 
 from .conftest import Served, make_project, serving
 
 MANY = 3000
+CHECKED = """() => !document.getElementById("again").disabled
+  && !/^(Looking|Not checked)/.test(document.getElementById("verdict").textContent)"""
+ERRORS = """() => fetch(`/api/p/${document.querySelector(".check").dataset.project}/check`)
+  .then((answer) => answer.json()).then((state) => state.result.errors)"""
 WORDS = {"k": "kept", "r": "rejected"}
 
 
@@ -71,3 +86,101 @@ def test_three_thousand_pictures_are_reviewed_by_keyboard(browser: Any, thousand
     kept = sum(state == "kept" for state, _ in wanted.values())
     assert page.inner_text("[data-count=kept]") == f"{kept:,}"
     page.close()
+
+
+@pytest.mark.slow
+def test_the_whole_way_from_a_folder_of_pictures_to_an_installed_lora(
+    browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAQUETTE_HOME", str(tmp_path / "state"))
+    pictures = write_training_pictures(tmp_path / "pictures")
+    (comfy := tmp_path / "ComfyUI" / "models" / "loras").mkdir(parents=True)
+    project = tmp_path / "project"
+    with real_studio() as url, careful_page(browser) as page:
+        page.goto(url)
+        begin_project(page, pictures[0].parent, project)
+        page.wait_for_selector(".tile >> nth=14")
+        go(page, "Captions")
+        page.wait_for_function("() => document.getElementById('text').value.startsWith('tovaki')")
+        go(page, "Check")
+        page.wait_for_function(CHECKED)
+        assert page.evaluate(ERRORS) == 0
+        go(page, "Plan")
+        page.wait_for_selector("#planned:not([hidden])")
+        assert "30" in page.inner_text("#sum")
+        go(page, "Train")
+        page.wait_for_selector("#start:not(:disabled)")
+        page.click("#start")
+        page.wait_for_selector("#run-state.finished")
+        go(page, "Judge")
+        page.click("#more summary")
+        page.select_option("#suite", "quick")
+        page.fill("#seeds", "1")
+        page.wait_for_selector("#start:not(:disabled)")
+        page.click("#start")
+        page.wait_for_selector("#choice:not([hidden])")
+        go(page, "Use")
+        page.check("#other input")
+        page.fill("#folder", str(comfy.parents[1]))
+        page.click("#look")
+        page.wait_for_selector("#go:not(:disabled)")
+        page.click("#go")
+        page.wait_for_selector("#done:not([hidden])")
+    (installed,) = comfy.glob("*.safetensors")
+    (run,) = (project / "runs").iterdir()
+    weights = [load_file(run / each.path) for each in read_record(run).checkpoints]
+    assert load_file(installed).keys() == weights[-1].keys()
+    # Its keys fit: with them the base becomes another one, layer by layer.
+    baked = maquette.lora_merge(installed, base=str(base_path()), output=tmp_path / "baked.safetensors")
+    assert isinstance(baked, Baked)
+    assert baked.layers == sum(name.endswith(".alpha") for name in load_file(installed))
+
+
+@contextmanager
+def real_studio() -> Iterator[str]:
+    """A studio in a process of its own; its address."""
+    program = [sys.executable, "-P", "-c", "from maquette.cli import main; main()"]
+    process = subprocess.Popen(
+        [*program, "studio", "--port", "0", "--no-browser", "--json"],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )  # fmt: skip
+    assert process.stdout is not None
+    yield json.loads(process.stdout.readline())["url"]
+    process.terminate()
+    process.wait(30)
+
+
+@contextmanager
+def careful_page(browser: Any) -> Iterator[Any]:
+    """A page on a laptop's screen with patience; whatever goes wrong in it fails the test."""
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.set_default_timeout(300_000)
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    yield page
+    page.close()
+    assert wrong == []
+
+
+def begin_project(page: Any, pictures: Path, project: Path) -> None:
+    """Make three decisions on the home page, and one number smaller than is proposed."""
+    page.fill("#images", str(pictures))
+    page.press("#images", "Enter")
+    page.wait_for_selector("#got:not([hidden])")
+    page.fill("#base", str(base_path()))
+    page.press("#base", "Enter")
+    page.wait_for_selector("#bases input:checked")
+    page.fill("#trigger", TRIGGER)
+    page.fill("#place", str(project))
+    page.click("#next")
+    page.fill("#reasons input[aria-label=Steps]", "30")
+    page.keyboard.press("Tab")
+    page.wait_for_function("() => document.getElementById('reasons').innerText.includes('You chose it')")
+    page.click("#create")
+    page.wait_for_url("**/pictures")
+
+
+def go(page: Any, stop: str) -> None:
+    page.click(f".rail a:has-text('{stop}')")
