@@ -93,7 +93,12 @@ class Served:
         paths = [
             route.path.replace("{project}", self.key) for route in app.routes if isinstance(route, Route)
         ]
-        return [path for path in paths if "{" not in path and not path.startswith(("/api/", "/static/"))]
+        leads_on = f"/p/{self.key}"
+        return [
+            path
+            for path in paths
+            if "{" not in path and path != leads_on and not path.startswith(("/api/", "/static/"))
+        ]
 
     def api(self, path: str, body: Any = None, **more: Any) -> Answer:
         """Ask for something of the project."""

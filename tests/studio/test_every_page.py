@@ -12,6 +12,7 @@ import pytest
 from .conftest import Served
 
 LAPTOP, TABLET, PHONE = (1440, 900), (900, 1100), (390, 844)
+PATIENCE_MS = 120_000
 SETTLED_MS = 600  # an open stream is never idle
 CONTROLS = """
 () => [...document.querySelectorAll("button, a[href], input, select, textarea, summary, [tabindex='0']")]
@@ -64,6 +65,7 @@ def opened(browser: Any, size: tuple[int, int], scheme: str = "light") -> Iterat
         has_touch=size == PHONE,
         reduced_motion="reduce",
     )
+    context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     yield page
     context.close()
