@@ -1,7 +1,6 @@
 """Makes the pictures of the studio in docs/images from the real program, so that they are true.
 
-    python tools/make_screens.py              # the whole way on the small world, then every page: some minutes
-    python tools/make_screens.py --keep DIR   # in DIR, which a later call uses again
+    python tools/make_screens.py     # the whole way on the small world, then every page: some minutes, a second time seconds
 
 A character of the small world is drawn, with copies, a stranger and blurred pictures among them; curated, captioned, trained
 and judged; the studio is served, and a real Chromium photographs each page.
@@ -39,9 +38,10 @@ LAPTOP, PHONE = (1280, 800), (390, 780)
 PICTURES, SIZE_PX = 72, 320
 STEPS, REFERENCES = 320, 6
 QUALITY = 82
-SETTLED_MS = 2500
+SETTLED_MS = 2000
+PATIENCE_MS = 180_000
 SCREENS: tuple[tuple[str, str, tuple[int, int], str], ...] = (
-    ("home", "/", LAPTOP, "light"),
+    ("home", "", LAPTOP, "light"),
     ("pictures", "pictures", LAPTOP, "light"),
     ("captions", "captions", LAPTOP, "light"),
     ("check", "check", LAPTOP, "light"),
@@ -53,21 +53,28 @@ SCREENS: tuple[tuple[str, str, tuple[int, int], str], ...] = (
     ("pictures-phone", "pictures", PHONE, "dark"),
 )
 """Name, page, window, light."""
+READY = {
+    "captions": "document.getElementById('text').value && document.getElementById('large').complete",
+    "check": "!document.getElementById('again').disabled && document.querySelector('#groups img')",
+    "plan": "!document.getElementById('planned').hidden",
+    "train": "document.querySelector('.film img') && document.querySelector('.scatterlayer .trace')",
+    "judge": "document.querySelector('.cell img')",
+}
+"""What says that a page has come to rest, where pictures that are there do not say it."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--keep", type=Path, help="Folder for the project, used again where it is there.")
+    folder = Path(tempfile.gettempdir()) / "maquette-screens"
+    parser.add_argument("--keep", type=Path, default=folder, help="Where the project is made, or is already.")
     parser.add_argument("--output", type=Path, default=IMAGES)
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="screens-") as place:
-        folder = given.keep or Path(place)
-        os.environ |= {"MAQUETTE_HOME": f"{folder}/home", "MAQUETTE_CACHE": f"{folder}/cache"}
-        project = whole_project(folder / TRIGGER)
-        with serving(project) as url:
-            photograph(url, given.output)
+    os.environ |= {"MAQUETTE_HOME": f"{given.keep}/home", "MAQUETTE_CACHE": f"{given.keep}/cache"}
+    project = whole_project(given.keep / TRIGGER)
+    with serving(project) as url:
+        photograph(url, given.output)
 
 
 def whole_project(project: Path) -> Path:
@@ -131,21 +138,25 @@ def photograph(url: str, output: Path) -> None:
     with sync_playwright() as started:
         browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         for name, page, size, scheme in SCREENS:
-            shot = _photographed(browser, page if page == "/" else f"{url}/{page}", url, size, scheme)
-            shot.save(output / f"studio-{name}.webp", quality=QUALITY, method=6)
-            print(output / f"studio-{name}.webp")
+            path = output / f"studio-{name}.webp"
+            _photographed(browser, url, page, size, scheme).save(path, quality=QUALITY, method=6)
+            print(f"{path}: {path.stat().st_size // 1024} KiB", flush=True)
         browser.close()
 
 
-def _photographed(browser: Any, where: str, url: str, size: tuple[int, int], scheme: str) -> Image.Image:
+def _photographed(browser: Any, url: str, name: str, size: tuple[int, int], scheme: str) -> Image.Image:
     context = browser.new_context(
         viewport={"width": size[0], "height": size[1]},
         color_scheme=scheme,
         device_scale_factor=2 if size == PHONE else 1,
     )
-    context.set_default_timeout(180_000)
+    context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
-    page.goto(where if where != "/" else url.split("/p/")[0])
+    page.goto(f"{url}/{name}" if name else url.split("/p/")[0])
+    page.wait_for_function(f"() => {READY.get(name, 'document.images.length > 1')}")
+    page.wait_for_function(
+        "() => [...document.images].every((each) => each.complete || each.loading === 'lazy')"
+    )
     page.wait_for_timeout(SETTLED_MS)
     data = page.screenshot()
     context.close()
