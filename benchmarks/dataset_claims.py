@@ -35,7 +35,8 @@ from PIL import Image, ImageOps
 
 import maquette
 from maquette import families
-from maquette.drawing.draw import DrawRequest, draw
+from maquette.drawing.draw import draw
+from maquette.drawing.request import DrawRequest
 from maquette.files import write_atomic
 from maquette.lora.adapter import LoraAdapter
 from maquette.lora.files import read_lora

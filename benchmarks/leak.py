@@ -39,7 +39,8 @@ from PIL import Image
 import maquette
 from maquette import families
 from maquette.devices import place
-from maquette.drawing.draw import DrawRequest, draw
+from maquette.drawing.draw import draw
+from maquette.drawing.request import DrawRequest
 from maquette.events import run_stage
 from maquette.families.protocol import ModelInfo, PictureSize
 from maquette.files import write_json

@@ -34,7 +34,8 @@ from circumstances import commit, hardware, software
 from PIL import Image
 
 from maquette import families
-from maquette.drawing.draw import DrawRequest, draw
+from maquette.drawing.draw import draw
+from maquette.drawing.request import DrawRequest
 from maquette.events import run_stage
 from maquette.files import write_json
 from maquette.lora.adapter import LoraAdapter

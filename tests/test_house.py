@@ -181,6 +181,7 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
     ("code", "forbidden"),
     [
         ("import maquette", (*HEAVY, "pydantic", "click")),
+        ("import maquette.studio.app", ("torch", "diffusers", "transformers", "optuna", "plotly")),
         ("from maquette.cli import main; sys.argv = ['maquette', '--help']; main()", (*HEAVY, "pydantic")),
         ("from maquette.cli import main; sys.argv = ['maquette', '--version']; main()", (*HEAVY, "pydantic")),
         *(
@@ -188,7 +189,7 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
             for name in COMMANDS
         ),
     ],
-    ids=["import", "--help", "--version", *(f"{name} --help" for name in COMMANDS)],
+    ids=["import", "the studio", "--help", "--version", *(f"{name} --help" for name in COMMANDS)],
 )
 def test_the_door_is_light(code: str, forbidden: tuple[str, ...]) -> None:
     """Counted in modules, not in seconds: what is not imported costs nothing on any machine."""

@@ -21,7 +21,7 @@ from maquette.dataset.preprocess import load_pixels
 from maquette.deploying.ledger import Ledger
 from maquette.deploying.release import Placed
 from maquette.deploying.sidecars import Preview, write_preview
-from maquette.drawing.draw import DrawRequest
+from maquette.drawing.request import DrawRequest
 from maquette.drawing.scene import Scene
 from maquette.encoders.embeddings import EmbeddingStore, embed
 from maquette.encoders.faces import _pixels

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from maquette.deploying.recipe import Recipe
-from maquette.drawing.draw import DrawRequest
+from maquette.drawing.request import DrawRequest
 from maquette.drawing.scene import Scene
 from maquette.families import FAMILIES
 from maquette.lora.files import save_lora

@@ -17,7 +17,8 @@ import maquette
 from maquette.cli.app import maquette as command
 from maquette.deploying.nodes import check_workflow
 from maquette.deploying.run import PartlyInstalled
-from maquette.drawing.draw import DrawRequest, draw
+from maquette.drawing.draw import draw
+from maquette.drawing.request import DrawRequest
 from maquette.errors import ConfigError, LoraError, OutputError
 from maquette.evaluating.run import facts_of_run
 from maquette.lora.adapter import LoraAdapter

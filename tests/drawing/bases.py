@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from maquette import families
-from maquette.drawing.draw import DrawRequest
+from maquette.drawing.request import DrawRequest
 from maquette.families.tiny import write_tiny
 from maquette.lora.adapter import LoraAdapter
 from maquette.lora.config import TrialSpec

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from maquette.drawing.draw import DrawRequest
+from maquette.drawing.request import DrawRequest
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
 

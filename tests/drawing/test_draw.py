@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 
 from maquette import families
-from maquette.drawing.draw import DrawRequest, draw, drawing, drawing_each, to_pictures
+from maquette.drawing.draw import draw, drawing, drawing_each, to_pictures
+from maquette.drawing.request import DrawRequest
 from maquette.errors import ConfigError
 from maquette.events import Event, Finished, Message, Progress, Started, run_stage
 from maquette.lora.adapter import LoraAdapter

@@ -17,7 +17,6 @@ from maquette.drawing.pictures import chunks_of
 from maquette.errors import ConfigError, OutputError
 from maquette.evaluating.asked import checkpoints_of
 from maquette.evaluating.costs import cost_of
-from maquette.evaluating.first_look import UNDER_WAY
 from maquette.evaluating.options import EvaluateOptions
 from maquette.evaluating.price import read_timings
 from maquette.evaluating.report import read_block
@@ -25,7 +24,7 @@ from maquette.evaluating.run import Evaluation, evaluate_events
 from maquette.events import Artifact, Message, Progress, run_stage
 from maquette.files import sha256_file
 from maquette.lora.files import read_lora, save_lora
-from maquette.measuring.looks import read_first_look
+from maquette.measuring.looks import UNDER_WAY, read_first_look
 from maquette.runs.folder import RunFolder
 from maquette.runs.record import RunRecord, read_record
 from tests.drawing.trained import train_small

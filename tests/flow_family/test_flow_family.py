@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 
 import maquette
 from maquette import families
-from maquette.drawing.draw import DrawRequest, draw
+from maquette.drawing.draw import draw
+from maquette.drawing.request import DrawRequest
 from maquette.errors import ConfigError
 from maquette.footprint.workload import workload
 from maquette.lora.adapter import LoraAdapter

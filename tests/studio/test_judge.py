@@ -11,10 +11,9 @@ from urllib.parse import quote
 import pytest
 
 from maquette.choosing.vote import count_votes, key_of
-from maquette.evaluating.first_look import UNDER_WAY
 from maquette.files import write_json
 from maquette.jobs.ledger import Ledger
-from maquette.measuring.looks import FirstLook, read_first_look
+from maquette.measuring.looks import UNDER_WAY, FirstLook, read_first_look
 from maquette.runs.choice import read_choice
 from maquette.runs.votes import read_votes
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from maquette import __version__
 from maquette.choosing.options import CompareRunsOptions, SelectOptions
-from maquette.choosing.select import LOOK, Judged, choice_of, judged_in
+from maquette.choosing.select import Judged, choice_of, judged_in
 from maquette.comparing.diff import Difference
 from maquette.comparing.diff import compare as differences
 from maquette.comparing.history import told_of
@@ -20,6 +20,7 @@ from maquette.errors import ConfigError, Problem
 from maquette.evaluating.page import Pictures, json_markup, own_asset, render
 from maquette.events import Artifact, Stage
 from maquette.files import write_atomic
+from maquette.measuring.looks import LOOK
 from maquette.measuring.statistics import Estimate
 from maquette.runs.choice import Choice, read_choice
 from maquette.runs.folder import RunFolder

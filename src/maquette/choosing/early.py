@@ -15,16 +15,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from maquette.choosing.decide import decide, held_out_losses, reading_of, sure_difference
-from maquette.choosing.select import decided, says_who
-from maquette.drawing.draw import DrawRequest, drawing
+from maquette.choosing.select import decided
+from maquette.drawing.draw import drawing
 from maquette.drawing.pictures import save_picture
+from maquette.drawing.request import DrawRequest
 from maquette.evaluating.asked import asked_of
 from maquette.evaluating.first_look import LookPlan
 from maquette.evaluating.measurers import measuring_of
 from maquette.evaluating.options import EvaluateOptions
 from maquette.evaluating.run import plan_of, prompts_of, references_for
 from maquette.events import Message, Stage
-from maquette.measuring.looks import FLOOR, Column, FirstLook, Look, read_first_look
+from maquette.measuring.looks import FLOOR, LOOK, Column, FirstLook, Look, read_first_look
 from maquette.measuring.measure import measured
 from maquette.measuring.scorecards import Reading, Scorecards, scorecards_of
 from maquette.runs.choice import Choice
@@ -58,7 +59,7 @@ def judge_checkpoint(
     if entry is None:
         return False
     place = folder.path / FOLDER
-    file = place / "first_look.json"
+    file = place / LOOK
     known = read_first_look(file) if file.is_file() else FirstLook(folder=place, looks=())
     options = EvaluateOptions()
     asked = asked_of([folder.path], options)
@@ -74,7 +75,7 @@ def judge_checkpoint(
     measuring = measuring_of(known, references_for(asked, ()), asked.training)
     look = yield from measured(known, measuring.measurers)
     cards = scorecards_of(look, notes=measuring.notes)
-    if not says_who(cards):
+    if not cards.tells_subject:
         yield Message("early_stop judges nothing: no picture says who the subject is.", "warning")
         return False
     course = course_of(reading_of(look, cards), look.checkpoints())

@@ -24,14 +24,13 @@ from maquette.evaluating.options import EvaluateOptions
 from maquette.evaluating.run import evaluate_events
 from maquette.events import Artifact, Message, Stage
 from maquette.files import sha256_file
-from maquette.measuring.looks import FirstLook, read_first_look
+from maquette.measuring.looks import LOOK, FirstLook, read_first_look
 from maquette.measuring.scorecards import Reading, Scorecards, read_scorecards, scorecards_of
 from maquette.runs.choice import Choice, More, Ranked, read_choice
 from maquette.runs.folder import RunFolder
 from maquette.runs.places import as_found
 from maquette.runs.record import RunRecord, now, read_record
 
-LOOK = "first_look.json"
 MAY_PROBE = (
     "Where the trigger alone does not draw the subject, up to {} more pictures find the words at fault."
 )
@@ -191,7 +190,7 @@ def choice_of(
     ConfigError for a checkpoint that is not among the measured.
     """
     losses = held_out_losses(record.validation if record else None)
-    decision = decide(judged.cards, judged.reading, losses) if says_who(judged.cards) else None
+    decision = decide(judged.cards, judged.reading, losses) if judged.cards.tells_subject else None
     choice = _unjudged(judged, record) if decision is None else _by_measures(decision, judged, folder, record)
     choice = with_votes(
         choice, folder.path if folder is not None else judged.look.folder, judged.look, options.by
@@ -203,11 +202,6 @@ def choice_of(
             Problem("--strength, --reason", "given without --checkpoint", "--checkpoint NAME", "Name one.")
         )
     return choice
-
-
-def says_who(cards: Scorecards) -> bool:
-    """Whether anything measured the subject or its style: without that a score says which checkpoint changes least."""
-    return any(headline.aspect in ("identity", "style") for headline in cards.headlines)
 
 
 def _unjudged(judged: Judged, record: RunRecord | None) -> Choice:

@@ -23,7 +23,7 @@ from maquette.errors import ConfigError, OutputError, Problem
 from maquette.evaluating.page import Pictures, json_markup, own_asset, render
 from maquette.events import Artifact, Stage
 from maquette.files import sha256_file, write_atomic
-from maquette.measuring.looks import FLOOR, Column, FirstLook, read_first_look
+from maquette.measuring.looks import FLOOR, LOOK, Column, FirstLook, read_first_look
 from maquette.project.validation import read_as
 from maquette.reading import FileKind
 from maquette.runs.folder import RunFolder
@@ -113,8 +113,8 @@ def evaluation_of(target: Path) -> tuple[Path, FirstLook]:
     """Return where a run's (or an evaluation's) votes are kept, and what was drawn. Raises OutputError where nothing was."""
     folder = RunFolder(target)
     for place in (folder.evaluation, target):
-        if (place / "first_look.json").is_file():
-            return target, read_first_look(place / "first_look.json")
+        if (place / LOOK).is_file():
+            return target, read_first_look(place / LOOK)
     raise OutputError(
         Problem(str(target), "nothing was drawn yet", "an evaluation", f"maquette evaluate {target}")
     )

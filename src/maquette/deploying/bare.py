@@ -32,7 +32,7 @@ def recipe_of_file(
 
     Raises LoraError when it is no LoRA, ConfigError when neither it nor the caller says which model it is drawn with.
     """
-    from maquette.drawing.draw import DrawRequest
+    from maquette.drawing.request import DrawRequest
     from maquette.drawing.scene import Scene
     from maquette.families import FAMILIES
 

@@ -41,7 +41,7 @@ def recipe_of(
 
     Raises ConfigError when the run asks for what a drawing program would refuse.
     """
-    from maquette.drawing.draw import DrawRequest
+    from maquette.drawing.request import DrawRequest
     from maquette.drawing.samples import sampling_of
     from maquette.drawing.scene import Scene, base_name_of
     from maquette.families import FAMILIES

@@ -15,7 +15,6 @@ import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,6 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from maquette.drawing.packing import pack_rows
+from maquette.drawing.request import DrawRequest
 from maquette.drawing.texts import EncodedTexts
 from maquette.errors import ConfigError, Problem
 from maquette.events import Finished, Message, Progress, Stage, Started, run_stage
@@ -33,25 +33,6 @@ if TYPE_CHECKING:
     from maquette.lora.adapter import LoraAdapter
 
 _DECODE_PX = 2**20
-
-
-@dataclass(frozen=True, kw_only=True)
-class DrawRequest:
-    """Everything that one picture follows from, besides the model and its LoRA."""
-
-    prompt: str
-    """Brackets stand for themselves, written `(` or `\\(`."""
-    negative: str = ""
-    seed: int = 1
-    width_px: int
-    height_px: int
-    steps: int = 25
-    guidance: float = 7.0
-    """Classifier-free guidance scale; 1 draws without it, in half the time."""
-    sampler: str | None = None
-    """None is the family's."""
-    trial: int = 0
-    """Which of the adapter's trials draws it."""
 
 
 def draw(

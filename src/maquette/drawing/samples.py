@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from maquette.drawing.draw import DrawRequest, drawing
+from maquette.drawing.draw import drawing
 from maquette.drawing.pictures import save_picture
+from maquette.drawing.request import DrawRequest
 from maquette.drawing.samplers import sampler_named
 from maquette.drawing.scene import picture_chunks, scene_of
 from maquette.events import Stage

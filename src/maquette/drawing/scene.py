@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from maquette import __version__
-from maquette.drawing.draw import DrawRequest
+from maquette.drawing.request import DrawRequest
 from maquette.families.protocol import FamilySpec, ModelInfo, Prediction, SamplerElsewhere
 from maquette.words.prompts import escaped, escaped_for_webui
 

@@ -20,8 +20,8 @@ from typing import Any
 from PIL import Image
 
 from maquette.dataset.opening import opened
-from maquette.drawing.draw import DrawRequest
 from maquette.drawing.pictures import save_picture
+from maquette.drawing.request import DrawRequest
 from maquette.errors import DatasetError
 from maquette.families.protocol import BaseModel
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from maquette.devices import device_name
-from maquette.drawing.draw import DrawRequest, drawing_each
+from maquette.drawing.draw import drawing_each
+from maquette.drawing.request import DrawRequest
 from maquette.drawing.scene import Companion, base_name_of, picture_chunks, scene_of
 from maquette.errors import ConfigError, LoraError, MaquetteError, Problem
 from maquette.evaluating.drawings import base_print, drawing_print, is_fresh, keep, place_of, slug
@@ -29,10 +30,9 @@ from maquette.families.protocol import BaseModel
 from maquette.files import sha256_file, write_json
 from maquette.locking import held
 from maquette.lora.metadata import MODEL_HASH
-from maquette.measuring.looks import FLOOR, Column, FirstLook, Look, LookPrompt
+from maquette.measuring.looks import FLOOR, UNDER_WAY, Column, FirstLook, Look, LookPrompt
 
 _STAGE = "first look"
-UNDER_WAY = "under_way.json"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from maquette.reading import Unreadable, read_lines
 from maquette.spoken import duration
 
 if TYPE_CHECKING:
-    from maquette.drawing.draw import DrawRequest
+    from maquette.drawing.request import DrawRequest
 
 TIMINGS = "timings.jsonl"
 

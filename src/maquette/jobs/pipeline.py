@@ -33,6 +33,7 @@ from maquette.jobs.pipeline_options import AutoOptions
 from maquette.jobs.progress_file import Known, folder_of
 from maquette.jobs.training import finished_like, resumable, train_events
 from maquette.locking import held, holder_of
+from maquette.measuring.looks import LOOK
 from maquette.planning.options import PlanOptions
 from maquette.planning.requests import asked_of_plan
 from maquette.planning.run import plan_events
@@ -242,12 +243,7 @@ class _Way:
         read = self._judged_by(run)
         changed = self.known.changed("evaluate", read)
         report = self.known.gave("evaluate").get("report")
-        if (
-            changed is None
-            and report
-            and Path(report).is_file()
-            and (run / "evaluation" / "first_look.json").is_file()
-        ):
+        if changed is None and report and Path(report).is_file() and (run / "evaluation" / LOOK).is_file():
             return StageTold(
                 name="evaluate", state="fresh", why=f"the same checkpoints and prompts; {report}"
             )
@@ -262,7 +258,7 @@ class _Way:
     def _select(self) -> Stage[StageTold]:
         run = self._trained()
         evaluation = run / "evaluation"
-        files = [evaluation / "first_look.json", evaluation / "scorecards.json", run / "votes.jsonl"]
+        files = [evaluation / LOOK, evaluation / "scorecards.json", run / "votes.jsonl"]
         read = contents_of_files("judgement", files, self.project, self.known.hashes)
         changed = self.known.changed("select", read)
         choice = read_choice(run)

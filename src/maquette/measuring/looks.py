@@ -16,6 +16,10 @@ from maquette.measuring.statistics import Estimate, difference, estimate
 from maquette.project.validation import read_as
 from maquette.reading import FileKind
 
+LOOK = "first_look.json"
+"""The file of a first look in its folder."""
+UNDER_WAY = "under_way.json"
+"""While it is drawn: every picture that is wanted, in the same form."""
 FLOOR = "no LoRA"
 """The label of pictures that the base model drew alone: the floor that a LoRA has to leave."""
 LEADING = "identity"
@@ -225,7 +229,7 @@ class FirstLook:
 
     def write(self) -> Path:
         """Write first_look.json into the look's folder and return its path."""
-        return write_json(self.folder / "first_look.json", self.to_json())
+        return write_json(self.folder / LOOK, self.to_json())
 
 
 def read_first_look(path: Path) -> FirstLook:

@@ -69,6 +69,11 @@ class Scorecards:
     notes: tuple[str, ...] = ()
     """What a reader must know: what was not measured and why, how few the references were."""
 
+    @property
+    def tells_subject(self) -> bool:
+        """Whether anything measured the subject or its style: without that a score says which checkpoint changes least."""
+        return any(headline.aspect in ("identity", "style") for headline in self.headlines)
+
     def card(self, label: str) -> Scorecard:
         """Return the card of a column."""
         return next(card for card in self.cards if card.column.label == label)

@@ -134,8 +134,9 @@ def _draw(
     """Draw what is missing, a batch at a time; each batch is on disk before the next begins."""
     from maquette import families
     from maquette.devices import chosen
-    from maquette.drawing.draw import DrawRequest, drawing
+    from maquette.drawing.draw import drawing
     from maquette.drawing.packing import batch_on
+    from maquette.drawing.request import DrawRequest
     from maquette.drawing.scene import picture_chunks, scene_of
 
     place = chosen(options.device, options.precision)

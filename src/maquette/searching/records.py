@@ -25,6 +25,7 @@ VERSION = 1
 RESULTS_NAME = "trial_results.json"
 SPACE_NAME = "space.toml"
 DATABASE_NAME = "study.db"
+REPORT_NAME = "report.html"
 TRIALS = "trials"
 STUDIES = "search"
 """Folder of a project that holds its studies."""

@@ -26,6 +26,7 @@ from maquette.searching.places import is_study, known_study, study_folder
 from maquette.searching.recommending import Recommendation, project_of, recommendation
 from maquette.searching.records import (
     DATABASE_NAME,
+    REPORT_NAME,
     RESULTS_NAME,
     SearchTrial,
     StudyRecord,
@@ -38,7 +39,6 @@ from maquette.searching.telling import study_json, told_behind
 from maquette.searching.verdict import fresh_values, with_verdict
 from maquette.spoken import counted, duration
 
-REPORT_NAME = "report.html"
 BLOCK_ID = "maquette-search"
 ROOM = "maquette.searching"
 HEADLINES: Mapping[bool | None, str] = {

@@ -11,8 +11,8 @@ from maquette.evaluating.report import finite
 from maquette.evaluating.words import spelled, value_text
 from maquette.searching.constraints import Constraint
 from maquette.searching.recommending import Recommendation, project_of, recommendation
-from maquette.searching.records import SearchTrial, StudyRecord, Value
-from maquette.searching.report import REPORT_NAME, changes_shown, headline, param_names, space_of
+from maquette.searching.records import REPORT_NAME, SearchTrial, StudyRecord, Value
+from maquette.searching.report import changes_shown, headline, param_names, space_of
 from maquette.searching.space import Parameter, Space
 from maquette.searching.telling import refusals, seconds_left, study_json, told_behind, told_state
 

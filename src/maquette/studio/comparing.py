@@ -5,17 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
-from maquette.choosing.compare import (
-    Compared,
-    Comparison,
-    compare_events,
-    difference_of,
-    facts_of,
-    pictures_of,
-)
 from maquette.choosing.options import CompareRunsOptions
 from maquette.comparing.diff import Changes, Difference
 from maquette.comparing.matching import PictureDifference
@@ -27,6 +19,9 @@ from maquette.runs.folder import RunFolder
 from maquette.runs.notes import amended, read_notes, standing_of
 from maquette.studio.runs import curve_of, losses_of, run_of, validation_of
 from maquette.studio.workspace import Project, Workspace
+
+if TYPE_CHECKING:
+    from maquette.choosing.compare import Compared, Comparison
 
 MOST_PICTURES = 200
 """That are looked at for their content; what is beyond has no picture, but its name."""
@@ -60,6 +55,8 @@ def named(workspace: Workspace, project: Project, ref: str) -> Named:
 
 def compared(a: Named, b: Named) -> dict[str, Any]:
     """Return all that the page shows of the two, as plain JSON values. Raises MaquetteError."""
+    from maquette.choosing.compare import compare_events, pictures_of
+
     found = run_stage(compare_events([a.place, b.place], CompareRunsOptions()))
     [change] = found.changes
     shown = _Pictures(a, b)
@@ -97,6 +94,8 @@ def notebook(place: Path) -> dict[str, Any]:
 
 
 def _run(each: Named, run: Compared) -> dict[str, Any]:
+    from maquette.choosing.compare import facts_of
+
     choice = run.choice
     return {
         "ref": each.ref,
@@ -202,6 +201,8 @@ def _below(path: Path, folder: Path) -> str:
 
 
 def _scores(found: Comparison) -> list[dict[str, Any]]:
+    from maquette.choosing.compare import difference_of
+
     one, other = found.runs
     rows = []
     for name, title in found.titles.items():

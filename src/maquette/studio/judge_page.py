@@ -12,13 +12,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from maquette.choosing.options import SelectOptions, VoteOptions
-from maquette.choosing.select import choose_events, cost_of_selection
 from maquette.choosing.vote import Drawn as Ballot
 from maquette.choosing.vote import evaluation_of, pairs_of
 from maquette.choosing.vote_sheets import ANSWERS, open_pairs, pixels_of, store, withdraw
 from maquette.drawing.pictures import chunks_of
 from maquette.errors import ConfigError, Problem
-from maquette.evaluating.costs import cost_of
 from maquette.evaluating.options import EvaluateOptions
 from maquette.events import run_stage
 from maquette.jobs.ledger import Ledger
@@ -155,6 +153,9 @@ def _asked(given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 
 def price(request: Request) -> Response:
     """Return what drawing will take."""
+    from maquette.choosing.select import cost_of_selection
+    from maquette.evaluating.costs import cost_of
+
     place = _run(request)
     kind, options = _asked(request.query_params)
     wanted = KINDS[kind](**options)
@@ -176,6 +177,8 @@ def queued(request: Request, data: bytes) -> dict[str, Any]:
 
 def chosen(request: Request, data: bytes) -> dict[str, Any]:
     """Choose among what was drawn: a person's checkpoint with the reason, or, where none is named, the measures'."""
+    from maquette.choosing.select import choose_events
+
     given = body_of(data, checkpoint=str, strength=str, reason=str)
     options = {name: value.strip() for name, value in given.items() if value.strip()}
     if "checkpoint" in options and "reason" not in options:

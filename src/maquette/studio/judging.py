@@ -8,14 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from maquette.choosing.select import LOOK, says_who
 from maquette.choosing.vote import count_votes
 from maquette.errors import MaquetteError
-from maquette.evaluating.first_look import UNDER_WAY
 from maquette.files import sha256_file
 from maquette.measuring.copying import read_nearest
 from maquette.measuring.headlines import Headline
-from maquette.measuring.looks import FLOOR, FirstLook, read_first_look
+from maquette.measuring.looks import FLOOR, LOOK, UNDER_WAY, FirstLook, read_first_look
 from maquette.measuring.memorization import GAP
 from maquette.measuring.memorization import NAME as MEMORISATION
 from maquette.measuring.scorecards import NAME as SCORECARDS
@@ -175,7 +173,7 @@ def _numbers(cards: Scorecards, record: RunRecord) -> dict[str, Any]:
         "headlines": [part for headline in shown if (part := _headline(headline, cards, measures))],
         "weights": {name: weight for name, weight in cards.weights.items() if weight},
         "notes": list(cards.notes),
-        "tells_subject": says_who(cards),
+        "tells_subject": cards.tells_subject,
     }
 
 

@@ -14,11 +14,7 @@ from maquette.jobs.ledger import Ledger
 from maquette.project.settings_edit import undo_settings, undoable
 from maquette.searching.options import SearchOptions
 from maquette.searching.places import studies_of, study_folder
-from maquette.searching.records import RESULTS_NAME, read_study
-from maquette.searching.report import REPORT_NAME, search_report
-from maquette.searching.shown import space_shown, study_shown
-from maquette.searching.verdict import with_verdict
-from maquette.searching.working import is_at_work
+from maquette.searching.records import REPORT_NAME, RESULTS_NAME, read_study
 from maquette.studio.asking import answering, body_of, project_of, studio_of
 from maquette.studio.pages import page
 from maquette.studio.queue_page import add_job
@@ -84,6 +80,7 @@ def _entry(folder: Path) -> dict[str, Any]:
 def outlook(request: Request) -> Response:
     """Return what a search would try, and what it takes at the most."""
     from maquette.searches import search_outlook
+    from maquette.searching.shown import space_shown
 
     given = {name: value for name, value in request.query_params.items() if name in ("trials", "pack")}
     options = SearchOptions.made_from(None, {name: _number(name, value) for name, value in given.items()})
@@ -101,6 +98,10 @@ def started(request: Request, data: bytes) -> dict[str, Any]:
 
 def one_study(request: Request) -> Response:
     """Return a search with every trial, and who is at work on it."""
+    from maquette.searching.shown import study_shown
+    from maquette.searching.verdict import with_verdict
+    from maquette.searching.working import is_at_work
+
     project, folder = _study_of(request)
     if not (folder / RESULTS_NAME).is_file():
         return JSONResponse({"name": folder.name, "state": "begun"})
@@ -131,6 +132,8 @@ def resumed(request: Request, data: bytes) -> dict[str, Any]:
 
 def reported(request: Request, data: bytes) -> dict[str, Any]:
     """Write the report of a search as far as it is."""
+    from maquette.searching.report import search_report
+
     _, folder = _study_of(request)
     body_of(data)
     search_report(folder)

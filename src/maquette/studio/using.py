@@ -11,9 +11,8 @@ from maquette.deploying.card import known_faults
 from maquette.deploying.options import DeployOptions
 from maquette.deploying.recipe import pattern_of, template_parts
 from maquette.deploying.run import Delivery, card_of, delivery_of
-from maquette.drawing.scene import stem_of
 from maquette.errors import MaquetteError
-from maquette.measuring.looks import FirstLook, read_first_look
+from maquette.measuring.looks import LOOK, FirstLook, read_first_look
 from maquette.measuring.statistics import Estimate
 from maquette.runs.choice import NAME as CHOICE
 from maquette.runs.choice import DecidedBy
@@ -24,7 +23,6 @@ from maquette.studio.runs import runs_of
 from maquette.studio.workspace import Project
 from maquette.words.prompts import escaped
 
-LOOK = "first_look.json"
 MOST_PICTURES = 7
 DECIDERS: dict[DecidedBy, str] = {
     "measures": "the measures",
@@ -136,6 +134,8 @@ class Ready:
 
     def template(self) -> dict[str, Any]:
         """Return the prompt's pattern in its parts, as each program reads them, and what A1111 wants behind it."""
+        from maquette.drawing.scene import stem_of
+
         recipe = self.delivery.recipe
         pattern = pattern_of(recipe)
         return {
