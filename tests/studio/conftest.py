@@ -8,6 +8,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -182,3 +183,24 @@ def browser() -> Iterator[Any]:
         chromium = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield chromium
         chromium.close()
+
+
+@contextmanager
+def careful_page(browser: Any, *, patience_s: float = 30, **context: Any) -> Iterator[Any]:
+    """A page on a laptop's screen; whatever goes wrong in it fails the test."""
+    window = browser.new_context(viewport={"width": 1440, "height": 900}, **context)
+    opened = window.new_page()
+    opened.set_default_timeout(patience_s * 1000)
+    wrong: list[str] = []
+    opened.on("pageerror", lambda error: wrong.append(str(error)))
+    opened.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    yield opened
+    window.close()
+    assert wrong == []
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    """A careful page. Name it behind what serves it: a page has to be closed before its server."""
+    with careful_page(browser) as opened:
+        yield opened

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from .conftest import Served
+from .reading import serious_findings
 
 LAPTOP, TABLET, PHONE = (1440, 900), (900, 1100), (390, 844)
 PATIENCE_MS = 120_000
@@ -74,15 +75,12 @@ def opened(browser: Any, size: tuple[int, int], scheme: str = "light") -> Iterat
 def in_the_way(browser: Any, served: Served, size: tuple[int, int], scheme: str) -> list[object]:
     """Return what on any page keeps somebody out: what axe finds serious, what is wider than the window, and every control
     that a finger on a phone, or else the Tab key, does not reach."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
     found: list[object] = []
     with opened(browser, size, scheme) as page:
         for path in served.pages:
             page.goto(served.url + path)
             page.wait_for_timeout(SETTLED_MS)
-            for each in axe.Axe().run(page).response["violations"]:
-                if each["impact"] in ("serious", "critical"):
-                    found.append((path, each["id"], each["nodes"][0]["html"]))
+            found += [(path, *each) for each in serious_findings(page)]
             if not page.evaluate("document.documentElement.scrollWidth <= innerWidth"):
                 found.append((path, "is wider than the window"))
             if size == PHONE:

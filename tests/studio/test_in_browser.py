@@ -22,19 +22,6 @@ def many(tmp_path: Path) -> Iterator[Served]:
     yield from serving(make_project(tmp_path / "project", names, side_px=24), tmp_path / "home")
 
 
-@pytest.fixture
-def page(browser: Any) -> Iterator[Any]:
-    """A page on a laptop's screen; whatever goes wrong in it fails the test."""
-    context = browser.new_context(viewport={"width": 1440, "height": 900})
-    opened = context.new_page()
-    wrong: list[str] = []
-    opened.on("pageerror", lambda error: wrong.append(str(error)))
-    opened.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-    yield opened
-    context.close()
-    assert wrong == []
-
-
 def states(served: Served) -> dict[str, str]:
     found = read_decisions(served.project / "images")
     assert found is not None

@@ -13,9 +13,7 @@ from maquette.runs.votes import read_votes
 
 from .conftest import Served, make_project, serving
 from .judged import judged_run
-
-NOT_OURS = "plotly.min.js"
-"""It carries a map's style sheet, which the studio's policy does not let in; nothing here shows a map."""
+from .reading import serious_findings
 
 
 @pytest.fixture
@@ -24,26 +22,6 @@ def judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     project = make_project(tmp_path / "project", ["00.png"])
     judged_run(project)
     yield from serving(project, tmp_path / "home")
-
-
-@pytest.fixture
-def page(browser: Any) -> Iterator[Any]:
-    """A page whose faults fail the test."""
-    context = browser.new_context(viewport={"width": 1440, "height": 900}, bypass_csp=False)
-    opened = context.new_page()
-    wrong: list[str] = []
-    opened.on("pageerror", lambda error: wrong.append(str(error)))
-    opened.on(
-        "console",
-        lambda message: (
-            wrong.append(message.text)
-            if message.type == "error" and NOT_OURS not in message.location["url"]
-            else None
-        ),
-    )
-    yield opened
-    context.close()
-    assert wrong == []
 
 
 def focused(page: Any) -> str:
@@ -115,7 +93,6 @@ def test_a_run_is_looked_at_voted_on_and_chosen_by_keyboard(page: Any, judged: S
 def test_nothing_serious_stands_in_a_screen_readers_way(
     browser: Any, judged: Served, width: int, scheme: Any
 ) -> None:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
     context = browser.new_context(
         viewport={"width": width, "height": 800}, color_scheme=scheme, bypass_csp=True
     )
@@ -125,22 +102,14 @@ def test_nothing_serious_stands_in_a_screen_readers_way(
     opened.locator("#charts").scroll_into_view_if_needed()
     opened.wait_for_selector(".js-plotly-plot")
 
-    def serious() -> list[Any]:
-        found = axe.Axe().run(opened).response["violations"]
-        return [
-            (each["id"], each["nodes"][0]["html"])
-            for each in found
-            if each["impact"] in ("serious", "critical")
-        ]
-
-    assert serious() == []
+    assert serious_findings(opened) == []
     assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth")
     opened.focus(".cell[tabindex='0']")
     opened.keyboard.press("c")
     opened.wait_for_selector("#slide:not([hidden])")
-    assert serious() == []
+    assert serious_findings(opened) == []
     opened.keyboard.press("Escape")
     opened.click("#vote")
     opened.wait_for_selector("#ballot[open]")
-    assert serious() == []
+    assert serious_findings(opened) == []
     context.close()

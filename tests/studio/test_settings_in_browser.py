@@ -24,8 +24,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
 
 
 @pytest.mark.slow
-def test_settings_are_tried_saved_and_taken_back_by_keyboard(small: Served, browser: Any) -> None:
-    page = browser.new_page()
+def test_settings_are_tried_saved_and_taken_back_by_keyboard(small: Served, page: Any) -> None:
     page.set_default_timeout(60_000)
     page.goto(f"{small.url}/p/{small.key}/plan#setting-noise_offset")
     page.wait_for_selector("#input-noise_offset:focus")  # from a finding's link, behind "More"
@@ -47,4 +46,3 @@ def test_settings_are_tried_saved_and_taken_back_by_keyboard(small: Served, brow
     page.wait_for_selector("#undo", state="hidden")
     assert (small.project / "maquette.toml").read_bytes() == before
     assert page.input_value("#input-rank") == ""
-    page.close()

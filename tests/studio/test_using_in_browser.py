@@ -10,12 +10,9 @@ import pytest
 
 from maquette.lora.files import inspect_lora
 
-from .conftest import Served, serving
+from .conftest import Served, careful_page, serving
 from .making import judged, made_run
 from .reading import serious_findings
-
-NOT_OURS = "plotly.min.js"
-"""It asks for an inline style that the policy refuses; its curves do without."""
 
 
 @pytest.fixture(scope="module")
@@ -38,24 +35,10 @@ def opened(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
 
 
 @pytest.fixture
-def page(browser: Any) -> Iterator[Any]:
-    context = browser.new_context(
-        viewport={"width": 1440, "height": 900}, permissions=["clipboard-read", "clipboard-write"]
-    )
-    made = context.new_page()
-    wrong: list[str] = []
-    made.on("pageerror", lambda error: wrong.append(str(error)))
-    made.on(
-        "console",
-        lambda message: (
-            wrong.append(message.text)
-            if message.type == "error" and NOT_OURS not in message.location["url"]
-            else None
-        ),
-    )
-    yield made
-    context.close()
-    assert wrong == []
+def page(browser: Any, opened: Served) -> Iterator[Any]:
+    """A page that may use the clipboard."""
+    with careful_page(browser, permissions=["clipboard-read", "clipboard-write"]) as made:
+        yield made
 
 
 def test_a_template_is_copied_and_a_lora_installed(page: Any, opened: Served, home: Path) -> None:

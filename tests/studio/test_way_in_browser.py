@@ -22,7 +22,7 @@ from maquette.toolbox.baking import Baked
 from maquette.world.cast import TRIGGER, write_training_pictures
 from maquette.world.pack import base_path
 
-from .conftest import Served, make_project, serving
+from .conftest import Served, careful_page, make_project, serving
 
 MANY = 3000
 CHECKED = """() => !document.getElementById("again").disabled
@@ -96,7 +96,7 @@ def test_the_whole_way_from_a_folder_of_pictures_to_an_installed_lora(
     pictures = write_training_pictures(tmp_path / "pictures")
     (comfy := tmp_path / "ComfyUI" / "models" / "loras").mkdir(parents=True)
     project = tmp_path / "project"
-    with real_studio() as url, careful_page(browser) as page:
+    with real_studio() as url, careful_page(browser, patience_s=300) as page:
         page.goto(url)
         begin_project(page, pictures[0].parent, project)
         page.wait_for_selector(".tile >> nth=14")
@@ -149,19 +149,6 @@ def real_studio() -> Iterator[str]:
     yield json.loads(process.stdout.readline())["url"]
     process.terminate()
     process.wait(30)
-
-
-@contextmanager
-def careful_page(browser: Any) -> Iterator[Any]:
-    """A page on a laptop's screen with patience; whatever goes wrong in it fails the test."""
-    page = browser.new_page(viewport={"width": 1440, "height": 900})
-    page.set_default_timeout(300_000)
-    wrong: list[str] = []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-    yield page
-    page.close()
-    assert wrong == []
 
 
 def begin_project(page: Any, pictures: Path, project: Path) -> None:
