@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from circumstances import commit, hardware, software
 
@@ -166,9 +167,18 @@ def main() -> None:
         "software": software(),
         "settings": {"searches": given.searches, "trials": TRIALS, "rounds": list(ROUNDS)},
         "results": rows,
+        "conclusion": "; ".join(map(told, rows)),
     }
     if given.output:
         write_json(given.output / f"paired_pruning-{result['date']}-{os.cpu_count()}core-cpu.json", result)
+
+
+def told(row: Mapping[str, Any]) -> str:
+    """Return a row in words."""
+    return (
+        f"{row['trials_of']} at {row['level']:g}: {row['drawn_share']:.0%} drawn, {row['falsely_dropped_share']:.0%} of the "
+        f"better trials dropped, regret {row['regret']:.4f} against {row['regret_of_all']:.4f}"
+    )
 
 
 def summed(found: Sequence[Mapping[str, float]]) -> dict[str, float]:

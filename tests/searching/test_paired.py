@@ -206,7 +206,7 @@ def test_a_dropped_trial_is_pruned_and_says_why(tmp_path: Path) -> None:
     assert (pruned.behind, pruned.pairs) == (second.number, 8)
     assert pruned.chance == worse.chance < 0.025
     assert f"worse than trial {second.number} over 8 pairs of pictures" in told_end(pruned)
-    assert "1 by their pictures" in pruning_told(record)
+    assert "1 ended by their pictures" in pruning_told(record)
     assert record.paired_level == 0.05
 
 

@@ -174,7 +174,7 @@ def test_pictures_are_the_objective_and_what_draws_badly_is_not_drawn_in_full(tm
     assert other.step == other.steps
     assert len(drawn_by(project, baseline.folder)) > len(drawn_by(project, other.folder)) > 0
     page = (project / "search" / "study-001" / "report.html").read_text()
-    assert "1 by their pictures" in page
+    assert "1 ended by their pictures" in page
     found = json.loads(result.stdout.splitlines()[-1])
     assert found["objective"] == "score"
     assert found["trials"] == {"finished": 1, "pruned": 1, "failed": 0}

@@ -376,8 +376,8 @@ def pruning_told(record: StudyRecord) -> str:
         )
     if record.paired_level:
         parts.append(
-            f"{by_pictures} by their pictures: worse than the best trial's by Wilcoxon's test, paired over prompts and seeds, "
-            f"at a level of {record.paired_level:g}"
+            f"{by_pictures} ended by their pictures: worse than the best trial's by Wilcoxon's test, "
+            f"paired over prompts and seeds, at a level of {record.paired_level:g}"
         )
     return "; ".join(parts)
 
