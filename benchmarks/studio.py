@@ -131,15 +131,20 @@ def main() -> None:
             project = many_pictures(given.keep or Path(place) / "many", given.pictures, given.photos)
             with serving(project) as (url, _):
                 if "paint" in parts:
-                    told["paint"] = paint(browser, url, given.rounds)
+                    told["paint"] = said(paint(browser, url, given.rounds))
                 if "scroll" in parts:
-                    told["scroll"] = scroll(browser, url, given.rounds)
+                    told["scroll"] = said(scroll(browser, url, given.rounds))
         for part, measure in (("event", events), ("tabs", tabs)):
             if part in parts:
-                told[part] = measure(browser, Path(place) / part)
-    print(json.dumps(told, indent=2))
+                told[part] = said(measure(browser, Path(place) / part))
     if given.output is not None:
         write(told, given)
+
+
+def said(found: Any) -> Any:
+    """Return what was found, told as soon as it is."""
+    print(json.dumps(found, indent=2), flush=True)
+    return found
 
 
 # --- what is measured ------------------------------------------------------------------------------------------
@@ -181,7 +186,7 @@ def scroll(browser: Any, url: str, rounds: int) -> list[dict[str, Any]]:
         found, asked = [], []
         for _ in range(times):
             with tab(browser) as page:
-                page.on("request", asked.append)
+                asked.append(requests_of(page))
                 page.goto(f"{url}/pictures")
                 page.wait_for_selector("#sheet img")
                 found.append(page.evaluate(SCROLL, SCROLL_PX_S))
@@ -197,11 +202,18 @@ def scroll(browser: Any, url: str, rounds: int) -> list[dict[str, Any]]:
                     [sum(ms > LATE_MS for ms in each) / len(each) for each in found], 4
                 ),
                 "frames_per_s": spread([1000 * len(each) / sum(each) for each in found], best=max),
-                "thumbnails_asked": sum("/thumbnail/" in each.url for each in asked),
-                "full_size_asked": sum("/picture/" in each.url for each in asked),
+                "thumbnails_asked": sum("/thumbnail/" in url for urls in asked for url in urls),
+                "full_size_asked": sum("/picture/" in url for urls in asked for url in urls),
             }
         )
     return rows
+
+
+def requests_of(page: Any) -> list[str]:
+    """Return a list that fills with the addresses that a page asks for."""
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    return asked
 
 
 def events(browser: Any, place: Path) -> dict[str, Any]:
