@@ -22,7 +22,7 @@ from maquette.measuring.headlines import HEADLINES
 from maquette.measuring.looks import Column
 from maquette.measuring.scorecards import Score, Scorecard, Scorecards
 from maquette.measuring.statistics import Estimate
-from maquette.runs.choice import Choice, Suspicion
+from maquette.runs.choice import Choice, Ranked, Suspicion
 from maquette.runs.folder import RunFolder
 from tests.lora.test_diffusers import adapted_layers, pipeline, prediction
 
@@ -135,7 +135,10 @@ def test_a_card_says_how_it_was_judged_and_its_faults(run: RunFolder, tmp_path: 
         headline="Step 2 is best.",
         reasons=("identity is highest",),
         suspicions=(Suspicion(kind="leak", told="the class word draws her too", remedy="…"),),
-        runner_up="step 4",
+        runner_up="checkpoints/zkw-001-step4.safetensors",
+        ranking=(
+            Ranked(checkpoint="checkpoints/zkw-001-step4.safetensors", label="step 4", step=4, strength=1.0),
+        ),
         distinguishable=False,
     ).write(copy)
     [entry] = maquette.deploy(copy, diffusers=tmp_path / "hub")

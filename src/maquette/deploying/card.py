@@ -270,7 +270,7 @@ def known_faults(judged: Judged | None) -> list[str]:
         found += [f"{suspicion.kind}: {suspicion.told}" for suspicion in choice.suspicions]
         if judged.chosen.is_the_choice and not choice.distinguishable:
             found.append(
-                f"It cannot be told apart from the runner-up ({choice.runner_up}) with the pictures drawn."
+                f"It cannot be told apart from the runner-up ({choice.runner_up_label}) with the pictures drawn."
             )
     return found
 

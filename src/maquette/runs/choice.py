@@ -135,6 +135,12 @@ class Choice:
     """SHA-256 of the first_look.json that it rests on."""
     time: str = ""
 
+    @property
+    def runner_up_label(self) -> str | None:
+        """The runner-up as people call it ("step 400")."""
+        labels = {each.checkpoint: each.label for each in self.ranking}
+        return self.runner_up and labels.get(self.runner_up, self.runner_up)
+
     def to_json(self) -> dict[str, Any]:
         """Return the record as plain JSON values."""
         return {"choice_version": VERSION, **asdict(self)}
