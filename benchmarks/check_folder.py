@@ -19,11 +19,10 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from circumstances import commit, hardware, software
+from circumstances import circumstances
 from PIL import Image
 
 from maquette.world.attributes import random_character, random_scene
@@ -74,12 +73,7 @@ def measured(root: Path, pictures: list[Path], rounds: int, load: str) -> dict:
     again = [timed(lambda: check(root)) for _ in range(rounds)]
     count = len(pictures)
     return {
-        "benchmark": "check_folder",
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": commit(),
-        "hardware": hardware("cpu"),
-        "load": load,
-        "software": software(),
+        **circumstances("check_folder", load=load),
         "settings": {"pictures": count, "bytes": sum(p.stat().st_size for p in pictures), "rounds": rounds},
         "results": [
             {"what": "decode only", "s": decode_s, "pictures_per_s": count / decode_s},

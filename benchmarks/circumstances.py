@@ -5,12 +5,25 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from maquette import __version__
+
+
+def circumstances(benchmark: str, *, load: str, device: str = "cpu") -> dict[str, Any]:
+    """Return how a result file begins. `load`: what else the machine had to do."""
+    return {
+        "benchmark": benchmark,
+        "date": datetime.now(UTC).date().isoformat(),
+        "commit": commit(),
+        "hardware": hardware(device),
+        "load": load,
+        "software": software(),
+    }
 
 
 def hardware(device: str) -> dict[str, Any]:

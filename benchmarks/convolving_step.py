@@ -12,12 +12,11 @@ import json
 import os
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from circumstances import commit, hardware, software
+from circumstances import circumstances
 from start_full import write_base
 from train_step import write_picture
 
@@ -39,12 +38,7 @@ def main() -> None:
         base = write_base(Path(folder) / "base.safetensors")
         rows = [row(Path(folder), base, size, given.steps) for size in given.resolutions]
     result = {
-        "benchmark": "convolving_step",
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": commit(),
-        "hardware": hardware("cpu"),
-        "load": given.load,
-        "software": software(),
+        **circumstances("convolving_step", load=given.load),
         "settings": {"rank": 32, "steps": given.steps, "threads": os.environ.get("OMP_NUM_THREADS")},
         "results": rows,
         "conclusion": "; ".join(f"{each['resolution_px']} px {each['step_cpu_ratio']:.2f}" for each in rows),

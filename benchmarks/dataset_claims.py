@@ -25,12 +25,11 @@ import os
 import statistics
 import tempfile
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
-from circumstances import commit, hardware, software
+from circumstances import circumstances
 from PIL import Image, ImageOps
 
 import maquette
@@ -87,12 +86,7 @@ def main() -> None:
             rows.append(row_of(arm, runs))
             print(json.dumps(rows[-1]), flush=True)
     result = {
-        "benchmark": "dataset_claims",
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": commit(),
-        "hardware": hardware("cpu"),
-        "load": "not timed",
-        "software": software(),
+        **circumstances("dataset_claims", load="not timed"),
         "settings": {
             "steps": STEPS,
             "rank": RANK,

@@ -16,12 +16,11 @@ import os
 import statistics
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
-from circumstances import commit, hardware, software
+from circumstances import circumstances
 from start_full import write_base
 
 from maquette import families
@@ -58,12 +57,7 @@ def main() -> None:
         {"base": "small world", "prediction_error_share": [error_at(timestep) for timestep in (100, 800)]}
     )
     result = {
-        "benchmark": "int8_base",
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": commit(),
-        "hardware": hardware(given.device),
-        "load": given.load,
-        "software": software(),
+        **circumstances("int8_base", load=given.load, device=given.device),
         "settings": {
             "layout": "SD 1.5, random weights", "px": given.px, "batch": 1, "rank": RANK, "precision": given.precision,
             "threads": os.environ.get("OMP_NUM_THREADS"), "rounds": given.rounds,

@@ -27,13 +27,12 @@ import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from circumstances import commit, hardware, software
+from circumstances import circumstances
 from PIL import Image
 
 import maquette
@@ -150,12 +149,7 @@ def main() -> None:
     for row in rows:
         row |= cost_of(row["arm"], json.loads(path.read_text(encoding="utf-8")))
     result = {
-        "benchmark": "leak",
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": commit(),
-        "hardware": hardware("cpu"),
-        "load": "other programs ran; cost is processor time, the arms in turn",
-        "software": software(),
+        **circumstances("leak", load="other programs ran; cost is processor time, the arms in turn"),
         "settings": {
             "steps": STEPS, "rank": RANK, "batch": BATCH, "learning_rate": RATE, "repeats": REPEATS, "arms": ARMS,
             "training_seeds": arguments.seeds, "drawings": DRAWINGS, "drawing_steps": DRAW_STEPS, "prompts": PROMPTS,

@@ -15,11 +15,10 @@ import os
 import random
 import tempfile
 import time
-from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
-from circumstances import commit, hardware, software
+from circumstances import circumstances
 
 from maquette.dataset.facts import DatasetFacts, DatasetInput
 from maquette.dataset.reading import read_dataset
@@ -61,12 +60,7 @@ def main() -> None:
     ]
     rows += [{"what": "many captions", "count": count, "s": many_s(count)} for count in asked.counts]
     result = {
-        "benchmark": "long_captions",
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": commit(),
-        "hardware": hardware("cpu"),
-        "load": asked.load,
-        "software": software(),
+        **circumstances("long_captions", load=asked.load),
         "results": rows,
         "conclusion": concluded(rows),
     }

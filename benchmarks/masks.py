@@ -24,13 +24,12 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from circumstances import commit, hardware, software
+from circumstances import circumstances
 from PIL import Image
 
 from maquette import families
@@ -96,12 +95,7 @@ def main() -> None:
         print(json.dumps([row_of(arm, found) for arm, found in runs.items()]), flush=True)
     rows = [row_of(arm, found) for arm, found in runs.items()]
     result = {
-        "benchmark": "masks",
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": commit(),
-        "hardware": hardware("cpu"),
-        "load": "not timed",
-        "software": software(),
+        **circumstances("masks", load="not timed"),
         "settings": {
             "steps": STEPS, "rank": RANK, "batch": BATCH, "learning_rate": RATE, "arms": ARMS, "room": ROOM,
             "training_seeds": arguments.seeds, "drawings": DRAWINGS, "drawing_steps": DRAW_STEPS, "prompts": PROMPTS,

@@ -14,12 +14,11 @@ import math
 import subprocess
 import sys
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
-from circumstances import commit, hardware, software
+from circumstances import circumstances
 
 from maquette.families.lora_names import lora_modules
 from maquette.families.tiny import write_full
@@ -58,12 +57,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
         row = measured(Path(folder), given.family, given.rank)
     result = {
-        "benchmark": "merge_memory",
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": commit(),
-        "hardware": hardware("cpu"),
-        "load": given.load,
-        "software": software(),
+        **circumstances("merge_memory", load=given.load),
         "settings": {"family": given.family, "rank": given.rank, "precision": "float16", "strength": 0.8},
         "results": [row],
         "conclusion": (

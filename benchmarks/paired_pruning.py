@@ -25,12 +25,11 @@ import os
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from circumstances import commit, hardware, software
+from circumstances import circumstances
 
 from maquette.choosing.decide import reading_of
 from maquette.choosing.race import NOT_COUNTED
@@ -159,12 +158,7 @@ def main() -> None:
             rows.append({"trials_of": name, "checkpoints": len(pool), "level": level, **summed(found)})
             print(json.dumps(rows[-1]), flush=True)
     result = {
-        "benchmark": "paired_pruning",
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": commit(),
-        "hardware": hardware("cpu"),
-        "load": "nothing here is a time",
-        "software": software(),
+        **circumstances("paired_pruning", load="nothing here is a time"),
         "settings": {"searches": given.searches, "trials": TRIALS, "rounds": list(ROUNDS)},
         "results": rows,
         "conclusion": "; ".join(map(told, rows)),

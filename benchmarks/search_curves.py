@@ -11,13 +11,12 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import accumulate
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from circumstances import commit, hardware, software
+from circumstances import circumstances
 from search import (
     BASELINE,
     CHARACTERS,
@@ -266,12 +265,7 @@ def report(work: Path, given: argparse.Namespace) -> None:
         ],
     }
     result = {
-        "benchmark": "search",
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": commit(),
-        "hardware": hardware("cpu"),
-        "load": given.load,
-        "software": software(),
+        **circumstances("search", load=given.load),
         "settings": {
             "steps": STEPS, "batch": 1, "pack": PACK, "trials": list(TRIALS), "seeds": seeds, "fresh_seeds": list(FRESH_SEEDS),
             "space": SPACE, "threads": int(os.environ["OMP_NUM_THREADS"]), "halving": 3,

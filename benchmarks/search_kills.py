@@ -23,7 +23,6 @@ import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -265,16 +264,11 @@ def main() -> None:
 
 
 def _result(row: dict[str, Any], given: argparse.Namespace) -> dict[str, Any]:
-    from circumstances import commit, hardware, software
+    from circumstances import circumstances
 
     largest = row["largest_loss_difference_ratio"]
     return {
-        "benchmark": "search_kills",
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": commit(),
-        "hardware": hardware("cpu"),
-        "load": given.load,
-        "software": software(),
+        **circumstances("search_kills", load=given.load),
         "settings": {
             "workers": WORKERS, "trials": given.trials, "steps": given.steps, "pack": 2, "seed": given.seed, "space": SPACE,
             "longest_wait_s": given.longest_wait, "tolerance_ratio": TOLERANCE,

@@ -31,7 +31,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -376,18 +375,13 @@ def main() -> None:
 
 
 def _result(soak: Soak, given: argparse.Namespace) -> dict[str, Any]:
-    from circumstances import commit, hardware, software
+    from circumstances import circumstances
 
     tally = soak.tally
     phases = dict(tally.phases.most_common())
     lost = len(tally.losses)
     return {
-        "benchmark": "soak",
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": commit(),
-        "hardware": hardware("cpu"),
-        "load": given.load,
-        "software": software(),
+        **circumstances("soak", load=given.load),
         "settings": {"seed": given.seed, "common": COMMON, "kinds": KINDS, "most_kills_of_a_run": MOST_KILLS},
         "results": [
             {

@@ -14,11 +14,10 @@ import os
 import subprocess
 import sys
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
-from circumstances import commit, hardware, software
+from circumstances import circumstances
 from start_large import make_pictures
 
 from maquette.families.tiny import file_shapes
@@ -72,12 +71,7 @@ def main() -> None:
             for source in (*given.source, own)
         ]
     result = {
-        "benchmark": "start_full",
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": commit(),
-        "hardware": hardware("cpu"),
-        "load": given.load,
-        "software": software(),
+        **circumstances("start_full", load=given.load),
         "settings": {
             "resolution_px": 128,
             "rank": 32,

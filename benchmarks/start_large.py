@@ -15,12 +15,11 @@ import os
 import subprocess
 import sys
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from circumstances import commit, hardware, software
+from circumstances import circumstances
 from PIL import Image
 
 REPOSITORY = Path(__file__).parents[1]
@@ -56,12 +55,7 @@ def main() -> None:
         base = write_tiny_base(root / "tiny.safetensors")
         starts = {str(count): starts_over(root, base, count) for count in given.counts}
     result = {
-        "benchmark": "start_large",
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": commit(),
-        "hardware": hardware("cpu"),
-        "load": given.load,
-        "software": software(),
+        **circumstances("start_large", load=given.load),
         "settings": {
             "counts": given.counts,
             "resolution_px": 64,

@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -26,7 +25,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from circumstances import commit, hardware, software
+from circumstances import circumstances
 from PIL import Image
 from start_full import write_base
 
@@ -65,12 +64,7 @@ def main() -> None:
             setting = Setting(base, pictures, place / "tokenizer", resolution, given.rank, given.steps, place)
             rows += compared(setting, given, opponent)
     result = {
-        "benchmark": "train_step",
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": commit(),
-        "hardware": hardware("cpu"),
-        "load": given.load,
-        "software": software(),
+        **circumstances("train_step", load=given.load),
         "settings": {
             "against": opponent, "rank": given.rank, "steps": given.steps, "rounds": given.rounds, "precision": "float32",
             "batch": 1, "text_encoder": "trained", "base": given.base.name if given.base else "SD 1.5's layout, random weights",

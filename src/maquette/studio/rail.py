@@ -25,6 +25,7 @@ from maquette.runs.record import RunRecord, read_record
 from maquette.spoken import counted
 from maquette.studio.asking import project_of
 from maquette.studio.pages import RAIL
+from maquette.studio.runs import runs_of
 from maquette.studio.workspace import Project
 
 State = Literal["done", "open", "blocked", "running", ""]
@@ -200,10 +201,9 @@ def _jobs(project: Project) -> tuple[Job, ...]:
 
 def _runs(project: Project) -> tuple[tuple[Path, RunRecord], ...]:
     found = []
-    for path in (project.root / "runs").glob("*/run.json"):
+    for place in runs_of(project):
         try:
-            if path.resolve().is_relative_to(project.root):
-                found.append((path.parent, read_record(path.parent)))
+            found.append((place, read_record(place)))
         except (MaquetteError, OSError):
             continue  # the Train page says what is wrong with it
     return tuple(sorted(found, key=lambda run: run[1].created_at))
