@@ -99,7 +99,8 @@ SCENE = Scene(
 
 def _preview(path: Path) -> Any:
     folder = path.parent / f"program-{path.stem}"
-    placed = Placed(path=folder / "zkw.safetensors", folder=folder, sha256="", already_installed=False)
+    file = folder / "zkw.safetensors"
+    placed = Placed(path=file, folder=folder, sha256="", already_installed=False, content=file)
     written = write_preview(
         Ledger(folder), placed, Preview(path=path, prompt="zkw", seed=1, told=False), SCENE
     )

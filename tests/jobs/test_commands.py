@@ -128,6 +128,8 @@ def test_a_search_is_gone_on_with_by_the_name_that_it_was_begun_with(
         study = tmp_path / "search" / "study-001"
         study.mkdir(parents=True)
         (study / "study.db").touch()
+        assert ready(ledger, ledger.job(job)) == first, "what was killed as it was begun is no study"
+        (study / "space.toml").touch()
         assert ready(ledger, ledger.job(job)) == (str(tmp_path), "--resume", "--study", "study-001")
 
 

@@ -53,6 +53,14 @@ def test_the_latest_change_of_any_kind_goes_first_and_kinds_can_be_chosen(tmp_pa
         undo(tmp_path)
 
 
+def test_a_clock_that_is_set_back_reorders_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind, moment in (("captions", 200.0), ("repairs", 100.0), ("curate", 100.0)):
+        monkeypatch.setattr("time.time", lambda moment=moment: moment)
+        Journal(tmp_path).begin(kind, kind).write(tmp_path / f"{kind}.txt", os.urandom(8))
+    assert [change.kind for change in changes_at(tmp_path)] == ["curate", "repairs", "captions"]
+    assert [undo(tmp_path).kind for _ in range(3)] == ["curate", "repairs", "captions"]
+
+
 @pytest.mark.parametrize("name", ["../victim.txt", "/etc/victim.txt", "link/victim.txt", "a\0b"])
 def test_a_journal_that_came_with_a_folder_cannot_lead_out_of_it(tmp_path: Path, name: str) -> None:
     root, victim = tmp_path / "downloaded", tmp_path / "victim.txt"

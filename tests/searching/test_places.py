@@ -46,7 +46,8 @@ def test_a_study_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no study was begun"):
         known_study(tmp_path, None)
     (tmp_path / "search" / "study-001").mkdir(parents=True)
-    (tmp_path / "search" / "study-001" / "study.db").touch()
+    for name in ("study.db", "space.toml"):
+        (tmp_path / "search" / "study-001" / name).touch()
     with pytest.raises(ConfigError, match="Did you mean 'study-001'"):
         known_study(tmp_path, "study-01")
 

@@ -15,7 +15,7 @@ import json
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
@@ -117,9 +117,15 @@ class Journal:
         return Recorder(self, header, keep)
 
     def changes(self, kinds: Sequence[str] = ()) -> list[Change]:
-        """Return the changes that were not undone, oldest first; those of `kinds` alone where any are given."""
+        """Return the changes that were not undone, oldest first; those of `kinds` alone where any are given.
+
+        A clock that was set back puts no later change before an earlier one: it counts as made with the earlier one.
+        """
         numbers = sorted(int(match[1]) for match in map(CHANGE.fullmatch, self._names()) if match)
-        found = [self.change(number) for number in numbers]
+        found, latest = [], 0.0
+        for change in map(self.change, numbers):
+            latest = max(latest, change.at)
+            found.append(replace(change, at=latest))
         return [change for change in found if not kinds or change.kind in kinds]
 
     def change(self, number: int) -> Change:
@@ -372,6 +378,11 @@ class Recorder:
                 "Make the folder writable or free some space. Nothing was changed without being noted.",
             )
         )
+
+
+def latest_first(changes: Iterable[Change]) -> list[Change]:
+    """Return changes of one journal or several, the latest first."""
+    return sorted(changes, key=lambda change: (change.at, change.number), reverse=True)
 
 
 def undo_last(roots: Sequence[Path], *, kinds: Sequence[str] = (), where: Path | None = None) -> Undone:

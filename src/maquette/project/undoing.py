@@ -7,7 +7,7 @@ from pathlib import Path
 
 from maquette.errors import MaquetteError, OutputError, Problem
 from maquette.project.config_file import CONFIG_NAME, load_settings
-from maquette.project.journal import Change, Journal, Undone, undo_last
+from maquette.project.journal import Change, Journal, Undone, latest_first, undo_last
 
 
 def undo(path: Path | str, *, kinds: Sequence[str] = ()) -> Undone:
@@ -21,8 +21,7 @@ def undo(path: Path | str, *, kinds: Sequence[str] = ()) -> Undone:
 
 def changes_at(path: Path | str, *, kinds: Sequence[str] = ()) -> list[Change]:
     """Return the changes at `path` that can be undone, the latest first."""
-    found = [change for place in places_of(Path(path)) for change in Journal(place).changes(kinds)]
-    return sorted(found, key=lambda change: change.at, reverse=True)
+    return latest_first(change for place in places_of(Path(path)) for change in Journal(place).changes(kinds))
 
 
 def places_of(path: Path) -> tuple[Path, ...]:

@@ -19,7 +19,7 @@ from maquette.curating.listing import list_heap
 from maquette.curating.person import KINDS, Word, decide, undo
 from maquette.curating.records import CODES
 from maquette.errors import ConfigError, Problem
-from maquette.project.journal import Change
+from maquette.project.journal import Change, latest_first
 from maquette.project.undoing import changes_at
 from maquette.studio.asking import answering, body_of, project_of
 from maquette.studio.pages import page
@@ -122,7 +122,7 @@ def _changes(project: Project) -> list[Change]:
     """Return what can be taken back, the latest first: decisions, and pictures moved to the references."""
     decisions = changes_at(project.pictures, kinds=KINDS)
     moves = changes_at(project.root, kinds=(references.KIND,))
-    return sorted([*decisions, *moves], key=lambda change: change.at, reverse=True)
+    return latest_first([*decisions, *moves])
 
 
 def decided(request: Request, data: bytes) -> dict[str, Any]:
