@@ -44,15 +44,15 @@ def list_heap(directory: Path, *, without: Iterable[Path] = ()) -> Heap:
     names, others = [], []
     for path in without_masks(_files(directory, left_out)):
         suffix = path.suffix.lower()
-        name = path.relative_to(directory).as_posix()
         if suffix in PICTURE_EXTENSIONS:
-            names.append(name)
+            names.append(path.relative_to(directory).as_posix())
         elif suffix in OTHER_PICTURE_EXTENSIONS:
-            others.append(name)
+            others.append(path.relative_to(directory).as_posix())
     if odd := odd_names(directory / name for name in names):
         raise DatasetError(odd)
-    stems = {Path(name).with_suffix("") for name in names}
-    others = [name for name in others if Path(name).with_suffix("") not in stems]
+    if others:
+        stems = {Path(name).with_suffix("") for name in names}
+        others = [name for name in others if Path(name).with_suffix("") not in stems]
     if not names:
         raise DatasetError(_empty(directory, others))
     return Heap(directory, tuple(sorted(names)), tuple(sorted(others)))

@@ -8,6 +8,7 @@ A mask is no picture of the dataset: whoever lists pictures asks here first.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -39,20 +40,21 @@ def masks_beside(pictures: Sequence[Path], files: Iterable[Path]) -> Mapping[Pat
 def without_masks(files: Iterable[Path]) -> list[Path]:
     """Return `files` of any folders without the masks of pictures among them."""
     every = list(files)
-    stems: dict[Path, set[str]] = {}
-    by_folder: dict[Path, list[Path]] = {}
+    by_folder: dict[str, list[Path]] = {}  # by text: a path takes long to hash, and there may be 100,000
     for path in every:
-        by_folder.setdefault(path.parent, []).append(path)
-        if path.suffix.lower() in PICTURE_EXTENSIONS:
-            stems.setdefault(path.parent, set()).add(path.stem)
+        by_folder.setdefault(os.path.split(path)[0], []).append(path)
+    pictures = {
+        folder: [path for path in inside if path.suffix.lower() in PICTURE_EXTENSIONS]
+        for folder, inside in by_folder.items()
+    }
     masks: set[Path] = set()
     for folder, inside in by_folder.items():
-        pictures = [path for path in inside if path.suffix.lower() in PICTURE_EXTENSIONS]
-        masks |= masks_beside(pictures, inside).keys()
-        if folder.name.lower() == MASK_FOLDER:
-            above = stems.get(folder.parent, set())
-            masks |= {path for path in pictures if _bare(path.stem) in above}
-    return [path for path in every if path not in masks]
+        masks |= masks_beside(pictures[folder], inside).keys()
+        above, name = os.path.split(folder)
+        if name.lower() == MASK_FOLDER:
+            stems = {path.stem for path in pictures.get(above, ())}
+            masks |= {path for path in pictures[folder] if _bare(path.stem) in stems}
+    return [path for path in every if path not in masks] if masks else every
 
 
 class MaskFinder:
