@@ -37,6 +37,7 @@ from tests.searching.making import TOY, toy_project
 
 require_optuna()
 PROGRAM = "from maquette.cli import main; main()"
+STEPS = 100
 SPACE = "safety = false\n[space]\nlearning_rate = { low = 3e-4, high = 3e-3, log = true }\n"
 
 
@@ -48,7 +49,7 @@ def start(*words: object) -> subprocess.Popen[bytes]:
 @pytest.mark.slow
 def test_a_worker_on_another_disk_goes_on_where_a_killed_one_was(tmp_path: Path) -> None:
     first, second, files = tmp_path / "first", tmp_path / "second", tmp_path / "files"
-    write_demo_project(first, seed=1, steps=40)
+    write_demo_project(first, seed=1, steps=STEPS)
     config = first / "maquette.toml"
     told = config.read_text().replace("batch_size = 4", "batch_size = 1")
     config.write_text(told.replace("[saving]\n", "[saving]\nstate_every_steps = 5\n"))
@@ -71,7 +72,7 @@ def test_a_worker_on_another_disk_goes_on_where_a_killed_one_was(tmp_path: Path)
     assert "begun by another worker, goes on at step" in said.decode()
     own = second / "search" / "study-001" / "trials" / "000"
     record = json.loads((own / "run.json").read_text())
-    assert record["state"] == "finished" and record["step"] == 40
+    assert record["state"] == "finished" and record["step"] == STEPS
     # What the first one trained was not trained again: its lines stand before those of the second.
     before = [row["step"] for row in read_metrics(own / "metrics.jsonl") if row["step"] <= handed]
     assert before == list(range(1, handed + 1))

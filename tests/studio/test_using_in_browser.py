@@ -90,3 +90,14 @@ def test_it_fits_a_phone_and_a_screen_reader(browser: Any, opened: Served, schem
 
 
 PAGES = ("use", "compare?a=zkw-001&b=zkw-002")
+
+
+def test_who_is_faster_than_the_script_types_a_folder_too(opened: Served, page: Any) -> None:
+    held: list[Any] = []
+    page.route("**/static/use.js*", lambda route: held.append(route))
+    page.goto(f"{opened.url}/p/{opened.key}/use", wait_until="commit")
+    page.check("#other input")
+    while not held:
+        page.wait_for_timeout(20)
+    held[0].continue_()
+    page.wait_for_selector("#folder:focus")

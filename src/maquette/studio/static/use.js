@@ -116,7 +116,12 @@ async function places() {
   } catch (error) { told(error); }
 }
 
-at("other")?.querySelector("input").addEventListener("change", () => { at("typed").hidden = false; forget("Look at the folder first"); at("folder").focus(); });
+const other = at("other")?.querySelector("input");
+
+function typeOne() { at("typed").hidden = false; forget("Look at the folder first"); at("folder").focus(); }
+
+other?.addEventListener("change", typeOne);
+if (other?.checked) typeOne();  // chosen before this script was there, or kept by the browser from an earlier visit
 at("folder")?.addEventListener("input", () => forget("Look at the folder first"));
 at("folder")?.addEventListener("keydown", (event) => { if (event.key === "Enter") at("look").click(); });
 at("program")?.addEventListener("change", () => forget("Look at the folder first"));
