@@ -1,6 +1,6 @@
 """What paired pruning of a search saves and what it costs, told by pictures that were drawn in full.
 
-    python benchmarks/paired_pruning.py /tmp/judging --output benchmarks/results/
+    python benchmarks/paired_pruning.py DIR --output benchmarks/results/
 
 DIR is the --work of `benchmarks/judging.py`: runs of many kinds whose checkpoints drew every prompt with every seed, and a larger
 hidden set besides. A search is played over some of these checkpoints in an order of chance, each a trial: the first is drawn in
