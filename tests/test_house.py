@@ -16,6 +16,7 @@ import pytest
 
 import maquette
 from maquette.cli.app import COMMANDS
+from maquette.studio.server import PACKAGES
 from tests.disguises import disguises
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -202,6 +203,17 @@ def test_the_door_is_light(code: str, forbidden: tuple[str, ...]) -> None:
     assert not loaded & set(forbidden)
 
 
+def modules_of(requirements: list[str]) -> set[str]:
+    """Return the modules that requirements bring."""
+    names = {re.split(r"[^\w.-]", requirement)[0] for requirement in requirements}
+    return {DISTRIBUTIONS.get(name, name.replace("-", "_")) for name in names}
+
+
+def test_the_studio_asks_for_every_package_of_its_extra() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert set(PACKAGES) == modules_of(project["optional-dependencies"]["studio"])
+
+
 def test_every_third_party_import_is_a_declared_dependency() -> None:
     """What another package happens to bring along may be gone with its next release."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -211,8 +223,7 @@ def test_every_third_party_import_is_a_declared_dependency() -> None:
         if extra != "dev"
         for requirement in requirements
     ]
-    declared = {re.split(r"[^\w.-]", requirement)[0] for requirement in project["dependencies"] + extras}
-    modules = {DISTRIBUTIONS.get(name, name.replace("-", "_")) for name in declared}
+    modules = modules_of(project["dependencies"] + extras)
     offences = [
         (path, line, f"imports {name}")
         for path in SOURCES

@@ -131,7 +131,7 @@ def free_memory_bytes(device: str) -> int:
         return int(free + torch.cuda.memory_reserved(torch.device(device)))
     if device == "mps":
         return int(torch.mps.recommended_max_memory())
-    import psutil  # type: ignore[import-untyped]
+    import psutil
 
     return int(psutil.virtual_memory().available + psutil.Process().memory_info().rss)
 

@@ -189,7 +189,7 @@ def _is_stale(partial: Path) -> bool:
     if match is None and not PARTIAL_OF_0_1.fullmatch(partial.name):
         return False
     if match is not None and match[2] == _place():
-        import psutil  # type: ignore[import-untyped]
+        import psutil
 
         if not psutil.pid_exists(int(match[1], 16)):
             return True

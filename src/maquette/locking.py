@@ -158,7 +158,7 @@ def _until_its_end(stage: Stage[T], taken: Hold) -> Stage[T]:
 
 def holder_of(folder: Path) -> Owner | None:
     """Return who notes to hold `folder`, without touching it; None where nobody does, or who did is gone from this machine."""
-    import psutil  # type: ignore[import-untyped]
+    import psutil
 
     owner = _owner(folder)
     is_gone = owner is not None and owner.host == socket.gethostname() and not psutil.pid_exists(owner.pid)

@@ -43,7 +43,7 @@ def pid_of(identity: str) -> int:
 def _start_of(pid: int) -> str | None:
     if sys.platform.startswith("linux"):
         return _start_on_linux(pid)
-    import psutil  # type: ignore[import-untyped]
+    import psutil
 
     try:
         process = psutil.Process(pid)

@@ -91,7 +91,7 @@ def _newest_state(run: Path) -> int:
 
 def _kill(worker: str) -> None:
     """Kill a worker with what it started, and wait until it is gone: its device's memory is free then."""
-    import psutil  # type: ignore[import-untyped]
+    import psutil
 
     pid = pid_of(worker)
     with suppress(psutil.NoSuchProcess, ProcessLookupError):

@@ -53,7 +53,7 @@ def end_remains(worker: str) -> None:
     """End what a lost worker left running: helpers in its session that would hold the device's memory."""
     if os.name != "posix" or is_alive(worker):
         return
-    import psutil  # type: ignore[import-untyped]
+    import psutil
 
     leader = pid_of(worker)
     if psutil.pid_exists(

@@ -142,7 +142,7 @@ def parse_cpuinfo(text: str) -> tuple[str, ...] | None:
 
 
 def _memory() -> tuple[int, int]:
-    import psutil  # type: ignore[import-untyped]
+    import psutil
 
     memory = psutil.virtual_memory()
     return int(memory.total), int(memory.available)

@@ -112,7 +112,7 @@ def spills_in_silence() -> bool:
 
 
 def _memory_now(device: str) -> Memory:
-    import psutil  # type: ignore[import-untyped]
+    import psutil
     import torch
 
     card = None
