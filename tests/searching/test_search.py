@@ -9,13 +9,22 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from maquette.cli.app import maquette
+from maquette.errors import OutputError
+from maquette.locking import HeldByAnother
+from maquette.project.config_file import load_settings
+from maquette.rules.verdict import judge
 from maquette.runs.record import read_record
+from maquette.searching import opening
+from maquette.searching.options import SearchOptions
 from maquette.searching.records import RESULTS_NAME, StudyRecord, read_study
+from maquette.searching.storage import open_storage
+from maquette.searching.study import plan_in
 from tests.searching.making import toy_project
 
 SPACE = """
@@ -142,6 +151,28 @@ def start(arguments: list[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-c", code, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
+
+
+def test_who_begins_a_study_meanwhile_leaves_it_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its database and its space a study looks like one that was killed while it was begun."""
+    project = toy_project(tmp_path / "p", steps=6)
+    begin = opening.begin_study
+
+    def beside_another(*given: Any) -> None:
+        with pytest.raises(HeldByAnother, match="search"):
+            new()
+        begin(*given)
+
+    def new() -> opening.Opened:
+        return opening.new_search(project, load_settings(project), SearchOptions(study="one"), judge)
+
+    monkeypatch.setattr(opening, "begin_study", beside_another)
+    opened = new()
+    assert plan_in(open_storage(opened.url), "one") == opened.study.plan
+    with pytest.raises(OutputError, match="exists"):
+        new()
 
 
 def measured(project: Path) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from maquette.errors import ConfigError, OutputError, Problem
 from maquette.events import Message
 from maquette.files import require_writable_folder, write_atomic
-from maquette.locking import OWN_FOLDER
+from maquette.locking import OWN_FOLDER, held
 from maquette.project.fields import flag_of
 from maquette.project.settings import PATHS, Settings
 from maquette.runs.record import now
@@ -35,6 +35,8 @@ from maquette.searching.study import (
 from maquette.spoken import without_passwords
 
 if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+
     from maquette.training.prepare import Judge
 
 ON_RESUME = ("trials", "pack", "storage", "files", "study", "budget")
@@ -59,26 +61,18 @@ def new_search(project: Path, settings: Settings, options: SearchOptions, judge:
     space = checked_space(basis, options.space)
     name = options.study or new_name(project)
     folder = study_folder(project, name)
-    if is_taken(folder):
-        remedy = (
-            f"Go on with it: maquette search {project} --resume --study {name}; or choose another --study."
-        )
-        raise OutputError(Problem(str(folder), "a study of that name exists", "a new name", remedy))
+    _require_free(folder, project)
     unfinished = _unfinished(project)
     require_writable_folder(folder)
-    _clear_half_begun(folder)
     url = storage_url(folder, options.storage)
-    storage = open_storage(url)
-    if plan_in(storage, name) is not None:
-        required = "a name that no other project has there"
-        raise ConfigError(
-            Problem(
-                "--study", f"'{name}' is in {without_passwords(url)} already", required, "Choose another one."
-            )
-        )
     plan = _plan(name, basis, space, options)
-    begin_study(storage, plan, basis, space)
-    write_atomic(folder / SPACE_NAME, space.text)
+    with held(folder, what="search"):  # (who begins one here meanwhile would take it for half begun)
+        _require_free(folder, project)
+        _clear_half_begun(folder)
+        storage = open_storage(url)
+        _require_new_in(storage, name, url)
+        begin_study(storage, plan, basis, space)
+        write_atomic(folder / SPACE_NAME, space.text)
     study = SearchStudy(storage, plan, basis, space)
     return Opened(study=study, folder=folder, url=url, messages=(*unfinished, *_told(basis, space)))
 
@@ -90,6 +84,22 @@ def outlook(
     basis = basis_of(project, settings, judge)
     space = checked_space(basis, options.space)
     return _plan(options.study or new_name(project), basis, space, options), space
+
+
+def _require_free(folder: Path, project: Path) -> None:
+    if is_taken(folder):
+        remedy = (
+            f"Go on with it: maquette search {project} --resume --study {folder.name}; "
+            "or choose another --study."
+        )
+        raise OutputError(Problem(str(folder), "a study of that name exists", "a new name", remedy))
+
+
+def _require_new_in(storage: BaseStorage, name: str, url: str) -> None:
+    if plan_in(storage, name) is not None:
+        given = f"'{name}' is in {without_passwords(url)} already"
+        required = "a name that no other project has there"
+        raise ConfigError(Problem("--study", given, required, "Choose another one."))
 
 
 def is_taken(folder: Path) -> bool:
