@@ -14,15 +14,15 @@ import torch
 from maquette import __version__
 
 
-def circumstances(benchmark: str, *, load: str, device: str = "cpu") -> dict[str, Any]:
-    """Return how a result file begins. `load`: what else the machine had to do."""
+def circumstances(benchmark: str, *, load: str, device: str = "cpu", **packages: str) -> dict[str, Any]:
+    """Return how a result file begins. `load`: what else the machine had to do; `packages`: further versions that decide."""
     return {
         "benchmark": benchmark,
         "date": datetime.now(UTC).date().isoformat(),
         "commit": commit(),
         "hardware": hardware(device),
         "load": load,
-        "software": software(),
+        "software": software() | packages,
     }
 
 

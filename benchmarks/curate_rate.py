@@ -28,12 +28,11 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from circumstances import commit, hardware, software
+from circumstances import circumstances
 from PIL import Image
 
 from maquette.files import write_json
@@ -165,18 +164,13 @@ def main() -> None:
             f"{row['cpu_rate_ratio_to_decode_and_resize']:.2f})   {row['peak_bytes'] / 1e6:.0f} MB"
         )
     whole = rows[2]
-    date = datetime.now(UTC).date().isoformat()
+    head = circumstances("curate_rate", load=options.load, pillow=Image.__version__, numpy=np.__version__)
     width, height = options.size
-    name = f"curate_rate-{date}-{options.pictures}x{width}px-{os.cpu_count()}core-cpu.json"
+    name = f"curate_rate-{head['date']}-{options.pictures}x{width}px-{os.cpu_count()}core-cpu.json"
     write_json(
         options.output / name,
         {
-            "benchmark": "curate_rate",
-            "date": date,
-            "commit": commit(),
-            "hardware": hardware("cpu"),
-            "load": options.load,
-            "software": {**software(), "pillow": Image.__version__, "numpy": np.__version__},
+            **head,
             "settings": {"pictures": options.pictures, "size_px": [width, height], "rounds": options.rounds},
             "results": rows,
             "conclusion": (

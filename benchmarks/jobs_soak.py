@@ -28,12 +28,11 @@ import threading
 import time
 from collections import Counter
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psutil
-from circumstances import commit, hardware, software
+from circumstances import circumstances
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -356,10 +355,12 @@ def main() -> None:
         os.environ["MAQUETTE_HOME"] = str(Path(folder) / "home")
         began = time.monotonic()
         soak = Soak(Path(folder), given.seed, given.trainings)
-        soak.soak(given.kills)
-        soak.drain()
-        faults = soak.faults()
-        soak.studio.end()
+        try:
+            soak.soak(given.kills)
+            soak.drain()
+            faults = soak.faults()
+        finally:
+            soak.studio.end()
         odd = soak.odd_weights()
         jobs = soak.ledger.jobs()
         told = {
@@ -380,16 +381,12 @@ def main() -> None:
 
 def write(told: dict[str, Any], given: argparse.Namespace) -> None:
     """Write the result file."""
-    today = datetime.now(UTC).date().isoformat()
+    head = circumstances("jobs_soak", load=given.load)
     kills, wrong = told["counts"]["kills"], len(told["faults"]) + len(told["trainings_with_other_weights"])
     told_jobs = f"{sum(told['jobs'].values())} jobs"
     result = {
-        "benchmark": "jobs_soak",
-        "date": today,
-        "commit": given.commit or commit(),
-        "hardware": hardware("cpu"),
-        "load": given.load,
-        "software": software(),
+        **head,
+        "commit": given.commit or head["commit"],
         "settings": {"kills": given.kills, "trainings": given.trainings, "seed": given.seed},
         "results": [told],
         "conclusion": f"{kills} kills of runners, workers and the studio's server, {told_jobs}: "
@@ -399,7 +396,7 @@ def write(told: dict[str, Any], given: argparse.Namespace) -> None:
             else f"{wrong} faults."
         ),
     }
-    path = given.output / f"jobs_soak-{today}-{os.cpu_count()}core-cpu.json"
+    path = given.output / f"jobs_soak-{head['date']}-{os.cpu_count()}core-cpu.json"
     path.write_text(json.dumps(result, indent=2) + "\n")
 
 

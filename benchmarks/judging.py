@@ -26,12 +26,11 @@ import random
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
-from circumstances import commit, hardware, software
+from circumstances import circumstances
 from PIL import ImageOps
 
 from maquette import families
@@ -228,8 +227,7 @@ def main() -> None:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "0")) or torch.get_num_threads())
     rows = [row for kind in arguments.kinds for row in rows_of(arguments.work, kind, arguments.seeds)]
     result = {
-        "benchmark": "judging", "date": datetime.now(UTC).date().isoformat(), "commit": commit(),
-        "hardware": hardware("cpu"), "software": software(), "seeds": arguments.seeds,
+        **circumstances("judging", load="nothing here is a time"), "seeds": arguments.seeds,
         "prompts": {"suite": [each.text for each in SUITE], "hidden": [each.text for each in HIDDEN]},
         "choosing": choosing(rows), "faults": faults(rows), "rows": rows,
     }  # fmt: skip

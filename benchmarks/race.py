@@ -21,11 +21,10 @@ import os
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from circumstances import commit, hardware, software
+from circumstances import circumstances
 
 from maquette.choosing.decide import TIE, decide, reading_of
 from maquette.choosing.race import NOT_COUNTED, WORTH, race
@@ -45,8 +44,7 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = [{"table": str(folder), **row} for folder in arguments.folders for row in races_over(folder)]
     result = {
-        "benchmark": "race", "date": datetime.now(UTC).date().isoformat(), "commit": commit(),
-        "hardware": hardware("cpu"), "software": software(), "worth": WORTH,
+        **circumstances("race", load="nothing here is a time"), "worth": WORTH,
         "tables": len(arguments.folders), "summary": summary(rows), "rows": rows,
     }  # fmt: skip
     print(json.dumps(result["summary"], indent=1))

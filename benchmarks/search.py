@@ -46,7 +46,7 @@ from maquette.searching.basis import trial_settings
 from maquette.searching.director import ended_run
 from maquette.searching.judging import judged
 from maquette.searching.options import SearchOptions
-from maquette.searching.places import study_folder
+from maquette.searching.places import is_study, study_folder
 from maquette.searching.records import RESULTS_NAME, SearchTrial, StudyRecord, read_study
 from maquette.searching.study import searched
 from maquette.searching.verdict import best_of
@@ -133,7 +133,7 @@ def search(work: Path, method: Method, seed: int, trials: int) -> None:
     """Search up to so many trials in this process, and note the processor's seconds at every change."""
     project, name = project_of(work, "first"), study_name(method, seed)
     folder = study_folder(project, name)
-    begun = (folder / RESULTS_NAME).exists()
+    begun = is_study(folder)
     given: dict[str, Any] = {"trials": trials, "study": name}
     if not begun:
         space = write_atomic(work / "space.toml", SPACE)

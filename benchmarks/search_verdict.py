@@ -20,11 +20,10 @@ import os
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from circumstances import commit, hardware, software
+from circumstances import circumstances
 
 from maquette.files import write_json
 from maquette.searching.records import SearchTrial, StudyRecord
@@ -156,11 +155,7 @@ def main() -> None:
         found.append(row)
         print(row, flush=True)
     result = {
-        "benchmark": "search_verdict",
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": commit(),
-        "hardware": hardware("cpu"),
-        "software": software(),
+        **circumstances("search_verdict", load="nothing here is a time"),
         "settings": {
             "settings_tried": SETTINGS,
             "searches": arguments.searches,

@@ -32,13 +32,12 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
-from circumstances import commit, hardware, software
+from circumstances import circumstances
 from PIL import Image
 
 from maquette.curating.decisions import Decision, Decisions, as_text, decisions_path
@@ -434,17 +433,12 @@ def quantile(values: Sequence[float], share: float) -> float:
 
 def write(told: dict[str, Any], given: argparse.Namespace) -> None:
     """Write the result file."""
-    today = datetime.now(UTC).date().isoformat()
-    path = given.output / f"studio-{today}-{given.pictures}pictures-{os.cpu_count()}core-cpu.json"
+    head = circumstances("studio", load=given.load, pillow=Image.__version__)
+    path = given.output / f"studio-{head['date']}-{given.pictures}pictures-{os.cpu_count()}core-cpu.json"
     write_json(
         path,
         {
-            "benchmark": "studio",
-            "date": today,
-            "commit": commit(),
-            "hardware": hardware("cpu"),
-            "load": given.load,
-            "software": {**software(), "pillow": Image.__version__},
+            **head,
             "settings": {
                 "pictures": given.pictures,
                 "from_photographs": given.photos is not None,
