@@ -79,6 +79,23 @@ def test_a_selection_is_decided_together_and_one_undo_takes_it_back(many: Served
     assert states(many) == before
 
 
+def test_who_decides_without_a_pause_or_leaves_at_once_loses_nothing(many: Served, page: Any) -> None:
+    page.goto(f"{many.url}/p/{many.key}/pictures")
+    page.wait_for_selector("[data-place='0']")
+    with page.expect_request("**/decide"):  # while the keys go on coming
+        page.evaluate(
+            """() => {
+              const press = () => document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "k", bubbles: true }));
+              globalThis.typing = setInterval(press, 60);
+            }"""
+        )
+    page.evaluate("() => clearInterval(globalThis.typing)")
+    page.keyboard.press("End")
+    page.keyboard.press("k")
+    page.goto("about:blank")
+    settled(page, many, f"{MANY - 1:04d}.png", "kept")
+
+
 def test_a_decision_that_cannot_be_kept_is_said(browser: Any, served: Served) -> None:
     opened = browser.new_page()
     opened.goto(f"{served.url}/p/{served.key}/pictures")

@@ -6,6 +6,7 @@ the reverse.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any, get_args
 
@@ -26,6 +27,9 @@ from maquette.studio.pages import page
 from maquette.studio.showing import small, whole
 from maquette.studio.workspace import Project
 
+_IN_TURN = threading.Lock()
+"""Decisions of several pages, or of one that is left while another answer is on its way, wait for one another: the folder's own
+lock would refuse the second."""
 WORDS: tuple[Word, ...] = get_args(Word)
 MEASURES = {
     "quality": "quality",
@@ -137,7 +141,8 @@ def decided(request: Request, data: bytes) -> dict[str, Any]:
     if problems:
         raise ConfigError(problems)
     _require_plain(words)
-    done = decide(project.pictures, words)
+    with _IN_TURN:
+        done = decide(project.pictures, words)
     return {"changed": dict(done.changed), "undo": _undoable(project)}
 
 
@@ -158,11 +163,12 @@ def undone(request: Request, data: bytes) -> dict[str, Any]:
     """Take the last change of decisions back, or the last move to the references."""
     project = project_of(request)
     body_of(data)
-    changes = _changes(project)
-    if changes and changes[0].kind == references.KIND:
-        references.undo(project.root)
-        return {"kind": references.KIND, "remaining": len(changes) - 1, "undo": _undoable(project)}
-    done = undo(project.pictures)
+    with _IN_TURN:
+        changes = _changes(project)
+        if changes and changes[0].kind == references.KIND:
+            references.undo(project.root)
+            return {"kind": references.KIND, "remaining": len(changes) - 1, "undo": _undoable(project)}
+        done = undo(project.pictures)
     return {"kind": done.kind, "remaining": done.remaining, "undo": _undoable(project)}
 
 

@@ -155,8 +155,7 @@ function decide(word, items = grid.meant, { quiet = false } = {}) {
     item.by = word === "automatic" ? "" : "you";
   }
   redoable = quiet ? redoable : [];
-  clearTimeout(timer);
-  timer = setTimeout(send, WAIT_MS);
+  timer ||= setTimeout(send, WAIT_MS);  // of whoever goes on deciding without a pause as well
   const single = !grid.chosen.size;
   count();
   grid.repaint();
@@ -169,17 +168,31 @@ function decide(word, items = grid.meant, { quiet = false } = {}) {
 
 function send() {
   clearTimeout(timer);
-  if (!waiting.size) return sending;
-  const words = {};
-  for (const [name, word] of waiting) (words[word] ||= []).push(name);
-  waiting = new Map();
-  sending = sending.then(() => post(`${api}/decide`, { words })).then((answer) => {
+  timer = 0;
+  if (waiting.size) sending = sending.then(deliver);
+  return sending;
+}
+
+// What waits is taken when its turn has come: a page that is left before sends it itself.
+async function deliver() {
+  if (!waiting.size) return;
+  try {
+    const answer = await postWaiting();
     for (const item of all) if (item.name in answer.changed) item.state = answer.changed[item.name];
     undoable(answer.undo);
     grid.repaint();
     count();
-  }).catch((error) => { told(error); return load(); });
-  return sending;
+  } catch (error) {
+    told(error);
+    await load().catch(told);
+  }
+}
+
+function postWaiting() {
+  const words = {};
+  for (const [name, word] of waiting) (words[word] ||= []).push(name);
+  waiting = new Map();
+  return post(`${api}/decide`, { words }, { outlives: true });
 }
 
 // One after the other: whoever presses quickly means the state that the last key has led to.
@@ -270,7 +283,7 @@ at("find").addEventListener("input", (event) => { wanted.find = event.target.val
 at("size").addEventListener("input", (event) => grid.resize(Number(event.target.value)));
 at("undo").addEventListener("click", undo);
 at("redo").addEventListener("click", redo);
-addEventListener("pagehide", send);
+addEventListener("pagehide", () => { if (waiting.size) postWaiting().catch(told); });
 
 async function load() {
   const answer = await get(`${api}/pictures`);

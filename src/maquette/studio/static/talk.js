@@ -1,6 +1,7 @@
 // Asking the server: the page's token goes with what changes something, and problems come back in words.
 
 const META = 'meta[name="maquette-page"]';
+const MOST_OUTLIVING = 60000;  // bytes; a letter has at most three
 let token = document.querySelector(META).content;
 
 // What the server said no to; asking again brings the same.
@@ -17,8 +18,10 @@ export async function get(path) {
   return answerOf(await fetch(path, { headers: { accept: "application/json" } }));
 }
 
-export async function post(path, body = {}) {
-  const answer = await send(path, JSON.stringify(body), "application/json");
+// `outlives`: it is sent even where the page is left at once. A browser does that for small ones only.
+export async function post(path, body = {}, { outlives = false } = {}) {
+  const text = JSON.stringify(body);
+  const answer = await send(path, text, "application/json", outlives && 3 * text.length < MOST_OUTLIVING);
   changed(path);
   return answer;
 }
@@ -29,9 +32,9 @@ export const changed = (path = "") => document.dispatchEvent(new CustomEvent("ma
 // Part of a file, as it is.
 export const sendPiece = (path, piece) => send(path, piece, "application/octet-stream");
 
-async function send(path, body, type) {
+async function send(path, body, type, keepalive = false) {
   const used = token;
-  const asked = () => fetch(path, { method: "POST", body, headers: { "content-type": type, "x-maquette-page": token } });
+  const asked = () => fetch(path, { method: "POST", body, keepalive, headers: { "content-type": type, "x-maquette-page": token } });
   const answer = await asked();
   const isStale = answer.status === 403 && (token !== used || await renewed());
   return answerOf(isStale ? await asked() : answer);
