@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -118,3 +118,44 @@ def test_of_two_tabs_that_write_one_caption_the_second_is_told(browser: Any, cap
     assert caption_of(captioned, "000.png") == "tovaki, jumping\n"
     for tab in tabs:
         tab.close()
+
+
+def test_late_answers_neither_take_what_is_typed_nor_write_it_under_another_picture(
+    captioned: Served, page: Any
+) -> None:
+    late: list[Any] = []
+
+    def wait_for(condition: Callable[[], bool]) -> None:
+        for _ in range(200):
+            if condition():
+                return
+            page.wait_for_timeout(25)
+        raise AssertionError("it did not come")
+
+    page.route("**/caption", lambda route: late.append(route))
+    page.goto(f"{captioned.url}/p/{captioned.key}/captions")
+    page.wait_for_function("() => document.getElementById('text').value.length > 0")
+    page.fill("#text", "tovaki")
+    page.keyboard.press("Control+s")
+    page.keyboard.press("End")
+    page.keyboard.type(", jumping")
+    wait_for(lambda: len(late) == 1)
+    late.pop().continue_()
+    wait_for(lambda: caption_of(captioned, "000.png") == "tovaki\n")
+    page.wait_for_selector("#undo:enabled")
+    assert page.input_value("#text") == "tovaki, jumping"
+    page.focus("#grid")
+    page.keyboard.press("ArrowRight")
+    wait_for(lambda: len(late) == 1)
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("() => document.getElementById('name').textContent === '002.png'")
+    late.pop().continue_()
+    wait_for(lambda: caption_of(captioned, "000.png") == "tovaki, jumping\n")
+    page.wait_for_function("() => document.querySelector('#parts').textContent.includes('jumping 1')")
+    assert page.inner_text("#name") == "002.png"
+    page.unroute("**/caption")
+    page.fill("#part", "red wall")
+    page.click("#edit button:has-text('Preview')")
+    page.wait_for_selector("#preview:not([hidden])")
+    page.fill("#part", "standing")  # not what was shown
+    page.wait_for_selector("#preview", state="hidden")

@@ -7,7 +7,7 @@ const api = `/api/p/${root.dataset.project}`;
 const limit = Number(root.dataset.limit);
 const at = (id) => document.getElementById(id);
 const LOOK_MS = 350, MOST_SHOWN = 60, MOST_PARTS = 400;
-let all = [], parts = [], wanted = { find: "", show: "" }, started = "", looking = 0;
+let all = [], parts = [], wanted = { find: at("find").value, show: at("show").value }, started = "", looking = 0;
 
 const grid = new Grid(at("grid"), at("sheet"), {
   label: 0,
@@ -52,7 +52,10 @@ async function show() {
   const item = grid.current;
   scope();
   at("told").textContent = item ? `${grid.here + 1} of ${grid.items.length}` : "nothing to show";
-  if (showing && showing !== item?.name && at("text").value !== started) await save(showing);
+  if (showing && showing !== item?.name && at("text").value !== started) {
+    await save(showing);
+    if (grid.current !== item) return;  // one has gone on meanwhile: what is shown is another's
+  }
   if (!item) { showing = ""; at("write").hidden = at("large").hidden = true; return; }
   at("write").hidden = at("large").hidden = false;
   if (showing !== item.name) {
@@ -115,18 +118,41 @@ async function save(name = grid.current?.name) {
       Object.assign(item, answer.picture);
       undoable(answer.undo);
     }
-    if (grid.current === item) { at("text").value = started = item.text; at("saved").textContent = answer.changed_since ? "" : "saved"; look(item); }
+    if (showing === name) {
+      const isTypedOn = at("text").value !== text;
+      started = item.text;
+      if (!isTypedOn) at("text").value = item.text;
+      at("saved").textContent = isTypedOn ? "not saved yet" : answer.changed_since ? "" : "saved";
+      if (!isTypedOn) look(item);
+    }
     grid.repaint();
     countParts();
-  } catch (error) { started = expected; told(error); }
+  } catch (error) {
+    told(error);
+    if (grid.current?.name === name) started = expected;
+    else toast(`${name} was not written. What you wrote is kept here: ${text}`, "bad");
+  }
 }
 
 // --- many captions
 
-function edit(preview) {
-  const names = scope().map((item) => item.name);
-  const place = Number(at("place").value);
-  return post(`${api}/edit-captions`, { kind: at("kind").value, part: at("part").value, other: at("other").value, place, names, preview });
+let meant = null;  // what the preview shows, and what the button beside it does
+
+const edit = (asked, preview) => post(`${api}/edit-captions`, { ...asked, preview });
+
+async function preview() {
+  const names = scope().map((item) => item.name), place = Number(at("place").value);
+  const asked = { kind: at("kind").value, part: at("part").value, other: at("other").value, place, names };
+  meant = asked;
+  try {
+    const answer = await edit(asked, true);
+    if (meant === asked) shown(answer);
+  } catch (error) { told(error); }
+}
+
+function unmeant() {
+  meant = null;
+  at("preview").hidden = true;
 }
 
 function shown(answer) {
@@ -143,23 +169,26 @@ function shown(answer) {
   at("preview").hidden = false;
 }
 
-at("edit").addEventListener("submit", (event) => { event.preventDefault(); edit(true).then(shown, told); });
+at("edit").addEventListener("submit", (event) => { event.preventDefault(); preview(); });
+at("edit").addEventListener("input", unmeant);
 at("do").addEventListener("click", async () => {
   try {
     await save();
-    const answer = await edit(false);
-    at("preview").hidden = true;
+    const answer = await edit(meant, false);
+    unmeant();
     await load();
     toast(`${answer.diff.length} caption${answer.diff.length === 1 ? "" : "s"} changed.`);
   } catch (error) { told(error); }
 });
-at("leave").addEventListener("click", () => { at("preview").hidden = true; });
-at("kind").addEventListener("change", () => {
+at("leave").addEventListener("click", unmeant);
+
+function fields() {
   at("other-field").hidden = at("kind").value !== "replace";
   at("other").required = at("kind").value === "replace";
   at("place-field").hidden = !["insert", "move"].includes(at("kind").value);
-  at("preview").hidden = true;
-});
+}
+at("kind").addEventListener("change", fields);
+fields();
 
 function countParts() {
   const counts = new Map();
@@ -216,4 +245,4 @@ async function load() {
 }
 
 new Captioning(api, () => { if (!isDirty()) load().catch(told); });
-load().then(() => at("grid").focus({ preventScroll: true }), told);
+load().then(() => at("grid").focus({ preventScroll: true }), (error) => { at("told").textContent = error.message; told(error); });
