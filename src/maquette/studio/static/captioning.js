@@ -11,8 +11,10 @@ const EVERY_MS = 2000;
 export class Captioning {
   // written() shows what stands in the captions now.
   constructor(api, written) {
-    Object.assign(this, { api, written, sources: [], job: 0, seen: 0 });
-    at("captioning").addEventListener("toggle", () => { if (at("captioning").open && !this.sources.length) this.begin().catch(told); });
+    Object.assign(this, { api, written, sources: [], job: 0, seen: 0, asking: 0 });
+    const opened = () => { if (at("captioning").open && !this.sources.length) this.begin().catch(told); };
+    at("captioning").addEventListener("toggle", opened);
+    opened();  // before this script was there
     at("source").addEventListener("change", () => this.chosen());
     at("anew").addEventListener("change", () => this.price());
     at("try").addEventListener("click", () => this.first().catch(told));
@@ -44,7 +46,9 @@ export class Captioning {
 
   price() {
     if (!this.source) return;
+    const mine = ++this.asking;
     post(`${this.api}/caption-price`, { source: this.source.name, overwrite: at("anew").checked }).then((answer) => {
+      if (mine !== this.asking) return;
       if (!this.job) at("captioning-price").textContent = answer.said;
       at("write-them").disabled = !answer.pictures || Boolean(this.job);
     }, told);

@@ -1,6 +1,6 @@
 import { Captioning } from "./captioning.js";
 import { Grid, pictureTile } from "./grid.js";
-import { get, pathOf, post, toast, told } from "./talk.js";
+import { get, pathOf, post, saying, toast, told } from "./talk.js";
 
 const root = document.querySelector(".captions");
 const api = `/api/p/${root.dataset.project}`;
@@ -245,4 +245,4 @@ async function load() {
 }
 
 new Captioning(api, () => { if (!isDirty()) load().catch(told); });
-load().then(() => at("grid").focus({ preventScroll: true }), (error) => { at("told").textContent = error.message; told(error); });
+load().then(() => at("grid").focus({ preventScroll: true }), (error) => { at("told").textContent = saying(error); });

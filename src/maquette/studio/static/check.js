@@ -1,6 +1,6 @@
 // The Check page: findings by severity and rule, each with its page, its pictures and its repair.
 
-import { changed, get, made, pathOf, post, toast, told, withCode } from "./talk.js";
+import { changed, get, made, pathOf, post, saying, toast, told, withCode } from "./talk.js";
 
 const root = document.querySelector(".check");
 const api = `/api/p/${root.dataset.project}`;
@@ -29,7 +29,7 @@ async function load() {
     wasRunning = state.running;
     if (state.running) later();
     else if (!state.problems.length && (!state.result || !state.result.is_fresh)) await again();
-  } catch (error) { told(error); }
+  } catch (error) { if (state) told(error); else at("verdict").textContent = saying(error); }
 }
 
 function later() {
@@ -205,13 +205,17 @@ async function preview(keys) {
   at("preview").showModal();
   try {
     const answer = await post(`${api}/preview-repair`, { keys });
+    if (meant !== keys) return;
     const parts = [`${answer.summaries.join("; ") || "Nothing to repair any more"}.`, answer.files ? `${counted(answer.files, ["file changes", "files change"])}; one undo takes it back to the last byte.` : "", answer.decides ? "It decides something for you: look at it afterwards." : ""];
     at("preview-told").textContent = parts.filter(Boolean).join(" ");
     at("edits").replaceChildren(...answer.edits.map(edit));
     if (answer.more) at("edits").append(made("li", "soft", `and ${answer.more} more`));
     at("do").disabled = !answer.files;
     at("do").focus();
-  } catch (error) { at("preview").close(); told(error); }
+  } catch (error) {
+    if (meant === keys) at("preview").close();
+    told(error);
+  }
 }
 
 function edit(each) {

@@ -1,6 +1,6 @@
 import { colour, drawn, smoothed, whenColoursChange } from "./curves.js";
 import { element } from "./spoken.js";
-import { get, post, toast, told } from "./talk.js";
+import { get, post, saying, toast, told } from "./talk.js";
 
 const root = document.querySelector(".compare");
 const at = (id) => document.getElementById(id);
@@ -10,6 +10,7 @@ const SIDES = ["a", "b"];
 let found = null;
 
 at("pair")?.addEventListener("change", () => at("pair").submit());
+addEventListener("pageshow", () => at("pair")?.reset());  // who comes back sees the runs that the page shows
 at("swap")?.addEventListener("click", () => {
   const [a, b] = at("pair").querySelectorAll("select");
   [a.value, b.value] = [b.value, a.value];
@@ -207,7 +208,7 @@ async function load() {
   try {
     found = await get(`${api}/compare?a=${encodeURIComponent(a)}&b=${encodeURIComponent(b)}`);
   } catch (error) {
-    at("wait").textContent = error.message;
+    at("wait").textContent = saying(error);
     at("wait").className = "bad";
     return;
   }

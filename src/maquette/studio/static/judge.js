@@ -5,7 +5,7 @@ import { drawNumbers, drawLoss, drawPairs } from "./judge_numbers.js";
 import { openView } from "./judge_view.js";
 import { openBallot } from "./judge_vote.js";
 import { Stream } from "./streams.js";
-import { get, post, toast, told, worded } from "./talk.js";
+import { get, post, saying, toast, told, worded } from "./talk.js";
 import { isOver, onQueue } from "./top.js";
 
 const root = document.querySelector(".judge");
@@ -13,7 +13,7 @@ const project = root.dataset.project;
 const at = (id) => document.getElementById(id);
 const make = (tag, text = "", more = {}) => Object.assign(document.createElement(tag), { textContent: text, ...more });
 const PRICE_MS = 350, FILL_MS = 1500;
-let run = null, stream = null, listening = 0, pricing = 0, filling = 0, knownJobs = "";
+let run = null, stream = null, listening = 0, pricing = 0, prices = 0, filling = 0, knownJobs = "";
 
 const api = () => `/api/p/${project}/judge/${encodeURIComponent(run.name)}`;
 const bytes = (number) => number >= 1e9 ? `${(number / 1e9).toFixed(1)} GB` : number >= 1e6 ? `${(number / 1e6).toFixed(1)} MB` : `${Math.max(1, Math.round(number / 1e3))} KB`;
@@ -24,6 +24,7 @@ const time = (seconds) => seconds >= 5400 ? `${(seconds / 3600).toFixed(1)} h` :
 async function runs() {
   const answer = await get(`/api/p/${project}/judge`);
   const usable = answer.runs.filter((each) => each.checkpoints || each.judged);
+  at("wait").hidden = true;
   at("nothing").hidden = usable.length > 0;
   at("all").hidden = !usable.length;
   const asked = new URLSearchParams(location.search).get("run");
@@ -36,6 +37,7 @@ async function show(name) {
   stream?.close();
   stream = null;
   listening = 0;
+  prices += 1;
   run = { name };
   forgetGrid();
   history.replaceState(null, "", `?run=${encodeURIComponent(name)}`);
@@ -125,16 +127,17 @@ at("vote").addEventListener("click", () => openBallot(api(), { choose: () => dec
 const wanted = () => ({ kind: at("kind").value, suite: at("suite").value, seeds: at("seeds").value, strengths: at("strengths").value.trim() });
 
 function price() {
+  prices += 1;  // an answer on its way is about something else
   clearTimeout(pricing);
   at("start").disabled = true;
   pricing = setTimeout(ask, PRICE_MS);
 }
 
 async function ask() {
-  const name = run.name, query = new URLSearchParams(wanted());
+  const mine = ++prices, query = new URLSearchParams(wanted());
   try {
     const cost = await get(`${api()}/price?${query}`);
-    if (run.name !== name) return;
+    if (mine !== prices) return;
     at("price-problem").textContent = "";
     const rows = cost.missing
       ? [["pictures", `${cost.at_most ? "at most " : ""}${cost.missing}${cost.pictures > cost.missing ? `, ${cost.pictures - cost.missing} are there` : ""}`], ["time", cost.seconds === null ? `not known yet on ${cost.device}: its first pictures will tell` : `about ${time(cost.seconds)} on ${cost.device}`], ["disk", `about ${bytes(cost.disk_bytes)}`]]
@@ -145,7 +148,7 @@ async function ask() {
     at("start").className = cost.missing ? "main" : "plain";
     at("start").disabled = Boolean(run.job);
   } catch (error) {
-    if (run.name !== name) return;
+    if (mine !== prices) return;
     at("price").replaceChildren();
     at("price-note").textContent = "";
     at("price-problem").textContent = error.message;
@@ -223,4 +226,4 @@ onQueue((jobs) => {
   if (own !== Boolean(run.job) || run.job) load().catch(told);
 });
 
-runs().catch(told);
+runs().catch((error) => { at("wait").textContent = saying(error); });

@@ -27,8 +27,10 @@ function offer() {
   at("strength-field").hidden = strengths.length < 2;
 }
 for (const [id, name] of [["seed", "seed"], ["role", "role"], ["at-strength", "strength"]]) at(id).addEventListener("change", () => { filters[name] = at(id).value; here = [0, 0]; draw(); });
-at("size").addEventListener("input", () => at("cells").style.setProperty("--side", `${at("size").value}px`));
-if (matchMedia("(max-width: 640px)").matches) at("size").value = 96;
+const resized = () => at("cells").style.setProperty("--side", `${at("size").value}px`);
+at("size").addEventListener("input", resized);
+if (at("size").value !== at("size").defaultValue) resized();  // moved before this script was there
+else if (matchMedia("(max-width: 640px)").matches) at("size").value = 96;
 
 function draw() {
   const { rows, prompts, columns, there, wanted } = run.drawings;

@@ -6,7 +6,7 @@ const at = (id) => document.getElementById(id);
 const make = (tag, text = "", more = {}) => Object.assign(document.createElement(tag), { textContent: text, ...more });
 const dialog = at("view"), MOST = 16, STEP = 1.25, PAN = 0.08;
 let grid = null, here = [0, 0], mode = "row", api = "", run = null, pair = [null, null];
-let look = { x: 0, y: 0, scale: 1 }, drag = null;
+let look = { x: 0, y: 0, scale: 1 }, drag = null, asked = 0;
 
 export function openView(newRun, newApi, newGrid, place, newMode) {
   [run, api, grid, here, mode] = [newRun, newApi, newGrid, [...place], newMode];
@@ -83,12 +83,13 @@ for (const [id, place] of [["left", 0], ["right", 1]]) at(id).addEventListener("
 // What the picture itself says: the text that drawing programs read out of it.
 async function say() {
   const row = grid.rows[here[0]], column = grid.columns[mode === "row" ? here[1] : pair[0]], path = row.pictures[column.place];
+  const mine = ++asked;
   at("said").textContent = "";
   if (!path) return;
   try {
     const answer = await get(`${api}/settings/${pathOf(path)}`);
-    if (dialog.open && row.pictures[column.place] === path) at("said").textContent = answer.settings ? `${column.label}\n${answer.settings}` : "";
-  } catch { at("said").textContent = ""; }
+    if (mine === asked) at("said").textContent = answer.settings ? `${column.label}\n${answer.settings}` : "";
+  } catch { /* the picture stands there, with or without words about it */ }
 }
 
 // --- zoom and place, the same for all that is shown

@@ -7,7 +7,7 @@ const at = (id) => document.getElementById(id);
 const make = (tag, more = {}, ...children) => { const made = Object.assign(document.createElement(tag), more); made.append(...children); return made; };
 const WAIT_MS = 300, FEW = 6, PICTURE = /\.(png|jpe?g|webp|bmp)$/i;
 const size = (bytes) => bytes >= 1e9 ? `${(bytes / 1e9).toFixed(1)} GB` : bytes >= 1e6 ? `${Math.round(bytes / 1e6)} MB` : `${Math.ceil(bytes / 1e3)} KB`;
-let files = null, images = "", base = null, changes = {}, uploading = null, typing = 0, ready = false;
+let files = null, images = "", base = null, changes = {}, uploading = null, typing = 0, asking = 0, ready = false;
 
 // --- opening the section
 
@@ -113,7 +113,7 @@ at("other-base").addEventListener("submit", (event) => {
 
 // --- the trigger word
 
-at("trigger").addEventListener("input", () => {
+function triggerTyped() {
   clearTimeout(typing);
   changed();
   const trigger = at("trigger").value;
@@ -122,7 +122,8 @@ at("trigger").addEventListener("input", () => {
     at("of-trigger").replaceChildren(...answer.notes.map((note) => make("p", { className: note.severity === "error" ? "bad" : "warn" }, note.text, " ", make("span", { className: "soft", textContent: `${note.remedy} (${note.code})` }))));
     if (trigger.trim() && !answer.notes.length) at("of-trigger").replaceChildren(make("p", { className: "good", textContent: "The base does not know it: a good trigger." }));
   }, told), WAIT_MS);
-});
+}
+at("trigger").addEventListener("input", triggerTyped);
 at("place").addEventListener("input", () => changed());
 
 // --- what is still missing, and the way on
@@ -171,7 +172,8 @@ function leftOut(names, count) {
 }
 
 async function propose() {
-  const answer = await post("/api/new/proposals", asked());
+  const mine = ++asking, answer = await post("/api/new/proposals", asked());
+  if (mine !== asking) return;
   at("reasons").replaceChildren(...answer.proposals.flatMap(row));
   at("remarks").replaceChildren(...answer.notes.map((note) => make("li", { textContent: note })));
   at("proposals").hidden = false;
@@ -220,4 +222,4 @@ at("start-over").addEventListener("click", async () => {
 addEventListener("beforeunload", (event) => { if (uploading?.busy) event.preventDefault(); });
 
 if (!at("new").hidden) begin();
-changed();
+if (at("trigger").value) triggerTyped(); else changed();

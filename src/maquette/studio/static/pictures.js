@@ -1,7 +1,7 @@
 import { Grid, pictureTile } from "./grid.js";
 import { CropPreview } from "./crop.js";
 import { Pairs, pairsOf } from "./pairs.js";
-import { get, pathOf, post, toast, told } from "./talk.js";
+import { get, pathOf, post, saying, toast, told } from "./talk.js";
 import { isOver, onQueue } from "./top.js";
 
 const root = document.querySelector(".pictures");
@@ -10,7 +10,7 @@ const at = (id) => document.getElementById(id);
 const zoom = at("zoom");
 const STATES = { kept: "kept", rejected: "rejected", review: "to review", "": "not looked at" };
 const WAIT_MS = 250;
-let all = [], wanted = { state: "", reason: "", group: "", find: "", order: "name", measure: "", low: "", high: "" };
+let all = [], wanted = { state: "", reason: at("reason").value, group: "", find: at("find").value, order: at("order").value, measure: at("measure").value, low: "", high: "" };
 let view = "grid", references = [], job = 0;
 let waiting = new Map(), timer = 0, sending = Promise.resolve(), redoable = [];
 
@@ -280,7 +280,9 @@ onQueue((jobs) => {
 });
 for (const id of ["reason", "group", "order"]) at(id).addEventListener("change", (event) => { wanted[id] = event.target.value; refresh(); at("grid").focus(); });
 at("find").addEventListener("input", (event) => { wanted.find = event.target.value; refresh(); });
-at("size").addEventListener("input", (event) => grid.resize(Number(event.target.value)));
+const resized = () => grid.resize(Number(at("size").value));
+at("size").addEventListener("input", resized);
+resized();
 at("undo").addEventListener("click", undo);
 at("redo").addEventListener("click", redo);
 addEventListener("pagehide", () => { if (waiting.size) postWaiting().catch(told); });
@@ -288,6 +290,7 @@ addEventListener("pagehide", () => { if (waiting.size) postWaiting().catch(told)
 async function load() {
   const answer = await get(`${api}/pictures`);
   all = answer.pictures;
+  at("wait").hidden = true;
   references = (await get(`${api}/references`)).references;
   const unseen = all.filter((item) => !item.state).length;
   at("unseen").textContent = !answer.curated ? "Nothing has looked at these pictures yet." : unseen ? `${unseen.toLocaleString()} of these pictures are new.` : "All of these pictures were looked at.";
@@ -298,10 +301,11 @@ async function load() {
   at("group").replaceChildren(new Option("any", ""), ...groups.map((each) => new Option(each + 1, each)));
   at("group").value = wanted.group;
   for (const option of at("order").options) if (option.value === "similarity") option.disabled = !answer.has_identity;
+  if (at("low").hidden !== !wanted.measure) offerRange();
   refresh();
   if (view !== "grid") look(view);
 }
 
 const price = () => get(`${api}/curate-price`).then((answer) => { if (!job) at("price").textContent = answer.said; }, told);
 
-load().then(() => at("grid").focus({ preventScroll: true }), told);
+load().then(() => at("grid").focus({ preventScroll: true }), (error) => { at("wait").textContent = saying(error); });

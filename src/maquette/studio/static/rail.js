@@ -5,12 +5,13 @@ import { onQueue } from "./top.js";
 const rail = document.querySelector(".rail[data-project]");
 const SOON_MS = 400, EVERY_SHARE = 0.05;
 const QUIET = /\/(try-|preview|look-at)/;
-let timer = 0, jobs = "";
+let timer = 0, asked = 0, jobs = "";
 
 async function paint() {
-  const response = await fetch(`/api/p/${rail.dataset.project}/rail`).catch(() => null);
+  const mine = ++asked, response = await fetch(`/api/p/${rail.dataset.project}/rail`).catch(() => null);
   if (!response?.ok) return;
   const states = await response.json();
+  if (mine !== asked) return;
   for (const link of rail.querySelectorAll("a[data-stop]")) {
     const { state, note, count } = states[link.dataset.stop] || { state: "", note: "", count: 0 };
     let mark = link.querySelector(".says");

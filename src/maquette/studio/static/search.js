@@ -39,7 +39,7 @@ async function outlook() {
 
 const named = (rows) => rows.flatMap(([name, words]) => [element("dt", { textContent: name }), element("dd", { textContent: words })]);
 
-for (const id of ["trials", "pack"]) at(id).addEventListener("input", () => { clearTimeout(outlookTimer); outlookTimer = setTimeout(outlook, ASKS_AFTER_MS); });
+for (const id of ["trials", "pack"]) at(id).addEventListener("input", () => { asking += 1; at("start").disabled = true; clearTimeout(outlookTimer); outlookTimer = setTimeout(outlook, ASKS_AFTER_MS); });
 
 at("new").addEventListener("submit", async (event) => {
   event.preventDefault();

@@ -23,10 +23,11 @@ export class Settings {
     this.first = answer.first;
     at("first").replaceChildren(...answer.first.map((name) => this.control(this.fields.get(name))));
     this.take(answer);
+    if (at("more").open) this.buildAll();  // opened before the settings were there
   }
 
   buildAll() {
-    if (at("all").childElementCount) return;
+    if (at("all").childElementCount || !this.fields.size) return;
     const sections = new Map();
     for (const field of this.fields.values()) {
       if (this.controls.has(field.name)) continue;
@@ -42,6 +43,7 @@ export class Settings {
       return part;
     }));
     this.paint();
+    this.filter();
     if (this.answer) this.remark(this.answer);
   }
 

@@ -57,7 +57,8 @@ export function toast(text, kind = "") {
   setTimeout(() => box.remove(), kind === "bad" ? 12000 : 5000);
 }
 
-export const told = (error) => toast(error instanceof Refused ? error.message : "The studio does not answer. Is `maquette studio` still running?", "bad");
+export const saying = (error) => error instanceof Refused ? error.message : "The studio does not answer. Is `maquette studio` still running?";
+export const told = (error) => toast(saying(error), "bad");
 
 // A text of the program as nodes: what stands between backticks is code.
 export const worded = (text) => text.split("`").map((part, place) => place % 2 ? Object.assign(document.createElement("code"), { textContent: part }) : part);

@@ -7,6 +7,7 @@ const made = (tag, text = "", className = "") => Object.assign(document.createEl
 const size = (bytes) => bytes >= 2 ** 20 ? `${(bytes / 2 ** 20).toFixed(1)} MB` : `${Math.max(1, Math.round(bytes / 1024))} kB`;
 
 at("run")?.addEventListener("change", () => at("run").form.submit());
+addEventListener("pageshow", () => at("run")?.form.reset());  // who comes back sees the run that the page shows
 
 // --- pictures: large ones of a few pixels are shown pixel by pixel
 
